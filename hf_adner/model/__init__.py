@@ -1,0 +1,1 @@
+"""The model room: everything a Hub checkpoint needs to run without the package."""
