@@ -1,0 +1,198 @@
+"""Label sequences: BIO outside the model, BIOES states inside its CRF.
+
+Datasets, `id2label`, `logits` and the stock pipeline speak BIO.  The CRF's states are BIOES, so that the start and the
+end of an entity each have an exact unigram marginal (a state that ends an entity says so itself).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+OUTSIDE = "O"
+UNOBSERVED = -100
+"""Label id of positions that carry no gold label (the convention of torch's cross entropy and of the Trainer)."""
+
+_OPENING = {"B", "S"}
+_CLOSING = {"E", "S"}
+_PREFIXES = {"bio": ("B", "I"), "bioes": ("B", "I", "E", "S")}
+
+
+class StateConstraints(NamedTuple):
+    """Which states may begin a sequence, end it, and follow one another (True = allowed).
+
+    `starts` and `ends` have one entry per state; `transitions[i][j]` tells whether j may follow i.
+    """
+
+    starts: list[bool]
+    ends: list[bool]
+    transitions: list[list[bool]]
+
+
+def split_tag(tag: str) -> tuple[str, str]:
+    """`"B-Disease"` -> `("B", "Disease")`; `"O"` -> `("O", "")`.
+
+    Raises:
+        ValueError: the tag is neither O nor a prefix of B, I, E, S, M joined to a type by a hyphen.
+    """
+    if tag == OUTSIDE:
+        return OUTSIDE, ""
+    prefix, hyphen, entity_type = tag.partition("-")
+    if not hyphen or not entity_type or prefix not in {"B", "I", "E", "S", "M"}:
+        raise ValueError(f"tag {tag!r} is neither 'O' nor of the form 'B-Type' (prefixes B, I, E, S, M)")
+    return prefix, entity_type
+
+
+def bio_labels(types: Sequence[str]) -> list[str]:
+    """Label list of entity types: O first, then B-x, I-x per type.
+
+    Raises:
+        ValueError: a type is empty, 'O' or given twice.
+    """
+    types = list(types)
+    repeated = sorted({name for name in types if types.count(name) > 1})
+    if repeated:
+        raise ValueError(f"entity types {repeated} are given more than once")
+    if any(not name or name == OUTSIDE for name in types):
+        raise ValueError(f"entity types must be non-empty names other than 'O', found {types!r}")
+    return [OUTSIDE] + [f"{prefix}-{name}" for name in types for prefix in _PREFIXES["bio"]]
+
+
+def entity_types(labels: Iterable[str]) -> list[str]:
+    """Entity types of a BIO label list, in order of first appearance.
+
+    Raises:
+        ValueError: a label is not O, B-x or I-x.
+    """
+    types: dict[str, None] = {}
+    for label in labels:
+        prefix, name = split_tag(label)
+        if prefix not in {OUTSIDE, "B", "I"}:
+            raise ValueError(f"label {label!r} is not BIO; labels outside the model are O, B-x and I-x")
+        if name:
+            types[name] = None
+    return list(types)
+
+
+def state_names(types: Sequence[str], scheme: str) -> list[str]:
+    """Names of the CRF states, O first: 1 + 4·types for `bioes`, 1 + 2·types for `bio`.
+
+    Raises:
+        ValueError: unknown scheme.
+    """
+    if scheme not in _PREFIXES:
+        raise ValueError(f"tag_scheme {scheme!r} is unknown; expected one of {sorted(_PREFIXES)}")
+    return [OUTSIDE] + [f"{prefix}-{name}" for name in types for prefix in _PREFIXES[scheme]]
+
+
+def allowed_transitions(states: Sequence[str]) -> StateConstraints:
+    """What the scheme of `states` permits: BIOES when an E- or S-state is among them, else BIO."""
+    parts = [split_tag(state) for state in states]
+    closed_by_name = any(prefix in _CLOSING for prefix, _ in parts)
+
+    def may_follow(first: tuple[str, str], second: tuple[str, str]) -> bool:
+        inside = first[0] in {"B", "I"}
+        continues = second[0] in {"I", "E"}
+        if continues:
+            return inside and first[1] == second[1]
+        return not (inside and closed_by_name)
+
+    boundary = (OUTSIDE, "")
+    return StateConstraints(
+        starts=[may_follow(boundary, part) for part in parts],
+        ends=[may_follow(part, boundary) for part in parts],
+        transitions=[[may_follow(first, second) for second in parts] for first in parts],
+    )
+
+
+def repair_bio(tags: Sequence[str]) -> tuple[list[str], int]:
+    """Turn every I-x that continues no x entity into B-x; also returns how many were turned.
+
+    Raises:
+        ValueError: a tag that is not BIO.
+    """
+    repaired, previous, count = [], "", 0
+    for tag in tags:
+        prefix, name = split_tag(tag)
+        if prefix not in {OUTSIDE, "B", "I"}:
+            raise ValueError(f"tag {tag!r} is not BIO")
+        if prefix == "I" and name != previous:
+            tag, count = f"B-{name}", count + 1
+        repaired.append(tag)
+        previous = name
+    return repaired, count
+
+
+def bio_to_bioes(tags: Sequence[str]) -> list[str]:
+    """BIO tags, repaired first, as BIOES."""
+    tags, _ = repair_bio(tags)
+    converted = []
+    for tag, following in zip(tags, [*tags[1:], OUTSIDE], strict=True):
+        prefix, name = split_tag(tag)
+        closes = prefix != OUTSIDE and following != f"I-{name}"
+        converted.append(f"{'S' if prefix == 'B' else 'E'}-{name}" if closes else tag)
+    return converted
+
+
+def bioes_to_bio(tags: Sequence[str]) -> list[str]:
+    """BIOES tags as BIO: S becomes B, E becomes I."""
+    bio = {"S": "B", "E": "I", "M": "I"}
+    parts = [split_tag(tag) for tag in tags]
+    return [f"{bio.get(prefix, prefix)}-{name}" if name else OUTSIDE for prefix, name in parts]
+
+
+def tags_to_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
+    """Entities of BIO tags as (start, end, type), end exclusive; an I- without its B- opens an entity."""
+    tags, _ = repair_bio(tags)
+    spans: list[tuple[int, int, str]] = []
+    for position, tag in enumerate(tags):
+        prefix, name = split_tag(tag)
+        if prefix == "B":
+            spans.append((position, position + 1, name))
+        elif prefix == "I":
+            spans[-1] = (spans[-1][0], position + 1, name)
+    return spans
+
+
+def spans_to_bio(spans: Iterable[tuple[int, int, str]], length: int) -> list[str]:
+    """BIO tags of flat spans (start, end, type), end exclusive.
+
+    Raises:
+        ValueError: a span is empty, reaches outside 0..length, or overlaps another.
+    """
+    tags = [OUTSIDE] * length
+    for start, end, name in spans:
+        if not 0 <= start < end <= length:
+            raise ValueError(f"span ({start}, {end}, {name}) does not lie in 0..{length}")
+        if any(tag != OUTSIDE for tag in tags[start:end]):
+            raise ValueError(f"span ({start}, {end}, {name}) overlaps another; a flat tagger needs disjoint spans")
+        tags[start:end] = [f"B-{name}"] + [f"I-{name}"] * (end - start - 1)
+    return tags
+
+
+def span_states(states: Sequence[str], entity_type: str, length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """State ids that spell one entity of `length` positions, and the state ids that may not follow it.
+
+    In BIOES an entity closes by itself; in BIO it is closed only when no I-x follows.
+
+    Raises:
+        ValueError: `entity_type` is not among the states' types.
+    """
+    index = {state: position for position, state in enumerate(states)}
+    if f"B-{entity_type}" not in index:
+        known = sorted({split_tag(state)[1] for state in states} - {""})
+        raise ValueError(f"entity type {entity_type!r} is unknown to the model; it knows {known}")
+    inside = index[f"I-{entity_type}"]
+    if f"E-{entity_type}" not in index:
+        return (index[f"B-{entity_type}"],) + (inside,) * (length - 1), (inside,)
+    if length == 1:
+        return (index[f"S-{entity_type}"],), ()
+    return (index[f"B-{entity_type}"],) + (inside,) * (length - 2) + (index[f"E-{entity_type}"],), ()
+
+
+def opens_entity(state: str) -> bool:
+    """Whether a state begins an entity."""
+    return split_tag(state)[0] in _OPENING
+
+
+def closes_entity(state: str) -> bool:
+    """Whether a BIOES state ends an entity (BIO states never say so themselves)."""
+    return split_tag(state)[0] in _CLOSING
