@@ -1,0 +1,184 @@
+"""Configuration of the M-DSCMG tagger, its baselines and its ablations."""
+
+from typing import Any, ClassVar
+
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .labels_adner import OUTSIDE, entity_types, state_names
+
+_NOTHING = {
+    "use_encoder": True,
+    "use_bilstm": False,
+    "use_dual_stream": False,
+    "use_self_attention": False,
+    "use_graph": False,
+    "use_lexicon_edges": False,
+    "use_crf": True,
+}
+_M_DSCMG = {
+    **_NOTHING,
+    "use_dual_stream": True,
+    "use_self_attention": True,
+    "use_graph": True,
+    "use_lexicon_edges": True,
+}
+
+ARCHITECTURES: dict[str, dict[str, bool]] = {
+    "m-dscmg": _M_DSCMG,
+    "m-dscmg-no-dual-stream": {**_M_DSCMG, "use_dual_stream": False, "use_lexicon_edges": False},
+    "m-dscmg-no-attention": {**_M_DSCMG, "use_self_attention": False},
+    "m-dscmg-no-graph": {**_M_DSCMG, "use_graph": False, "use_lexicon_edges": False},
+    "bert-crf": _NOTHING,
+    "bert-bilstm-crf": {**_NOTHING, "use_bilstm": True},
+    "bert-att-crf": {**_NOTHING, "use_self_attention": True},
+    "bert-softmax": {**_NOTHING, "use_crf": False},
+    "bilstm-crf": {**_NOTHING, "use_encoder": False, "use_bilstm": True},
+}
+"""Each architecture is a named set of switches; a switch given by itself overrides the name's."""
+
+_CHOICES = {
+    "architecture": set(ARCHITECTURES),
+    "tag_scheme": {"bio", "bioes"},
+    "lexicon_pooling": {"bmes", "mean"},
+    "stream_fusion": {"gate", "concat"},
+    "word_layer": {"lstm", "transformer"},
+}
+
+
+class AdnerConfig(PreTrainedConfig):
+    """Configuration of `AdnerModel` and `AdnerForTokenClassification`.
+
+    Args:
+        encoder_config: configuration (or its dict) of any Hugging Face encoder; `None` for `bilstm-crf`.
+        architecture: a name of `ARCHITECTURES`; sets every `use_*` switch that is left `None`.
+        use_encoder, use_bilstm, use_dual_stream, use_self_attention, use_graph, use_lexicon_edges, use_crf:
+            the switches.  `use_dual_stream` is the word stream with cross-stream attention (M-DSCMG eqs. 3–7),
+            `use_self_attention` eqs. 8–11, `use_graph` the GGNN (eqs. 12–15), `use_lexicon_edges` its word edges.
+        tag_scheme: states of the CRF, `"bioes"` (default) or `"bio"`; labels outside are BIO in both.
+        lexicon_size: rows of the word embedding, word 0 being padding; 0 without a lexicon.
+        lexicon_embedding_size: width of a word vector.
+        lexicon_hash: hash of the word list the model was trained with (checked against the tokenizer's).
+        lexicon_pooling: `"bmes"` (SoftLexicon sets, frequency-weighted) or `"mean"` (eq. 2 taken literally).
+        stream_size: width of both streams; `None` takes the encoder's.
+        stream_fusion: eq. 7 as a `"gate"` or as `"concat"` and projection.
+        word_layer: context layer of the word stream, `"lstm"` or `"transformer"`.
+        num_stream_heads: heads of the cross-stream and the self-attention.
+        graph_rounds: T of eq. 15.
+        bilstm_size: width of the BiLSTM's output (both directions together).
+        head_dropout: dropout in front of each layer after the encoder, in [0, 1).
+        character_vocab_size, character_embedding_size: the embedding of architectures without an encoder.
+
+    Raises:
+        ValueError: an unknown choice, labels that are not BIO, or switches that contradict each other.
+    """
+
+    model_type = "adner"
+    sub_configs_defaults: ClassVar[dict] = {
+        "encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="bert", optional=True)
+    }
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [
+        "emissions",
+        "start_probs",
+        "end_probs",
+        "hidden_states",
+        "attentions",
+    ]
+
+    encoder_config: PreTrainedConfig | dict | None = None
+    architecture: str = "m-dscmg"
+    use_encoder: bool | None = None
+    use_bilstm: bool | None = None
+    use_dual_stream: bool | None = None
+    use_self_attention: bool | None = None
+    use_graph: bool | None = None
+    use_lexicon_edges: bool | None = None
+    use_crf: bool | None = None
+    tag_scheme: str = "bioes"
+    lexicon_size: int = 0
+    lexicon_embedding_size: int = 50
+    lexicon_hash: str | None = None
+    lexicon_pooling: str = "bmes"
+    stream_size: int | None = 256
+    stream_fusion: str = "gate"
+    word_layer: str = "lstm"
+    num_stream_heads: int = 4
+    graph_rounds: int = 2
+    bilstm_size: int = 256
+    head_dropout: float = 0.1
+    character_vocab_size: int = 0
+    character_embedding_size: int = 128
+    pad_token_id: int | None = 0
+
+    def __post_init__(self, **kwargs: Any):
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; expected one of {sorted(choices)}")
+        for switch, value in ARCHITECTURES[self.architecture].items():
+            if getattr(self, switch) is None:
+                setattr(self, switch, value)
+        if self.id2label is None:
+            self.id2label = {0: "O"}
+            self.label2id = {"O": 0}
+        elif self.label2id is None:
+            self.label2id = {label: int(index) for index, label in self.id2label.items()}
+        super().__post_init__(**kwargs)
+        self._check_switches()
+        if self.labels[0] != OUTSIDE:
+            raise ValueError(f"label 0 must be {OUTSIDE!r}, found {self.labels[0]!r}")
+        entity_types(self.labels)
+
+    def _check_switches(self) -> None:
+        if self.use_lexicon_edges and not self.use_graph:
+            raise ValueError("use_lexicon_edges=True needs use_graph=True: the edges belong to the graph")
+        if self.use_encoder and self.encoder_config is None:
+            self.encoder_config = AutoConfig.for_model("bert")
+        if not self.use_encoder:
+            self.encoder_config = None
+        width = self.output_size
+        if (self.use_dual_stream or self.use_self_attention) and width % self.num_stream_heads:
+            raise ValueError(f"num_stream_heads={self.num_stream_heads} does not divide the width {width}")
+
+    @property
+    def labels(self) -> list[str]:
+        """BIO labels in id order."""
+        return [self.id2label[index] for index in range(len(self.id2label))]
+
+    @property
+    def entity_types(self) -> list[str]:
+        """Entity types in label order."""
+        return entity_types(self.labels)
+
+    @property
+    def states(self) -> list[str]:
+        """Names of the CRF's states (the labels themselves when there is no CRF)."""
+        return state_names(self.entity_types, self.tag_scheme) if self.use_crf else self.labels
+
+    @property
+    def needs_lexicon(self) -> bool:
+        """Whether the network reads the `lexicon_*` inputs."""
+        return bool(self.use_dual_stream or self.use_lexicon_edges)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the character representation in front of the head's layers."""
+        return self.character_embedding_size if self.encoder_config is None else self.encoder_config.hidden_size
+
+    @property
+    def output_size(self) -> int:
+        """Width of `AdnerModel`'s last hidden state."""
+        if self.use_dual_stream:
+            return self.stream_size or self.hidden_size
+        return self.bilstm_size if self.use_bilstm else self.hidden_size
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the character embedding, wherever it lives."""
+        return self.character_vocab_size if self.encoder_config is None else self.encoder_config.vocab_size
+
+    @vocab_size.setter
+    def vocab_size(self, value: int) -> None:
+        if self.encoder_config is None:
+            self.character_vocab_size = value
+        else:
+            self.encoder_config.vocab_size = value

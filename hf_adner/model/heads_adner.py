@@ -1,0 +1,209 @@
+"""The two heads: linear-chain CRF over BIOES states, and softmax over BIO labels."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from .configuration_adner import AdnerConfig
+from .crf_adner import AdnerCRF, Span
+from .labels_adner import (
+    OUTSIDE,
+    UNOBSERVED,
+    allowed_transitions,
+    bioes_to_bio,
+    closes_entity,
+    opens_entity,
+    span_states,
+    split_tag,
+)
+from .positions_adner import TextPositions
+
+_CLOSED = {"B": "S", "I": "E"}
+_IMPOSSIBLE = -100.0
+"""Log probability written for labels that a special token or padding cannot have."""
+
+
+class HeadOutput(NamedTuple):
+    """A head's answer in text positions.
+
+    `likelihood` (batch,) of the gold, None without gold; `emissions` (batch, text, states); `log_probs` (batch, text,
+    labels); `predictions` (batch, text) label ids or None; `start_probs`, `end_probs` (batch, text).
+    """
+
+    likelihood: torch.Tensor | None
+    emissions: torch.Tensor
+    log_probs: torch.Tensor
+    predictions: torch.Tensor | None
+    start_probs: torch.Tensor
+    end_probs: torch.Tensor
+
+    def at_tokens(self, positions: TextPositions, tokens: int) -> dict[str, torch.Tensor | None]:
+        """The same by token position (batch, tokens, ...): special tokens and padding say O, and no boundary."""
+        batch, _, labels = self.log_probs.shape
+        outside = self.log_probs.new_full((batch, tokens, labels), _IMPOSSIBLE)
+        outside[..., 0] = 0.0
+        nothing = self.log_probs.new_zeros(batch, tokens)
+        unseen = positions.index.new_full((batch, tokens), UNOBSERVED)
+        return {
+            "logits": positions.put(self.log_probs, outside),
+            "predictions": None if self.predictions is None else positions.put(self.predictions, unseen),
+            "start_probs": positions.put(self.start_probs, nothing),
+            "end_probs": positions.put(self.end_probs, nothing),
+        }
+
+
+class LabelStates(nn.Module):
+    """Tables between BIO labels and CRF states, kept as non-persistent buffers (`fill` writes them).
+
+    `label_of_state` (states,); `state_of_label` (labels, 2): the state when the entity goes on, and when it closes;
+    `continues` (labels, labels): whether the second label goes on with the first one's entity; `repaired` (labels,): the
+    label to read when nothing precedes it (I-x -> B-x); `opens`, `closes`, `goes_on` (states,) 0/1: the state begins an
+    entity, ends it, stands behind its beginning.
+    """
+
+    def __init__(self, labels: Sequence[str], states: Sequence[str]):
+        super().__init__()
+        self.labels, self.states = list(labels), list(states)
+        self.closes_by_name = any(closes_entity(state) for state in states)
+        for name, table in self._tables().items():
+            self.register_buffer(name, torch.empty(table.shape, dtype=table.dtype), persistent=False)
+        self.fill()
+
+    def fill(self) -> None:
+        """Write the tables (again after construction on the meta device)."""
+        for name, table in self._tables().items():
+            getattr(self, name).copy_(table)
+
+    def _tables(self) -> dict[str, torch.Tensor]:
+        parts = [split_tag(label) for label in self.labels]
+        label, state = self.labels.index, self.states.index
+        tables = {
+            "label_of_state": [label(tag) for tag in bioes_to_bio(self.states)],
+            "state_of_label": [[state(self._spell(*part, closing)) for closing in (False, True)] for part in parts],
+            "continues": [[after == ("I", before[1]) for after in parts] for before in parts],
+            "repaired": [label(f"B-{name}") if name else label(OUTSIDE) for _, name in parts],
+            "opens": [opens_entity(name) for name in self.states],
+            "closes": [closes_entity(name) for name in self.states],
+            "goes_on": [split_tag(name)[0] in {"I", "E"} for name in self.states],
+        }
+        return {name: torch.tensor(table, device="cpu") for name, table in tables.items()}
+
+    def _spell(self, prefix: str, name: str, closing: bool) -> str:
+        if not name:
+            return OUTSIDE
+        return f"{_CLOSED[prefix] if closing and self.closes_by_name else prefix}-{name}"
+
+    def to_states(self, gold: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Label ids (batch, text) -> state ids, -100 outside `mask`; an I-x that continues nothing is read as B-x.
+
+        -100 inside the text is unobserved and stays -100; so does an entity's label in front of it, for whether the
+        entity closes there is not known.
+        """
+        observed = gold != UNOBSERVED
+        labels = gold.clamp(min=0)
+        previous = nn.functional.pad(labels[:, :-1], (1, 0))
+        known_before = nn.functional.pad(observed[:, :-1], (1, 0), value=True)
+        stray = ~self.continues[previous, labels] & known_before
+        labels = torch.where(stray, self.repaired[labels], labels)
+        following = nn.functional.pad(torch.where(observed, labels, 0)[:, 1:], (0, 1))
+        states = self.state_of_label[labels, (~self.continues[labels, following]).long()]
+        gap_follows = nn.functional.pad((mask & ~observed)[:, 1:], (0, 1))
+        known = observed & mask & ~(gap_follows & (labels != 0))
+        return torch.where(known, states, UNOBSERVED)
+
+    def to_label_log_probs(self, log_marginals: torch.Tensor) -> torch.Tensor:
+        """State log marginals (batch, text, states) summed to labels (batch, text, labels)."""
+        first, last = log_marginals[..., self.state_of_label[:, 0]], log_marginals[..., self.state_of_label[:, 1]]
+        is_one_state = self.state_of_label[:, 0] == self.state_of_label[:, 1]
+        return torch.where(is_one_state, first, torch.logaddexp(first, last))
+
+    def total(self, marginals: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        """Probability (batch, text) of the states that a 0/1 table names."""
+        return marginals @ table.to(marginals.dtype)
+
+
+class CrfHead(nn.Module):
+    """Emissions and linear-chain CRF (eqs. 16–19) over the states of the tag scheme."""
+
+    def __init__(self, config: AdnerConfig):
+        super().__init__()
+        states = config.states
+        self.classifier = nn.Linear(config.output_size, len(states))
+        self.label_states = LabelStates(config.labels, states)
+        self.crf = AdnerCRF(len(states), allowed_transitions(states))
+
+    def forward(self, hidden: torch.Tensor, mask: torch.Tensor, gold: torch.Tensor | None) -> HeadOutput:
+        """(batch, text, size) states, text mask, gold label ids or None -> marginals, path and likelihood."""
+        emissions = self.classifier(hidden).float()
+        likelihood = None
+        if gold is not None and (self.training or not torch.is_grad_enabled()):
+            tags = self.label_states.to_states(gold, mask)
+            likelihood, log_marginals = self.crf.log_likelihood_and_marginals(emissions, tags, mask)
+        else:
+            log_marginals = self.crf.log_marginals(emissions, mask)
+            if gold is not None:
+                likelihood = self.crf.log_likelihood(emissions, self.label_states.to_states(gold, mask), mask)
+        log_probs = self.label_states.to_label_log_probs(log_marginals)
+        predictions = None if self.training and gold is not None else self._viterbi(emissions, mask)
+        return HeadOutput(likelihood, emissions, log_probs, predictions, *self._boundaries(log_marginals, mask))
+
+    @torch.no_grad()
+    def _viterbi(self, emissions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        paths, _ = self.crf.viterbi(emissions, mask)
+        return torch.where(mask, self.label_states.label_of_state[paths.clamp(min=0)], UNOBSERVED)
+
+    def _boundaries(self, log_marginals: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        marginals = log_marginals.exp() * mask[..., None]
+        starts = self.label_states.total(marginals, self.label_states.opens)
+        if self.label_states.closes_by_name:
+            return starts, self.label_states.total(marginals, self.label_states.closes)
+        inside = self.label_states.total(marginals, self.label_states.goes_on)
+        # a BIO entity ends where it is not followed by an I; the constraints let an I follow nothing but its entity
+        return starts, starts + inside - nn.functional.pad(inside[:, 1:], (0, 1))
+
+    def entity_log_posteriors(self, emissions, mask, entities) -> torch.Tensor:
+        """See `AdnerForTokenClassification.entity_log_posteriors`."""
+        spans = [
+            Span(row, start, end, *span_states(self.label_states.states, name, end - start))
+            for row, start, end, name in entities
+        ]
+        return self.crf.span_log_posteriors(emissions, mask, spans)
+
+
+class SoftmaxHead(nn.Module):
+    """Independent softmax over the BIO labels; the path is the arg max with stray I- read as B-."""
+
+    def __init__(self, config: AdnerConfig):
+        super().__init__()
+        self.classifier = nn.Linear(config.output_size, len(config.labels))
+        self.label_states = LabelStates(config.labels, config.labels)
+
+    def forward(self, hidden: torch.Tensor, mask: torch.Tensor, gold: torch.Tensor | None) -> HeadOutput:
+        """(batch, text, size) states, text mask, gold label ids or None -> log probabilities, path, likelihood."""
+        log_probs = self.classifier(hidden).float().log_softmax(-1)
+        likelihood = None
+        if gold is not None:
+            observed = gold != UNOBSERVED
+            picked = log_probs.gather(-1, gold.clamp(min=0)[..., None])[..., 0]
+            likelihood = (picked * observed).sum(1)
+        best = torch.where(mask, log_probs.argmax(-1), UNOBSERVED)
+        predictions = self.label_states.to_states(best, mask)
+        return HeadOutput(likelihood, log_probs, log_probs, predictions, *self._boundaries(log_probs, mask))
+
+    def _boundaries(self, log_probs: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        probs = log_probs.exp() * mask[..., None]  # (batch, text, labels)
+        following = nn.functional.pad(probs[:, 1:], (0, 0, 0, 1))
+        goes_on = following @ self.label_states.continues.to(probs.dtype).T  # by the label that it would continue
+        ends = self.label_states.total(probs * (1 - goes_on), self.label_states.repaired != 0)
+        return self.label_states.total(probs, self.label_states.opens), ends
+
+    def entity_log_posteriors(self, log_probs, mask, entities) -> torch.Tensor:
+        """See `AdnerForTokenClassification.entity_log_posteriors`."""
+        scores = [self._entity(log_probs[row], *entity) for row, *entity in entities]
+        return torch.stack(scores) if scores else log_probs.new_zeros(0)
+
+    def _entity(self, log_probs: torch.Tensor, start: int, end: int, name: str) -> torch.Tensor:
+        states, _ = span_states(self.label_states.states, name, end - start)
+        return log_probs[range(start, end), list(states)].sum()

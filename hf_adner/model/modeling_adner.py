@@ -1,0 +1,460 @@
+"""M-DSCMG (Luo, Che, Ji 2025), its baselines and its ablations as Hugging Face models."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import initialization as init
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.utils import ModelOutput, can_return_tuple
+
+from .configuration_adner import AdnerConfig
+from .crf_adner import AdnerCRF
+from .heads_adner import CrfHead, LabelStates, SoftmaxHead
+from .labels_adner import UNOBSERVED, bio_labels
+from .layers_adner import (
+    BidirectionalLSTM,
+    CharacterEmbedding,
+    DualStream,
+    GatedGraphNetwork,
+    LexiconMatches,
+    MultiHeadAttention,
+    SoftLexicon,
+    StreamFusion,
+    attention_bias,
+    lattice_adjacency,
+    normalise_adjacency,
+)
+from .positions_adner import TextPositions, locate_text
+from .word_vectors_adner import character_mean_vectors
+
+@dataclass
+class AdnerModelOutput(ModelOutput):
+    """`last_hidden_state` (batch, tokens, size), zero outside the text; `stream_attentions` only with eager attention:
+    character→word, word→character, self-attention, each (batch, heads, text, text)."""
+
+    last_hidden_state: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    stream_attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+@dataclass
+class AdnerTokenClassifierOutput(ModelOutput):
+    """What the tagger says of a batch.
+
+    Attributes:
+        loss: scalar; the negative log-likelihood summed over the batch, divided by `num_items_in_batch` or else by the
+            number of labelled tokens.
+        logits: (batch, tokens, labels) log posterior marginals over the BIO labels; their exponentials sum to 1.
+            Differentiable, but when labels are given in training or without grad: then they are a detached by-product.
+        predictions: (batch, tokens) BIO label ids of the Viterbi path (softmax head: repaired arg max), -100 outside
+            the text; None in training with labels, where nobody needs them.
+        start_probs, end_probs: (batch, tokens) probability that an entity starts (ends) there, in [0, 1].
+        emissions: (batch, text, states) left-aligned float32 scores that the CRF reads (softmax head: log
+            probabilities over the labels).
+        text_mask: (batch, text) which rows of `emissions` are text.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    predictions: torch.LongTensor | None = None
+    start_probs: torch.FloatTensor | None = None
+    end_probs: torch.FloatTensor | None = None
+    emissions: torch.FloatTensor | None = None
+    text_mask: torch.BoolTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+class AdnerPreTrainedModel(PreTrainedModel):
+    """Weights, initialisation and loading shared by the Adner models."""
+
+    config: AdnerConfig
+    base_model_prefix = "adner"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = True
+    _supports_sdpa = True
+    _no_split_modules: list[str] = []
+    _keep_in_fp32_modules_strict = ["crf"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, AdnerCRF):
+            for parameter in (module.start_transitions, module.end_transitions, module.transitions):
+                init.uniform_(parameter, -0.1, 0.1)
+            module.fill_constraints()
+        elif isinstance(module, LabelStates):
+            module.fill()
+        elif isinstance(module, nn.GRUCell):
+            for name, parameter in module.named_parameters():
+                init.xavier_uniform_(parameter) if "weight" in name else init.zeros_(parameter)
+        elif isinstance(module, SoftLexicon):
+            init.zeros_(module.null_word)
+            init.ones_(module.frequencies)
+        elif isinstance(module, StreamFusion) and module.is_gate:
+            init.constant_(module.mix.bias, 1.0)
+
+
+def build_encoder(config: Any) -> PreTrainedModel:
+    """A randomly initialised encoder of a Hugging Face configuration, without its pooling layer where it has one."""
+    encoder_class = MODEL_MAPPING[type(config)]
+    encoder_class = encoder_class[0] if isinstance(encoder_class, tuple) else encoder_class
+    return encoder_class._from_config(config, **_no_pooling(encoder_class))
+
+
+def _no_pooling(encoder_class: type) -> dict[str, bool]:
+    has_pooling = "add_pooling_layer" in inspect.signature(encoder_class.__init__).parameters
+    return {"add_pooling_layer": False} if has_pooling else {}
+
+
+def load_encoder(name_or_path: str, encoder_kwargs: dict[str, Any] | None = None) -> PreTrainedModel:
+    """A pretrained encoder in float32 (unless `encoder_kwargs` names a dtype), without its pooling layer."""
+    kwargs = {"dtype": torch.float32, **(encoder_kwargs or {})}
+    config = kwargs.pop("config", None) or AutoConfig.from_pretrained(name_or_path)
+    if type(config) in MODEL_MAPPING:
+        encoder_class = MODEL_MAPPING[type(config)]
+        kwargs = {**_no_pooling(encoder_class if isinstance(encoder_class, type) else encoder_class[0]), **kwargs}
+    return AutoModel.from_pretrained(name_or_path, config=config, **kwargs)
+
+
+class AdnerModel(AdnerPreTrainedModel):
+    """The network up to the representation in front of the classifier (eqs. 1–15)."""
+
+    def __init__(self, config: AdnerConfig, encoder: PreTrainedModel | None = None):
+        super().__init__(config)
+        self.encoder = self._adopt(encoder) if config.use_encoder else CharacterEmbedding(config)
+        size = config.hidden_size
+        self.dual_stream = DualStream(config) if config.use_dual_stream else None
+        size = config.output_size if config.use_dual_stream else size
+        self.bilstm = BidirectionalLSTM(size, config.bilstm_size) if config.use_bilstm else None
+        size = config.bilstm_size if config.use_bilstm else size
+        self.self_attention = MultiHeadAttention(config, size) if config.use_self_attention else None
+        self.graph = GatedGraphNetwork(config, size) if config.use_graph else None
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.post_init()
+
+    def _adopt(self, encoder: PreTrainedModel | None) -> PreTrainedModel:
+        if encoder is None:
+            encoder = build_encoder(self.config.encoder_config)
+        self.config.encoder_config._attn_implementation = encoder.config._attn_implementation
+        encoder.config = self.config.encoder_config
+        self._no_split_modules = list(encoder._no_split_modules or [])
+        accepted = inspect.signature(encoder.forward).parameters
+        self._encoder_takes = {name for name in ("token_type_ids", "position_ids") if name in accepted}
+        return encoder
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The character embedding."""
+        return self.encoder.get_input_embeddings() if self.config.use_encoder else self.encoder.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the character embedding."""
+        if self.config.use_encoder:
+            self.encoder.set_input_embeddings(value)
+        else:
+            self.encoder.word_embeddings = value
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        lexicon_ids: torch.LongTensor | None = None,
+        lexicon_starts: torch.LongTensor | None = None,
+        lexicon_ends: torch.LongTensor | None = None,
+        adjacency: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> AdnerModelOutput:
+        """Represent each text position.
+
+        Args:
+            input_ids, attention_mask, token_type_ids, position_ids: (batch, tokens), as for the encoder.
+            inputs_embeds: (batch, tokens, hidden) instead of `input_ids`.
+            lexicon_ids, lexicon_starts, lexicon_ends: (batch, words) matched words in token positions, end exclusive,
+                id 0 = padding (`AdnerTokenizer` makes them).
+            adjacency: (batch, tokens, tokens) edges of the graph instead of neighbours and lexicon lattice.
+
+        Raises:
+            ValueError: neither ids nor embeddings, or the model was built with a lexicon and no matches came.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        tokens = (input_ids if inputs_embeds is None else inputs_embeds).shape[:2]
+        if attention_mask is None:
+            attention_mask = torch.ones(tokens, dtype=torch.long, device=self.device)
+        positions = locate_text(attention_mask)
+        matches = self._matches(positions, lexicon_ids, lexicon_starts, lexicon_ends)
+        optional = {"token_type_ids": token_type_ids, "position_ids": position_ids}
+        encoded = self._encode(input_ids, attention_mask, inputs_embeds, optional, kwargs)
+        hidden = positions.take(encoded.last_hidden_state) * positions.mask[..., None]
+        states, attentions = self._head(hidden, matches, positions, adjacency)
+        background = states.new_zeros(*tokens, states.shape[-1])
+        return AdnerModelOutput(
+            last_hidden_state=positions.put(states, background),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+            stream_attentions=attentions or None,
+        )
+
+    def _encode(self, input_ids, attention_mask, inputs_embeds, optional, kwargs) -> Any:
+        if not self.config.use_encoder:
+            return AdnerModelOutput(last_hidden_state=self.encoder(input_ids, inputs_embeds))
+        optional = {name: value for name, value in optional.items() if name in self._encoder_takes}
+        ids = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
+        return self.encoder(attention_mask=attention_mask, **ids, **optional, **{**kwargs, "return_dict": True})
+
+    def _matches(self, positions: TextPositions, ids, starts, ends) -> LexiconMatches | None:
+        if not self.config.needs_lexicon:
+            return None
+        if ids is None and self.config.lexicon_size > 1:
+            raise ValueError(
+                f"this {self.config.architecture} model was built with a lexicon of {self.config.lexicon_size - 1} "
+                "words, but lexicon_ids is missing; tokenize with its AdnerTokenizer (or pass tensors of shape "
+                "(batch, 0) to say that no word matches)"
+            )
+        if ids is None:
+            ids = starts = ends = positions.index.new_zeros(len(positions.index), 0)
+        return LexiconMatches(ids, positions.before.gather(1, starts), positions.before.gather(1, ends))
+
+    def _head(self, hidden, matches, positions: TextPositions, adjacency) -> tuple[torch.Tensor, tuple]:
+        mask, attentions = positions.mask, ()
+        bias = attention_bias(mask, hidden.dtype)
+        if self.dual_stream is not None:
+            hidden, attentions = self.dual_stream(hidden, matches, mask, bias)
+        if self.bilstm is not None:
+            hidden = self.bilstm(self.dropout(hidden), mask)
+        if self.self_attention is not None:
+            hidden, weights = self.self_attention(hidden, hidden, bias)
+            attentions = (*attentions, weights)
+        if self.graph is not None:
+            hidden = self.graph(hidden, self._adjacency(matches, positions, adjacency))
+        return hidden, tuple(weights for weights in attentions if weights is not None)
+
+    def _adjacency(self, matches, positions: TextPositions, adjacency: torch.Tensor | None) -> torch.Tensor:
+        if adjacency is None:
+            edges = lattice_adjacency(positions.mask, matches if self.config.use_lexicon_edges else None)
+        else:
+            columns = positions.take(positions.take(adjacency.float()).transpose(1, 2))
+            edges = columns.transpose(1, 2)  # (batch, text, text)
+        return normalise_adjacency(edges, positions.mask)
+
+
+class AdnerForTokenClassification(AdnerPreTrainedModel):
+    """Any architecture of `ARCHITECTURES` with its linear-chain CRF (eqs. 16–19) or softmax head."""
+
+    def __init__(self, config: AdnerConfig, encoder: PreTrainedModel | None = None):
+        super().__init__(config)
+        self.adner = AdnerModel(config, encoder=encoder)
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.head = CrfHead(config) if config.use_crf else SoftmaxHead(config)
+        self._no_split_modules = self.adner._no_split_modules
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The character embedding."""
+        return self.adner.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the character embedding."""
+        self.adner.set_input_embeddings(value)
+
+    @classmethod
+    def from_encoder_pretrained(
+        cls,
+        name_or_path: str,
+        tokenizer: Any = None,
+        labels: Sequence[str] = (),
+        architecture: str = "m-dscmg",
+        *,
+        word_vectors: torch.Tensor | None = None,
+        encoder_kwargs: dict[str, Any] | None = None,
+        **config_kwargs: Any,
+    ) -> "AdnerForTokenClassification":
+        """A new tagger on a pretrained encoder (a Hub name such as `hfl/chinese-macbert-base`, or a folder).
+
+        Args:
+            tokenizer: an `AdnerTokenizer`; its lexicon gives word list, frequencies and first word vectors.
+            labels: entity types.
+            word_vectors: (lexicon size, lexicon_embedding_size) instead of the mean character vectors.
+            encoder_kwargs: passed to `AutoModel.from_pretrained`.
+            config_kwargs: other fields of `AdnerConfig`.
+
+        Raises:
+            ValueError: the architecture has no encoder, the tokenizer has more characters than the encoder, or
+                `word_vectors` has another shape.
+        """
+        encoder = load_encoder(name_or_path, encoder_kwargs)
+        encoder_config = encoder.config.to_dict()
+        encoder_config.pop("_name_or_path", None)
+        model = cls._assemble(tokenizer, labels, architecture, encoder_config, config_kwargs, encoder)
+        if not model.config.use_encoder:
+            raise ValueError(f"architecture {architecture!r} has no encoder; build it with from_scratch()")
+        return model._begin(tokenizer, word_vectors)
+
+    @classmethod
+    def from_scratch(
+        cls,
+        tokenizer: Any,
+        labels: Sequence[str],
+        architecture: str = "bilstm-crf",
+        *,
+        encoder_config: dict[str, Any] | None = None,
+        word_vectors: torch.Tensor | None = None,
+        **config_kwargs: Any,
+    ) -> "AdnerForTokenClassification":
+        """A new tagger with random weights; `encoder_config` as for `AutoConfig`, the vocabulary is the tokenizer's."""
+        if encoder_config is not None:
+            encoder_config = {**encoder_config, "vocab_size": len(tokenizer)}
+        config_kwargs = {"character_vocab_size": len(tokenizer), **config_kwargs}
+        model = cls._assemble(tokenizer, labels, architecture, encoder_config, config_kwargs, None)
+        return model._begin(tokenizer, word_vectors)
+
+    @classmethod
+    def _assemble(cls, tokenizer, labels, architecture, encoder_config, config_kwargs, encoder):
+        names = bio_labels(labels)
+        lexicon = getattr(tokenizer, "lexicon", None)
+        if lexicon is not None:
+            config_kwargs = {"lexicon_size": lexicon.size, "lexicon_hash": lexicon.hash, **config_kwargs}
+        config = cls.config_class(
+            architecture=architecture,
+            encoder_config=encoder_config,
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+            **config_kwargs,
+        )
+        if not config.needs_lexicon:
+            config.lexicon_size, config.lexicon_hash = 0, None
+        return cls(config, encoder=encoder)
+
+    def _begin(self, tokenizer: Any, word_vectors: torch.Tensor | None) -> "AdnerForTokenClassification":
+        if tokenizer is not None and len(tokenizer) > self.config.vocab_size:
+            raise ValueError(
+                f"the tokenizer has {len(tokenizer)} characters, the encoder only {self.config.vocab_size}; "
+                "use the encoder's own vocabulary or resize_token_embeddings"
+            )
+        lexicon = getattr(tokenizer, "lexicon", None)
+        if lexicon is not None and self.config.use_dual_stream:
+            self._begin_lexicon(tokenizer, word_vectors)
+        return self.eval()
+
+    @torch.no_grad()
+    def _begin_lexicon(self, tokenizer: Any, word_vectors: torch.Tensor | None) -> None:
+        table = self.adner.dual_stream.lexicon
+        if word_vectors is None:
+            characters = self.get_input_embeddings().weight.float()
+            word_vectors = character_mean_vectors(tokenizer, characters, self.config.lexicon_embedding_size)
+        if word_vectors.shape != table.word_embeddings.weight.shape:
+            raise ValueError(
+                f"word_vectors has shape {tuple(word_vectors.shape)}, expected {tuple(table.word_embeddings.weight.shape)}"
+            )
+        table.word_embeddings.weight.copy_(word_vectors)
+        table.frequencies.copy_(torch.tensor([0, *tokenizer.lexicon.frequencies], dtype=torch.float32))
+
+    def check_tokenizer(self, tokenizer: Any) -> None:
+        """Make sure that a tokenizer's word list is the one the model was trained with.
+
+        Raises:
+            ValueError: the lexicon is missing or its hash differs.
+        """
+        lexicon = getattr(tokenizer, "lexicon", None)
+        if self.config.lexicon_hash is None:
+            return
+        if lexicon is None:
+            raise ValueError("the model was trained with a lexicon, but its tokenizer has none")
+        if lexicon.hash != self.config.lexicon_hash:
+            raise ValueError(
+                f"the tokenizer's lexicon ({len(lexicon)} words, hash {lexicon.hash[:12]}) is not the one the model was "
+                f"trained with ({self.config.lexicon_size - 1} words, hash {self.config.lexicon_hash[:12]})"
+            )
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.LongTensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        lexicon_ids: torch.LongTensor | None = None,
+        lexicon_starts: torch.LongTensor | None = None,
+        lexicon_ends: torch.LongTensor | None = None,
+        adjacency: torch.Tensor | None = None,
+        labels: torch.LongTensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> AdnerTokenClassifierOutput:
+        """Tag a batch; inputs as in `AdnerModel.forward`.
+
+        Args:
+            labels: (batch, tokens) BIO label ids, -100 on special tokens and padding.  A -100 inside the text is
+                unobserved: the likelihood sums over what it may be.
+            num_items_in_batch: divides the summed loss (the Trainer gives the labelled tokens of the whole step).
+        """
+        tokens = (input_ids if inputs_embeds is None else inputs_embeds).shape[:2]
+        if attention_mask is None:
+            attention_mask = torch.ones(tokens, dtype=torch.long, device=self.device)
+        outputs = self.adner(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            lexicon_ids=lexicon_ids,
+            lexicon_starts=lexicon_starts,
+            lexicon_ends=lexicon_ends,
+            adjacency=adjacency,
+            return_dict=True,
+            **kwargs,
+        )
+        positions = locate_text(attention_mask)
+        hidden = self.dropout(positions.take(outputs.last_hidden_state))
+        gold = None if labels is None else positions.take(labels).masked_fill(~positions.mask, UNOBSERVED)
+        tagged = self.head(hidden, positions.mask, gold)
+        spread = tagged.at_tokens(positions, tokens[1])
+        return AdnerTokenClassifierOutput(
+            loss=None if labels is None else _mean_loss(tagged.likelihood, gold, num_items_in_batch),
+            **spread,
+            emissions=tagged.emissions,
+            text_mask=positions.mask,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def entity_log_posteriors(
+        self,
+        emissions: torch.Tensor,
+        text_mask: torch.Tensor,
+        entities: Sequence[tuple[int, int, int, str]],
+    ) -> torch.Tensor:
+        """log p(exactly this entity | x), (entities,): the span with these ends and this type, neither longer nor cut.
+
+        CRF: exact span posterior.  Softmax: sum of the log probabilities of its tokens' labels.
+
+        Args:
+            emissions, text_mask: as the forward returned them.
+            entities: (row, start, end, type) in text positions, end exclusive.
+
+        Raises:
+            ValueError: a span outside its row's text, or a type that the model does not have.
+        """
+        lengths = text_mask.sum(1).tolist()
+        for row, start, end, entity_type in entities:
+            if not 0 <= row < len(lengths) or not 0 <= start < end <= lengths[row]:
+                raise ValueError(f"entity ({row}, {start}, {end}, {entity_type}) lies outside the text of its row")
+        return self.head.entity_log_posteriors(emissions, text_mask, entities)
+
+
+def _mean_loss(likelihood: torch.Tensor, gold: torch.Tensor, num_items_in_batch: torch.Tensor | int | None):
+    """Summed negative log-likelihood (batch,) over the number of labelled tokens; 0 where nothing is labelled."""
+    if num_items_in_batch is None:
+        num_items_in_batch = (gold != UNOBSERVED).sum().clamp(min=1)
+    return -likelihood.sum() / num_items_in_batch
