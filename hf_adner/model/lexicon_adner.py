@@ -1,0 +1,482 @@
+"""The word list of a model: its words, their frequencies, and where they occur in a text.
+
+A lexicon gives the word stream of M-DSCMG (Luo, Che, Ji 2025, eq. 2) and of SoftLexicon (Ma et al. 2020) its
+words. Word ``words[i]`` has the id ``i + 1``; id 0 is padding. The file has no dependency beyond torch, so that it
+can travel with a checkpoint; ``ahocorasick-rs`` makes the matching fast where it is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+try:
+    import ahocorasick_rs
+except ImportError:  # the pure-Python matcher below finds the same words, more slowly
+    ahocorasick_rs = None
+
+logger = logging.getLogger(__name__)
+
+ORIGINS = ("list", "documents", "mix")
+FORMAT = "adner-lexicon"
+VERSION = 1
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(\.\d*)?[eE][+-]?\d+)")
+
+Match = tuple[int, int, int]  # word id, start, end (characters, end exclusive)
+
+
+def lower_by_character(text: str) -> str:
+    """Lower-case `text` character by character, so that every character keeps its position.
+
+    `str.lower` turns U+0130 into two characters and a capital sigma at the end of a word into another letter than
+    inside one; neither may happen here.
+    """
+    lowered = text.lower()
+    if len(lowered) == len(text) and "\u03a3" not in text:
+        return lowered
+    return "".join(character.lower()[0] for character in text)
+
+
+def replace_surrogates(text: str) -> str:
+    """Put U+FFFD in the place of every lone surrogate, which cannot be encoded; the length does not change."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+class Lexicon:
+    """An ordered list of words with their frequencies, and the matcher for them.
+
+    Args:
+        words: the words, each once, without white space at its ends. The id of ``words[i]`` is ``i + 1``.
+        frequencies: one count per word, 0 where it is unknown; all 0 when None.
+        origin: ``"list"`` for a published word list, ``"documents"`` for words taken out of annotated documents
+            (which may be private), ``"mix"`` for a union of both.
+
+    Raises:
+        TypeError: a word is not a string, or a frequency is not an integer.
+        ValueError: a blank word, a repeated word, a word with a tab, a line break or a lone surrogate, a negative
+            frequency, as many frequencies as words not given, or an unknown origin.
+    """
+
+    def __init__(self, words: Iterable[str], frequencies: Iterable[int] | None = None, origin: str = "list") -> None:
+        self.words: tuple[str, ...] = tuple(words)
+        self.frequencies: tuple[int, ...] = (0,) * len(self.words) if frequencies is None else tuple(frequencies)
+        self.origin = origin
+        self._matchers: dict[bool, _AutomatonMatcher | _PrefixMatcher] = {}
+        self._hash: str | None = None
+        self._check()
+
+    def _check(self) -> None:
+        if self.origin not in ORIGINS:
+            raise ValueError(f"origin is {self.origin!r}, expected one of {ORIGINS}")
+        if len(self.frequencies) != len(self.words):
+            raise ValueError(f"{len(self.frequencies)} frequencies for {len(self.words)} words")
+        seen: dict[str, int] = {}
+        for index, (word, frequency) in enumerate(zip(self.words, self.frequencies)):
+            _check_word(word, f"word {index}")
+            _check_frequency(frequency, f"word {index}")
+            if seen.setdefault(word, index) != index:
+                raise ValueError(f"word {index} ({_shorten(word)}) is word {seen[word]} again: words must be unique")
+
+    # ---- what it is -------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @property
+    def size(self) -> int:
+        """Number of word ids, padding included: ``len(self) + 1``."""
+        return len(self.words) + 1
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hexadecimal) over words and frequencies in their order; the same in every process."""
+        if self._hash is None:
+            digest = hashlib.sha256()
+            for word, frequency in zip(self.words, self.frequencies):
+                digest.update(f"{word}\t{frequency}\n".encode())
+            self._hash = digest.hexdigest()
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lexicon) and self.origin == other.origin and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash((self.origin, self.hash))
+
+    def __repr__(self) -> str:
+        return f"Lexicon({len(self)} words, origin={self.origin!r}, hash={self.hash[:12]!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # automata cannot be pickled, and a copy must hash alike before and after its first use
+        return {"words": self.words, "frequencies": self.frequencies, "origin": self.origin}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _matchers={}, _hash=None)
+
+    # ---- making one -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, encoding: str | None = None, origin: str = "list") -> Lexicon:
+        """Read a word list: one word a line, or ``word<TAB>frequency`` with further columns ignored.
+
+        A word that occurs on several lines is kept once, its frequencies added. Blank lines are skipped. Both are
+        counted and logged as a warning.
+
+        Args:
+            path: the file, UTF-8 (with or without byte order mark) or GB18030.
+            encoding: a codec name; None tries UTF-8, then GB18030.
+            origin: see the class.
+
+        Raises:
+            ValueError: no word at all, bytes in neither encoding, a blank word beside a frequency, or a frequency that
+                is not a whole number of 0 or more; names file and line.
+        """
+        frequencies: dict[str, int] = {}
+        blank = repeated = 0
+        for number, line in enumerate(_decode_lines(Path(path), encoding), 1):
+            if not line.strip():
+                blank += 1
+                continue
+            word, frequency = _parse_entry(line, f"{path}:{number}")
+            repeated += word in frequencies
+            frequencies[word] = frequencies.get(word, 0) + frequency
+        if not frequencies:
+            raise ValueError(f"{path}: no word found, expected one word a line")
+        if blank or repeated:
+            logger.warning("%s: skipped %d blank lines, merged %d repeated words", path, blank, repeated)
+        return cls(frequencies, frequencies.values(), origin=origin)
+
+    @classmethod
+    def from_documents(cls, texts_of_entities: Iterable[str], *, min_count: int = 1, min_length: int = 1) -> Lexicon:
+        """Make a lexicon from the texts of annotated entities; ``origin`` is ``"documents"``.
+
+        White space at the ends is cut off; blank texts and texts with a tab, a line break or a lone surrogate inside
+        (which cannot be words) are skipped, counted and logged. Words are ordered by falling frequency, then by code
+        point, so the order of the documents does not change the hash.
+
+        Args:
+            texts_of_entities: the surface text of every entity, repeats included: they make the frequencies.
+            min_count: keep words found at least that often.
+            min_length: keep words of at least that many characters.
+        """
+        counts = Counter(text.strip() for text in texts_of_entities)
+        unusable = [word for word in counts if _word_fault(word)]
+        if unusable:
+            logger.warning("skipped %d entity texts that cannot be words", sum(counts.pop(word) for word in unusable))
+        kept = [(word, n) for word, n in counts.items() if n >= min_count and len(word) >= min_length]
+        kept.sort(key=lambda item: (-item[1], item[0]))
+        return cls([word for word, _ in kept], [n for _, n in kept], origin="documents")
+
+    def union(self, other: Lexicon) -> Lexicon:
+        """Own words first, then the new ones of `other`; frequencies of common words are added, ids of own words stay."""
+        frequencies = dict(zip(self.words, self.frequencies))
+        for word, frequency in zip(other.words, other.frequencies):
+            frequencies[word] = frequencies.get(word, 0) + frequency
+        origin = self.origin if self.origin == other.origin else "mix"
+        return Lexicon(frequencies, frequencies.values(), origin=origin)
+
+    def with_counts(self, texts: Iterable[str], *, lower_case: bool = False, skip_covered: bool = False) -> Lexicon:
+        """The same words with frequencies counted on a corpus (the static frequencies of SoftLexicon).
+
+        Args:
+            texts: the corpus, read once.
+            lower_case: match without regard to case, as a lower-casing tokenizer does.
+            skip_covered: as SoftLexicon does, do not count a word where a longer match covers it.
+        """
+        counts = [0] * self.size
+        for text in texts:
+            matches = self.match(text, lower_case=lower_case)
+            for word_id, _, _ in _uncovered(matches) if skip_covered else matches:
+                counts[word_id] += 1
+        return Lexicon(self.words, counts[1:], origin=self.origin)
+
+    # ---- matching ---------------------------------------------------------------------------------------------
+
+    def match(self, text: str, *, lower_case: bool = False) -> list[Match]:
+        """Find every occurrence of every word, overlapping ones too.
+
+        Args:
+            text: any string; a lone surrogate counts as U+FFFD.
+            lower_case: compare text and words lower-cased character by character. Words that differ only in case
+                are then all reported.
+
+        Returns:
+            ``(word_id, start, end)`` in characters, end exclusive, sorted by start, end, word id.
+        """
+        if lower_case:
+            text = lower_by_character(text)
+        return self._matcher(lower_case).find(text)
+
+    def _matcher(self, lower_case: bool) -> _AutomatonMatcher | _PrefixMatcher:
+        matcher = self._matchers.get(lower_case)
+        if matcher is None:
+            words = [lower_by_character(word) for word in self.words] if lower_case else list(self.words)
+            matcher = _PrefixMatcher(words) if ahocorasick_rs is None or not words else _AutomatonMatcher(words)
+            self._matchers[lower_case] = matcher
+        return matcher
+
+    # ---- files ------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the lexicon as one JSON object; the file appears whole or not at all."""
+        record = {
+            "format": FORMAT,
+            "version": VERSION,
+            "origin": self.origin,
+            "hash": self.hash,
+            "words": self.words,
+            "frequencies": self.frequencies,
+        }
+        _write_atomically(Path(path), json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Lexicon:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: broken JSON, another format or version, or a hash that the words do not have.
+        """
+        try:
+            record = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not a lexicon file: {error}") from error
+        found = (record.get("format"), record.get("version")) if isinstance(record, dict) else type(record).__name__
+        if found != (FORMAT, VERSION):
+            raise ValueError(f"{path}: found format {found!r}, expected {(FORMAT, VERSION)!r}")
+        missing = {"words", "frequencies", "origin", "hash"} - record.keys()
+        if missing:
+            raise ValueError(f"{path}: the lexicon file lacks {sorted(missing)}")
+        lexicon = cls(record["words"], record["frequencies"], record["origin"])
+        if lexicon.hash != record["hash"]:
+            raise ValueError(f"{path}: words have hash {lexicon.hash[:12]}, the file says {str(record['hash'])[:12]}")
+        return lexicon
+
+    def vectors_from_file(
+        self, path: str | os.PathLike[str], dimension: int | None = None, *, encoding: str = "utf-8"
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read the words' vectors from a word2vec or fastText text file, line by line.
+
+        The file may begin with a ``count dimension`` line. Words may hold spaces: the last `dimension` fields are the
+        vector. The first vector of a word counts. Words are compared as they are written, case included.
+
+        Args:
+            path: the file.
+            dimension: the expected dimension; None takes it from the header, or from the first line.
+            encoding: of the file.
+
+        Returns:
+            vectors (size, dimension) float32, zeros for padding and for words not in the file; covered (size,) bool.
+
+        Raises:
+            ValueError: an empty file, a line of another dimension, or a number that is none or not finite; names the line.
+        """
+        ids = {word.encode(encoding): index for index, word in enumerate(self.words, 1)}
+        vectors: torch.Tensor | None = None
+        covered = torch.zeros(self.size, dtype=torch.bool)  # (size,)
+        for where, line in _vector_lines(Path(path)):
+            if vectors is None:
+                dimension, is_header = _vector_dimension(line, dimension, where)
+                vectors = torch.zeros(self.size, dimension)  # (size, dimension)
+                if is_header:
+                    continue
+            word_id = ids.get(_vector_word(line, dimension, where, ids))
+            if word_id is not None and not covered[word_id]:
+                vectors[word_id] = _parse_vector(line, dimension, where)
+                covered[word_id] = True
+        if vectors is None:
+            raise ValueError(f"{path}: no vector found, expected lines of a word and its numbers")
+        return vectors, covered
+
+
+class _AutomatonMatcher:
+    """Aho-Corasick matching in Rust; its indices are code points."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._automaton = ahocorasick_rs.AhoCorasick(words, store_patterns=False)
+
+    def find(self, text: str) -> list[Match]:
+        try:
+            found = self._automaton.find_matches_as_indexes(text, overlapping=True)
+        except UnicodeEncodeError:
+            found = self._automaton.find_matches_as_indexes(replace_surrogates(text), overlapping=True)
+        rows = [(start, end, index) for index, start, end in found]
+        rows.sort()
+        return [(index + 1, start, end) for start, end, index in rows]
+
+
+class _PrefixMatcher:
+    """The same matches in pure Python: from each position, follow the text as long as it is a prefix of a word."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._ids: dict[str, tuple[int, ...]] = {}  # every prefix of every word -> ids of the words that end there
+        for word_id, word in enumerate(words, 1):
+            for length in range(1, len(word)):
+                self._ids.setdefault(word[:length], ())
+            self._ids[word] = (*self._ids.get(word, ()), word_id)
+
+    def find(self, text: str) -> list[Match]:
+        text = replace_surrogates(text)
+        ids, length, matches = self._ids, len(text), []
+        for start in range(length):
+            for end in range(start + 1, length + 1):
+                found = ids.get(text[start:end])
+                if found is None:
+                    break
+                matches.extend((word_id, start, end) for word_id in found)
+        return matches
+
+
+def _uncovered(matches: Sequence[Match]) -> Iterator[Match]:
+    """The matches that lie in no longer one; `matches` sorted by start and end."""
+    furthest = -1
+    for index, (word_id, start, end) in enumerate(matches):
+        following = index + 1
+        while following < len(matches) and matches[following][1:] == (start, end):
+            following += 1
+        longer_here = following < len(matches) and matches[following][1] == start
+        if not longer_here and end > furthest:
+            yield word_id, start, end
+        if following == index + 1:
+            furthest = max(furthest, end)
+
+
+def _shorten(text: str) -> str:
+    return repr(text if len(text) <= 8 else text[:8] + "...")
+
+
+def _word_fault(word: str) -> str | None:
+    if not word.strip():
+        return "is blank"
+    if word != word.strip():
+        return "has white space at its ends"
+    if any(character in word for character in "\t\n\r"):
+        return "has a tab or a line break inside"
+    return "has a lone surrogate" if _SURROGATE.search(word) else None
+
+
+def _check_word(word: Any, where: str) -> None:
+    if not isinstance(word, str):
+        raise TypeError(f"{where}: found {type(word).__name__}, expected a string")
+    fault = _word_fault(word)
+    if fault:
+        raise ValueError(f"{where} ({_shorten(word)}) {fault}")
+
+
+def _check_frequency(frequency: Any, where: str) -> None:
+    if not isinstance(frequency, int) or isinstance(frequency, bool):
+        raise TypeError(f"{where}: frequency is {type(frequency).__name__}, expected int")
+    if frequency < 0:
+        raise ValueError(f"{where}: frequency is {frequency}, expected 0 or more")
+
+
+def _decode_lines(path: Path, encoding: str | None) -> list[str]:
+    data = path.read_bytes()
+    if encoding is None:
+        encoding = _guess_encoding(path, data)
+    elif encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+        encoding = "utf-8-sig"  # a byte order mark is no part of the first word
+    try:
+        lines = data.decode(encoding).split("\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}:{line}: byte 0x{data[error.start]:02x} is not {encoding}") from error
+    return lines[:-1] if lines[-1] == "" else lines  # the last line break ends a line, it begins none
+
+
+def _guess_encoding(path: Path, data: bytes) -> str:
+    """UTF-8, else GB18030; but a file of mostly UTF-8 lines with a broken one is broken UTF-8, not GB18030."""
+    try:
+        data.decode("utf-8-sig")
+        return "utf-8-sig"
+    except UnicodeDecodeError as error:
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise ValueError(f"{path}: begins with a UTF-16 byte order mark, expected UTF-8 or GB18030") from error
+        lines = [line for line in data.split(b"\n") if not line.isascii()]
+        utf8 = sum(_decodes(line, "utf-8") for line in lines)
+        return "utf-8" if 2 * utf8 > len(lines) else "gb18030"
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _parse_entry(line: str, where: str) -> tuple[str, int]:
+    word, *columns = line.split("\t")
+    word = word.strip()
+    _check_word(word, where)
+    if not columns:
+        return word, 0
+    field = columns[0].strip()
+    if not (field.isascii() and field.isdigit()):
+        raise ValueError(f"{where}: frequency is {_shorten(field)}, expected a whole number of 0 or more")
+    return word, int(field)
+
+
+def _vector_lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            line = line.rstrip(b" \r\n")
+            if line:
+                yield f"{path}:{number}", line
+
+
+def _vector_dimension(line: bytes, dimension: int | None, where: str) -> tuple[int, bool]:
+    """The dimension that the first line tells, and whether that line is a ``count dimension`` header."""
+    fields = line.split(b" ")
+    is_header = len(fields) == 2 and all(field.isdigit() for field in fields) and dimension != 1
+    told = int(fields[1]) if is_header else len(fields) - 1
+    if is_header and dimension is not None and told != dimension:
+        raise ValueError(f"{where}: the header says dimension {told}, expected {dimension}")
+    if not is_header and dimension is not None:
+        told = dimension
+    if told < 1:
+        raise ValueError(f"{where}: dimension {told}, expected a word and at least one number")
+    return told, is_header
+
+
+def _vector_word(line: bytes, dimension: int, where: str, ids: dict[bytes, int]) -> bytes:
+    found = line.count(b" ")
+    if found == dimension:
+        return line[: line.index(b" ")]
+    word = line.rsplit(b" ", dimension)[0] if found > dimension else b""
+    surplus = word.split(b" ")[1:]
+    if found < dimension or (word not in ids and _DECIMAL.fullmatch(surplus[0].decode("ascii", "replace"))):
+        raise ValueError(f"{where}: {found} numbers after the word, expected {dimension}")
+    return word
+
+
+def _parse_vector(line: bytes, dimension: int, where: str) -> torch.Tensor:
+    fields = line.rsplit(b" ", dimension)[1:]
+    try:
+        numbers = [float(field) for field in fields]
+    except ValueError as error:
+        raise ValueError(f"{where}: expected {dimension} numbers after the word: {error}") from error
+    if not all(math.isfinite(number) for number in numbers):
+        raise ValueError(f"{where}: a number of the vector is not finite")
+    return torch.tensor(numbers)  # (dimension,)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

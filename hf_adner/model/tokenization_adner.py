@@ -1,0 +1,389 @@
+"""A tokenizer that makes one token of every character, and finds the lexicon's words on the way.
+
+Chinese NER labels characters, so every character of a text, white space, control characters and emoji included, is one
+token whose offsets are ``(i, i + 1)``. The vocabulary may come from any BERT or MacBERT repository.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from tokenizers import Encoding, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers.models import WordPiece
+from transformers import BatchEncoding, TokenizersBackend
+from transformers.utils import PaddingStrategy, to_py_obj
+
+from .lexicon_adner import Lexicon, Match, replace_surrogates
+
+SPACE = "\u2581"  # the vocabulary's entry for white space and other characters without ink
+UNUSED = "[unused1]"  # the entry of BERT vocabularies that becomes SPACE where there is none
+LEXICON_KEYS = ("lexicon_ids", "lexicon_starts", "lexicon_ends")
+LEXICON_FILE = "lexicon.json"
+INKLESS = r"[\p{Z}\p{Cc}\p{Cf}]"  # separators, control and format characters (zero-width ones are of these)
+
+Rows = tuple[list[int], list[int], list[int]]  # word ids, first tokens, tokens after the last
+
+
+class AdnerTokenizer(TokenizersBackend):
+    """One token per character, with exact offsets for any string, and the lexicon words of the text.
+
+    Outputs ``input_ids``, ``token_type_ids`` and ``attention_mask`` and, when there is a lexicon, ``lexicon_ids``,
+    ``lexicon_starts`` and ``lexicon_ends``: one row per matched word that lies wholly inside the text (or the window
+    of it), the positions being those of tokens in the sequence as it is returned, special tokens and padding counted,
+    end exclusive. Rows are sorted by start and end and padded with zeros; there is always at least one row, so that
+    tensors and Arrow columns have their integer type where nothing matched.
+
+    White space, control and format characters share one vocabulary entry (``SPACE``; in BERT vocabularies the place of
+    ``[unused1]``; ``[UNK]`` where there is neither). A literal ``[SEP]`` in a text is five characters. A lone
+    surrogate, which no encoder can write, is read as U+FFFD. Decoding puts no spaces between characters, but gives what
+    the vocabulary has: lower-cased letters under `do_lower_case`, a space for any inkless character, ``[UNK]``; the true
+    text is ``text[start:end]`` of the offsets.
+
+    With ``is_split_into_words`` the words are matched against the lexicon as if they were written together.
+
+    Args:
+        vocab: token -> id, or the path of a ``vocab.txt``.
+        lexicon: the words to match; None for a tokenizer without lexicon inputs, or to load the saved one.
+        do_lower_case: lower-case text and lexicon words character by character.
+        lexicon_file: path of the saved lexicon; set by ``from_pretrained``.
+        lexicon_hash: hash the saved lexicon must have; set by ``from_pretrained``.
+        unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens, all but mask in the vocabulary.
+
+    Raises:
+        ValueError: no vocabulary, a special token that it lacks, or a promised lexicon that is missing or another one.
+    """
+
+    vocab_files_names = {"vocab_file": "vocab.txt", "tokenizer_file": "tokenizer.json", "lexicon_file": LEXICON_FILE}
+    model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    model = WordPiece
+
+    def __init__(
+        self,
+        vocab: str | os.PathLike[str] | Mapping[str, int] | None = None,
+        lexicon: Lexicon | None = None,
+        do_lower_case: bool = True,
+        lexicon_file: str | None = None,
+        lexicon_hash: str | None = None,
+        unk_token: str = "[UNK]",
+        sep_token: str = "[SEP]",
+        pad_token: str = "[PAD]",
+        cls_token: str = "[CLS]",
+        mask_token: str | None = "[MASK]",
+        **kwargs: Any,
+    ) -> None:
+        for key in ("tokenizer_file", "vocab_file", "post_processor", "tokenizer_padding", "tokenizer_truncation"):
+            kwargs.pop(key, None)  # the backend is always built here, whatever a repository saved
+        vocab = _read_vocab(vocab)
+        known = vocab.keys() | {str(token) for token in (kwargs.get("added_tokens_decoder") or {}).values()}
+        _check_special_tokens(known, unk_token, sep_token, pad_token, cls_token)
+        self.do_lower_case = do_lower_case
+        self._lexicon: Lexicon | None = None
+        self._tokenizer = _build_backend(vocab, str(unk_token), do_lower_case)
+        kwargs["split_special_tokens"] = True
+        super().__init__(
+            do_lower_case=do_lower_case,
+            lexicon_hash=lexicon_hash,
+            unk_token=unk_token,
+            sep_token=sep_token,
+            pad_token=pad_token,
+            cls_token=cls_token,
+            mask_token=mask_token if str(mask_token) in known else None,
+            **kwargs,
+        )
+        self._tokenizer.post_processor = processors.BertProcessing(
+            (self.sep_token, self.sep_token_id), (self.cls_token, self.cls_token_id)
+        )
+        self._should_update_post_processor = False
+        self.lexicon = _load_promised(lexicon_file, lexicon_hash) if lexicon is None else lexicon
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str],
+        min_count: int = 1,
+        lexicon: Lexicon | None = None,
+        do_lower_case: bool = True,
+        **kwargs: Any,
+    ) -> AdnerTokenizer:
+        """Make a vocabulary of the characters of `texts`, for models without a pretrained encoder.
+
+        Args:
+            texts: the training texts.
+            min_count: rarer characters become ``[UNK]``.
+            lexicon, do_lower_case, kwargs: as for the class.
+        """
+        vocab = {token: index for index, token in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", SPACE))}
+        normalize = _build_backend(vocab, "[UNK]", do_lower_case).normalizer.normalize_str
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(normalize(replace_surrogates(text)))
+        for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+            if count >= min_count:
+                vocab.setdefault(character, len(vocab))
+        return cls(vocab, lexicon=lexicon, do_lower_case=do_lower_case, **kwargs)
+
+    # ---- lexicon ----------------------------------------------------------------------------------------------
+
+    @property
+    def lexicon(self) -> Lexicon | None:
+        """The words that are matched; setting it switches the lexicon inputs on, setting None off."""
+        return self._lexicon
+
+    @lexicon.setter
+    def lexicon(self, lexicon: Lexicon | None) -> None:
+        if lexicon is not None and not hasattr(lexicon, "match"):
+            raise TypeError(f"lexicon is {type(lexicon).__name__}, expected Lexicon or None")
+        self._lexicon = lexicon
+        names = [name for name in self.model_input_names if name not in LEXICON_KEYS]
+        self.model_input_names = names if lexicon is None else [*names, *LEXICON_KEYS]
+
+    @property
+    def lexicon_hash(self) -> str | None:
+        """Hash of the lexicon, saved in the tokenizer's configuration; None without lexicon."""
+        return None if self._lexicon is None else self._lexicon.hash
+
+    # ---- encoding ---------------------------------------------------------------------------------------------
+
+    def _add_tokens(self, new_tokens: list[Any], special_tokens: bool = False) -> int:
+        for token in new_tokens:
+            if len(str(token)) != 1 and not (special_tokens or getattr(token, "special", False)):
+                raise ValueError(f"cannot add {str(token)[:8]!r}: a token that is not special is one character here")
+        return super()._add_tokens(new_tokens, special_tokens=special_tokens)
+
+    def _get_padding_truncation_strategies(
+        self, padding: Any = False, truncation: Any = None, max_length: int | None = None, **kwargs: Any
+    ) -> tuple[PaddingStrategy, Any, int | None, dict[str, Any]]:
+        refuse_long = truncation == "error"
+        *strategies, rest = super()._get_padding_truncation_strategies(
+            padding=padding, truncation=False if refuse_long else truncation, max_length=max_length, **kwargs
+        )
+        if refuse_long:
+            rest["refuse_longer_than"] = self.model_max_length if max_length is None else max_length
+        return (*strategies, rest)
+
+    def _encode_plus(
+        self,
+        text: Any,
+        text_pair: Any = None,
+        is_split_into_words: bool = False,
+        padding_strategy: PaddingStrategy = PaddingStrategy.DO_NOT_PAD,
+        return_tensors: str | None = None,
+        return_overflowing_tokens: bool = False,
+        split_special_tokens: bool | None = None,
+        refuse_longer_than: int | None = None,
+        **kwargs: Any,
+    ) -> BatchEncoding:
+        if split_special_tokens is False:
+            raise ValueError("split_special_tokens=False: special tokens written in a text are characters here")
+        options = {
+            "is_split_into_words": is_split_into_words,
+            "padding_strategy": padding_strategy,
+            "return_overflowing_tokens": return_overflowing_tokens,
+            **kwargs,
+        }
+        try:
+            batch = super()._encode_plus(text, text_pair, **options)
+        except (TypeError, UnicodeEncodeError):
+            text, text_pair = _without_surrogates(text), _without_surrogates(text_pair)
+            batch = super()._encode_plus(text, text_pair, **options)
+        if refuse_longer_than is not None:
+            _refuse_longer(batch.encodings, refuse_longer_than)
+        data = dict(batch)
+        is_flat = not _is_batched(text, is_split_into_words) and not return_overflowing_tokens
+        if self._lexicon is not None:
+            sources = batch.get("overflow_to_sample_mapping", range(len(batch.encodings)))
+            samples = _samples(text, text_pair, is_split_into_words)
+            rows = self._lexicon_rows(samples, batch.encodings, sources, is_split_into_words)
+            pad = return_tensors is not None or padding_strategy != PaddingStrategy.DO_NOT_PAD
+            features = _as_features(rows, pad)
+            data.update({key: value[0] for key, value in features.items()} if is_flat else features)
+        if is_flat and return_tensors is not None:
+            data = {key: [value] for key, value in data.items()}
+        return BatchEncoding(data, batch.encodings, tensor_type=return_tensors)
+
+    def _lexicon_rows(
+        self, samples: list[list[Any]], encodings: list[Encoding], sources: Sequence[int], is_split_into_words: bool
+    ) -> list[Rows]:
+        """The matched words of every encoding; those of one sample are looked up once for all its windows."""
+        known: dict[tuple[int, int], tuple[list[Match], list[int]]] = {}
+        batch_rows = []
+        for encoding, source in zip(encodings, sources):
+            sequence_ids, rows = encoding.sequence_ids, ([], [], [])
+            for number, sequence in enumerate(samples[source]):
+                if number not in sequence_ids:
+                    continue
+                if (source, number) not in known:
+                    known[source, number] = self._find(sequence, is_split_into_words)
+                first, length = sequence_ids.index(number), sequence_ids.count(number)
+                start = encoding.token_to_chars(first)[0]
+                if is_split_into_words:
+                    start += sum(map(len, sequence[: encoding.token_to_word(first)]))
+                _append_rows(rows, *known[source, number], start, start + length, first)
+            batch_rows.append(rows)
+        return batch_rows
+
+    def _find(self, sequence: Any, is_split_into_words: bool) -> tuple[list[Match], list[int]]:
+        text = "".join(sequence) if is_split_into_words else sequence
+        matches = self._lexicon.match(text, lower_case=self.do_lower_case)
+        return matches, [start for _, start, _ in matches]
+
+    # ---- padding ----------------------------------------------------------------------------------------------
+
+    def pad(self, encoded_inputs: Any, padding: Any = True, *args: Any, **kwargs: Any) -> BatchEncoding:
+        """As the base class does it, and pad the lexicon rows along; left padding moves their positions."""
+        return_tensors = kwargs.pop("return_tensors", None)
+        if isinstance(encoded_inputs, (list, tuple)) and encoded_inputs and isinstance(encoded_inputs[0], Mapping):
+            encoded_inputs = {key: [example[key] for example in encoded_inputs] for key in encoded_inputs[0].keys()}
+        return_tensors = return_tensors or _tensor_type(encoded_inputs.get(self.model_input_names[0]))
+        encoded = {key: to_py_obj(value) for key, value in encoded_inputs.items()}
+        features = {key: encoded.pop(key) for key in LEXICON_KEYS if key in encoded}
+        before = encoded.get("input_ids")
+        padded = super().pad(encoded, padding, *args, return_tensors=None, **kwargs)
+        data = dict(padded)
+        if features:
+            pad = return_tensors is not None or padding not in (False, PaddingStrategy.DO_NOT_PAD, "do_not_pad")
+            side = kwargs.get("padding_side") or self.padding_side
+            data.update(_pad_features(features, before, data["input_ids"], side == "left", pad))
+        return BatchEncoding(data, tensor_type=return_tensors)
+
+    # ---- saving -----------------------------------------------------------------------------------------------
+
+    def _save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        file_names: tuple[str, ...],
+        legacy_format: bool | None = None,
+        filename_prefix: str | None = None,
+    ) -> tuple[str, ...]:
+        saved = super()._save_pretrained(save_directory, file_names, legacy_format, filename_prefix)
+        path = os.path.join(save_directory, (f"{filename_prefix}-" if filename_prefix else "") + LEXICON_FILE)
+        if self._lexicon is not None:
+            self._lexicon.save(path)
+            return (*saved, path)
+        if os.path.exists(path):
+            os.remove(path)  # of the tokenizer that was saved here before
+        return saved
+
+
+def _read_vocab(vocab: str | os.PathLike[str] | Mapping[str, int] | None) -> dict[str, int]:
+    """A vocabulary as a dictionary in which SPACE has an entry if there is a place for it."""
+    if vocab is None:
+        raise ValueError("no vocabulary: expected a mapping, a vocab.txt or a tokenizer.json")
+    if isinstance(vocab, Mapping):
+        vocab = dict(vocab)
+    else:
+        with open(vocab, encoding="utf-8") as file:
+            vocab = {line.rstrip("\n"): index for index, line in enumerate(file)}
+    if SPACE not in vocab and UNUSED in vocab:
+        vocab[SPACE] = vocab.pop(UNUSED)
+    return vocab
+
+
+def _check_special_tokens(known: Iterable[str], *tokens: Any) -> None:
+    missing = [str(token) for token in tokens if str(token) not in known]
+    if missing:
+        raise ValueError(f"the vocabulary lacks the special tokens {missing}, expected a BERT-like character vocabulary")
+
+
+def _build_backend(vocab: dict[str, int], unk_token: str, do_lower_case: bool) -> Tokenizer:
+    # WordPiece, not WordLevel: the stock pipeline asks the model for its continuing_subword_prefix
+    backend = Tokenizer(WordPiece(vocab, unk_token=unk_token))
+    steps = [normalizers.Replace(Regex(INKLESS), SPACE)]
+    if do_lower_case:
+        steps += [normalizers.Replace("\u0130", "i"), normalizers.Lowercase()]  # U+0130 would become two characters
+    backend.normalizer = normalizers.Sequence(steps)
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    backend.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.Fuse()])
+    return backend
+
+
+def _load_promised(path: str | None, promised: str | None) -> Lexicon | None:
+    """The saved lexicon, if the configuration tells of one. No OSError: the base class would hide its message."""
+    if promised is None:
+        return None
+    if path is None or not os.path.isfile(path):
+        raise ValueError(f"the tokenizer was saved with a lexicon ({promised[:12]}), but {LEXICON_FILE} is missing")
+    lexicon = Lexicon.load(path)
+    if lexicon.hash != promised:
+        raise ValueError(f"{path}: lexicon has hash {lexicon.hash[:12]}, the tokenizer was saved with {promised[:12]}")
+    return lexicon
+
+
+def _is_batched(text: Any, is_split_into_words: bool) -> bool:
+    if not isinstance(text, (list, tuple)):
+        return False
+    return bool(text) and isinstance(text[0], (list, tuple)) if is_split_into_words else True
+
+
+def _samples(text: Any, text_pair: Any, is_split_into_words: bool) -> list[list[Any]]:
+    """Per sample of the call its one or two sequences: strings, or lists of words."""
+    if not _is_batched(text, is_split_into_words):
+        return [[text, text_pair] if text_pair else [text]]
+    if text_pair is not None:
+        return [list(pair) for pair in zip(text, text_pair)]
+    if is_split_into_words:
+        return [list(item) if item and not isinstance(item[0], str) else [item] for item in text]
+    return [[item] if isinstance(item, str) else list(item) for item in text]
+
+
+def _without_surrogates(text: Any) -> Any:
+    if isinstance(text, str):
+        return replace_surrogates(text)
+    return type(text)(_without_surrogates(item) for item in text) if isinstance(text, (list, tuple)) else text
+
+
+def _refuse_longer(encodings: list[Encoding], limit: int) -> None:
+    for index, encoding in enumerate(encodings):
+        length = sum(encoding.attention_mask)
+        if length > limit:
+            raise ValueError(f"text {index} has {length} tokens, expected at most {limit} (truncation='error')")
+
+
+def _append_rows(rows: Rows, matches: list[Match], starts: list[int], start: int, end: int, first: int) -> None:
+    """Add the matches inside the characters start..end, which are the tokens from `first` on."""
+    ids, firsts, lasts = rows
+    shift = first - start
+    for word_id, match_start, match_end in matches[bisect_left(starts, start) : bisect_left(starts, end)]:
+        if match_end <= end:
+            ids.append(word_id)
+            firsts.append(match_start + shift)
+            lasts.append(match_end + shift)
+
+
+def _as_features(batch_rows: list[Rows], pad: bool) -> dict[str, list[list[int]]]:
+    """Lists of rows per key, (batch, words); each at least one long, all equally long when padded."""
+    width = max((len(rows[0]) for rows in batch_rows), default=1) if pad else 1
+    return {
+        key: [rows[number] + [0] * (max(width, 1) - len(rows[number])) for rows in batch_rows]
+        for number, key in enumerate(LEXICON_KEYS)
+    }
+
+
+def _tensor_type(values: Any) -> str | None:
+    first = values[0] if isinstance(values, (list, tuple)) and values else values
+    if isinstance(first, torch.Tensor):
+        return "pt"
+    return "np" if type(first).__module__ == "numpy" else None
+
+
+def _pad_features(
+    features: dict[str, Any], before: list[Any], after: list[Any], left: bool, pad: bool
+) -> dict[str, list[Any]]:
+    is_batch = bool(after) and isinstance(after[0], list)
+    if not is_batch:
+        features, before, after = {key: [value] for key, value in features.items()}, [before], [after]
+    rows = []
+    for ids, starts, ends, old, new in zip(*(features[key] for key in LEXICON_KEYS), before, after):
+        shift = len(new) - len(old) if left else 0
+        starts = [start + shift if word else 0 for word, start in zip(ids, starts)]
+        rows.append((list(ids), starts, [end + shift if word else 0 for word, end in zip(ids, ends)]))
+    padded = _as_features(rows, pad)
+    return padded if is_batch else {key: value[0] for key, value in padded.items()}
+
+
+AdnerTokenizer.register_for_auto_class()

@@ -1,0 +1,203 @@
+"""Windows over texts that are longer than the model, and the way back to one list of entities.
+
+Everything counts characters of the text, ends exclusive. Nothing is dropped: windows cover the text without a gap.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+SENTENCE_ENDS = "。！？；!?;\n"
+
+EntityT = TypeVar("EntityT", bound=Mapping[str, Any] | Sequence[Any])
+
+
+class Window(NamedTuple):
+    """A range of characters of a text, end exclusive."""
+
+    start: int
+    end: int
+
+
+def prediction_windows(length: int, size: int, overlap: int) -> list[Window]:
+    """Cover a text with windows of equal size.
+
+    Args:
+        length: characters of the text; 0 gives no window.
+        size: characters of a window; only a shorter text has a smaller one.
+        overlap: characters that neighbours share; the last window ends with the text and may share more.
+
+    Raises:
+        ValueError: a negative length, a size below 1, or an overlap outside 0..size-1.
+    """
+    _check_sizes(length, size, overlap)
+    if length <= size:
+        return [Window(0, length)] if length else []
+    starts = [*range(0, length - size, size - overlap), length - size]
+    return [Window(start, start + size) for start in starts]
+
+
+def owned_ranges(windows: Sequence[Window]) -> list[Window]:
+    """For each window the characters that have more context in it than in its neighbours.
+
+    Neighbours share their overlap half and half, so the ranges follow each other without gap or overlap from the first
+    window's start to the last one's end.
+
+    Args:
+        windows: sorted, both starts and ends rising, without gaps.
+
+    Raises:
+        ValueError: the windows are not like that.
+    """
+    for left, right in zip(windows, windows[1:]):
+        if not left.start < right.start <= left.end < right.end:
+            raise ValueError(f"{right} after {left}: expected rising starts and ends without a gap")
+    cuts = [(left.end + right.start) // 2 for left, right in zip(windows, windows[1:])]
+    starts = [windows[0].start, *cuts] if windows else []
+    ends = [*cuts, windows[-1].end] if windows else []
+    return [Window(start, end) for start, end in zip(starts, ends)]
+
+
+def training_windows(
+    length: int, size: int, overlap: int, spans: Iterable[Sequence[Any]], text: str | None = None
+) -> list[Window]:
+    """Cover a text with windows whose edges never cut a span, so that every span lies whole in a window or outside it.
+
+    A window ends at the last allowed place within `size`; the next one starts at the last allowed place that leaves
+    `overlap`, or later where it would not get ahead otherwise.
+
+    Args:
+        length: characters of the text; 0 gives no window.
+        size: characters of a window at most.
+        overlap: characters that neighbours share, where the spans allow it.
+        spans: sequences that begin with start and end; they may be nested or overlap.
+        text: the text; when given, edges are put after the end of a sentence where one is near.
+
+    Raises:
+        ValueError: as for `prediction_windows`; a span that is empty or out of range; a span, or several that overlap,
+            longer than `size`.
+    """
+    _check_sizes(length, size, overlap)
+    if text is not None and len(text) != length:
+        raise ValueError(f"the text has {len(text)} characters, expected {length}")
+    edges = _Edges(_blocks(spans, length, size), text)
+    windows, start = [], 0
+    while length - start > size:
+        end = edges.last_before(start + size, at_least=start + 1, near=size // 4)
+        windows.append(Window(start, end))
+        start = edges.next_start(start, end, size, overlap)
+    return [*windows, Window(start, length)] if length else []
+
+
+def merge_window_entities(
+    windows: Sequence[Window], entities_per_window: Sequence[Iterable[EntityT]]
+) -> list[EntityT]:
+    """Make one list of what was found in overlapping windows: sorted by start, no two entities overlapping.
+
+    An entity is taken from the window that owns its middle character (`owned_ranges`). Where two taken entities overlap,
+    the one with more context in its window stays, then the longer, then the earlier.
+
+    Args:
+        windows: as `prediction_windows` makes them.
+        entities_per_window: for each window its entities with positions in the whole text, as mappings with ``start`` and
+            ``end`` or sequences that begin with them.
+
+    Raises:
+        ValueError: not one list per window, or an entity that is empty or leaves its window.
+    """
+    if len(windows) != len(entities_per_window):
+        raise ValueError(f"{len(entities_per_window)} lists of entities for {len(windows)} windows")
+    text = Window(windows[0].start, windows[-1].end) if windows else Window(0, 0)
+    ranked = []
+    for window, owned, entities in zip(windows, owned_ranges(windows), entities_per_window):
+        for entity in entities:
+            start, end = _span_of(entity)
+            if not window.start <= start < end <= window.end:
+                raise ValueError(f"entity ({start}, {end}) does not lie in its {window}")
+            if owned.start <= (start + end - 1) // 2 < owned.end:
+                context = _context(start, end, window, text)
+                ranked.append((-context, start - end, start, len(ranked), entity))
+    ranked.sort(key=lambda item: item[:4])
+    return _first_without_overlap([(start, start - negative, item) for _, negative, start, _, item in ranked])
+
+
+class _Edges:
+    """The places where a window may begin or end: anywhere but inside a block."""
+
+    def __init__(self, blocks: list[Window], text: str | None) -> None:
+        self._blocks, self._starts, self._text = blocks, [block.start for block in blocks], text
+
+    def _around(self, place: int) -> tuple[int, int]:
+        """The nearest allowed places at or before, and at or after `place`."""
+        index = bisect_left(self._starts, place) - 1
+        inside = index >= 0 and place < self._blocks[index].end
+        return self._blocks[index] if inside else (place, place)
+
+    def last_before(self, place: int, at_least: int, near: int) -> int:
+        """The last allowed place up to `place`, or the last end of a sentence if one is at most `near` before it."""
+        last = self._around(place)[0]
+        lowest = max(at_least, place - near)
+        candidate = last
+        while self._text is not None and candidate >= lowest:
+            candidate = max(self._text.rfind(mark, lowest - 1, candidate) for mark in SENTENCE_ENDS) + 1
+            if candidate < lowest or self._around(candidate)[0] == candidate:
+                break
+            candidate = self._around(candidate)[0]
+        return candidate if self._text is not None and candidate >= lowest else last
+
+    def next_start(self, start: int, end: int, size: int, overlap: int) -> int:
+        """Where the window after (start, end) begins: at most at `end`, such that the one after gets beyond `end`."""
+        preferred = self.last_before(max(end - overlap, start + 1), at_least=start + 1, near=overlap)
+        reach = self._around(end + 1)[1]  # the new window must at least hold what follows `end`
+        lowest = max(start + 1, reach - size)
+        return preferred if preferred >= lowest else min(self._around(lowest)[1], end)
+
+
+def _check_sizes(length: int, size: int, overlap: int) -> None:
+    if length < 0:
+        raise ValueError(f"length is {length}, expected 0 or more")
+    if size < 1:
+        raise ValueError(f"size is {size}, expected 1 or more")
+    if not 0 <= overlap < size:
+        raise ValueError(f"overlap is {overlap}, expected 0 to {size - 1} (size {size})")
+
+
+def _blocks(spans: Iterable[Sequence[Any]], length: int, size: int) -> list[Window]:
+    """Spans that overlap joined to blocks, sorted; touching spans stay apart."""
+    blocks: list[Window] = []
+    for start, end in sorted((span[0], span[1]) for span in spans):
+        if not 0 <= start < end <= length:
+            raise ValueError(f"span ({start}, {end}) is empty or not within 0..{length}")
+        if blocks and start < blocks[-1].end:
+            start, end = blocks[-1].start, max(end, blocks[-1].end)
+            blocks.pop()
+        if end - start > size:
+            raise ValueError(f"span ({start}, {end}) has {end - start} characters, more than a window of {size}")
+        blocks.append(Window(start, end))
+    return blocks
+
+
+def _span_of(entity: Any) -> tuple[int, int]:
+    return (entity["start"], entity["end"]) if isinstance(entity, Mapping) else (entity[0], entity[1])
+
+
+def _context(start: int, end: int, window: Window, text: Window) -> int:
+    """Characters between the entity and the nearer edge of its window; the edges of the text take nothing away."""
+    left = start - window.start if window.start > text.start else text.end
+    right = window.end - end if window.end < text.end else text.end
+    return min(left, right)
+
+
+def _first_without_overlap(candidates: list[tuple[int, int, EntityT]]) -> list[EntityT]:
+    """Take candidates in their order unless they overlap one taken before; return them sorted by start."""
+    starts: list[int] = []
+    taken: list[tuple[int, EntityT]] = []
+    for start, end, entity in candidates:
+        index = bisect_right(starts, start)
+        if (index and taken[index - 1][0] > start) or (index < len(starts) and starts[index] < end):
+            continue
+        starts.insert(index, start)
+        taken.insert(index, (end, entity))
+    return [entity for _, entity in taken]
