@@ -1,0 +1,193 @@
+r"""Character CoNLL: a character, a tab or space, a tag; a blank line between documents.
+
+BIO, BMES, BIOES and BILOU are told apart by their prefixes; a file that mixes them is refused. A character that would
+end the line is written `\n` or `\r`. Lines `# id = …`, `# meta = {…}` and `# entity = {…}` before a document carry what
+tags cannot (ours; other tools have none).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hf_adner.data.errors import DataFormatError, excerpt
+from hf_adner.data.readers.reader import RawRecord, Reader, as_object
+from hf_adner.data.readers.source import TextSource
+from hf_adner.data.records import Document, Entity
+from hf_adner.data.reports import ReadReport
+from hf_adner.data.rows import load_meta
+from hf_adner.data.tags import SCHEMES, check_scheme, fitting_scheme, parse_tag, spans_of_tags
+
+ESCAPES = {"\\n": "\n", "\\r": "\r"}
+COMMENT = re.compile(r"# (id|meta|entity) = (.*)", re.DOTALL)
+_DOCUMENT_START = "-DOCSTART-"
+SEVERAL_CHARACTERS = "tokens of several characters: the tag was given to each of them"
+
+
+class TagFile(NamedTuple):
+    """How a file is written."""
+
+    separator: str
+    scheme: str
+
+
+class ConllReader(Reader):
+    """Reads character CoNLL; `scheme` names the tag scheme where the tags alone would not tell."""
+
+    overlaps = "none"
+
+    def __init__(self, path: str | Path, report: ReadReport, *, scheme: str | None = None, **options: Any):
+        super().__init__(path, report, **options)
+        self._scheme = check_scheme(scheme) if scheme else None
+        self._separator = "\t"
+        self._parsed: dict[str, tuple[str, str]] = {}
+
+    def records(self) -> Iterator[RawRecord]:
+        """One raw record per block of lines."""
+        source = TextSource(self.path, self.encoding)
+        self._separator, self._scheme = look_at_tags(source, self._scheme)
+        for index, block in enumerate(_blocks(source)):
+            yield RawRecord(block[0][0], str(index), block)
+
+    def document(self, raw: RawRecord) -> Document:
+        """The document of a block."""
+        comments, lines = _split_comments(raw.value)
+        tokens: list[str] = []
+        parts: list[tuple[str, str]] = []
+        for number, line in lines:
+            token, tag = self._token_and_tag(number, line)
+            tokens.append(token)
+            parts.append(tag)
+            if len(token) > 1:
+                parts += [("I" if tag[1] else tag[0], tag[1])] * (len(token) - 1)
+                self.report.notes[SEVERAL_CHARACTERS] += 1
+        return self._assembled("".join(tokens), parts, comments, self.default_id(raw))
+
+    def _assembled(self, text: str, parts: list[tuple[str, str]], comments: _Comments, default_id: str) -> Document:
+        spans, repaired = spans_of_tags(parts, self._scheme)
+        entities = tuple(Entity(*span, meta=comments.entities.pop(span, {})) for span in spans)
+        if comments.entities:
+            start, end, label = next(iter(comments.entities))
+            raise DataFormatError(f"a comment describes entity {start}-{end} {excerpt(label, 30)}, which no tag marks")
+        document = Document(comments.id or default_id, text, entities, comments.meta)
+        self.report.repaired.update(repaired)
+        return document
+
+    def _token_and_tag(self, number: int, line: str) -> tuple[str, tuple[str, str]]:
+        token, separator, tag = line.rstrip(" \t").rpartition(self._separator)
+        if not separator or not token:
+            raise DataFormatError(_columns(line, self._separator), line=number)
+        if len(token) > 1:
+            token = ESCAPES.get(token, token)
+            if self._separator in token.strip(self._separator):
+                raise DataFormatError(_columns(line, self._separator), line=number)
+        if tag not in self._parsed:
+            try:
+                self._parsed[tag] = parse_tag(tag)
+            except DataFormatError as error:
+                raise error.located(line=number) from None
+        return token, self._parsed[tag]
+
+
+class _Comments(NamedTuple):
+    id: str | None
+    meta: dict[str, Any]
+    entities: dict[tuple[int, int, str], dict[str, Any]]
+
+
+def _columns(line: str, separator: str) -> str:
+    found = len(line.split(separator))
+    name = "tab" if separator == "\t" else "space"
+    return f"expected 2 columns (character, tag) with a {name} between them, found {found}"
+
+
+def _blocks(source: TextSource) -> Iterator[list[tuple[int, str]]]:
+    block: list[tuple[int, str]] = []
+    for number, line in source.lines():
+        if line.strip(" \t") and not line.startswith(_DOCUMENT_START):
+            block.append((number, line))
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _split_comments(block: list[tuple[int, str]]) -> tuple[_Comments, list[tuple[int, str]]]:
+    comments = _Comments(None, {}, {})
+    for index, (number, line) in enumerate(block):
+        match = COMMENT.fullmatch(line)
+        if not match:
+            return comments, block[index:]
+        try:
+            comments = _add_comment(comments, *match.groups())
+        except DataFormatError as error:
+            raise error.located(line=number) from None
+    return comments, []
+
+
+def _add_comment(comments: _Comments, kind: str, value: str) -> _Comments:
+    if kind == "id":
+        return comments._replace(id=_quoted(value) or value)
+    if kind == "meta":
+        return comments._replace(meta=load_meta(value))
+    described = load_meta(value)
+    try:
+        span = (described["start"], described["end"], described["label"])
+    except KeyError as error:
+        raise DataFormatError(f"an entity comment has no key {error.args[0]!r}") from None
+    comments.entities[span] = dict(as_object(described.get("meta", {}), "meta"))
+    return comments
+
+
+def _quoted(value: str) -> str | None:
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, str) else None
+
+
+def look_at_tags(source: TextSource, scheme: str | None = None) -> TagFile:
+    """Separator and tag scheme of a file, from one pass over its tags; `scheme` is taken as given.
+
+    Raises:
+        DataFormatError: the tags belong to no one scheme (with the line where that shows), or no line has two columns.
+    """
+    separator, commented = "", False
+    first_seen: dict[str, int] = {}
+    for number, line in source.lines():
+        if COMMENT.fullmatch(line):
+            commented = True
+        elif line.strip(" \t") and not line.startswith(_DOCUMENT_START):
+            separator = separator or ("\t" if "\t" in line else " ")
+            tag = line.rstrip(" \t").rpartition(separator)[2]
+            if tag[:1] not in first_seen and (tag == "O" or tag[1:2] == "-"):
+                first_seen[tag[:1]] = number
+    if not first_seen and not commented:
+        raise DataFormatError("no line has the form 'character tag' with a tab or space between them", path=source.path)
+    scheme = scheme or _scheme_of(first_seen, source.path)
+    _check_prefixes(first_seen, scheme, source.path)
+    return TagFile(separator or "\t", scheme)
+
+
+def _scheme_of(first_seen: dict[str, int], path: Path) -> str:
+    seen: list[str] = []
+    for prefix, number in sorted(first_seen.items(), key=lambda item: item[1]):
+        seen.append(prefix)
+        if prefix in "BIOMESLU" and not fitting_scheme(p for p in seen if p in "BIOMESLU"):
+            raise DataFormatError(
+                f"the tags mix schemes: {prefix}- beside {', '.join(p + '-' for p in seen[:-1] if p != 'O')}",
+                path=path,
+                line=number,
+            )
+    return fitting_scheme(p for p in seen if p in "BIOMESLU") or "bio"
+
+
+def _check_prefixes(first_seen: dict[str, int], scheme: str, path: Path) -> None:
+    for prefix, number in first_seen.items():
+        if prefix in "BIOMESLU" and prefix not in SCHEMES[scheme]:
+            raise DataFormatError(f"prefix {prefix}- does not belong to scheme {scheme}", path=path, line=number)
