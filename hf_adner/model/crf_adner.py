@@ -1,0 +1,433 @@
+"""Linear-chain CRF with forbidden transitions, exact marginals, span posteriors and batched decoding.
+
+Scores of a path, as in Luo et al. (2025), eqs. 16-19: emissions plus transitions, normalised over all paths.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+import torchcrf
+from torch import Tensor
+
+from .crf_lattice_adner import (
+    FORBIDDEN,
+    ChainScores,
+    Lattice,
+    LogLattice,
+    LogMessages,
+    LogPartition,
+    ScaledLattice,
+    counting_dtype,
+    scaled_limit,
+)
+from .crf_paths_adner import best_paths, k_best_paths
+
+UNOBSERVED = -100
+
+
+class Constraints(Protocol):
+    """What a path may do; True means allowed."""
+
+    @property
+    def starts(self) -> Sequence[bool]:
+        """(states,) may begin a path."""
+
+    @property
+    def ends(self) -> Sequence[bool]:
+        """(states,) may end a path."""
+
+    @property
+    def transitions(self) -> Sequence[Sequence[bool]]:
+        """(states, states) may follow, from row to column."""
+
+
+class Span(NamedTuple):
+    """One entity's run of states in one row.
+
+    Attributes:
+        row: row of the batch.
+        start: first position of the run.
+        end: position after its last.
+        states: the state of each position of the run, ``end - start`` of them.
+        forbidden_next: states that would continue the entity if they followed (the I- state in a BIO scheme; none in
+            BIOES, where the last state closes it).
+    """
+
+    row: int
+    start: int
+    end: int
+    states: tuple[int, ...]
+    forbidden_next: tuple[int, ...] = ()
+
+
+def _without_autocast(method: Callable) -> Callable:
+    @functools.wraps(method)
+    def run(self: AdnerCRF, emissions: Tensor, *args, **kwargs):
+        with torch.autocast(emissions.device.type, enabled=False):
+            return method(self, emissions, *args, **kwargs)
+
+    return run
+
+
+class AdnerCRF(torchcrf.CRF):
+    """``torchcrf.CRF`` (same parameters, same state-dict names) with constraints, marginals and faster recursions.
+
+    Emissions are (batch, length, states) of any float type; masks are (batch, length) bool, a prefix of ones in each
+    row, possibly none; no mask means that every position counts. Recursions run in float64 and results come back in
+    float32 (float64 for float64 emissions), also under autocast. All scores are natural logarithms.
+
+    Args:
+        num_tags: number of states.
+        constraints: allowed starts, ends and transitions; None allows everything.
+
+    Raises:
+        ValueError: if ``num_tags`` is not positive, the constraints do not have one entry per state, or they
+            allow no start, no end or no transition.
+    """
+
+    def __init__(self, num_tags: int, constraints: Constraints | None = None):
+        super().__init__(num_tags, batch_first=True)
+        self._starts = self._ends = self._transitions = None
+        self._mixing: int | None = 1
+        for name in ("start_penalties", "end_penalties", "transition_penalties"):
+            self.register_buffer(name, None, persistent=False)
+        if constraints is not None:
+            self._constrain(constraints)
+
+    def _constrain(self, constraints: Constraints) -> None:
+        states = self.num_tags
+        self._starts = [bool(allowed) for allowed in constraints.starts]
+        self._ends = [bool(allowed) for allowed in constraints.ends]
+        self._transitions = [[bool(allowed) for allowed in row] for row in constraints.transitions]
+        for name, side in (("starts", self._starts), ("ends", self._ends), ("transitions", self._transitions)):
+            if len(side) != states:
+                raise ValueError(f"constraints.{name} must have {states} entries, found {len(side)}")
+        widths = {len(row) for row in self._transitions}
+        if widths != {states}:
+            raise ValueError(f"rows of constraints.transitions must have {states} entries, found {sorted(widths)}")
+        for name, allowed in (("start", self._starts), ("end", self._ends), ("transition", sum(self._transitions, []))):
+            if not any(allowed):
+                raise ValueError(f"constraints allow no {name}")
+        self._mixing = _mixing_steps(self._transitions)
+        self.start_penalties, self.end_penalties = torch.empty(states), torch.empty(states)
+        self.transition_penalties = torch.empty(states, states)
+        self.fill_constraints()
+
+    @torch.no_grad()
+    def fill_constraints(self) -> None:
+        """Write 0 (allowed) and -1e6 (forbidden) into the buffers again, as after loading from the meta device."""
+        sides = ((self.start_penalties, self._starts), (self.end_penalties, self._ends),
+                 (self.transition_penalties, self._transitions))
+        for buffer, allowed in sides:
+            if buffer is not None:
+                buffer.copy_((~torch.tensor(allowed, device=buffer.device)).to(buffer.dtype) * FORBIDDEN)
+
+    def forward(self, emissions: Tensor, tags: Tensor, mask: Tensor | None = None, reduction: str = "sum") -> Tensor:
+        """Return the log-likelihood of ``tags`` like ``torchcrf.CRF``: ``none``, ``sum``, ``mean`` or ``token_mean``.
+
+        Raises:
+            ValueError: if ``reduction`` is another word, or as :meth:`log_likelihood`.
+        """
+        if reduction not in ("none", "sum", "mean", "token_mean"):
+            raise ValueError(f"invalid reduction: {reduction}")
+        likelihood = self.log_likelihood(emissions, tags, mask)
+        if reduction == "none":
+            return likelihood
+        if reduction == "token_mean":
+            return likelihood.sum() / (tags.numel() if mask is None else mask.sum().clamp_min(1))
+        return likelihood.sum() if reduction == "sum" else likelihood.mean()
+
+    @_without_autocast
+    def log_likelihood(self, emissions: Tensor, tags: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return log p(tags | emissions), (batch,), 0 for empty rows; the gradient is analytic and once differentiable.
+
+        Args:
+            emissions: (batch, length, states).
+            tags: (batch, length) state indices; -100 inside the mask is unobserved and summed over.
+            mask: (batch, length) bool.
+
+        Raises:
+            ValueError: if shapes disagree, the mask has a hole, a tag is out of range or an emission is not finite.
+        """
+        return self._likelihood(emissions, tags, mask)[0].to(_result_dtype(emissions))
+
+    @_without_autocast
+    def log_likelihood_and_marginals(
+        self, emissions: Tensor, tags: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return :meth:`log_likelihood` and, from the same pass, detached :meth:`log_marginals`."""
+        likelihood, lattice = self._likelihood(emissions, tags, mask)
+        with torch.no_grad():
+            marginals = _normalised(*lattice.log_messages(), lattice.mask)[:, : emissions.size(1)]
+        return likelihood.to(_result_dtype(emissions)), marginals.to(_result_dtype(emissions))
+
+    @_without_autocast
+    def log_partition(self, emissions: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return log Z, (batch,), 0 for empty rows; analytic gradient, once differentiable."""
+        emissions, mask = self._checked(emissions, mask)
+        lattice = self._lattice(emissions, mask)
+        return self._attached(LogPartition, emissions, lattice).to(_result_dtype(emissions))
+
+    @_without_autocast
+    def log_marginals(self, emissions: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return log p(state at position | emissions), (batch, length, states), exact and differentiable once.
+
+        Padding is certain of state 0. What cannot happen has -1e6 and no gradient.
+        """
+        length = emissions.size(1)
+        emissions, mask = self._checked(emissions, mask)
+        lattice = self._lattice(emissions, mask)
+        forward, backward = self._attached(LogMessages, emissions, lattice)
+        return _normalised(forward, backward, lattice.mask)[:, :length].to(_result_dtype(emissions))
+
+    @_without_autocast
+    def pairwise_marginals(self, emissions: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return p(state, next state | emissions), (batch, length - 1, states, states), differentiable once.
+
+        Entry t pairs positions t and t + 1; it is 0 where t + 1 is padding.
+        """
+        length = emissions.size(1)
+        emissions, mask = self._checked(emissions, mask)
+        lattice = self._lattice(emissions, mask)
+        forward, backward = self._attached(LogMessages, emissions, lattice)
+        arriving = backward[1:] + emissions[:, 1:].transpose(0, 1).to(backward.dtype)  # (length - 1, batch, states)
+        joint = forward[:-1].unsqueeze(-1) + self._log_transitions(backward.dtype) + arriving.unsqueeze(-2)
+        joint = joint.flatten(-2).softmax(-1).view(joint.shape).transpose(0, 1)
+        joint = torch.where(mask[:, 1:, None, None], joint, 0)
+        return joint[:, : max(length - 1, 0)].to(_result_dtype(emissions))
+
+    @_without_autocast
+    def span_log_posteriors(self, emissions: Tensor, mask: Tensor | None, spans: Sequence[Span]) -> Tensor:
+        """Return log p(this run of states, and no continuation of it | emissions) of each span, (spans,).
+
+        The run's first state has its marginal, each next state its exact conditional probability given the one
+        before; the entity is closed because the row ends or the next state is none of ``forbidden_next``.
+
+        Raises:
+            ValueError: if a span is empty, leaves its row's valid positions or has another number of states.
+        """
+        emissions, mask = self._checked(emissions, mask)
+        _check_spans(spans, mask, self.num_tags)
+        lattice = self._lattice(emissions, mask)
+        if not spans:
+            return emissions.new_zeros(0, dtype=_result_dtype(emissions))
+        forward, backward = self._attached(LogMessages, emissions, lattice)
+        marginals = _normalised(forward, backward, lattice.mask)
+        device = emissions.device
+        first = torch.tensor([(span.row, span.start, span.states[0]) for span in spans], device=device).T
+        posterior = marginals[first[0], first[1], first[2]]
+        arriving = backward + emissions.transpose(0, 1).to(backward.dtype)  # (length, batch, states)
+        owners, steps, wanted = _span_steps(spans, mask.sum(1).tolist(), self.num_tags)
+        row, position, state = torch.tensor(steps, dtype=torch.long, device=device).view(-1, 3).T
+        following = self._log_transitions(backward.dtype)[state] + arriving[position, row]  # (steps, states)
+        chosen = following.masked_fill(~wanted.to(device), FORBIDDEN).logsumexp(-1) - following.logsumexp(-1)
+        posterior = posterior.index_add(0, torch.tensor(owners, dtype=torch.long, device=device), chosen)
+        return posterior.clamp_min(FORBIDDEN).to(_result_dtype(emissions))
+
+    @torch.no_grad()
+    @_without_autocast
+    def viterbi(self, emissions: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the best path of each row, (batch, length) long padded with -1, and its score, (batch,).
+
+        A forbidden transition is never taken while an allowed path exists, however large the scores are.
+        """
+        length = emissions.size(1)
+        emissions, mask = self._checked(emissions, mask)
+        scores = self._scores(emissions, mask)
+        self._spread(scores)
+        paths = best_paths(ChainScores(*(side.clamp_min(-1e30) for side in scores[:4]), mask))
+        return paths[:, :length], self._path_scores(emissions, paths, mask).to(_result_dtype(emissions))
+
+    def decode(self, emissions: Tensor, mask: Tensor | None = None) -> list[list[int]]:
+        """Return the best path of each row as a list of its length (``torchcrf.CRF.decode``)."""
+        paths = self.viterbi(emissions, mask)[0]
+        lengths = [paths.size(1)] * len(paths) if mask is None else mask.sum(1).tolist()
+        return [path[:length] for path, length in zip(paths.tolist(), lengths)]
+
+    @torch.no_grad()
+    @_without_autocast
+    def k_best(self, emissions: Tensor, mask: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+        """Return the ``k`` best paths, (batch, k, length) long padded with -1, and their scores, (batch, k).
+
+        Scores are ``-inf`` (paths all -1) where fewer paths are allowed; an empty row has one path, of score 0.
+
+        Raises:
+            ValueError: if ``k`` is less than 1.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, found {k}")
+        length = emissions.size(1)
+        emissions, mask = self._checked(emissions, mask)
+        scores = self._scores(emissions, mask)
+        self._spread(scores)
+        paths, totals = k_best_paths(scores, k)
+        return paths[..., :length], totals.to(_result_dtype(emissions))
+
+    def _likelihood(self, emissions: Tensor, tags: Tensor, mask: Tensor | None) -> tuple[Tensor, Lattice]:
+        emissions, mask = self._checked(emissions, mask)
+        tags = self._checked_tags(emissions, tags, mask)
+        lattice = self._lattice(emissions, mask)
+        unobserved = (tags == UNOBSERVED) & mask
+        if unobserved.any():
+            score = self._attached(LogPartition, emissions, self._lattice(emissions, mask, tags))
+        else:
+            score = self._path_scores(emissions, tags, mask)
+        return score - self._attached(LogPartition, emissions, lattice), lattice
+
+    def _attached(self, function: type[torch.autograd.Function], emissions: Tensor, lattice: Lattice):
+        return function.apply(emissions, self.start_transitions, self.end_transitions, self.transitions, lattice)
+
+    def _path_scores(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+        dtype = counting_dtype(emissions.device)
+        tags = tags.masked_fill(~mask, 0)
+        unary = emissions.gather(-1, tags.unsqueeze(-1)).squeeze(-1).to(dtype)  # (batch, length)
+        pairs = self._log_transitions(dtype)[tags[:, :-1], tags[:, 1:]]  # (batch, length - 1)
+        last = tags.gather(1, (mask.sum(1, keepdim=True) - 1).clamp_min(0)).squeeze(1)
+        starts = _penalised(self.start_transitions, self.start_penalties, dtype)[tags[:, 0]]
+        ends = _penalised(self.end_transitions, self.end_penalties, dtype)[last]
+        score = torch.where(mask, unary, 0).sum(1) + torch.where(mask[:, 1:], pairs, 0).sum(1)
+        return score + torch.where(mask[:, 0], starts + ends, 0)
+
+    def _log_transitions(self, dtype: torch.dtype) -> Tensor:
+        return _penalised(self.transitions, self.transition_penalties, dtype)
+
+    def _scores(self, emissions: Tensor, mask: Tensor) -> ChainScores:
+        dtype = counting_dtype(emissions.device)
+        masked = emissions.detach().to(dtype).masked_fill(~mask.unsqueeze(-1), 0)
+        sides = ((self.start_transitions, self.start_penalties), (self.end_transitions, self.end_penalties),
+                 (self.transitions, self.transition_penalties))
+        return ChainScores(masked, *(_barred(side.detach().to(dtype), penalty) for side, penalty in sides), mask)
+
+    @torch.no_grad()
+    def _lattice(self, emissions: Tensor, mask: Tensor, tags: Tensor | None = None) -> Lattice:
+        scores = self._scores(emissions, mask)
+        window = min(self._mixing or mask.size(1), mask.size(1))
+        loss = window * self._spread(scores)
+        if tags is not None:
+            scores = scores._replace(emissions=_observed(scores.emissions, tags, mask))
+        if self._mixing and loss <= scaled_limit(scores.emissions.dtype):
+            lattice = ScaledLattice(scores)
+            if lattice.log_partition().isfinite().all():
+                return lattice
+        return LogLattice(scores, penalty=min(FORBIDDEN, -4 * loss))
+
+    def _spread(self, scores: ChainScores) -> float:
+        """Return the most that one step can separate two states that both stay reachable, in natural log."""
+        ranges = [(scores.emissions.amax(-1) - scores.emissions.amin(-1)).amax()]
+        ranges += [side.amax() - side.masked_fill(side.isneginf(), torch.inf).amin() for side in scores[1:4]]
+        emission, start, end, transition = torch.stack(ranges).tolist()
+        for name, value in (("emissions", emission), ("transitions", start + end + transition)):
+            if not math.isfinite(value):
+                raise ValueError(f"{name} must be finite, found {_first_nonfinite(scores, name)}")
+        return emission + max(start, end, transition) + math.log(self.num_tags)
+
+    def _checked(self, emissions: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        if emissions.dim() != 3 or emissions.size(2) != self.num_tags or not emissions.size(0):
+            expected = f"(batch, length, {self.num_tags})"
+            raise ValueError(f"emissions must have shape {expected}, found {tuple(emissions.shape)}")
+        if mask is None:
+            mask = torch.ones(emissions.shape[:2], dtype=torch.bool, device=emissions.device)
+        if mask.shape != emissions.shape[:2]:
+            raise ValueError(f"mask must have shape {tuple(emissions.shape[:2])}, found {tuple(mask.shape)}")
+        mask = mask.bool()
+        if (mask[:, 1:] > mask[:, :-1]).any():
+            row = (mask[:, 1:] > mask[:, :-1]).any(1).nonzero()[0].item()
+            raise ValueError(f"mask must be a prefix of ones in each row, found a hole in row {row}")
+        if mask.size(1):
+            return emissions, mask
+        return torch.nn.functional.pad(emissions, (0, 0, 0, 1)), torch.nn.functional.pad(mask, (0, 1))
+
+    def _checked_tags(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+        if tags.shape[1] == 0:
+            tags = torch.nn.functional.pad(tags, (0, 1))
+        if tags.shape != mask.shape:
+            raise ValueError(f"tags must have shape {tuple(mask.shape)}, found {tuple(tags.shape)}")
+        wrong = ((tags < 0) | (tags >= self.num_tags)) & (tags != UNOBSERVED) & mask
+        if wrong.any():
+            row, position = wrong.nonzero()[0].tolist()
+            found = f"{tags[row, position].item()} at row {row}, position {position}"
+            raise ValueError(f"tags must be 0 to {self.num_tags - 1} or {UNOBSERVED}, found {found}")
+        return tags
+
+
+def _result_dtype(emissions: Tensor) -> torch.dtype:
+    return torch.float64 if emissions.dtype == torch.float64 else torch.float32
+
+
+def _penalised(side: Tensor, penalty: Tensor | None, dtype: torch.dtype) -> Tensor:
+    return side.to(dtype) if penalty is None else side.to(dtype) + penalty.to(dtype)
+
+
+def _barred(side: Tensor, penalty: Tensor | None) -> Tensor:
+    return side if penalty is None else side.masked_fill(penalty < 0, -torch.inf)
+
+
+def _observed(emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+    """Rule out every state but the observed one."""
+    free = (tags == UNOBSERVED) | ~mask
+    states = torch.arange(emissions.size(-1), device=tags.device)
+    return emissions.masked_fill(~(free.unsqueeze(-1) | (tags.unsqueeze(-1) == states)), -torch.inf)
+
+
+def _normalised(forward: Tensor, backward: Tensor, mask: Tensor) -> Tensor:
+    """Return log marginals, (batch, length, states), from messages (length, batch, states) and their mask."""
+    joint = (forward + backward).log_softmax(-1)
+    joint = torch.where(joint > FORBIDDEN / 2, joint, FORBIDDEN)
+    padding = torch.full_like(joint[0, 0], FORBIDDEN)
+    padding[0] = 0
+    return torch.where(mask, joint, padding).transpose(0, 1)
+
+
+def _mixing_steps(transitions: list[list[bool]], limit: int = 16) -> int | None:
+    """Return in how many steps every state reaches every other, None if not within ``limit``."""
+    rows = [sum(1 << column for column, allowed in enumerate(row) if allowed) for row in transitions]
+    everything, reached = (1 << len(rows)) - 1, list(rows)
+    for steps in range(1, limit + 1):
+        if all(reach == everything for reach in reached):
+            return steps
+        reached = [functools.reduce(int.__or__, (rows[i] for i in range(len(rows)) if reach >> i & 1), 0)
+                   for reach in reached]
+    return None
+
+
+def _first_nonfinite(scores: ChainScores, name: str) -> str:
+    if name == "emissions":
+        row, position = (~scores.emissions.isfinite()).any(-1).nonzero()[0].tolist()
+        return f"nan or infinity at row {row}, position {position}"
+    return "nan or infinity"
+
+
+def _check_spans(spans: Sequence[Span], mask: Tensor, states: int) -> None:
+    lengths = mask.sum(1).tolist()
+    for index, span in enumerate(spans):
+        if not 0 <= span.row < len(lengths):
+            raise ValueError(f"span {index}: row must be 0 to {len(lengths) - 1}, found {span.row}")
+        length = lengths[span.row]
+        if not 0 <= span.start < span.end <= length:
+            raise ValueError(f"span {index}: must lie within 0 to {length}, found {span.start} to {span.end}")
+        if len(span.states) != span.end - span.start:
+            raise ValueError(f"span {index}: must have {span.end - span.start} states, found {len(span.states)}")
+        if not all(0 <= state < states for state in (*span.states, *span.forbidden_next)):
+            raise ValueError(f"span {index}: states must be 0 to {states - 1}")
+
+
+def _span_steps(spans: Sequence[Span], lengths: list[int], states: int) -> tuple[list[int], list[tuple], Tensor]:
+    """List each span's steps: its index, (row, position stepped to, state stepped from), states it may step to."""
+    owners, steps, wanted = [], [], []
+    for index, span in enumerate(spans):
+        targets: list[list[int]] = [[state] for state in span.states[1:]]
+        if span.forbidden_next and span.end < lengths[span.row]:
+            targets.append([state for state in range(states) if state not in span.forbidden_next])
+        for offset, target in enumerate(targets):
+            owners.append(index)
+            steps.append((span.row, span.start + offset + 1, span.states[offset]))
+            wanted.append(target)
+    allowed = torch.zeros(len(wanted), states, dtype=torch.bool)
+    for step, target in enumerate(wanted):
+        allowed[step, target] = True
+    return owners, steps, allowed
