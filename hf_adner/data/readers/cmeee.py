@@ -1,6 +1,6 @@
 """CMeEE-V1/V2 JSON: `{"text", "entities": [{"start_idx", "end_idx", "type", "entity"}]}`, **`end_idx` inclusive**.
 
-Entities may be nested; a test file has none. The official train file holds two pairs of entities that cross, so crossing
+Entities may be nested; a test file has none. The official train file holds two pairs that cross, so crossing
 is allowed, and two entities that enclose nothing, which are left out and counted.
 """
 
