@@ -32,6 +32,7 @@ FORMAT = "adner-lexicon"
 VERSION = 1
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_FAULT = re.compile("^\\s|\\s$|[\t\n\r\ud800-\udfff]")
 _DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(\.\d*)?[eE][+-]?\d+)")
 
 Match = tuple[int, int, int]  # word id, start, end (characters, end exclusive)
@@ -180,7 +181,7 @@ class Lexicon:
         return cls([word for word, _ in kept], [n for _, n in kept], origin="documents")
 
     def union(self, other: Lexicon) -> Lexicon:
-        """Own words first, then the new ones of `other`; frequencies of common words are added, ids of own words stay."""
+        """Own words with their ids, then the new words of `other`; frequencies of common words are added."""
         frequencies = dict(zip(self.words, self.frequencies))
         for word, frequency in zip(other.words, other.frequencies):
             frequencies[word] = frequencies.get(word, 0) + frequency
@@ -281,7 +282,8 @@ class Lexicon:
             vectors (size, dimension) float32, zeros for padding and for words not in the file; covered (size,) bool.
 
         Raises:
-            ValueError: an empty file, a line of another dimension, or a number that is none or not finite; names the line.
+            ValueError: an empty file, a line of another dimension, or in a wanted vector a number that is none
+                or not finite; names the line.
         """
         ids = {word.encode(encoding): index for index, word in enumerate(self.words, 1)}
         vectors: torch.Tensor | None = None
@@ -358,13 +360,13 @@ def _shorten(text: str) -> str:
 
 
 def _word_fault(word: str) -> str | None:
+    if word and not _FAULT.search(word):
+        return None
     if not word.strip():
         return "is blank"
     if word != word.strip():
         return "has white space at its ends"
-    if any(character in word for character in "\t\n\r"):
-        return "has a tab or a line break inside"
-    return "has a lone surrogate" if _SURROGATE.search(word) else None
+    return "has a lone surrogate" if _SURROGATE.search(word) else "has a tab or a line break inside"
 
 
 def _check_word(word: Any, where: str) -> None:

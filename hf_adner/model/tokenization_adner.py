@@ -40,9 +40,9 @@ class AdnerTokenizer(TokenizersBackend):
 
     White space, control and format characters share one vocabulary entry (``SPACE``; in BERT vocabularies the place of
     ``[unused1]``; ``[UNK]`` where there is neither). A literal ``[SEP]`` in a text is five characters. A lone
-    surrogate, which no encoder can write, is read as U+FFFD. Decoding puts no spaces between characters, but gives what
-    the vocabulary has: lower-cased letters under `do_lower_case`, a space for any inkless character, ``[UNK]``; the true
-    text is ``text[start:end]`` of the offsets.
+    surrogate, which UTF-8 cannot write, is read as U+FFFD. Decoding puts no spaces between characters, but gives what
+    the vocabulary has: lower-cased letters under `do_lower_case`, a space for any inkless character, ``[UNK]``; the
+    true text is ``text[start:end]`` of the offsets.
 
     With ``is_split_into_words`` the words are matched against the lexicon as if they were written together.
 
@@ -173,41 +173,45 @@ class AdnerTokenizer(TokenizersBackend):
         is_split_into_words: bool = False,
         padding_strategy: PaddingStrategy = PaddingStrategy.DO_NOT_PAD,
         return_tensors: str | None = None,
-        return_overflowing_tokens: bool = False,
         split_special_tokens: bool | None = None,
         refuse_longer_than: int | None = None,
         **kwargs: Any,
     ) -> BatchEncoding:
         if split_special_tokens is False:
             raise ValueError("split_special_tokens=False: special tokens written in a text are characters here")
-        options = {
-            "is_split_into_words": is_split_into_words,
-            "padding_strategy": padding_strategy,
-            "return_overflowing_tokens": return_overflowing_tokens,
-            **kwargs,
-        }
-        try:
-            batch = super()._encode_plus(text, text_pair, **options)
-        except (TypeError, UnicodeEncodeError):
-            text, text_pair = _without_surrogates(text), _without_surrogates(text_pair)
-            batch = super()._encode_plus(text, text_pair, **options)
+        if is_split_into_words and isinstance(text, str):
+            raise ValueError("is_split_into_words=True: found a string, expected a list of words or lists of words")
+        is_single = not _is_batched(text, is_split_into_words)
+        if is_single:
+            text, text_pair = [text], [text_pair] if text_pair else None
+        options = {"is_split_into_words": is_split_into_words, "padding_strategy": padding_strategy, **kwargs}
+        batch, text, text_pair = self._encode_batch(text, text_pair, options)
         if refuse_longer_than is not None:
             _refuse_longer(batch.encodings, refuse_longer_than)
         data = dict(batch)
-        is_flat = not _is_batched(text, is_split_into_words) and not return_overflowing_tokens
         if self._lexicon is not None:
             sources = batch.get("overflow_to_sample_mapping", range(len(batch.encodings)))
             samples = _samples(text, text_pair, is_split_into_words)
             rows = self._lexicon_rows(samples, batch.encodings, sources, is_split_into_words)
-            pad = return_tensors is not None or padding_strategy != PaddingStrategy.DO_NOT_PAD
-            features = _as_features(rows, pad)
-            data.update({key: value[0] for key, value in features.items()} if is_flat else features)
-        if is_flat and return_tensors is not None:
-            data = {key: [value] for key, value in data.items()}
+            data.update(_as_features(rows, return_tensors or padding_strategy != PaddingStrategy.DO_NOT_PAD))
+        if is_single and return_tensors is None and not kwargs.get("return_overflowing_tokens"):
+            data = {key: value[0] if isinstance(value[0], list) else value for key, value in data.items()}
         return BatchEncoding(data, batch.encodings, tensor_type=return_tensors)
 
+    def _encode_batch(self, text: Any, text_pair: Any, options: dict[str, Any]) -> tuple[BatchEncoding, Any, Any]:
+        """Encode a batch, without the lone surrogates that the backend refuses; returned with the texts as read."""
+        try:
+            return super()._encode_plus(text, text_pair, **options), text, text_pair
+        except (TypeError, UnicodeEncodeError):
+            text, text_pair = _without_surrogates(text), _without_surrogates(text_pair)
+            return super()._encode_plus(text, text_pair, **options), text, text_pair
+
     def _lexicon_rows(
-        self, samples: list[list[Any]], encodings: list[Encoding], sources: Sequence[int], is_split_into_words: bool
+        self,
+        samples: list[tuple[Any, ...]],
+        encodings: list[Encoding],
+        sources: Sequence[int],
+        is_split_into_words: bool,
     ) -> list[Rows]:
         """The matched words of every encoding; those of one sample are looked up once for all its windows."""
         known: dict[tuple[int, int], tuple[list[Match], list[int]]] = {}
@@ -234,21 +238,33 @@ class AdnerTokenizer(TokenizersBackend):
 
     # ---- padding ----------------------------------------------------------------------------------------------
 
-    def pad(self, encoded_inputs: Any, padding: Any = True, *args: Any, **kwargs: Any) -> BatchEncoding:
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: bool | str | PaddingStrategy = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
         """As the base class does it, and pad the lexicon rows along; left padding moves their positions."""
-        return_tensors = kwargs.pop("return_tensors", None)
         if isinstance(encoded_inputs, (list, tuple)) and encoded_inputs and isinstance(encoded_inputs[0], Mapping):
             encoded_inputs = {key: [example[key] for example in encoded_inputs] for key in encoded_inputs[0].keys()}
         return_tensors = return_tensors or _tensor_type(encoded_inputs.get(self.model_input_names[0]))
         encoded = {key: to_py_obj(value) for key, value in encoded_inputs.items()}
         features = {key: encoded.pop(key) for key in LEXICON_KEYS if key in encoded}
         before = encoded.get("input_ids")
-        padded = super().pad(encoded, padding, *args, return_tensors=None, **kwargs)
-        data = dict(padded)
+        data = dict(
+            super().pad(
+                encoded, padding, max_length, pad_to_multiple_of, padding_side, return_attention_mask, verbose=verbose
+            )
+        )
         if features:
-            pad = return_tensors is not None or padding not in (False, PaddingStrategy.DO_NOT_PAD, "do_not_pad")
-            side = kwargs.get("padding_side") or self.padding_side
-            data.update(_pad_features(features, before, data["input_ids"], side == "left", pad))
+            pads = return_tensors or padding not in (False, PaddingStrategy.DO_NOT_PAD)
+            left = (padding_side or self.padding_side) == "left"
+            data.update(_pad_features(features, before, data["input_ids"], left, pads))
         return BatchEncoding(data, tensor_type=return_tensors)
 
     # ---- saving -----------------------------------------------------------------------------------------------
@@ -287,7 +303,7 @@ def _read_vocab(vocab: str | os.PathLike[str] | Mapping[str, int] | None) -> dic
 def _check_special_tokens(known: Iterable[str], *tokens: Any) -> None:
     missing = [str(token) for token in tokens if str(token) not in known]
     if missing:
-        raise ValueError(f"the vocabulary lacks the special tokens {missing}, expected a BERT-like character vocabulary")
+        raise ValueError(f"the vocabulary lacks the special tokens {missing}, expected one like that of BERT")
 
 
 def _build_backend(vocab: dict[str, int], unk_token: str, do_lower_case: bool) -> Tokenizer:
@@ -297,7 +313,7 @@ def _build_backend(vocab: dict[str, int], unk_token: str, do_lower_case: bool) -
     if do_lower_case:
         steps += [normalizers.Replace("\u0130", "i"), normalizers.Lowercase()]  # U+0130 would become two characters
     backend.normalizer = normalizers.Sequence(steps)
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    backend.pre_tokenizer = pre_tokenizers.FixedLength(1)
     backend.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.Fuse()])
     return backend
 
@@ -320,21 +336,25 @@ def _is_batched(text: Any, is_split_into_words: bool) -> bool:
     return bool(text) and isinstance(text[0], (list, tuple)) if is_split_into_words else True
 
 
-def _samples(text: Any, text_pair: Any, is_split_into_words: bool) -> list[list[Any]]:
-    """Per sample of the call its one or two sequences: strings, or lists of words."""
-    if not _is_batched(text, is_split_into_words):
-        return [[text, text_pair] if text_pair else [text]]
+def _samples(text: Sequence[Any], text_pair: Sequence[Any] | None, is_split_into_words: bool) -> list[tuple[Any, ...]]:
+    """Per sample of a batch its one or two sequences: strings, or lists of words."""
     if text_pair is not None:
-        return [list(pair) for pair in zip(text, text_pair)]
-    if is_split_into_words:
-        return [list(item) if item and not isinstance(item[0], str) else [item] for item in text]
-    return [[item] if isinstance(item, str) else list(item) for item in text]
+        return list(zip(text, text_pair))
+    return [tuple(item) if _is_pair(item, is_split_into_words) else (item,) for item in text]
+
+
+def _is_pair(item: Any, is_split_into_words: bool) -> bool:
+    if isinstance(item, str) or not item:
+        return False
+    return not (is_split_into_words and isinstance(item[0], str))
 
 
 def _without_surrogates(text: Any) -> Any:
     if isinstance(text, str):
         return replace_surrogates(text)
-    return type(text)(_without_surrogates(item) for item in text) if isinstance(text, (list, tuple)) else text
+    if isinstance(text, tuple):
+        return tuple(map(_without_surrogates, text))
+    return list(map(_without_surrogates, text)) if isinstance(text, list) else text
 
 
 def _refuse_longer(encodings: list[Encoding], limit: int) -> None:
@@ -346,16 +366,14 @@ def _refuse_longer(encodings: list[Encoding], limit: int) -> None:
 
 def _append_rows(rows: Rows, matches: list[Match], starts: list[int], start: int, end: int, first: int) -> None:
     """Add the matches inside the characters start..end, which are the tokens from `first` on."""
-    ids, firsts, lasts = rows
     shift = first - start
-    for word_id, match_start, match_end in matches[bisect_left(starts, start) : bisect_left(starts, end)]:
-        if match_end <= end:
-            ids.append(word_id)
-            firsts.append(match_start + shift)
-            lasts.append(match_end + shift)
+    inside = [match for match in matches[bisect_left(starts, start) : bisect_left(starts, end)] if match[2] <= end]
+    rows[0].extend([word_id for word_id, _, _ in inside])
+    rows[1].extend([match_start + shift for _, match_start, _ in inside])
+    rows[2].extend([match_end + shift for _, _, match_end in inside])
 
 
-def _as_features(batch_rows: list[Rows], pad: bool) -> dict[str, list[list[int]]]:
+def _as_features(batch_rows: list[Rows], pad: Any) -> dict[str, list[list[int]]]:
     """Lists of rows per key, (batch, words); each at least one long, all equally long when padded."""
     width = max((len(rows[0]) for rows in batch_rows), default=1) if pad else 1
     return {
@@ -372,7 +390,7 @@ def _tensor_type(values: Any) -> str | None:
 
 
 def _pad_features(
-    features: dict[str, Any], before: list[Any], after: list[Any], left: bool, pad: bool
+    features: dict[str, Any], before: list[Any], after: list[Any], left: bool, pad: Any
 ) -> dict[str, list[Any]]:
     is_batch = bool(after) and isinstance(after[0], list)
     if not is_batch:

@@ -85,24 +85,23 @@ def training_windows(
     edges = _Edges(_blocks(spans, length, size), text)
     windows, start = [], 0
     while length - start > size:
-        end = edges.last_before(start + size, at_least=start + 1, near=size // 4)
+        covered = windows[-1].end if windows else start
+        end = edges.last_before(start + size, at_least=covered + 1, near=size // 4)
         windows.append(Window(start, end))
         start = edges.next_start(start, end, size, overlap)
     return [*windows, Window(start, length)] if length else []
 
 
-def merge_window_entities(
-    windows: Sequence[Window], entities_per_window: Sequence[Iterable[EntityT]]
-) -> list[EntityT]:
+def merge_window_entities(windows: Sequence[Window], entities_per_window: Sequence[Iterable[EntityT]]) -> list[EntityT]:
     """Make one list of what was found in overlapping windows: sorted by start, no two entities overlapping.
 
-    An entity is taken from the window that owns its middle character (`owned_ranges`). Where two taken entities overlap,
+    An entity is taken from the window that owns its middle character (`owned_ranges`). Where two taken ones overlap,
     the one with more context in its window stays, then the longer, then the earlier.
 
     Args:
         windows: as `prediction_windows` makes them.
-        entities_per_window: for each window its entities with positions in the whole text, as mappings with ``start`` and
-            ``end`` or sequences that begin with them.
+        entities_per_window: for each window its entities with positions in the whole text, as mappings with ``start``
+            and ``end`` or sequences that begin with them.
 
     Raises:
         ValueError: not one list per window, or an entity that is empty or leaves its window.

@@ -1,0 +1,368 @@
+"""The lexicon: its files, its matches, its counts and its vectors."""
+
+import copy
+import logging
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_adner.model import lexicon_adner
+from hf_adner.model.lexicon_adner import Lexicon, lower_by_character
+
+WORDS = ("湿疹", "皮炎", "特应性皮炎", "特应性", "炎")
+TEXT = "患特应性皮炎"
+
+few_characters = st.text("皮炎疹aAİΣ😀 \x00\u200b\ufffd", max_size=12)
+any_characters = st.text(st.characters(exclude_categories=()), max_size=20)
+word_lists = st.lists(few_characters.filter(lambda word: word and word == word.strip()), unique=True, max_size=12)
+
+
+def write(path, content, encoding="utf-8"):
+    path.write_bytes(content.encode(encoding))
+    return path
+
+
+# ---- construction ------------------------------------------------------------------------------------------------
+
+
+def test_ids_begin_at_one_and_zero_is_padding():
+    lexicon = Lexicon(WORDS, range(5))
+    assert (len(lexicon), lexicon.size, lexicon.origin) == (5, 6, "list")
+    assert lexicon.words == WORDS and lexicon.frequencies == (0, 1, 2, 3, 4)
+    assert Lexicon(WORDS).frequencies == (0,) * 5
+    assert len(Lexicon([])) == 0 and Lexicon([]).match(TEXT) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "frequencies", "error", "message"),
+    [
+        (["皮炎", " "], None, ValueError, "word 1 .* blank"),
+        (["皮炎", ""], None, ValueError, "word 1 .* blank"),
+        (["皮炎 "], None, ValueError, "white space at its ends"),
+        (["皮\n炎"], None, ValueError, "line break"),
+        (["皮\ud800"], None, ValueError, "surrogate"),
+        (["皮炎", "湿疹", "皮炎"], None, ValueError, "word 2 .* is word 0 again"),
+        (["皮炎"], [-1], ValueError, "frequency is -1"),
+        (["皮炎"], [1, 2], ValueError, "2 frequencies for 1 words"),
+        (["皮炎"], [1.5], TypeError, "frequency is float"),
+        ([b"x"], None, TypeError, "found bytes"),
+    ],
+)
+def test_what_is_no_word_list_is_refused(words, frequencies, error, message):
+    with pytest.raises(error, match=message):
+        Lexicon(words, frequencies)
+
+
+def test_an_unknown_origin_is_refused():
+    with pytest.raises(ValueError, match="origin is 'web'"):
+        Lexicon(WORDS, origin="web")
+
+
+def test_messages_show_only_a_few_characters():
+    with pytest.raises(ValueError) as caught:
+        Lexicon(["患者姓名住址电话病历号\t很长"])
+    assert "很长" not in str(caught.value) and "患者" in str(caught.value)
+
+
+def test_the_hash_tells_words_frequencies_and_order_apart():
+    hashes = {
+        Lexicon(WORDS).hash,
+        Lexicon(WORDS[::-1]).hash,
+        Lexicon(WORDS[:4]).hash,
+        Lexicon(WORDS, [1, 0, 0, 0, 0]).hash,
+        Lexicon(["皮炎 1"], [0]).hash,
+        Lexicon(["皮炎"], [10]).hash,
+    }
+    assert len(hashes) == 6
+    assert Lexicon(WORDS).hash == Lexicon(list(WORDS)).hash
+    assert Lexicon(WORDS) == Lexicon(WORDS) != Lexicon(WORDS, origin="documents")
+
+
+def test_the_hash_is_the_same_in_another_process():
+    code = "from hf_adner.model.lexicon_adner import Lexicon; print(Lexicon(['皮炎', '湿疹'], [3, 0]).hash)"
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert result.stdout.strip() == Lexicon(["皮炎", "湿疹"], [3, 0]).hash
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_are_equal_and_pickle_alike_after_use(duplicate):
+    lexicon = Lexicon(WORDS, range(5), origin="mix")
+    before = pickle.dumps(lexicon)
+    assert duplicate(lexicon).match(TEXT) == lexicon.match(TEXT)
+    assert duplicate(lexicon) == lexicon
+    assert pickle.dumps(lexicon) == before
+
+
+# ---- matching ----------------------------------------------------------------------------------------------------
+
+
+def brute_force(words, text, lower_case):
+    fold = lower_by_character if lower_case else str
+    text = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in fold(text))
+    spans = [(s, e) for s in range(len(text)) for e in range(s + 1, len(text) + 1)]
+    return [(i, s, e) for s, e in spans for i, w in enumerate(words, 1) if fold(w) == text[s:e]]
+
+
+@pytest.fixture(params=["automaton", "python"])
+def matcher(request, monkeypatch):
+    if request.param == "python":
+        monkeypatch.setattr(lexicon_adner, "ahocorasick_rs", None)
+    elif lexicon_adner.ahocorasick_rs is None:
+        pytest.skip("ahocorasick-rs is not installed")
+    return request.param
+
+
+def test_every_occurrence_is_found_with_character_positions(matcher):
+    found = Lexicon(WORDS).match("😀" + TEXT)
+    assert found == [(4, 2, 5), (3, 2, 7), (2, 5, 7), (5, 6, 7)]
+
+
+def test_both_matchers_equal_brute_force(matcher):
+    @given(word_lists, few_characters | any_characters, st.booleans())
+    def check(words, text, lower_case):
+        assert Lexicon(words).match(text, lower_case=lower_case) == brute_force(words, text, lower_case)
+
+    check()
+
+
+@given(word_lists, few_characters, st.booleans())
+def test_the_fallback_finds_what_the_automaton_finds(words, text, lower_case):
+    automaton = Lexicon(words).match(text, lower_case=lower_case)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lexicon_adner, "ahocorasick_rs", None)
+        assert Lexicon(words).match(text, lower_case=lower_case) == automaton
+
+
+def test_words_that_differ_in_case_are_all_found_when_lower_casing(matcher):
+    lexicon = Lexicon(["IgE", "ige", "IGE升高"])
+    assert lexicon.match("查ige升高") == [(2, 1, 4)]
+    assert lexicon.match("查ige升高", lower_case=True) == [(1, 1, 4), (2, 1, 4), (3, 1, 6)]
+
+
+@given(any_characters)
+def test_lower_casing_keeps_positions_and_knows_no_context(text):
+    assert lower_by_character(text) == "".join(lower_by_character(character) for character in text)
+    assert len(lower_by_character(text)) == len(text)
+
+
+def test_lower_casing_of_the_special_cases():
+    assert lower_by_character("İΣΑΣ") == "iσασ"
+
+
+# ---- counting and joining ----------------------------------------------------------------------------------------
+
+
+def test_counts_of_a_corpus():
+    lexicon = Lexicon(WORDS, [9] * 5, origin="mix").with_counts([TEXT, "皮炎、湿疹", ""])
+    assert lexicon.frequencies == (1, 2, 1, 1, 2)
+    assert (lexicon.words, lexicon.origin) == (WORDS, "mix")
+    assert Lexicon(["IgE"]).with_counts(["IGE ige"], lower_case=True).frequencies == (2,)
+
+
+def test_counts_without_the_words_that_longer_matches_cover():
+    assert Lexicon(WORDS).with_counts([TEXT, "皮炎、湿疹"], skip_covered=True).frequencies == (1, 1, 1, 0, 0)
+
+
+@given(word_lists, few_characters, st.booleans())
+def test_covered_matches_by_definition(words, text, lower_case):
+    lexicon = Lexicon(words)
+    matches = lexicon.match(text, lower_case=lower_case)
+    longest = [
+        (i, s, e) for i, s, e in matches if not any(a <= s and e <= b and b - a > e - s for _, a, b in matches)
+    ]
+    counted = lexicon.with_counts([text], lower_case=lower_case, skip_covered=True)
+    assert counted.frequencies == tuple(sum(i == word_id for i, _, _ in longest) for word_id in range(1, lexicon.size))
+
+
+def test_union_keeps_own_ids_and_adds_frequencies():
+    union = Lexicon(["皮炎", "湿疹"], [1, 2]).union(Lexicon(["痒疹", "皮炎"], [4, 8], origin="documents"))
+    assert (union.words, union.frequencies, union.origin) == (("皮炎", "湿疹", "痒疹"), (9, 2, 4), "mix")
+    assert Lexicon(["皮炎"]).union(Lexicon(["湿疹"])).origin == "list"
+
+
+def test_from_documents_counts_and_does_not_depend_on_order(caplog):
+    texts = ["湿疹", "皮炎", " 皮炎", "\n", "炎\n症", "红斑"]
+    lexicon = Lexicon.from_documents(texts)
+    assert (lexicon.words, lexicon.frequencies, lexicon.origin) == (("皮炎", "湿疹", "红斑"), (2, 1, 1), "documents")
+    assert "skipped 2 entity texts" in caplog.text
+    assert Lexicon.from_documents(texts[::-1]).hash == lexicon.hash
+    assert Lexicon.from_documents(texts, min_count=2).words == ("皮炎",)
+    assert Lexicon.from_documents(["痒", "湿疹"], min_length=2).words == ("湿疹",)
+
+
+# ---- word list files ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+def test_word_lists_are_read_in_every_encoding(tmp_path, encoding, line_break):
+    content = line_break.join(["湿疹", "特应性皮炎\t12", "5 %葡萄糖\t3\tTHUOCL\tx", "IgE 升高\t 4 "])
+    lexicon = Lexicon.from_file(write(tmp_path / "words.txt", content, encoding))
+    assert lexicon.words == ("湿疹", "特应性皮炎", "5 %葡萄糖", "IgE 升高")
+    assert lexicon.frequencies == (0, 12, 3, 4)
+
+
+def test_an_explicit_encoding_is_used(tmp_path):
+    path = write(tmp_path / "words.txt", "濕疹\n", "big5")
+    assert Lexicon.from_file(path, encoding="big5").words == ("濕疹",)
+    with pytest.raises(ValueError, match=r"words.txt:1: byte 0x.. is not utf-8"):
+        Lexicon.from_file(path, encoding="utf-8")
+    path = write(tmp_path / "bom.txt", "湿疹", "utf-8-sig")
+    assert Lexicon.from_file(path, encoding="utf8").words == ("湿疹",)
+
+
+def test_repeated_and_blank_lines_are_merged_skipped_and_counted(tmp_path, caplog):
+    path = write(tmp_path / "words.txt", "皮炎\t3\n\n湿疹\n \n皮炎\t4\n")
+    with caplog.at_level(logging.WARNING):
+        lexicon = Lexicon.from_file(path)
+    assert dict(zip(lexicon.words, lexicon.frequencies)) == {"皮炎": 7, "湿疹": 0}
+    assert "skipped 2 blank lines, merged 1 repeated words" in caplog.text
+
+
+def test_a_clean_file_gives_no_warning(tmp_path, caplog):
+    Lexicon.from_file(write(tmp_path / "words.txt", "皮炎\n湿疹\n"))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "words.txt: no word found"),
+        ("\n\n", "words.txt: no word found"),
+        ("皮炎\t1\n湿疹\tviele\n", r"words.txt:2: frequency is 'viele'"),
+        ("皮炎\t-1\n", r"words.txt:1: frequency is '-1'"),
+        ("皮炎\t1.5\n", r"words.txt:1: frequency is '1.5'"),
+        ("皮炎\t\n", r"words.txt:1: frequency is ''"),
+        ("皮炎\t²\n", r"words.txt:1: frequency is '²'"),
+        ("皮炎\n\n\t5\n", r"words.txt:3 \(''\) is blank"),
+    ],
+)
+def test_bad_lines_are_named(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        Lexicon.from_file(write(tmp_path / "words.txt", content))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.txt"):
+        Lexicon.from_file(tmp_path / "none.txt")
+
+
+def test_broken_utf8_is_not_taken_for_gb18030(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_bytes("湿疹\n皮炎\n".encode() + "红斑".encode()[:-1] + b"\n" + "丘疹".encode())
+    with pytest.raises(ValueError, match=r"words.txt:3: byte 0x.. is not utf-8"):
+        Lexicon.from_file(path)
+
+
+def test_bytes_of_no_known_encoding_are_named(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_bytes("湿疹\n".encode("gb18030") + b"\xff\xff\n")
+    with pytest.raises(ValueError, match=r"words.txt:2: byte 0xff is not gb18030"):
+        Lexicon.from_file(path)
+    path.write_bytes("湿疹".encode("utf-16"))
+    with pytest.raises(ValueError, match="UTF-16"):
+        Lexicon.from_file(path)
+
+
+# ---- saved lexicons ----------------------------------------------------------------------------------------------
+
+
+@given(word_lists, st.data())
+def test_saved_lexicons_come_back_equal(tmp_path_factory, words, data):
+    frequencies = data.draw(st.lists(st.integers(0, 10**12), min_size=len(words), max_size=len(words)))
+    lexicon = Lexicon(words, frequencies, origin=data.draw(st.sampled_from(lexicon_adner.ORIGINS)))
+    path = tmp_path_factory.mktemp("saved") / "lexicon.json"
+    lexicon.save(path)
+    assert Lexicon.load(path) == lexicon
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"湿疹"', '"痒疹"', "the file says"),
+        ('"adner-lexicon"', '"other"', "found format"),
+        ('"version":1', '"version":2', "found format"),
+        ('"words"', '"terms"', "lacks"),
+        ("{", "", "not a lexicon file"),
+        ("{", "[{", "not a lexicon file"),
+    ],
+)
+def test_changed_files_are_refused(tmp_path, old, new, message):
+    path = tmp_path / "lexicon.json"
+    Lexicon(WORDS).save(path)
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        Lexicon.load(path)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "lexicon.json"
+    Lexicon(WORDS).save(path)
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        Lexicon(["其他"]).save(path)
+    assert Lexicon.load(path) == Lexicon(WORDS)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# ---- word vectors ------------------------------------------------------------------------------------------------
+
+VECTOR_LINES = ["皮炎 1 2.5 -3e-1", "其他 9 9 9", "IgE 升高 4 5 6 ", "type 2 7 8 9", "皮炎 0 0 0"]
+VECTOR_WORDS = ("湿疹", "皮炎", "IgE 升高", "type 2")
+
+
+@pytest.mark.parametrize("header", [[], ["5 3"]])
+@pytest.mark.parametrize("dimension", [None, 3])
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_word_vectors_are_read(tmp_path, header, dimension, encoding):
+    path = write(tmp_path / "vectors.vec", "\n".join(header + VECTOR_LINES) + "\n", encoding)
+    vectors, covered = Lexicon(VECTOR_WORDS).vectors_from_file(path, dimension, encoding=encoding)
+    assert covered.tolist() == [False, False, True, True, True]
+    expected = torch.tensor([[0, 0, 0], [0, 0, 0], [1, 2.5, -0.3], [4, 5, 6], [7, 8, 9]])
+    torch.testing.assert_close(vectors, expected)
+    assert vectors.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("lines", "dimension", "message"),
+    [
+        (["皮炎 1 2 3", "湿疹 1 2"], None, r"v\.txt:2: 2 numbers after the word, expected 3"),
+        (["皮炎 1 2 3", "湿疹 1.0 2.0 3.0 4.0"], None, r"v\.txt:2: 4 numbers after the word, expected 3"),
+        (["2 3", "皮炎 1 2"], None, r"v\.txt:2: 2 numbers"),
+        (["2 3", "皮炎 1 2 3"], 4, r"v\.txt:1: the header says dimension 3, expected 4"),
+        (["皮炎 1 2 3"], 4, r"v\.txt:1: 3 numbers after the word, expected 4"),
+        (["皮炎 1 x 3"], None, r"v\.txt:1: expected 3 numbers"),
+        (["皮炎 1 nan 3"], None, r"v\.txt:1: .* not finite"),
+        (["皮炎"], None, r"v\.txt:1: dimension 0"),
+        ([], None, r"v\.txt: no vector found"),
+    ],
+)
+def test_bad_vector_files_name_the_line(tmp_path, lines, dimension, message):
+    path = write(tmp_path / "v.txt", "\n".join(lines))
+    with pytest.raises(ValueError, match=message):
+        Lexicon(VECTOR_WORDS).vectors_from_file(path, dimension)
+
+
+def test_vectors_of_one_dimension_have_no_header_when_that_is_said(tmp_path):
+    path = write(tmp_path / "v.txt", "7 1\n皮炎 2\n")
+    vectors, covered = Lexicon(["7", "皮炎"]).vectors_from_file(path, 1)
+    assert vectors.flatten().tolist() == [0, 1, 2] and covered.tolist() == [False, True, True]
+
+
+# ---- real data ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.data
+def test_the_medical_word_list(data_dir):
+    lexicon = Lexicon.from_file(data_dir / "lexicon" / "medical_words.tsv")
+    assert len(lexicon) == 117_767
+    found = lexicon.match("特应性皮炎患者外用他克莫司软膏")
+    assert {lexicon.words[word_id - 1] for word_id, _, _ in found} >= {"特应性皮炎", "皮炎", "他克莫司", "软膏"}
