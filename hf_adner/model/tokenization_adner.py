@@ -16,6 +16,7 @@ import torch
 from tokenizers import Encoding, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 from transformers import BatchEncoding, TokenizersBackend
+from transformers.tokenization_utils_base import TruncationStrategy
 from transformers.utils import PaddingStrategy, to_py_obj
 
 from .lexicon_adner import Lexicon, Match, replace_surrogates
@@ -24,6 +25,7 @@ SPACE = "\u2581"  # the vocabulary's entry for white space and other characters 
 UNUSED = "[unused1]"  # the entry of BERT vocabularies that becomes SPACE where there is none
 LEXICON_KEYS = ("lexicon_ids", "lexicon_starts", "lexicon_ends")
 LEXICON_FILE = "lexicon.json"
+REFUSE = "error"  # the truncation strategy of those who want nothing cut off
 INKLESS = r"[\p{Z}\p{Cc}\p{Cf}]"  # separators, control and format characters (zero-width ones are of these)
 
 Rows = tuple[list[int], list[int], list[int]]  # word ids, first tokens, tokens after the last
@@ -44,7 +46,9 @@ class AdnerTokenizer(TokenizersBackend):
     the vocabulary has: lower-cased letters under `do_lower_case`, a space for any inkless character, ``[UNK]``; the
     true text is ``text[start:end]`` of the offsets.
 
-    With ``is_split_into_words`` the words are matched against the lexicon as if they were written together.
+    Beside the truncation strategies of the base class there is ``truncation="error"``: a text longer than `max_length`
+    (by default ``model_max_length``) is refused. With ``is_split_into_words`` the words are matched against the lexicon
+    as if they were written together.
 
     Args:
         vocab: token -> id, or the path of a ``vocab.txt``.
@@ -158,13 +162,13 @@ class AdnerTokenizer(TokenizersBackend):
     def _get_padding_truncation_strategies(
         self, padding: Any = False, truncation: Any = None, max_length: int | None = None, **kwargs: Any
     ) -> tuple[PaddingStrategy, Any, int | None, dict[str, Any]]:
-        refuse_long = truncation == "error"
-        *strategies, rest = super()._get_padding_truncation_strategies(
-            padding=padding, truncation=False if refuse_long else truncation, max_length=max_length, **kwargs
+        if truncation != REFUSE:
+            return super()._get_padding_truncation_strategies(padding, truncation, max_length, **kwargs)
+        max_length = self.model_max_length if max_length is None else max_length
+        padding_strategy, _, _, kwargs = super()._get_padding_truncation_strategies(
+            padding, False, max_length, **{**kwargs, "verbose": False}
         )
-        if refuse_long:
-            rest["refuse_longer_than"] = self.model_max_length if max_length is None else max_length
-        return (*strategies, rest)
+        return padding_strategy, REFUSE, max_length, kwargs
 
     def _encode_plus(
         self,
@@ -174,7 +178,8 @@ class AdnerTokenizer(TokenizersBackend):
         padding_strategy: PaddingStrategy = PaddingStrategy.DO_NOT_PAD,
         return_tensors: str | None = None,
         split_special_tokens: bool | None = None,
-        refuse_longer_than: int | None = None,
+        truncation_strategy: Any = TruncationStrategy.DO_NOT_TRUNCATE,
+        max_length: int | None = None,
         **kwargs: Any,
     ) -> BatchEncoding:
         if split_special_tokens is False:
@@ -184,10 +189,18 @@ class AdnerTokenizer(TokenizersBackend):
         is_single = not _is_batched(text, is_split_into_words)
         if is_single:
             text, text_pair = [text], [text_pair] if text_pair else None
-        options = {"is_split_into_words": is_split_into_words, "padding_strategy": padding_strategy, **kwargs}
+        options = {
+            "is_split_into_words": is_split_into_words,
+            "padding_strategy": padding_strategy,
+            "truncation_strategy": (
+                TruncationStrategy.DO_NOT_TRUNCATE if truncation_strategy == REFUSE else truncation_strategy
+            ),
+            "max_length": max_length,
+            **kwargs,
+        }
         batch, text, text_pair = self._encode_batch(text, text_pair, options)
-        if refuse_longer_than is not None:
-            _refuse_longer(batch.encodings, refuse_longer_than)
+        if truncation_strategy == REFUSE:
+            _refuse_longer(batch.encodings, max_length)
         data = dict(batch)
         if self._lexicon is not None:
             sources = batch.get("overflow_to_sample_mapping", range(len(batch.encodings)))

@@ -174,9 +174,7 @@ def test_counts_without_the_words_that_longer_matches_cover():
 def test_covered_matches_by_definition(words, text, lower_case):
     lexicon = Lexicon(words)
     matches = lexicon.match(text, lower_case=lower_case)
-    longest = [
-        (i, s, e) for i, s, e in matches if not any(a <= s and e <= b and b - a > e - s for _, a, b in matches)
-    ]
+    longest = [(i, s, e) for i, s, e in matches if not any(a <= s and e <= b and b - a > e - s for _, a, b in matches)]
     counted = lexicon.with_counts([text], lower_case=lower_case, skip_covered=True)
     assert counted.frequencies == tuple(sum(i == word_id for i, _, _ in longest) for word_id in range(1, lexicon.size))
 
