@@ -1,0 +1,1 @@
+"""Runs models over documents and makes the numbers."""

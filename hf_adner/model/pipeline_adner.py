@@ -1,0 +1,401 @@
+"""The pipeline `adner-ner`: texts of any length in, entities with exact posteriors out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from transformers import BatchEncoding, TokenClassificationPipeline
+
+from .labels_adner import split_tag
+from .windows_adner import Window, merge_window_entities, prediction_windows
+
+DEFAULT_BATCH_SIZE = 16
+DEFAULT_OVERLAP = 64
+DEFAULT_WINDOW = 510
+"""Characters of a window where neither tokenizer nor encoder names a limit."""
+REVIEW_THRESHOLD = 0.8
+"""Below this posterior at least one entity in five is wrong, if the model is calibrated."""
+
+
+class _Settings(NamedTuple):
+    """What one call does, after its parameters have been joined with the pipeline's own."""
+
+    batch_size: int
+    window_size: int
+    window_overlap: int
+    threshold: float
+    review_threshold: float | None
+    explain: Any
+
+
+class _Piece(NamedTuple):
+    """One window of a buffered text."""
+
+    text: int
+    number: int
+    window: Window
+
+
+class AdnerPipeline(TokenClassificationPipeline):
+    """Find entities with an `AdnerForTokenClassification`; `pipeline("adner-ner", model=path)` makes one.
+
+    Entities are those of the model's best path. Their `score` is the exact posterior of that span and label given the
+    text (softmax heads: the product of its tokens' probabilities); `start_score` and `end_score` are the marginals of
+    its boundaries, with a CRF never below `score`. Text longer than `window_size` goes through overlapping windows;
+    each entity comes from the window in which it has most context. The model runs in evaluation mode and keeps its own.
+
+    Args:
+        model: an `AdnerForTokenClassification`. For any other token classifier use the stock `token-classification`.
+        tokenizer: its `AdnerTokenizer`.
+        batch_size: windows per forward pass (default 16); windows of like length share a batch.
+        threshold: entities with a lower score are left out, in [0, 1] (default 0: all of the best path).
+        needs_review: add the flag `needs_review` to each entity: its score is below `review_threshold`.
+        review_threshold: in [0, 1], default 0.8: of calibrated entities at that score one in five is wrong.
+        window_size: characters of a window; default and limit is what tokenizer and encoder take, 510 if unlimited.
+        window_overlap: characters that neighbouring windows share, default 64, at most half of a window.
+        explain: add an `explanation` to each entity. The value goes to `explainer_factory`, which the package sets.
+        kwargs: as for any pipeline (`device`, `task`, ...).
+
+    Raises:
+        TypeError: the model is not an Adner tagger, or there is no tokenizer.
+        ValueError: the tokenizer's lexicon is not the model's, or a parameter is out of range.
+    """
+
+    explainer_factory: ClassVar[Callable[[AdnerPipeline, Any], Callable[..., Sequence[Sequence[Any]]]] | None] = None
+    """`factory(pipeline, explain)` gives `explainer(texts, entities)`: per text a list of explanations, one for each of
+    its `(start, end, label)` entities."""
+
+    buffer_batches: ClassVar[int] = 32
+    """Batches whose windows are sorted by length together; streams are read that far ahead."""
+
+    def __init__(self, model: Any, tokenizer: Any = None, **kwargs: Any):
+        _check_model(model, tokenizer)
+        self._labels = [split_tag(model.config.id2label[index]) for index in range(len(model.config.id2label))]
+        super().__init__(model=model, tokenizer=tokenizer, **kwargs)
+        self._settings(self._batch_size, {})
+
+    def __call__(self, inputs: str | Iterable[str], *, batch_size: int | None = None, **parameters: Any) -> Any:
+        """Find the entities of one text or of many.
+
+        Args:
+            inputs: a text; a list or tuple of texts; or any other iterable of texts (a generator, a column of a
+                dataset, a `KeyDataset`), which is read as its results are asked for, `buffer_batches` batches ahead.
+            batch_size, parameters: as for the class, for this call only.
+
+        Returns:
+            For a text a list of entities, sorted by start, never overlapping; for a list of texts a list of such lists;
+            for another iterable an iterator of such lists, in the order of the texts. An entity is a dictionary of
+            `entity_group`, `score`, `start_score`, `end_score` (floats in [0, 1]), `word` (`text[start:end]`), `start`
+            and `end` (characters, end exclusive), and `needs_review` and `explanation` where asked for.
+
+        Raises:
+            TypeError: `inputs` or one of its texts has another type, or a parameter is unknown.
+            ValueError: a parameter is out of range, the model gives NaN or infinity, or the tokenizer does not make one
+                token of each character.
+            ImportError: `explain` without the package that explains.
+        """
+        settings = self._settings(self._batch_size if batch_size is None else batch_size, parameters)
+        if settings.explain:
+            settings = settings._replace(explain=self._explainer(settings.explain))
+        if isinstance(inputs, str):
+            return next(self._stream([inputs], settings))
+        if isinstance(inputs, (list, tuple)):
+            return list(self._stream([_checked_text(text, index) for index, text in enumerate(inputs)], settings))
+        return self._stream(_texts_of(inputs), settings)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Save model, tokenizer and the code of this pipeline.
+
+        A process without the package loads the folder with `pipeline("adner-ner", model=folder,
+        trust_remote_code=True)`. With the package, give that or `pipeline_class=AdnerPipeline`: transformers uses no
+        folder that brings its own pipeline code without either. A folder saved by the model alone needs neither.
+        """
+        before = vars(self.model.config).get("custom_pipelines")
+        try:
+            super().save_pretrained(save_directory, **kwargs)
+        finally:
+            _restore_pipelines(self.model.config, before)
+
+    # ---- parameters -------------------------------------------------------------------------------------------
+
+    def _sanitize_parameters(
+        self,
+        threshold: float | None = None,
+        needs_review: bool | None = None,
+        review_threshold: float | None = None,
+        window_size: int | None = None,
+        window_overlap: int | None = None,
+        explain: Any = None,
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        windows = {"window_size": window_size, "window_overlap": window_overlap}
+        choices = {
+            "threshold": threshold,
+            "needs_review": needs_review,
+            "review_threshold": review_threshold,
+            "explain": explain,
+        }
+        return _given(windows), {}, _given(choices)
+
+    def _settings(self, batch_size: int | None, parameters: Mapping[str, Any]) -> _Settings:
+        windows, _, choices = self._sanitize_parameters(**parameters)
+        windows, choices = {**self._preprocess_params, **windows}, {**self._postprocess_params, **choices}
+        size, overlap = self._window_sizes(**windows)
+        review_threshold = _probability(choices.get("review_threshold", REVIEW_THRESHOLD), "review_threshold")
+        return _Settings(
+            batch_size=_count(DEFAULT_BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1),
+            window_size=size,
+            window_overlap=overlap,
+            threshold=_probability(choices.get("threshold", 0.0), "threshold"),
+            review_threshold=review_threshold if choices.get("needs_review") else None,
+            explain=choices.get("explain") or None,
+        )
+
+    def _window_sizes(self, window_size: int | None = None, window_overlap: int | None = None) -> tuple[int, int]:
+        limit = _longest_text(self.model, self.tokenizer)
+        size = _count((limit or DEFAULT_WINDOW) if window_size is None else window_size, "window_size", 1)
+        if limit is not None and size > limit:
+            raise ValueError(f"window_size is {size} characters, but tokenizer and encoder take {limit} at most")
+        overlap = min(DEFAULT_OVERLAP, size // 2) if window_overlap is None else window_overlap
+        if _count(overlap, "window_overlap", 0) >= size:
+            raise ValueError(f"window_overlap is {overlap} characters, expected less than window_size ({size})")
+        return size, overlap
+
+    def _explainer(self, explain: Any) -> Callable[..., Sequence[Sequence[Any]]]:
+        factory = type(self).explainer_factory
+        if factory is None:
+            raise ImportError("explain=True needs the package hf_adner with its explainers: install and import it")
+        return factory(self, explain)
+
+    # ---- from texts to entities -------------------------------------------------------------------------------
+
+    def _stream(self, texts: Iterable[str], settings: _Settings) -> Iterator[list[dict[str, Any]]]:
+        first = 0
+        for buffer, windows in self._buffers(texts, settings):
+            results = self._tag_buffer(buffer, windows, first, settings)
+            first += len(buffer)
+            yield from results
+
+    def _buffers(self, texts: Iterable[str], settings: _Settings) -> Iterator[tuple[list[str], list[list[Window]]]]:
+        """Texts and their windows, until there are enough of them to sort by length."""
+        buffer, windows, held = [], [], 0
+        for text in texts:
+            buffer.append(text)
+            windows.append(prediction_windows(len(text), settings.window_size, settings.window_overlap))
+            held += max(len(windows[-1]), 1)
+            if held >= settings.batch_size * self.buffer_batches:
+                yield buffer, windows
+                buffer, windows, held = [], [], 0
+        if buffer:
+            yield buffer, windows
+
+    def _tag_buffer(
+        self, texts: list[str], windows: list[list[Window]], first: int, settings: _Settings
+    ) -> list[list[dict[str, Any]]]:
+        found: list[list[list[dict[str, Any]]]] = [[[] for _ in ranges] for ranges in windows]
+        pieces = [
+            _Piece(text, number, window) for text, ranges in enumerate(windows) for number, window in enumerate(ranges)
+        ]
+        pieces.sort(key=lambda piece: piece.window.start - piece.window.end)  # longest first: memory fails at once
+        with _evaluating(self.model):
+            for place in range(0, len(pieces), settings.batch_size):
+                batch = pieces[place : place + settings.batch_size]
+                for piece, entities in zip(batch, self._tag_batch(batch, texts, first)):
+                    found[piece.text][piece.number] = entities
+        merged = [
+            lists[0] if len(lists) == 1 else merge_window_entities(ranges, lists)
+            for ranges, lists in zip(windows, found)
+        ]
+        return self._finish(texts, merged, settings)
+
+    def _tag_batch(self, batch: list[_Piece], texts: list[str], first: int) -> list[list[dict[str, Any]]]:
+        characters = [texts[piece.text][piece.window.start : piece.window.end] for piece in batch]
+        try:
+            outputs = self.forward(self.preprocess(characters))
+        except Exception as error:
+            numbers = ", ".join(str(first + piece.text) for piece in batch)
+            error.add_note(f"the rows of this batch are windows of the texts {numbers} (counted from 0)")
+            raise
+        return self.postprocess(outputs, batch, texts)
+
+    def preprocess(self, characters: list[str]) -> BatchEncoding:
+        """Windows of text -> padded inputs, one token per character."""
+        inputs = self.tokenizer(characters, padding=True, padding_side="right", return_tensors="pt")
+        special = self.tokenizer.num_special_tokens_to_add()
+        for tokens, text in zip(inputs["attention_mask"].sum(1).tolist(), characters):
+            if tokens != len(text) + special:
+                raise ValueError(
+                    f"the tokenizer ({type(self.tokenizer).__name__}) made {tokens - special} tokens of {len(text)} "
+                    "characters; AdnerPipeline needs one for each, as AdnerTokenizer makes them"
+                )
+        return inputs
+
+    def _forward(self, model_inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Inputs -> `spans` (entities, 4): row, start and end in the row's text, label id; `scores` (entities, 3)."""
+        outputs = self.model(**model_inputs)
+        _check_finite(outputs)
+        spans, tokens = self._path_spans(outputs.predictions, model_inputs["attention_mask"])
+        row, first, last = tokens.unbind(1)
+        posteriors = self._posteriors(outputs, spans).exp()
+        scores = torch.stack((posteriors, outputs.start_probs[row, first], outputs.end_probs[row, last]), 1)
+        return {"spans": spans, "scores": scores.float().clamp(0, 1)}
+
+    def _path_spans(self, path: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Entities of label paths (batch, tokens): as `spans` of `_forward`, and (entities, 3) row, first, last token.
+
+        The model repairs its paths, so an entity's labels are always B, I, ..., I.
+        """
+        path = path.clamp(min=0)  # (batch, tokens), -100 outside the text becomes O
+        opens, inside = (
+            torch.tensor([prefix == wanted for prefix, _ in self._labels], device=path.device)[path] for wanted in "BI"
+        )
+        goes_on = torch.nn.functional.pad(inside[:, 1:], (0, 1))
+        row, first = opens.nonzero().unbind(1)
+        last = ((opens | inside) & ~goes_on).nonzero()[:, 1]
+        text_start = attention_mask.argmax(1) + 1  # behind the first attended token, which is special
+        spans = (row, first - text_start[row], last + 1 - text_start[row], path[row, first])
+        return torch.stack(spans, 1), torch.stack((row, first, last), 1)
+
+    def _posteriors(self, outputs: Any, spans: torch.Tensor) -> torch.Tensor:
+        rows, row = spans[:, 0].unique(return_inverse=True)  # rows without entities need no second pass of the CRF
+        if not len(rows):
+            return outputs.emissions.new_zeros(0)
+        places = torch.cat((row[:, None], spans[:, 1:]), 1).tolist()
+        entities = [(row, start, end, self._labels[label][1]) for row, start, end, label in places]
+        return self.model.entity_log_posteriors(outputs.emissions[rows], outputs.text_mask[rows], entities)
+
+    def postprocess(
+        self, model_outputs: Mapping[str, torch.Tensor], batch: Sequence[_Piece], texts: Sequence[str]
+    ) -> list[list[dict[str, Any]]]:
+        """Spans and scores of a batch of windows -> per window its entities, in characters of the whole text."""
+        found: list[list[dict[str, Any]]] = [[] for _ in batch]
+        places, scores = model_outputs["spans"].tolist(), model_outputs["scores"].tolist()
+        for (row, start, end, label), (score, start_score, end_score) in zip(places, scores):
+            piece = batch[row]
+            start, end = start + piece.window.start, end + piece.window.start
+            entity = {
+                "entity_group": self._labels[label][1],
+                "score": score,
+                "start_score": start_score,
+                "end_score": end_score,
+                "word": texts[piece.text][start:end],
+                "start": start,
+                "end": end,
+            }
+            found[row].append(entity)
+        return found
+
+    def _finish(
+        self, texts: list[str], found: list[list[dict[str, Any]]], settings: _Settings
+    ) -> list[list[dict[str, Any]]]:
+        found = [[entity for entity in entities if entity["score"] >= settings.threshold] for entities in found]
+        if settings.review_threshold is not None:
+            for entity in (entity for entities in found for entity in entities):
+                entity["needs_review"] = entity["score"] < settings.review_threshold
+        if settings.explain is not None:
+            self._explain(texts, found, settings.explain)
+        return found
+
+    def _explain(self, texts: list[str], found: list[list[dict[str, Any]]], explainer: Callable) -> None:
+        places = [
+            [(entity["start"], entity["end"], entity["entity_group"]) for entity in entities] for entities in found
+        ]
+        for entities, explanations in zip(found, explainer(texts, entities=places), strict=True):
+            for entity, explanation in zip(entities, explanations, strict=True):
+                entity["explanation"] = explanation
+
+
+def _check_model(model: Any, tokenizer: Any) -> None:
+    # by what it can do, not by class: a checkpoint's own code defines the class a second time
+    if not hasattr(model, "entity_log_posteriors"):
+        raise TypeError(
+            f"AdnerPipeline needs an AdnerForTokenClassification, found {type(model).__name__}; for other models use "
+            'pipeline("token-classification", aggregation_strategy="simple", stride=...)'
+        )
+    if tokenizer is None:
+        raise TypeError("AdnerPipeline needs a tokenizer, found None")
+    model.check_tokenizer(tokenizer)
+
+
+def _longest_text(model: Any, tokenizer: Any) -> int | None:
+    """Characters that both tokenizer and encoder take at once; None if neither has a limit."""
+    limits = [tokenizer.model_max_length]
+    config = model.config.encoder_config
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions and positions > 0:
+        embeddings = getattr(getattr(model.adner.encoder, "embeddings", None), "position_embeddings", None)
+        padding = getattr(embeddings, "padding_idx", None)  # the RoBERTa family counts positions from behind it
+        limits.append(positions if padding is None else positions - padding - 1)
+    stated = [limit for limit in limits if limit and limit < 1e6]  # tokenizers say "no limit" by a huge number
+    return min(stated) - tokenizer.num_special_tokens_to_add() if stated else None
+
+
+def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _probability(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number in [0, 1], found {value!r}")
+    return float(value)
+
+
+def _count(value: Any, name: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be an integer of {least} or more, found {value!r}")
+    return value
+
+
+def _checked_text(text: Any, index: int) -> str:
+    if isinstance(text, str):
+        return text
+    hint = '; of a dataset pass its text column, dataset["text"]' if isinstance(text, Mapping) else ""
+    raise TypeError(f"text {index} is {type(text).__name__}, expected str{hint}")
+
+
+def _texts_of(inputs: Any) -> Iterator[str]:
+    """An iterator that checks each text; what cannot be one is refused at once."""
+    if isinstance(inputs, (bytes, bytearray, Mapping)):
+        raise TypeError(f"inputs is {type(inputs).__name__}, expected str or an iterable of str")
+    if hasattr(inputs, "__iter__"):
+        items = iter(inputs)
+    elif hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):  # a torch Dataset such as KeyDataset
+        items = (inputs[index] for index in range(len(inputs)))
+    else:
+        raise TypeError(f"inputs is {type(inputs).__name__}, expected str or an iterable of str")
+    return (_checked_text(text, index) for index, text in enumerate(items))
+
+
+def _check_finite(outputs: Any) -> None:
+    emissions = outputs.emissions.masked_fill(~outputs.text_mask[..., None], 0)  # (batch, text, states)
+    values = (emissions, outputs.start_probs, outputs.end_probs)
+    finite = torch.stack([value.isfinite().flatten(1).all(1) for value in values]).all(0)  # (batch,)
+    if not finite.all():
+        row = int((~finite).nonzero()[0])
+        raise ValueError(
+            f"the model gives NaN or infinity in row {row} of a batch: its weights hold such values, or it overflowed "
+            "(float16?)"
+        )
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _restore_pipelines(config: Any, before: Any) -> None:
+    """Without this the model would promise the pipeline's code wherever it is saved next."""
+    if before is not None:
+        config.custom_pipelines = before
+    elif "custom_pipelines" in vars(config):
+        del config.custom_pipelines
