@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from hf_adner.data.errors import DataFormatError, excerpt
@@ -70,8 +71,19 @@ def encode_dataset(
         remove_columns=dataset.column_names,
         features=encoder.features(),
         num_proc=num_proc,
+        new_fingerprint=_fingerprint(dataset, encoder),
         desc="Encoding",
     )
+
+
+def _fingerprint(dataset: datasets.Dataset, encoder: WindowEncoder) -> str:
+    """What the result depends on, hashed; pickling a tokenizer with 100,000 words for that takes seconds."""
+    tokenizer = encoder.tokenizer
+    lexicon = getattr(tokenizer, "lexicon", None)
+    parts = [dataset._fingerprint, type(tokenizer).__name__, tokenizer.backend_tokenizer.to_str()]
+    parts += [lexicon.hash if lexicon is not None else "", repr(sorted(encoder.label2id.items()))]
+    parts += [repr((encoder.max_length, encoder.overlap, encoder.nested, encoder.on_misaligned))]
+    return sha256("\0".join(parts).encode("utf-8")).hexdigest()[:16]
 
 
 class WindowEncoder:
@@ -175,9 +187,7 @@ class WindowEncoder:
         if isinstance(self.tokenizer, AdnerTokenizer):
             return [UNOBSERVED, *character_labels(spans, length, self.label2id), UNOBSERVED]
         token_offsets = encoded["offset_mapping"][number]
-        special = self.tokenizer.get_special_tokens_mask(
-            encoded["input_ids"][number], already_has_special_tokens=True
-        )
+        special = self.tokenizer.get_special_tokens_mask(encoded["input_ids"][number], already_has_special_tokens=True)
         return token_labels(spans, token_offsets, special, self.label2id, self.on_misaligned == "expand")
 
 

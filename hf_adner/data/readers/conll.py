@@ -160,7 +160,7 @@ def look_at_tags(source: TextSource, scheme: str | None = None) -> TagFile:
     separator, commented = "", False
     first_seen: dict[str, int] = {}
     for number, line in source.lines():
-        if COMMENT.fullmatch(line):
+        if line.startswith("# ") and COMMENT.fullmatch(line):
             commented = True
         elif line.strip(" \t") and not line.startswith(_DOCUMENT_START):
             separator = separator or ("\t" if "\t" in line else " ")

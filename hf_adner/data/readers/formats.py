@@ -9,17 +9,34 @@ from pathlib import Path
 from typing import Any
 
 from hf_adner.data.errors import DataFormatError
+from hf_adner.data.readers.brat import BratReader
+from hf_adner.data.readers.chip_sts import ChipStsReader
 from hf_adner.data.readers.cmeee import CmeeeReader
 from hf_adner.data.readers.conll import ConllReader
+from hf_adner.data.readers.doccano import DoccanoReader
+from hf_adner.data.readers.imcs import ImcsReader
 from hf_adner.data.readers.json_stream import JsonStream, begins_with, json_records
 from hf_adner.data.readers.jsonl import JsonlReader
+from hf_adner.data.readers.label_studio import LabelStudioReader
 from hf_adner.data.readers.reader import Reader
 from hf_adner.data.readers.source import TextSource
+from hf_adner.data.readers.table import CsvReader, ExcelReader, TsvReader
+from hf_adner.data.readers.text import LinesReader, TextReader
 
 READERS: dict[str, type[Reader]] = {
+    "brat": BratReader,
+    "chip-sts": ChipStsReader,
     "cmeee": CmeeeReader,
     "conll": ConllReader,
+    "csv": CsvReader,
+    "doccano": DoccanoReader,
+    "excel": ExcelReader,
+    "imcs": ImcsReader,
     "jsonl": JsonlReader,
+    "label-studio": LabelStudioReader,
+    "lines": LinesReader,
+    "text": TextReader,
+    "tsv": TsvReader,
 }
 """Reader of each format."""
 
@@ -32,6 +49,11 @@ ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     "bioes": ("conll", {"scheme": "bioes"}),
     "bilou": ("conll", {"scheme": "bilou"}),
     "imcs-bio": ("conll", {"scheme": "bio"}),
+    "imcs-v2-ner": ("imcs", {}),
+    "chip": ("chip-sts", {}),
+    "label-studio-min": ("label-studio", {}),
+    "xlsx": ("excel", {}),
+    "txt": ("text", {}),
 }
 """Other names: the format they mean and the options that go with them."""
 

@@ -31,12 +31,17 @@ class JsonlReader(Reader):
         return Document(
             given_id(record, self.default_id(raw)),
             text,
-            tuple(_entity(entity) for entity in entities),
+            tuple(entity_of(entity) for entity in entities),
             merged_meta(record, "id", "text", "entities"),
         )
 
 
-def _entity(value: Any) -> Entity:
+def entity_of(value: Any) -> Entity:
+    """The entity of a JSON object with `start`, `end`, `label`, and perhaps `text` and `meta`.
+
+    Raises:
+        DataFormatError: a key is missing, or the values are no entity.
+    """
     entity = as_object(value, "an entity")
     for key in ("start", "end", "label"):
         if key not in entity:

@@ -121,4 +121,6 @@ def given_id(record: Mapping[str, Any], default: str, key: str = "id") -> str:
 
 def without(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """The record's other entries: what a reader keeps in `meta`."""
+    if record.keys() <= frozenset(keys):
+        return {}
     return {key: value for key, value in record.items() if key not in keys}

@@ -35,8 +35,6 @@ class TextSource:
 
     def __init__(self, path: str | Path, encoding: str | None = None):
         self.path = Path(path)
-        if encoding is not None:
-            check_encoding(encoding)
         with self.path.open("rb") as file:
             head = file.read(4)
         if not head:
@@ -44,7 +42,7 @@ class TextSource:
         kind = next((kind for magic, kind in _BINARY.items() if head.startswith(magic)), None)
         if kind:
             raise DataFormatError(f"the file is {kind}, expected text", path=self.path)
-        self.encoding = encoding or detect_encoding(self.path)
+        self.encoding = check_encoding(encoding) if encoding else detect_encoding(self.path)
 
     def chunks(self) -> Iterator[str]:
         """The text in pieces, line ends as they are in the file.
@@ -87,12 +85,18 @@ class TextSource:
         return "".join(self.chunks())
 
 
-def check_encoding(encoding: str) -> None:
-    """Raise a ValueError for an encoding that Python does not know."""
+def check_encoding(encoding: str) -> str:
+    """The name Python has for an encoding; UTF-8 is read with or without a byte order mark.
+
+    Raises:
+        ValueError: Python knows no such encoding of text.
+    """
     try:
-        codecs.lookup(encoding)
-    except LookupError:
+        name = codecs.lookup(encoding).name
+        codecs.getincrementaldecoder(name)().decode(b"")
+    except (LookupError, TypeError):
         raise ValueError(f"encoding {encoding!r} is unknown; name one that Python knows, such as 'gb18030'") from None
+    return "utf-8-sig" if name == "utf-8" else name
 
 
 def detect_encoding(path: Path) -> str:
