@@ -1,0 +1,249 @@
+"""The `adner` command."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], None]]] = {}
+"""Name -> (one line of help, what runs it)."""
+
+
+def _command(name: str, summary: str) -> Callable[[Callable[[Sequence[str]], None]], Callable[[Sequence[str]], None]]:
+    def register(run: Callable[[Sequence[str]], None]) -> Callable[[Sequence[str]], None]:
+        COMMANDS[name] = (summary, run)
+        return run
+
+    return register
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `adner COMMAND ...`; bad input ends with one line on standard error and status 1, bad usage with status 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in {"-h", "--help"}:
+        print(_overview())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from hf_adner import __version__
+
+        print(f"adner {__version__}")
+        return 0
+    if argv[0] not in COMMANDS:
+        print(f"adner: unknown command {argv[0]!r}; one of: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    try:
+        COMMANDS[argv[0]][1](argv[1:])
+    except (ValueError, OSError, ImportError) as error:
+        print(f"adner {argv[0]}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, (summary, _) in COMMANDS.items()]
+    return "usage: adner COMMAND [options]; adner COMMAND --help tells the options\n\n" + "\n".join(lines)
+
+
+def parse_dataclasses(types: Sequence[type], argv: Sequence[str], command: str) -> tuple[Any, ...]:
+    """Arguments for dataclasses from flags, from a YAML or JSON file named first, or from both (flags win).
+
+    Raises:
+        ValueError: the file holds an unknown key.
+    """
+    from transformers import HfArgumentParser
+
+    parser = HfArgumentParser(tuple(types), prog=f"adner {command}")
+    rest = list(argv)
+    if rest and rest[0].endswith((".yaml", ".yml", ".json")):
+        defaults = _read_settings(Path(rest.pop(0)))
+        actions = {action.dest: action for action in parser._actions}
+        unknown = sorted(set(defaults) - set(actions))
+        if unknown:
+            raise ValueError(f"{argv[0]}: unknown settings {unknown}")
+        for name in defaults:
+            actions[name].required = False
+        parser.set_defaults(**defaults)
+    return parser.parse_args_into_dataclasses(rest)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML too
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: expected a mapping of settings, found {type(settings).__name__}")
+    return settings
+
+
+@_command("demo", "train a small model on the synthetic corpus and show it on a note")
+def demo(argv: Sequence[str]) -> None:
+    """`adner demo`: the quickstart."""
+    parser = argparse.ArgumentParser(prog="adner demo", description=demo.__doc__)
+    parser.add_argument("--output", default="runs/quickstart", help="folder of the run (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=42, help="of weights and batches (default: %(default)s)")
+    args = parser.parse_args(argv)
+    from hf_adner.training.demo import REPORT_FILE, entity_lines, run_demo, write_report
+    from hf_adner.training.run import METRICS_FILE, MODEL_FOLDER
+
+    output = Path(args.output)
+    if (output / METRICS_FILE).exists():
+        print(f"{output} holds a finished run; its checkpoint is used as it is (remove the folder to train anew)\n")
+        metrics = json.loads((output / METRICS_FILE).read_text(encoding="utf-8"))
+    else:
+        metrics = run_demo(args.output, args.seed)
+    _print_scores(metrics["test"]["strict"])
+    print("\nThe sample note:\n")
+    print("\n".join(entity_lines(write_report(args.output))))
+    print(f"\ncheckpoint {output / MODEL_FOLDER}\nscores     {output / METRICS_FILE}\nreport     {output / REPORT_FILE}")
+
+
+def _print_scores(strict: dict[str, Any]) -> None:
+    print(f"\n{'test split, strict':<20}{'precision':>10}{'recall':>10}{'F1':>10}{'entities':>10}")
+    for name, scores in [*strict["per_label"].items(), ("all", strict)]:
+        figures = "".join(f"{scores[figure]:>10.4f}" for figure in ("precision", "recall", "f1"))
+        print(f"{name:<20}{figures}{scores['support']:>10}")
+
+
+@_command("train", "train a model on documents with entities")
+def train(argv: Sequence[str]) -> None:
+    """`adner train [settings.yaml] --dataset ... --output_dir ...`."""
+    from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+
+    arguments = parse_dataclasses((DatasetArguments, ModelArguments, AdnerTrainingArguments), argv, "train")
+    from hf_adner.training.run import METRICS_FILE, MODEL_FOLDER, run_training
+
+    metrics = run_training(*arguments)
+    output = Path(arguments[2].output_dir)
+    if "validation" in metrics:
+        _print_scores(metrics["test" if "test" in metrics else "validation"]["strict"])
+        print(f"\ncheckpoint {output / MODEL_FOLDER}\nscores     {output / METRICS_FILE}")
+
+
+@_command("cross-validate", "k-fold scores of several architectures")
+def cross_validate(argv: Sequence[str]) -> None:
+    """`adner cross-validate [settings.yaml] --architectures bert-crf m-dscmg --dataset ... --output_dir ...`."""
+    from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+    from hf_adner.training.cross_validation import CrossValidationArguments, markdown_table
+    from hf_adner.training.cross_validation import cross_validate as run
+
+    types = (CrossValidationArguments, DatasetArguments, ModelArguments, AdnerTrainingArguments)
+    print(markdown_table(run(*parse_dataclasses(types, argv, "cross-validate"))))
+
+
+def _inference_parser(command: str, summary: str, **input_options: Any) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"adner {command}", description=summary)
+    parser.add_argument("model", help="checkpoint: a folder or a Hub name")
+    _add_input(parser, **input_options)
+    parser.add_argument("--batch-size", type=int, default=16, help="windows per step (default: %(default)s)")
+    parser.add_argument("--threshold", type=float, default=0.0, help="least posterior of an entity, 0 to 1")
+    parser.add_argument("--device", default=None, help="cpu, cuda:0, ... (default: a GPU where there is one)")
+    parser.add_argument("--revision", default=None, help="revision of a Hub checkpoint")
+    return parser
+
+
+def _add_input(parser: argparse.ArgumentParser, **options: Any) -> None:
+    parser.add_argument("input", help="file or folder", **options)
+    parser.add_argument("--format", help="format of the input (default: recognised)")
+    parser.add_argument("--encoding", help="text encoding (default: UTF-8, then GB18030)")
+    parser.add_argument("--skip-invalid", action="store_true", help="skip and list broken records")
+
+
+def _pipeline(args: argparse.Namespace) -> Any:
+    from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
+
+    model = AdnerForTokenClassification.from_pretrained(args.model, revision=args.revision or "main")
+    tokenizer = AdnerTokenizer.from_pretrained(args.model, revision=args.revision or "main")
+    return AdnerPipeline(model=model, tokenizer=tokenizer, device=args.device)
+
+
+def _documents(args: argparse.Namespace) -> Any:
+    from hf_adner.data import read_documents
+
+    return read_documents(args.input, args.format, skip_invalid=args.skip_invalid, encoding=args.encoding)
+
+
+def _warn(stream: Any) -> None:
+    for line in stream.report.warnings():
+        print(f"adner: {line}", file=sys.stderr)
+
+
+@_command("evaluate", "score a checkpoint on documents with entities")
+def evaluate(argv: Sequence[str]) -> None:
+    """`adner evaluate MODEL INPUT`: strict, flattened and boundary scores as Markdown, or JSON with --json."""
+    parser = _inference_parser("evaluate", "score a checkpoint on documents with entities")
+    parser.add_argument("--json", help="also write the report to this file")
+    args = parser.parse_args(argv)
+    from hf_adner.audit.evaluation import evaluate_documents
+    from hf_adner.training.run import write_json
+
+    documents = _documents(args)
+    report = evaluate_documents(_pipeline(args), documents, args.batch_size, threshold=args.threshold)
+    _warn(documents)
+    print(report.to_markdown())
+    if args.json:
+        write_json(Path(args.json), report.to_dict())
+
+
+@_command("predict", "tag texts and write the entities in any format")
+def predict(argv: Sequence[str]) -> None:
+    """`adner predict MODEL INPUT --output FILE`, or `adner predict MODEL --text TEXT`."""
+    parser = _inference_parser("predict", "tag texts and write the entities", nargs="?")
+    parser.add_argument("--text", help="a text to tag instead of an input")
+    parser.add_argument("--output", help="file or folder to write (default: JSON lines on standard output)")
+    parser.add_argument("--output-format", help="format of the output (default: by its name)")
+    parser.add_argument("--review-threshold", type=float, default=0.8, help="posterior below which to flag for review")
+    args = parser.parse_args(argv)
+    from hf_adner.audit.prediction import predict_documents
+    from hf_adner.data import Document
+
+    if (args.input is None) == (args.text is None):
+        raise ValueError("give either an input or --text")
+    stream = [Document(id="text", text=args.text)] if args.input is None else _documents(args)
+    found = predict_documents(
+        _pipeline(args), stream, args.batch_size, threshold=args.threshold, review_threshold=args.review_threshold
+    )
+    _deliver(_with_progress(found, "tagging"), args.output, args.output_format)
+    if args.input is not None:
+        _warn(stream)
+
+
+def _with_progress(documents: Iterable[Any], doing: str) -> Iterator[Any]:
+    from tqdm.auto import tqdm
+
+    return iter(tqdm(documents, desc=doing, unit="document", disable=None))
+
+
+def _deliver(documents: Iterator[Any], output: str | None, format: str | None) -> None:
+    from hf_adner.data import write_documents
+    from hf_adner.data.rows import row_from_document
+
+    if output:
+        write_documents(documents, output, format=format)
+        return
+    for document in documents:
+        print(json.dumps(row_from_document(document), ensure_ascii=False))
+
+
+@_command("convert", "read documents in one format and write them in another")
+def convert(argv: Sequence[str]) -> None:
+    """`adner convert INPUT OUTPUT`."""
+    parser = argparse.ArgumentParser(prog="adner convert", description="convert between annotation formats")
+    _add_input(parser)
+    parser.add_argument("output", help="file or folder to write")
+    parser.add_argument("--output-format", help="format of the output (default: by its name)")
+    args = parser.parse_args(argv)
+    stream = _documents(args)
+    _deliver(_with_progress(stream, "converting"), args.output, args.output_format)
+    _warn(stream)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

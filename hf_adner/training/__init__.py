@@ -1,0 +1,1 @@
+"""Training: arguments, optimizer groups, the trainer, whole runs and cross-validation."""

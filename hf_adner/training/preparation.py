@@ -1,0 +1,178 @@
+"""From arguments to what a training run needs: splits, labels, lexicon, tokenizer, model."""
+
+import logging
+import random
+from collections.abc import Iterable, Sequence
+
+from datasets import Dataset, DatasetDict
+from transformers import AutoConfig
+
+from hf_adner.data.loading import load_ner_dataset
+from hf_adner.data.splits import split_dataset
+from hf_adner.data.synthetic import ad_lexicon
+from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.model.modeling_adner import AdnerForTokenClassification
+from hf_adner.model.tokenization_adner import AdnerTokenizer
+from hf_adner.training.arguments import DatasetArguments, ModelArguments
+
+logger = logging.getLogger(__name__)
+
+_ENCODERLESS = ("bilstm-crf",)
+
+
+def load_splits(args: DatasetArguments) -> DatasetDict:
+    """Splits `train`, `validation` and, where there is one, `test`.
+
+    Without a validation split a share of the training documents is held out (whole groups when `group_key` is given).
+
+    Raises:
+        ValueError: there is no training split, or a share outside (0, 1).
+    """
+    source = {"train": args.dataset, "validation": args.validation, "test": args.test}
+    given = {name: path for name, path in source.items() if path}
+    dataset = load_ner_dataset(
+        args.dataset if len(given) == 1 else given,
+        format=args.format,
+        encoding=args.encoding,
+        skip_invalid=args.skip_invalid,
+    )
+    if "train" not in dataset:
+        raise ValueError(f"{args.dataset} has no training split, only {sorted(dataset)}")
+    if "validation" not in dataset:
+        held_out = split_dataset(
+            dataset["train"], {"train": 1 - args.validation_share, "validation": args.validation_share},
+            seed=args.sample_seed, group_key=args.group_key,
+        )
+        dataset = DatasetDict({**dataset, **held_out})
+    limits = {
+        "train": args.max_train_documents,
+        "validation": args.max_validation_documents,
+        "test": args.max_test_documents,
+    }
+    return DatasetDict({name: sample(dataset[name], limits[name], args.sample_seed) for name in limits if name in dataset})
+
+
+def sample(dataset: Dataset, size: int | None, seed: int) -> Dataset:
+    """A fixed random sample in the original order; the whole dataset when `size` is None or not smaller."""
+    if size is None or size >= len(dataset):
+        return dataset
+    return dataset.select(sorted(random.Random(seed).sample(range(len(dataset)), size)))
+
+
+def entity_types_of(dataset: Dataset) -> list[str]:
+    """Entity types of a split, sorted.
+
+    Raises:
+        ValueError: the split holds no entity, so there is nothing to learn.
+    """
+    types = sorted({entity["label"] for entities in dataset["entities"] for entity in entities})
+    if not types:
+        raise ValueError(f"none of the {len(dataset)} training documents holds an entity")
+    return types
+
+
+def build_lexicon(spec: str | None, train: Dataset, counts: bool) -> Lexicon | None:
+    """The word list that a specification names, None for none.
+
+    Args:
+        spec: parts joined by '+': a file, `ad` (the built-in dermatology words) or `train` (the surfaces of the
+            training split's entities).
+        counts: weight words by how often they occur in the training texts (SoftLexicon's practice).
+    """
+    if not spec:
+        return None
+    parts = [_lexicon_part(name.strip(), train) for name in spec.split("+")]
+    lexicon = parts[0]
+    for part in parts[1:]:
+        lexicon = lexicon.union(part)
+    return lexicon.with_counts(train["text"], lower_case=True) if counts else lexicon
+
+
+def _lexicon_part(name: str, train: Dataset) -> Lexicon:
+    if name == "ad":
+        return Lexicon(ad_lexicon())
+    if name == "train":
+        return Lexicon.from_documents(
+            row["text"][entity["start"] : entity["end"]] for row in train for entity in row["entities"]
+        )
+    return Lexicon.from_file(name)
+
+
+def build_tokenizer(args: ModelArguments, texts: Iterable[str], lexicon: Lexicon | None) -> AdnerTokenizer:
+    """The encoder's vocabulary, or one made of the characters of `texts` when there is no encoder."""
+    if args.encoder and args.architecture not in _ENCODERLESS:
+        return AdnerTokenizer.from_pretrained(args.encoder, lexicon=lexicon)
+    return AdnerTokenizer.from_texts(texts, lexicon=lexicon)
+
+
+def build_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence[str]) -> AdnerForTokenClassification:
+    """A new model as the arguments say it.
+
+    Raises:
+        ValueError: a malformed or unknown override, or what `AdnerConfig` refuses.
+    """
+    overrides = parse_overrides(args.config_overrides)
+    if args.word_vectors:
+        if tokenizer.lexicon is None:
+            raise ValueError("word vectors were given, but no lexicon whose words they could be")
+        vectors, covered = tokenizer.lexicon.vectors_from_file(args.word_vectors)
+        logger.info("word vectors cover %d of %d lexicon words", int(covered.sum()), len(tokenizer.lexicon))
+        overrides = {"lexicon_embedding_size": vectors.shape[1], **overrides, "word_vectors": vectors}
+    if args.architecture in _ENCODERLESS:
+        return AdnerForTokenClassification.from_scratch(tokenizer, types, args.architecture, **overrides)
+    if args.encoder:
+        return AdnerForTokenClassification.from_encoder_pretrained(
+            args.encoder, tokenizer, types, args.architecture, encoder_kwargs=_first_layers(args), **overrides
+        )
+    encoder = small_encoder(args.encoder_size, args.encoder_layers or 2)
+    return AdnerForTokenClassification.from_scratch(
+        tokenizer, types, args.architecture, encoder_config=encoder, **overrides
+    )
+
+
+def small_encoder(size: int, layers: int) -> dict[str, int | str | float]:
+    """Configuration of a small BERT to be trained from nothing, with heads of 32 dimensions."""
+    return {
+        "model_type": "bert",
+        "hidden_size": size,
+        "num_hidden_layers": layers,
+        "num_attention_heads": max(size // 32, 1),
+        "intermediate_size": 4 * size,
+        "max_position_embeddings": 512,
+    }
+
+
+def _first_layers(args: ModelArguments) -> dict:
+    if args.encoder_layers is None:
+        return {}
+    config = AutoConfig.from_pretrained(args.encoder)
+    if args.encoder_layers > config.num_hidden_layers:
+        raise ValueError(f"encoder_layers={args.encoder_layers}, but the encoder has only {config.num_hidden_layers}")
+    config.num_hidden_layers = args.encoder_layers
+    return {"config": config}
+
+
+def parse_overrides(text: str | None) -> dict[str, object]:
+    """`"stream_size=128,word_layer=transformer"` as a dictionary of numbers, booleans and strings.
+
+    Raises:
+        ValueError: a part without '='.
+    """
+    pairs = {}
+    for part in filter(None, (text or "").split(",")):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError(f"config_overrides: {part!r} is not of the form name=value")
+        pairs[name.strip()] = _literal(value.strip())
+    return pairs
+
+
+def _literal(value: str) -> object:
+    if value.lower() in {"true", "false", "none"}:
+        return {"true": True, "false": False, "none": None}[value.lower()]
+    for number in (int, float):
+        try:
+            return number(value)
+        except ValueError:
+            continue
+    return value

@@ -1,0 +1,163 @@
+"""A whole training run: documents in, a checkpoint and its scores out."""
+
+import json
+import logging
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, DatasetDict
+from transformers import EarlyStoppingCallback, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from hf_adner.audit.evaluation import EvaluationReport, evaluate_documents
+from hf_adner.data.collator import AdnerDataCollator
+from hf_adner.data.encoding import encode_dataset
+from hf_adner.data.rows import document_from_row
+from hf_adner.model.modeling_adner import AdnerForTokenClassification
+from hf_adner.model.pipeline_adner import AdnerPipeline
+from hf_adner.model.tokenization_adner import AdnerTokenizer
+from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+from hf_adner.training.preparation import build_lexicon, build_model, build_tokenizer, entity_types_of, load_splits
+from hf_adner.training.sequence_scores import predicted_labels, span_scores
+from hf_adner.training.trainer import AdnerTrainer
+
+logger = logging.getLogger(__name__)
+
+MODEL_FOLDER = "model"
+METRICS_FILE = "metrics.json"
+
+
+def run_training(
+    dataset_args: DatasetArguments, model_args: ModelArguments, training_args: AdnerTrainingArguments
+) -> dict[str, Any]:
+    """Train, keep the best checkpoint in `output_dir/model`, score the test split, write `output_dir/metrics.json`.
+
+    Returns:
+        The content of `metrics.json`: the arguments, sizes, training figures, and the reports of validation and test.
+
+    Raises:
+        FileExistsError: `output_dir` holds another run and nothing says to resume it.
+        ValueError, DataFormatError: what the data, the lexicon or the arguments have wrong.
+    """
+    checkpoint = checkpoint_to_resume(training_args)
+    set_seed(training_args.seed)
+    splits = load_splits(dataset_args)
+    lexicon = build_lexicon(model_args.lexicon, splits["train"], model_args.lexicon_counts)
+    tokenizer = build_tokenizer(model_args, splits["train"]["text"], lexicon)
+    model = build_model(model_args, tokenizer, entity_types_of(splits["train"]))
+    trainer = train(model, tokenizer, splits, dataset_args, training_args, checkpoint)
+    folder = Path(training_args.output_dir)
+    trainer.save_model(str(folder / MODEL_FOLDER))
+    metrics = {
+        "dataset": asdict(dataset_args),
+        "model": asdict(model_args),
+        "training": _told(training_args),
+        "documents": {name: len(split) for name, split in splits.items()},
+        "lexicon_words": len(lexicon) if lexicon else 0,
+        "parameters": model.num_parameters(),
+        "steps": trainer.state.global_step,
+        "train_seconds": round(_last_logged(trainer, "train_runtime"), 1),
+        "history": [entry for entry in trainer.state.log_history if "eval_f1" in entry],
+    }
+    if trainer.is_world_process_zero():
+        metrics |= _final_scores(model, tokenizer, splits, training_args.per_device_eval_batch_size)
+        write_json(folder / METRICS_FILE, metrics)
+    return metrics
+
+
+def train(
+    model: AdnerForTokenClassification,
+    tokenizer: AdnerTokenizer,
+    splits: DatasetDict,
+    dataset_args: DatasetArguments,
+    training_args: AdnerTrainingArguments,
+    checkpoint: str | None = None,
+) -> AdnerTrainer:
+    """Train `model` on the splits and return the trainer, its model being the best one when so asked."""
+    encoded = {
+        name: encode_split(splits[name], tokenizer, model, dataset_args) for name in ("train", "validation")
+    }
+    patience = training_args.early_stopping_patience
+    trainer = AdnerTrainer(
+        model=model,
+        args=training_args,
+        train_dataset=encoded["train"],
+        eval_dataset=encoded["validation"],
+        processing_class=tokenizer,
+        data_collator=AdnerDataCollator(tokenizer),
+        compute_metrics=span_scores(model.config.labels),
+        preprocess_logits_for_metrics=predicted_labels,
+        callbacks=[] if patience is None else [EarlyStoppingCallback(patience)],
+    )
+    trainer.train(resume_from_checkpoint=checkpoint)
+    return trainer
+
+
+def encode_split(
+    split: Dataset, tokenizer: AdnerTokenizer, model: AdnerForTokenClassification, args: DatasetArguments
+) -> Dataset:
+    """A split as model inputs, with the windows' lengths for the sampler."""
+    encoded = encode_dataset(
+        split, tokenizer, model.config.label2id, max_length=args.max_length, overlap=args.window_overlap
+    )
+    return encoded.map(lambda batch: {"length": [len(ids) for ids in batch["input_ids"]]}, batched=True)
+
+
+def evaluate_split(
+    model: AdnerForTokenClassification, tokenizer: AdnerTokenizer, split: Dataset, batch_size: int
+) -> EvaluationReport:
+    """Score whole documents with the pipeline, nested gold counted in full."""
+    pipe = AdnerPipeline(model=model, tokenizer=tokenizer)
+    return evaluate_documents(pipe, [document_from_row(row) for row in split], batch_size=batch_size)
+
+
+def checkpoint_to_resume(args: AdnerTrainingArguments) -> str | None:
+    """The checkpoint that `resume_from_checkpoint` means (`auto`: the last one in `output_dir`), None for a new run.
+
+    Raises:
+        FileExistsError: a new run would land in the folder of an old one.
+    """
+    last = get_last_checkpoint(args.output_dir) if os.path.isdir(args.output_dir) else None
+    if args.resume_from_checkpoint == "auto":
+        return last
+    if args.resume_from_checkpoint:
+        return args.resume_from_checkpoint
+    if last or os.path.exists(os.path.join(args.output_dir, METRICS_FILE)):
+        raise FileExistsError(
+            f"{args.output_dir} holds an earlier run; continue it with --resume_from_checkpoint auto, "
+            "or name another --output_dir"
+        )
+    return None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON to a temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _final_scores(model, tokenizer, splits: DatasetDict, batch_size: int) -> dict[str, Any]:
+    return {
+        name: evaluate_split(model, tokenizer, splits[name], batch_size).to_dict()
+        for name in ("validation", "test")
+        if name in splits
+    }
+
+
+_REPORTED = (
+    "learning_rate", "head_learning_rate", "crf_learning_rate", "num_train_epochs", "max_steps",
+    "per_device_train_batch_size", "gradient_accumulation_steps", "warmup_steps", "weight_decay",
+    "early_stopping_patience", "seed", "bf16",
+)  # fmt: skip
+
+
+def _told(args: AdnerTrainingArguments) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in _REPORTED}
+
+
+def _last_logged(trainer: AdnerTrainer, name: str) -> float:
+    return next(entry[name] for entry in reversed(trainer.state.log_history) if name in entry)
