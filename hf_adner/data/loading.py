@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_adner.data.errors import DataFormatError
+from hf_adner.data.projection import labelled_words_from_file, project_words
 from hf_adner.data.readers import read_documents
 from hf_adner.data.records import Document
 from hf_adner.data.reports import ReadReport
@@ -30,6 +32,7 @@ def load_ner_dataset(
     labels: Iterable[str] | None = None,
     skip_invalid: bool = False,
     encoding: str | None = None,
+    silver_words: Mapping[str, str] | str | Path | None = None,
     reports: dict[str, ReadReport] | None = None,
     **options: Any,
 ) -> datasets.DatasetDict:
@@ -42,6 +45,8 @@ def load_ner_dataset(
         labels: the only labels allowed; None allows any.
         skip_invalid: leave broken records out and list them, where else the first one raises.
         encoding: of the files; None finds out.
+        silver_words: label of each word (or a file of lines `word<tab>label`) to mark in texts that have no entities,
+            such as CHIP-STS; what is marked is no gold and says so in its `meta` (`projection`).
         reports: filled with what was read, repaired and skipped per split. It is logged as a warning too, where there
             is anything to know: among it how many entities a flat tagger will leave out because they are nested.
         options: more options of `read_documents` (`overlaps`, `require_entities`, a format's own), or of the
@@ -57,32 +62,38 @@ def load_ner_dataset(
     """
     import datasets
 
+    labels = None if labels is None else list(labels)
     if path_or_name == SYNTHETIC:
-        return _synthetic(**options)
+        return _synthetic(labels, **options)
     options |= {"labels": labels, "skip_invalid": skip_invalid, "encoding": encoding}
+    words = labelled_words_from_file(silver_words) if isinstance(silver_words, (str, Path)) else silver_words
     splits = {}
     for split, files in files_by_split(path_or_name).items():
         stream = read_documents(files, format, **options)
-        splits[split] = dataset_from_documents(stream)
+        splits[split] = dataset_from_documents(stream if words is None else project_words(stream, words))
         if reports is not None:
             reports[split] = stream.report
-        _warn(split, stream.report)
+        _warn(split, stream.report, silver=words is not None)
         if not len(splits[split]):
             raise DataFormatError(f"split {split!r} has no valid document", path=files[0])
     return datasets.DatasetDict(splits)
 
 
-def _synthetic(**options: Any) -> datasets.DatasetDict:
+def _synthetic(labels: list[str] | None, **options: Any) -> datasets.DatasetDict:
     import datasets
 
     from hf_adner.data.synthetic import generate_corpus
 
     corpus = generate_corpus(**options)
-    return datasets.DatasetDict({split: dataset_from_documents(documents) for split, documents in corpus.items()})
+    loaded = datasets.DatasetDict({split: dataset_from_documents(documents) for split, documents in corpus.items()})
+    unknown = sorted(set(entity_labels(loaded)) - set(labels)) if labels is not None else []
+    if unknown:
+        raise DataFormatError(f"{SYNTHETIC} has labels {', '.join(unknown)}; expected only {', '.join(labels)}")
+    return loaded
 
 
-def _warn(split: str, report: ReadReport) -> None:
-    lines = report.warnings()
+def _warn(split: str, report: ReadReport, silver: bool) -> None:
+    lines = report.warnings() + ["its entities are silver: words of a list, no gold"] * silver
     if lines:
         logger.warning("while reading split %r:\n  %s", split, "\n  ".join(lines))
 
