@@ -1,0 +1,82 @@
+"""The invented person a document is about: age, sex and the ways to speak of them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+AGES = {"infant": 0.16, "child": 0.16, "teen": 0.08, "adult": 0.42, "elderly": 0.18}
+SURNAMES = tuple("王李张刘陈杨赵黄周吴徐孙马朱胡林郭何高罗郑梁谢宋唐许邓冯韩曹")
+GIVEN = ("明", "红", "强", "丽", "华", "芳", "军", "敏")
+
+
+@dataclass(frozen=True)
+class Person:
+    """`stage` is a key of AGES, `sex` 男 or 女; `phrases` are ready-made ways to mention the person."""
+
+    stage: str
+    sex: str
+    phrases: dict[str, str]
+
+
+def make_person(
+    rng: random.Random, stages: tuple[str, ...] = tuple(AGES), sexes: tuple[str, ...] = ("男", "女")
+) -> Person:
+    """A person of one of `stages` and `sexes`."""
+    stage = rng.choices(stages, [AGES[s] for s in stages])[0]
+    sex = rng.choice(sexes)
+    age = _age(rng, stage)
+    noun = _noun(rng, stage, sex)
+    phrases = {
+        "age": age,
+        "sex": sex,
+        "who": _who(rng, stage),
+        "noun": noun,
+        "name": _name(rng, stage, sex),
+        "kin": _kin(rng, stage),
+        "person": rng.choice(("一位", "一名", "一名", "某", "一个")) + rng.choice((f"{age}的{noun}", f"{age}{noun}")),
+    }
+    return Person(stage, sex, phrases)
+
+
+def _age(rng: random.Random, stage: str) -> str:
+    if stage == "infant":
+        months = rng.randint(1, 23)
+        return rng.choice((f"{months}个月", f"{months}个月大", f"{months}月", f"{rng.randint(1, 2)}岁"))
+    low, high = {"child": (3, 12), "teen": (13, 17), "adult": (18, 59), "elderly": (60, 91)}[stage]
+    return f"{rng.randint(low, high)}岁"
+
+
+def _noun(rng: random.Random, stage: str, sex: str) -> str:
+    options = {
+        "infant": (f"{sex}婴", f"{sex}宝宝", "婴儿", "患儿", f"{sex}性婴儿"),
+        "child": (f"{sex}童", f"{sex}孩", "儿童", "患儿", f"小{sex}孩"),
+        "teen": (f"{sex}孩", f"{sex}生", "青少年", f"{sex}性患者"),
+        "adult": (f"{sex}性患者", f"{sex}性", f"{sex}性", f"青年{sex}性", f"中年{sex}性", "患者"),
+        "elderly": (f"{sex}性患者", f"老年{sex}性", f"{sex}性", "老人", "老年患者"),
+    }
+    return rng.choice(options[stage])
+
+
+def _who(rng: random.Random, stage: str) -> str:
+    child = stage in ("infant", "child")
+    return rng.choice(("患儿", "患儿", "患者") if child else ("患者", "患者", "病人"))
+
+
+def _name(rng: random.Random, stage: str, sex: str) -> str:
+    surname = rng.choice(SURNAMES)
+    if stage in ("infant", "child", "teen"):
+        return rng.choice((f"小{surname}", f"小{rng.choice(GIVEN)}", f"{surname}某"))
+    polite = "先生" if sex == "男" else "女士"
+    familiar = f"老{surname}" if stage == "elderly" else f"小{surname}"
+    return rng.choice((f"{surname}{polite}", f"{surname}{polite}", familiar, f"{surname}某", f"{surname}某某"))
+
+
+def _kin(rng: random.Random, stage: str) -> str:
+    if stage == "infant":
+        return rng.choice(("宝宝", "我家宝宝", "孩子", "小孩", "我家小孩", "小宝"))
+    if stage in ("child", "teen"):
+        return rng.choice(("孩子", "小孩", "我家孩子", "我儿子", "我女儿", "小朋友"))
+    if stage == "elderly":
+        return rng.choice(("我妈", "我爸", "家里老人", "我母亲", "我父亲", "本人", "我奶奶"))
+    return rng.choice(("我", "我", "本人", "我老公", "我爱人", "我朋友"))
