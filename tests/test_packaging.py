@@ -30,10 +30,10 @@ def requirements(section):
     return [Requirement(line) for line in section.splitlines() if line]
 
 
-@pytest.mark.parametrize("extra", [None, "test"])
+@pytest.mark.parametrize("extra", [None, "excel", "test"])
 def test_every_requirement_is_pinned_within_its_range(setup_cfg, pins, extra):
     section = setup_cfg["options.extras_require"][extra] if extra else setup_cfg["options"]["install_requires"]
-    found = requirements(section)
+    found = [requirement for requirement in requirements(section) if requirement.name != "hf_adner"]
     assert found
     for requirement in found:
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
