@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .labels_adner import OUTSIDE, entity_types, state_names
+from .labels_adner import OUTSIDE, bio_labels, entity_types, state_names
 
 _NOTHING = {
     "use_encoder": True,
@@ -70,7 +70,8 @@ class AdnerConfig(PreTrainedConfig):
         character_vocab_size, character_embedding_size: the embedding of architectures without an encoder.
 
     Raises:
-        ValueError: an unknown choice, labels that are not BIO, or switches that contradict each other.
+        ValueError: an unknown choice, a size out of range, labels that are not the BIO labels of some types with O
+            first, or switches that contradict each other.
     """
 
     model_type = "adner"
@@ -79,6 +80,7 @@ class AdnerConfig(PreTrainedConfig):
     }
     keys_to_ignore_at_inference: ClassVar[list[str]] = [
         "emissions",
+        "text_mask",
         "start_probs",
         "end_probs",
         "hidden_states",
@@ -111,9 +113,7 @@ class AdnerConfig(PreTrainedConfig):
     pad_token_id: int | None = 0
 
     def __post_init__(self, **kwargs: Any):
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; expected one of {sorted(choices)}")
+        self._check_choices()
         for switch, value in ARCHITECTURES[self.architecture].items():
             if getattr(self, switch) is None:
                 setattr(self, switch, value)
@@ -123,21 +123,49 @@ class AdnerConfig(PreTrainedConfig):
         elif self.label2id is None:
             self.label2id = {label: int(index) for index, label in self.id2label.items()}
         super().__post_init__(**kwargs)
-        self._check_switches()
-        if self.labels[0] != OUTSIDE:
-            raise ValueError(f"label 0 must be {OUTSIDE!r}, found {self.labels[0]!r}")
-        entity_types(self.labels)
-
-    def _check_switches(self) -> None:
-        if self.use_lexicon_edges and not self.use_graph:
-            raise ValueError("use_lexicon_edges=True needs use_graph=True: the edges belong to the graph")
         if self.use_encoder and self.encoder_config is None:
             self.encoder_config = AutoConfig.for_model("bert")
         if not self.use_encoder:
             self.encoder_config = None
-        width = self.output_size
-        if (self.use_dual_stream or self.use_self_attention) and width % self.num_stream_heads:
-            raise ValueError(f"num_stream_heads={self.num_stream_heads} does not divide the width {width}")
+        self.check()
+
+    def check(self) -> None:
+        """Raise the class's `ValueError` (again, for `from_pretrained` writes its overrides after construction)."""
+        self._check_choices()
+        self._check_labels()
+        self._check_sizes()
+        if self.use_lexicon_edges and not self.use_graph:
+            raise ValueError("use_lexicon_edges=True needs use_graph=True: the edges belong to the graph")
+        widths = [self.fused_size] * bool(self.use_dual_stream) + [self.output_size] * bool(self.use_self_attention)
+        for width in widths:
+            if width % self.num_stream_heads:
+                raise ValueError(f"num_stream_heads={self.num_stream_heads} does not divide the width {width}")
+
+    def _check_choices(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; expected one of {sorted(choices)}")
+
+    def _check_labels(self) -> None:
+        ids = sorted(self.id2label)
+        if not ids or ids != list(range(len(ids))):
+            raise ValueError(f"id2label must number its labels from 0 without a gap, found {ids[:10]}")
+        if self.labels[0] != OUTSIDE:
+            raise ValueError(f"label 0 must be {OUTSIDE!r}, found {self.labels[0]!r}")
+        expected = bio_labels(self.entity_types)
+        if sorted(self.labels) != sorted(expected):
+            raise ValueError(f"id2label must hold each of {expected} once, found {self.labels}")
+        if self.label2id != {label: index for index, label in self.id2label.items()}:
+            raise ValueError("label2id is not the inverse of id2label")
+
+    def _check_sizes(self) -> None:
+        for name in ("num_stream_heads", "graph_rounds", "lexicon_embedding_size", "character_embedding_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.bilstm_size < 2 or self.bilstm_size % 2:
+            raise ValueError(f"bilstm_size must be even and at least 2, found {self.bilstm_size}")
+        if not 0 <= self.head_dropout < 1:
+            raise ValueError(f"head_dropout must lie in [0, 1), found {self.head_dropout}")
 
     @property
     def labels(self) -> list[str]:
@@ -165,11 +193,14 @@ class AdnerConfig(PreTrainedConfig):
         return self.character_embedding_size if self.encoder_config is None else self.encoder_config.hidden_size
 
     @property
+    def fused_size(self) -> int:
+        """Width behind the dual stream, which is the character representation's where there is none."""
+        return self.stream_size or self.hidden_size if self.use_dual_stream else self.hidden_size
+
+    @property
     def output_size(self) -> int:
         """Width of `AdnerModel`'s last hidden state."""
-        if self.use_dual_stream:
-            return self.stream_size or self.hidden_size
-        return self.bilstm_size if self.use_bilstm else self.hidden_size
+        return self.bilstm_size if self.use_bilstm else self.fused_size
 
     @property
     def vocab_size(self) -> int:

@@ -58,9 +58,9 @@ class LabelStates(nn.Module):
     """Tables between BIO labels and CRF states, kept as non-persistent buffers (`fill` writes them).
 
     `label_of_state` (states,); `state_of_label` (labels, 2): the state when the entity goes on, and when it closes;
-    `continues` (labels, labels): whether the second label goes on with the first one's entity; `repaired` (labels,): the
-    label to read when nothing precedes it (I-x -> B-x); `opens`, `closes`, `goes_on` (states,) 0/1: the state begins an
-    entity, ends it, stands behind its beginning.
+    `continues` (labels, labels): whether the second label goes on with the first one's entity; `repaired` (labels,):
+    the label to read when nothing precedes it (I-x -> B-x); `opens`, `closes`, `goes_on` (states,) 0/1: the state
+    begins an entity, ends it, stands behind its beginning.
     """
 
     def __init__(self, labels: Sequence[str], states: Sequence[str]):
@@ -94,6 +94,18 @@ class LabelStates(nn.Module):
         if not name:
             return OUTSIDE
         return f"{_CLOSED[prefix] if closing and self.closes_by_name else prefix}-{name}"
+
+    def check(self, gold: torch.Tensor) -> None:
+        """Make sure that gold label ids (batch, text) exist.
+
+        Raises:
+            ValueError: an id that is neither a label's nor -100.
+        """
+        wrong = ((gold < 0) | (gold >= len(self.labels))) & (gold != UNOBSERVED)
+        if wrong.any():
+            row, position = wrong.nonzero()[0].tolist()
+            found = f"{gold[row, position].item()} at row {row}, text position {position}"
+            raise ValueError(f"labels must be 0 to {len(self.labels) - 1} or {UNOBSERVED}, found {found}")
 
     def to_states(self, gold: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Label ids (batch, text) -> state ids, -100 outside `mask`; an I-x that continues nothing is read as B-x.
@@ -161,7 +173,8 @@ class CrfHead(nn.Module):
             return starts, self.label_states.total(marginals, self.label_states.closes)
         inside = self.label_states.total(marginals, self.label_states.goes_on)
         # a BIO entity ends where it is not followed by an I; the constraints let an I follow nothing but its entity
-        return starts, starts + inside - nn.functional.pad(inside[:, 1:], (0, 1))
+        ends = starts + inside - nn.functional.pad(inside[:, 1:], (0, 1))
+        return starts, ends.clamp(min=0)  # the difference may round to just below 0
 
     def entity_log_posteriors(self, emissions, mask, entities) -> torch.Tensor:
         """See `AdnerForTokenClassification.entity_log_posteriors`."""
@@ -183,6 +196,7 @@ class SoftmaxHead(nn.Module):
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor, gold: torch.Tensor | None) -> HeadOutput:
         """(batch, text, size) states, text mask, gold label ids or None -> log probabilities, path, likelihood."""
         log_probs = self.classifier(hidden).float().log_softmax(-1)
+        _check_finite(log_probs, mask)
         likelihood = None
         if gold is not None:
             observed = gold != UNOBSERVED
@@ -207,3 +221,10 @@ class SoftmaxHead(nn.Module):
     def _entity(self, log_probs: torch.Tensor, start: int, end: int, name: str) -> torch.Tensor:
         states, _ = span_states(self.label_states.states, name, end - start)
         return log_probs[range(start, end), list(states)].sum()
+
+
+def _check_finite(log_probs: torch.Tensor, mask: torch.Tensor) -> None:
+    wrong = ~log_probs.isfinite().all(-1) & mask
+    if wrong.any():
+        row, position = wrong.nonzero()[0].tolist()
+        raise ValueError(f"emissions must be finite, found nan or infinity at row {row}, text position {position}")

@@ -62,12 +62,12 @@ class MultiHeadAttention(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """`states` (batch, length, size) ask `memory` of the same shape; the weights come back when eager."""
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
-        query, key, value = self._heads(self.query(states)), self._heads(self.key(memory)), self._heads(self.value(memory))
+        query = self._heads(self.query(states))
         attended, weights = attend(
             self,
             query,
-            key,
-            value,
+            self._heads(self.key(memory)),
+            self._heads(self.value(memory)),
             bias,
             scaling=query.shape[-1] ** -0.5,
             dropout=self.dropout.p if self.training else 0.0,
@@ -190,7 +190,7 @@ class DualStream(nn.Module):
 
     def __init__(self, config: AdnerConfig):
         super().__init__()
-        size = config.output_size
+        size = config.fused_size
         self.lexicon = SoftLexicon(config)
         self.character_stream = nn.Sequential(nn.Linear(config.hidden_size, size), nn.LayerNorm(size))
         self.word_stream = WordContext(config, config.hidden_size + self.lexicon.output_size, size)

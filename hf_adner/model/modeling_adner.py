@@ -29,8 +29,11 @@ from .layers_adner import (
     lattice_adjacency,
     normalise_adjacency,
 )
-from .positions_adner import TextPositions, locate_text
+from .positions_adner import TextPositions, count_positions, locate_text
 from .word_vectors_adner import character_mean_vectors
+
+_HUB_OPTIONS = "cache_dir force_download local_files_only revision subfolder token trust_remote_code".split()
+
 
 @dataclass
 class AdnerModelOutput(ModelOutput):
@@ -80,7 +83,7 @@ class AdnerPreTrainedModel(PreTrainedModel):
     accepts_loss_kwargs = True
     _supports_sdpa = True
     _no_split_modules: list[str] = []
-    _keep_in_fp32_modules_strict = ["crf"]
+    _keep_in_fp32_modules_strict = ["crf", "frequencies"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -116,11 +119,23 @@ def _no_pooling(encoder_class: type) -> dict[str, bool]:
 def load_encoder(name_or_path: str, encoder_kwargs: dict[str, Any] | None = None) -> PreTrainedModel:
     """A pretrained encoder in float32 (unless `encoder_kwargs` names a dtype), without its pooling layer."""
     kwargs = {"dtype": torch.float32, **(encoder_kwargs or {})}
-    config = kwargs.pop("config", None) or AutoConfig.from_pretrained(name_or_path)
+    hub_options = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
+    config = kwargs.pop("config", None) or AutoConfig.from_pretrained(name_or_path, **hub_options)
     if type(config) in MODEL_MAPPING:
         encoder_class = MODEL_MAPPING[type(config)]
         kwargs = {**_no_pooling(encoder_class if isinstance(encoder_class, type) else encoder_class[0]), **kwargs}
     return AutoModel.from_pretrained(name_or_path, config=config, **kwargs)
+
+
+def _first_position(encoder: PreTrainedModel) -> int | None:
+    """Row of the first token in the encoder's table of absolute positions; None where it has no such table.
+
+    RoBERTa's relatives count from behind their padding row, and would take our tokenizer's ids for padding.
+    """
+    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    if not isinstance(table, nn.Embedding):
+        return None
+    return 0 if table.padding_idx is None else table.padding_idx + 1
 
 
 class AdnerModel(AdnerPreTrainedModel):
@@ -128,12 +143,11 @@ class AdnerModel(AdnerPreTrainedModel):
 
     def __init__(self, config: AdnerConfig, encoder: PreTrainedModel | None = None):
         super().__init__(config)
+        config.check()
         self.encoder = self._adopt(encoder) if config.use_encoder else CharacterEmbedding(config)
-        size = config.hidden_size
         self.dual_stream = DualStream(config) if config.use_dual_stream else None
-        size = config.output_size if config.use_dual_stream else size
-        self.bilstm = BidirectionalLSTM(size, config.bilstm_size) if config.use_bilstm else None
-        size = config.bilstm_size if config.use_bilstm else size
+        self.bilstm = BidirectionalLSTM(config.fused_size, config.bilstm_size) if config.use_bilstm else None
+        size = config.output_size
         self.self_attention = MultiHeadAttention(config, size) if config.use_self_attention else None
         self.graph = GatedGraphNetwork(config, size) if config.use_graph else None
         self.dropout = nn.Dropout(config.head_dropout)
@@ -147,6 +161,7 @@ class AdnerModel(AdnerPreTrainedModel):
         self._no_split_modules = list(encoder._no_split_modules or [])
         accepted = inspect.signature(encoder.forward).parameters
         self._encoder_takes = {name for name in ("token_type_ids", "position_ids") if name in accepted}
+        self._first_position = _first_position(encoder)
         return encoder
 
     def get_input_embeddings(self) -> nn.Module:
@@ -208,6 +223,8 @@ class AdnerModel(AdnerPreTrainedModel):
     def _encode(self, input_ids, attention_mask, inputs_embeds, optional, kwargs) -> Any:
         if not self.config.use_encoder:
             return AdnerModelOutput(last_hidden_state=self.encoder(input_ids, inputs_embeds))
+        if optional["position_ids"] is None and self._first_position is not None:
+            optional["position_ids"] = count_positions(attention_mask, self._first_position)
         optional = {name: value for name, value in optional.items() if name in self._encoder_takes}
         ids = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
         return self.encoder(attention_mask=attention_mask, **ids, **optional, **{**kwargs, "return_dict": True})
@@ -223,6 +240,8 @@ class AdnerModel(AdnerPreTrainedModel):
             )
         if ids is None:
             ids = starts = ends = positions.index.new_zeros(len(positions.index), 0)
+        if starts is None or ends is None:
+            raise ValueError("lexicon_ids came without lexicon_starts or lexicon_ends; give all three")
         return LexiconMatches(ids, positions.before.gather(1, starts), positions.before.gather(1, ends))
 
     def _head(self, hidden, matches, positions: TextPositions, adjacency) -> tuple[torch.Tensor, tuple]:
@@ -354,7 +373,8 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
             word_vectors = character_mean_vectors(tokenizer, characters, self.config.lexicon_embedding_size)
         if word_vectors.shape != table.word_embeddings.weight.shape:
             raise ValueError(
-                f"word_vectors has shape {tuple(word_vectors.shape)}, expected {tuple(table.word_embeddings.weight.shape)}"
+                f"word_vectors has shape {tuple(word_vectors.shape)}, "
+                f"expected {tuple(table.word_embeddings.weight.shape)}"
             )
         table.word_embeddings.weight.copy_(word_vectors)
         table.frequencies.copy_(torch.tensor([0, *tokenizer.lexicon.frequencies], dtype=torch.float32))
@@ -372,8 +392,8 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
             raise ValueError("the model was trained with a lexicon, but its tokenizer has none")
         if lexicon.hash != self.config.lexicon_hash:
             raise ValueError(
-                f"the tokenizer's lexicon ({len(lexicon)} words, hash {lexicon.hash[:12]}) is not the one the model was "
-                f"trained with ({self.config.lexicon_size - 1} words, hash {self.config.lexicon_hash[:12]})"
+                f"the tokenizer's lexicon ({len(lexicon)} words, hash {lexicon.hash[:12]}) is not the one the model "
+                f"was trained with ({self.config.lexicon_size - 1} words, hash {self.config.lexicon_hash[:12]})"
             )
 
     @can_return_tuple
@@ -398,6 +418,9 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
             labels: (batch, tokens) BIO label ids, -100 on special tokens and padding.  A -100 inside the text is
                 unobserved: the likelihood sums over what it may be.
             num_items_in_batch: divides the summed loss (the Trainer gives the labelled tokens of the whole step).
+
+        Raises:
+            ValueError: as `AdnerModel.forward`, a label that does not exist, or weights that give nan or infinity.
         """
         tokens = (input_ids if inputs_embeds is None else inputs_embeds).shape[:2]
         if attention_mask is None:
@@ -418,6 +441,8 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         positions = locate_text(attention_mask)
         hidden = self.dropout(positions.take(outputs.last_hidden_state))
         gold = None if labels is None else positions.take(labels).masked_fill(~positions.mask, UNOBSERVED)
+        if gold is not None:
+            self.head.label_states.check(gold)
         tagged = self.head(hidden, positions.mask, gold)
         spread = tagged.at_tokens(positions, tokens[1])
         return AdnerTokenClassifierOutput(
@@ -456,5 +481,5 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
 def _mean_loss(likelihood: torch.Tensor, gold: torch.Tensor, num_items_in_batch: torch.Tensor | int | None):
     """Summed negative log-likelihood (batch,) over the number of labelled tokens; 0 where nothing is labelled."""
     if num_items_in_batch is None:
-        num_items_in_batch = (gold != UNOBSERVED).sum().clamp(min=1)
-    return -likelihood.sum() / num_items_in_batch
+        num_items_in_batch = (gold != UNOBSERVED).sum()
+    return -likelihood.sum() / torch.as_tensor(num_items_in_batch, device=likelihood.device).clamp(min=1)

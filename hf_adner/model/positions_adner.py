@@ -29,6 +29,11 @@ class TextPositions(NamedTuple):
         return background.scatter(1, self.index.view(shape).expand_as(values), values)
 
 
+def count_positions(attention_mask: torch.Tensor, first: int) -> torch.Tensor:
+    """Position ids (batch, tokens) that number the attended tokens from `first`, whichever side the padding is on."""
+    return attention_mask.bool().cumsum(1).clamp(min=1) + (first - 1)
+
+
 def locate_text(attention_mask: torch.Tensor) -> TextPositions:
     """Find the text: what is attended but for the first and the last attended position (the special tokens).
 

@@ -11,24 +11,23 @@ def character_mean_vectors(tokenizer: Any, characters: torch.Tensor, size: int) 
 
     Most words of a dictionary never occur in training, so they must start from something that is known.  The character
     table is centred and projected on its first principal components (zero-padded where it has fewer), then scaled to
-    unit variance times 0.1.  Row 0, padding, is zero.
+    standard deviation 0.1.  Row 0, padding, is zero.
 
     Args:
         tokenizer: an `AdnerTokenizer` with a lexicon.
         characters: (characters, hidden) embedding table of the encoder.
         size: width of the word vectors.
     """
+    words = tokenizer.lexicon.words
     components = _principal_components(characters.float(), size)  # (characters, size)
-    vocabulary, unknown = tokenizer.get_vocab(), tokenizer.unk_token_id
-    known = {character: index for character, index in vocabulary.items() if len(character) == 1}
-    ids = [
-        [known.get(character, known.get(character.lower(), unknown)) for character in word]
-        for word in tokenizer.lexicon.words
-    ]
-    lengths = torch.tensor([len(row) for row in ids])
-    offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)[:-1]])
-    flat = torch.tensor([index for row in ids for index in row], dtype=torch.long)
-    means = torch.nn.functional.embedding_bag(flat, components.cpu(), offsets, mode="mean")
+    if not words:
+        return components.new_zeros(1, size)
+    alphabet = sorted(set("".join(words)))
+    tokens = tokenizer(alphabet, add_special_tokens=False)["input_ids"]  # one each
+    index = {character: token for character, [token] in zip(alphabet, tokens, strict=True)}
+    lengths = torch.tensor([len(word) for word in words])
+    flat = torch.tensor([index[character] for word in words for character in word])
+    means = torch.nn.functional.embedding_bag(flat, components.cpu(), lengths.cumsum(0) - lengths, mode="mean")
     vectors = torch.cat([means.new_zeros(1, size), means])
     return vectors * (0.1 / vectors.std().clamp(min=1e-6))
 
