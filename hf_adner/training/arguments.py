@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from transformers import TrainingArguments
 
 from hf_adner.model.configuration_adner import ARCHITECTURES
@@ -18,7 +19,7 @@ class DatasetArguments:
     encoding: str | None = field(default=None, metadata={"help": "text encoding (default: UTF-8, then GB18030)"})
     skip_invalid: bool = field(default=False, metadata={"help": "skip and list broken records instead of stopping"})
     validation_share: float = field(
-        default=0.1, metadata={"help": "share of the training documents held out when there is no validation split"}
+        default=0.1, metadata={"help": "share of the training documents held out when there is no validation split (0: none)"}
     )
     group_key: str | None = field(
         default=None, metadata={"help": "meta key (a patient id, say) whose documents stay in one split"}
@@ -42,6 +43,9 @@ class ModelArguments:
     )
     encoder_layers: int | None = field(default=None, metadata={"help": "keep only the first layers of the encoder"})
     encoder_size: int = field(default=128, metadata={"help": "width of the random encoder when none is given"})
+    encoder_dropout: float | None = field(
+        default=None, metadata={"help": "dropout of the encoder's states and attentions (default: its own)"}
+    )
     architecture: str = field(default="m-dscmg", metadata={"help": "the network", "choices": list(ARCHITECTURES)})
     lexicon: str | None = field(
         default=None,
@@ -87,4 +91,7 @@ class AdnerTrainingArguments(TrainingArguments):
     train_sampling_strategy: str = field(default="group_by_length", metadata={"help": "sampler of the Trainer"})
     length_column_name: str = field(default="length", metadata={"help": "column with the windows' lengths"})
     logging_steps: float = field(default=50, metadata={"help": "steps between two lines of the log"})
+    dataloader_pin_memory: bool = field(
+        default_factory=torch.cuda.is_available, metadata={"help": "pin batches (default: where there is a GPU)"}
+    )
     report_to: str | None = field(default="none", metadata={"help": "reporting service of the Trainer"})

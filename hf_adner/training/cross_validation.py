@@ -11,9 +11,16 @@ from typing import Any
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import set_seed
 
-from hf_adner.data.splits import fold_datasets, split_dataset
+from hf_adner.data.splits import dataset_groups, k_folds
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
-from hf_adner.training.preparation import build_lexicon, build_model, build_tokenizer, entity_types_of, load_splits
+from hf_adner.training.preparation import (
+    build_lexicon,
+    build_model,
+    build_tokenizer,
+    entity_types_of,
+    hold_out,
+    load_splits,
+)
 from hf_adner.training.run import evaluate_split, train, write_json
 
 logger = logging.getLogger(__name__)
@@ -47,18 +54,18 @@ def cross_validate(
         Per architecture the folds' scores, which are also in `output_dir` as JSON and as a Markdown table.
 
     Raises:
-        ValueError: fewer than two folds, or results in `output_dir` that belong to other arguments.
+        ValueError: fewer than two folds, fewer documents than folds, or results in `output_dir` that belong to other arguments.
     """
-    if folds.folds < 2:
-        raise ValueError(f"cross-validation needs at least 2 folds, found {folds.folds}")
     output = Path(training_args.output_dir)
     pooled = concatenate_datasets(list(load_splits(dataset_args).values()))
-    held_out = fold_datasets(pooled, folds.folds, seed=dataset_args.sample_seed, group_key=dataset_args.group_key)
+    groups = dataset_groups(pooled, dataset_args.group_key)
+    indices = list(k_folds(groups, folds.folds, seed=dataset_args.sample_seed))
     results: dict[str, list[dict[str, Any]]] = {}
     for architecture in folds.architectures:
         arguments = replace(model_args, architecture=architecture)
         results[architecture] = [
-            _fold(number, split, arguments, dataset_args, training_args, output) for number, split in enumerate(held_out)
+            _fold(number, (pooled.select(inner), pooled.select(outer)), arguments, dataset_args, training_args, output)
+            for number, (inner, outer) in enumerate(indices)
         ]
         write_json(output / RESULTS_FILE, results)
         (output / TABLE_FILE).write_text(markdown_table(results), encoding="utf-8")
@@ -79,9 +86,7 @@ def _fold(
     if done.exists():
         return _finished(done, told)
     train_rows, test_rows = split
-    shares = {"train": 1 - dataset_args.validation_share, "validation": dataset_args.validation_share}
-    inner = split_dataset(train_rows, shares, seed=dataset_args.sample_seed, group_key=dataset_args.group_key)
-    splits = DatasetDict({**inner, "test": test_rows})
+    splits = DatasetDict({**hold_out(train_rows, dataset_args), "test": test_rows})
     set_seed(training_args.seed)
     lexicon = build_lexicon(model_args.lexicon, splits["train"], model_args.lexicon_counts)
     tokenizer = build_tokenizer(model_args, splits["train"]["text"], lexicon)

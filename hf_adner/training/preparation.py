@@ -23,10 +23,11 @@ _ENCODERLESS = ("bilstm-crf",)
 def load_splits(args: DatasetArguments) -> DatasetDict:
     """Splits `train`, `validation` and, where there is one, `test`.
 
-    Without a validation split a share of the training documents is held out (whole groups when `group_key` is given).
+    Without a validation split a share of the training documents is held out (whole groups when `group_key` is given);
+    a share of 0 holds out nothing.
 
     Raises:
-        ValueError: there is no training split, or a share outside (0, 1).
+        ValueError: there is no training split, or a share outside [0, 1].
     """
     source = {"train": args.dataset, "validation": args.validation, "test": args.test}
     given = {name: path for name, path in source.items() if path}
@@ -39,17 +40,21 @@ def load_splits(args: DatasetArguments) -> DatasetDict:
     if "train" not in dataset:
         raise ValueError(f"{args.dataset} has no training split, only {sorted(dataset)}")
     if "validation" not in dataset:
-        held_out = split_dataset(
-            dataset["train"], {"train": 1 - args.validation_share, "validation": args.validation_share},
-            seed=args.sample_seed, group_key=args.group_key,
-        )
-        dataset = DatasetDict({**dataset, **held_out})
+        dataset = DatasetDict({**dataset, **hold_out(dataset["train"], args)})
     limits = {
         "train": args.max_train_documents,
         "validation": args.max_validation_documents,
         "test": args.max_test_documents,
     }
     return DatasetDict({name: sample(dataset[name], limits[name], args.sample_seed) for name in limits if name in dataset})
+
+
+def hold_out(train: Dataset, args: DatasetArguments) -> DatasetDict:
+    """Divide training documents into `train` and `validation` as `validation_share` says; a share of 0 gives `train`."""
+    if not args.validation_share:
+        return DatasetDict({"train": train})
+    shares = {"train": 1 - args.validation_share, "validation": args.validation_share}
+    return split_dataset(train, shares, seed=args.sample_seed, group_key=args.group_key)
 
 
 def sample(dataset: Dataset, size: int | None, seed: int) -> Dataset:
@@ -122,9 +127,9 @@ def build_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence
         return AdnerForTokenClassification.from_scratch(tokenizer, types, args.architecture, **overrides)
     if args.encoder:
         return AdnerForTokenClassification.from_encoder_pretrained(
-            args.encoder, tokenizer, types, args.architecture, encoder_kwargs=_first_layers(args), **overrides
+            args.encoder, tokenizer, types, args.architecture, encoder_kwargs=_encoder_kwargs(args), **overrides
         )
-    encoder = small_encoder(args.encoder_size, args.encoder_layers or 2)
+    encoder = small_encoder(args.encoder_size, args.encoder_layers or 2) | _dropout(args)
     return AdnerForTokenClassification.from_scratch(
         tokenizer, types, args.architecture, encoder_config=encoder, **overrides
     )
@@ -142,14 +147,21 @@ def small_encoder(size: int, layers: int) -> dict[str, int | str | float]:
     }
 
 
-def _first_layers(args: ModelArguments) -> dict:
-    if args.encoder_layers is None:
-        return {}
+def _encoder_kwargs(args: ModelArguments) -> dict[str, object]:
     config = AutoConfig.from_pretrained(args.encoder)
-    if args.encoder_layers > config.num_hidden_layers:
-        raise ValueError(f"encoder_layers={args.encoder_layers}, but the encoder has only {config.num_hidden_layers}")
-    config.num_hidden_layers = args.encoder_layers
+    for name, value in _dropout(args).items():
+        setattr(config, name, value)
+    if args.encoder_layers is not None:
+        if args.encoder_layers > config.num_hidden_layers:
+            raise ValueError(f"encoder_layers={args.encoder_layers}, the encoder has only {config.num_hidden_layers}")
+        config.num_hidden_layers = args.encoder_layers
     return {"config": config}
+
+
+def _dropout(args: ModelArguments) -> dict[str, float]:
+    if args.encoder_dropout is None:
+        return {}
+    return {"hidden_dropout_prob": args.encoder_dropout, "attention_probs_dropout_prob": args.encoder_dropout}
 
 
 def parse_overrides(text: str | None) -> dict[str, object]:

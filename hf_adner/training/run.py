@@ -77,14 +77,16 @@ def train(
 ) -> AdnerTrainer:
     """Train `model` on the splits and return the trainer, its model being the best one when so asked."""
     encoded = {
-        name: encode_split(splits[name], tokenizer, model, dataset_args) for name in ("train", "validation")
+        name: encode_split(splits[name], tokenizer, model, dataset_args)
+        for name in ("train", "validation")
+        if name in splits
     }
     patience = training_args.early_stopping_patience
     trainer = AdnerTrainer(
         model=model,
         args=training_args,
         train_dataset=encoded["train"],
-        eval_dataset=encoded["validation"],
+        eval_dataset=encoded.get("validation"),
         processing_class=tokenizer,
         data_collator=AdnerDataCollator(tokenizer),
         compute_metrics=span_scores(model.config.labels),

@@ -1,0 +1,60 @@
+"""Records of finished runs as the Markdown of `model_cards/RESULTS.md`."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hf_adner.training.cross_validation import markdown_table
+
+_CROSS_VALIDATION = "imcs-5-fold"
+
+
+def results_markdown(records: Mapping[str, Any]) -> str:
+    """All records, by corpus: mean strict F1 (± sample standard deviation over seeds), boundaries, per-seed figures.
+
+    Args:
+        records: record name (`corpus-architecture-seed`, or the cross-validation's) -> its JSON content.
+    """
+    corpora: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for name, record in records.items():
+        if name != _CROSS_VALIDATION:
+            architecture = record["model"]["architecture"]
+            corpora[name.split(f"-{architecture}-")[0]][architecture].append(record)
+    parts = [_corpus_table(corpus, runs) for corpus, runs in corpora.items()]
+    if _CROSS_VALIDATION in records:
+        parts.append(f"## {_CROSS_VALIDATION}\n\n{markdown_table(records[_CROSS_VALIDATION])}")
+    return "\n".join(parts)
+
+
+def _corpus_table(corpus: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    first = next(iter(runs.values()))[0]
+    lines = [
+        f"## {corpus}\n",
+        f"{first['documents']['train']:,} training documents, {first['documents']['test']:,} test documents, "
+        f"{first['test']['gold']:,} gold entities ({first['test']['gold'] - first['test']['flattened_gold']:,} nested), "
+        f"{first['training']['num_train_epochs']:g} epochs, encoder layers: {first['model']['encoder_layers']}.\n",
+        "| architecture | strict F1 | precision | recall | flattened F1 | boundary F1 | seeds | F1 per seed | train s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *(_row(architecture, found) for architecture, found in runs.items())]) + "\n"
+
+
+def _row(architecture: str, found: Sequence[Mapping[str, Any]]) -> str:
+    tests = [record["test"] for record in sorted(found, key=lambda record: record["training"]["seed"])]
+    figures = [
+        [test["strict"]["f1"] for test in tests],
+        [test["strict"]["precision"] for test in tests],
+        [test["strict"]["recall"] for test in tests],
+        [test["strict_flattened"]["f1"] for test in tests],
+        [test["boundaries"]["untyped"]["both"]["f1"] for test in tests],
+    ]
+    singles = " ".join(f"{100 * value:.2f}" for value in figures[0])
+    seconds = statistics.mean(record["train_seconds"] for record in found)
+    cells = " | ".join(_percent(values) for values in figures)
+    return f"| {architecture} | {cells} | {len(tests)} | {singles} | {seconds:.0f} |"
+
+
+def _percent(values: Sequence[float]) -> str:
+    deviation = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.2f}{deviation}"

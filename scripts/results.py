@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""The results table: train every architecture on every corpus with the same encoder, write model_cards/RESULTS.md.
+
+The corpora, the lexicon and the encoder are not part of this project; `--data` names the folder that holds them.
+A run whose metrics are there is not run again, so the command can be stopped and started; `--shard 0/2` and
+`--shard 1/2` divide the runs between two processes, `--table` only writes the table.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from hf_adner.data import load_ner_dataset, write_documents
+from hf_adner.data.loading import documents_from_dataset
+from hf_adner.data.projection import labelled_words, project_words
+from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+from hf_adner.training.cross_validation import CrossValidationArguments, cross_validate
+from hf_adner.training.results_table import results_markdown
+from hf_adner.training.run import METRICS_FILE, run_training
+
+ARCHITECTURES = (
+    "bert-softmax", "bert-crf", "bert-bilstm-crf", "bert-att-crf",
+    "m-dscmg", "m-dscmg-no-dual-stream", "m-dscmg-no-attention", "m-dscmg-no-graph",
+)  # fmt: skip
+COMPARED = ("bert-crf", "m-dscmg")
+TABLE = Path("model_cards/RESULTS.md")
+RECORDS = Path("model_cards/results")
+
+
+class Run(NamedTuple):
+    """One line of the plan: a corpus, an architecture and a seed."""
+
+    corpus: str
+    architecture: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """`corpus-architecture-seed`."""
+        return f"{self.corpus}-{self.architecture}-{self.seed}"
+
+
+def plan(seeds: int) -> Iterator[Run]:
+    """First one seed of everything, then the further seeds of cMedQANER and of the small corpus."""
+    for architecture in ARCHITECTURES:
+        yield Run("cmedqaner", architecture, 0)
+    for corpus in ("ad-real", "cmeee"):
+        yield from (Run(corpus, architecture, 0) for architecture in ARCHITECTURES)
+    yield from (Run("chip-sts-silver", architecture, 0) for architecture in COMPARED)
+    for seed in range(1, seeds):
+        for corpus in ("cmedqaner", "ad-real"):
+            yield from (Run(corpus, architecture, seed) for architecture in ARCHITECTURES)
+
+
+def corpora(data: Path, work: Path) -> dict[str, tuple[DatasetArguments, int]]:
+    """Arguments and epochs of each corpus.  No epoch is chosen on held-out text: the last checkpoint is scored."""
+    lines = {"validation_share": 0.0, "sample_seed": 0}
+    return {
+        "cmedqaner": (
+            DatasetArguments(str(data / "cmedqaner/train.jsonl"), test=str(data / "cmedqaner/test.jsonl"), **lines),
+            3,
+        ),
+        "cmeee": (
+            DatasetArguments(
+                str(data / "cmeee/CMeEE_train.json"),
+                test=str(data / "cmeee/CMeEE_dev.json"),
+                max_train_documents=3000,
+                **lines,
+            ),
+            3,
+        ),
+        "ad-real": (
+            DatasetArguments(str(data / "ad_real/train.jsonl"), test=str(data / "ad_real/dev.jsonl"), **lines),
+            10,
+        ),
+        "chip-sts-silver": (
+            DatasetArguments(str(work / "chip-sts-train.jsonl"), test=str(work / "chip-sts-dev.jsonl"), **lines),
+            3,
+        ),
+    }
+
+
+def make_silver(data: Path, work: Path) -> None:
+    """CHIP-STS has no spans: project the entities of CMeEE's training split on its questions (1,000 pairs, and dev)."""
+    if (work / "chip-sts-dev.jsonl").exists():
+        return
+    train = load_ner_dataset(str(data / "cmeee/CMeEE_train.json"))["train"]
+    words = labelled_words(documents_from_dataset(train), min_count=2)
+    for split, pairs in (("train", 1000), ("dev", 500)):
+        pairs_file = str(data / f"chip_sts/CHIP-STS_{split}.json")
+        rows = load_ner_dataset(pairs_file)["train"].select(range(2 * pairs))
+        write_documents(project_words(documents_from_dataset(rows), words), work / f"chip-sts-{split}.jsonl")
+
+
+def training_arguments(output: Path, epochs: int, seed: int, args: argparse.Namespace) -> AdnerTrainingArguments:
+    """The same for every architecture and corpus but for the number of epochs."""
+    return AdnerTrainingArguments(
+        output_dir=str(output),
+        learning_rate=args.learning_rate,
+        head_learning_rate=1e-3,
+        crf_learning_rate=5e-3,
+        num_train_epochs=epochs,
+        per_device_train_batch_size=16,
+        seed=seed,
+        eval_strategy="no",
+        save_strategy="no",
+        load_best_model_at_end=False,
+        disable_tqdm=True,
+    )
+
+
+def train_one(run: Run, args: argparse.Namespace) -> None:
+    """Train and score one run unless its record is there; the checkpoint is not kept."""
+    record = RECORDS / f"{run.name}.json"
+    if record.exists():
+        return
+    dataset_args, epochs = corpora(args.data, args.work)[run.corpus]
+    model_args = ModelArguments(
+        encoder=str(args.data / "encoders/e5-small-zh-char"),
+        encoder_layers=args.layers,
+        architecture=run.architecture,
+        lexicon=str(args.data / "lexicon/medical_words.tsv"),
+    )
+    output = args.work / run.name
+    run_training(dataset_args, model_args, training_arguments(output, epochs, run.seed, args))
+    keep_record(json.loads((output / METRICS_FILE).read_text(encoding="utf-8")), record, args.data)
+
+
+def keep_record(metrics: dict, record: Path, data: Path) -> None:
+    """The run's figures without paths of this machine."""
+    text = json.dumps(metrics, ensure_ascii=False, indent=1).replace(str(data), "DATA")
+    record.parent.mkdir(parents=True, exist_ok=True)
+    temporary = record.with_suffix(".tmp")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, record)
+
+
+def five_folds(args: argparse.Namespace) -> None:
+    """The paper's protocol on 2,000 sentences of IMCS."""
+    record = RECORDS / "imcs-5-fold.json"
+    if record.exists():
+        return
+    dataset_args = DatasetArguments(
+        str(args.data / "imcs_ner/train.bio.tsv"), validation_share=0.0, max_train_documents=2000
+    )
+    model_args = ModelArguments(
+        encoder=str(args.data / "encoders/e5-small-zh-char"),
+        encoder_layers=args.layers,
+        lexicon=str(args.data / "lexicon/medical_words.tsv"),
+    )
+    folds = cross_validate(
+        CrossValidationArguments(list(COMPARED)),
+        dataset_args,
+        model_args,
+        training_arguments(args.work / "imcs-5-fold", 3, 0, args),
+    )
+    keep_record(folds, record, args.data)
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with corpora, lexicon/ and encoders/")
+    parser.add_argument("--work", type=Path, default=Path("runs/results"), help="folder for what is not kept")
+    parser.add_argument("--layers", type=int, default=2, help="layers of the encoder that are used")
+    parser.add_argument("--learning_rate", type=float, default=5e-4, help="of the encoder")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of cMedQANER and ad-real")
+    parser.add_argument("--shard", default="0/1", help="part of the runs to do, such as 0/2")
+    parser.add_argument("--table", action="store_true", help="only write the table")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Do the runs that are missing, then write the table."""
+    args = parse()
+    if not args.table:
+        shard, shards = map(int, args.shard.split("/"))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // shards))
+        args.work.mkdir(parents=True, exist_ok=True)
+        make_silver(args.data, args.work)
+        for number, run in enumerate(plan(args.seeds)):
+            if number % shards == shard:
+                train_one(run, args)
+        if shard == shards - 1:
+            five_folds(args)
+    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RECORDS.glob("*.json"))}
+    TABLE.write_text(results_markdown(records), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The command line: what it does, and how it says what is wrong."""
+
+import json
+
+import pytest
+
+from hf_adner import AdnerForTokenClassification, AdnerTokenizer, __version__
+from hf_adner.cli import COMMANDS, main, parse_dataclasses
+from hf_adner.data import Document, Entity, read_documents, write_documents
+from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+
+TEXTS = ["面部红斑伴瘙痒。", "否认发热。"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tokenizer = AdnerTokenizer.from_texts(TEXTS)
+    AdnerForTokenClassification.from_scratch(tokenizer, ["Symptom"]).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def gold(tmp_path) -> str:
+    documents = [Document("a", TEXTS[0], (Entity(2, 4, "Symptom"),)), Document("b", TEXTS[1])]
+    write_documents(documents, tmp_path / "gold.jsonl")
+    return str(tmp_path / "gold.jsonl")
+
+
+def test_overview_version_and_unknown_command(capsys):
+    assert main(["--help"]) == 0
+    overview = capsys.readouterr().out
+    assert all(name in overview for name in COMMANDS)
+    assert main(["--version"]) == 0 and __version__ in capsys.readouterr().out
+    assert main(["fly"]) == 2 and "unknown command 'fly'" in capsys.readouterr().err
+    assert main([]) == 2
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0 and f"adner {command}" in capsys.readouterr().out
+
+
+def test_predict_a_text_and_a_file(checkpoint, gold, tmp_path, capsys):
+    assert main(["predict", checkpoint, "--text", TEXTS[0], "--device", "cpu"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["text"] == TEXTS[0] and isinstance(line["entities"], list)
+    output = tmp_path / "found.jsonl"
+    assert main(["predict", checkpoint, gold, "--output", str(output), "--device", "cpu"]) == 0
+    assert [document.text for document in read_documents(output)] == TEXTS
+
+
+def test_predict_wants_exactly_one_input(checkpoint, gold, capsys):
+    assert main(["predict", checkpoint]) == 1
+    assert main(["predict", checkpoint, gold, "--text", "x"]) == 1
+    assert "either an input or --text" in capsys.readouterr().err
+
+
+def test_evaluate_prints_a_table_and_writes_json(checkpoint, gold, tmp_path, capsys):
+    assert main(["evaluate", checkpoint, gold, "--json", str(tmp_path / "report.json"), "--device", "cpu"]) == 0
+    assert "| Symptom |" in capsys.readouterr().out
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["gold"] == 1
+
+
+def test_convert_to_conll_and_back(gold, tmp_path):
+    assert main(["convert", gold, str(tmp_path / "gold.conll")]) == 0
+    assert main(["convert", str(tmp_path / "gold.conll"), str(tmp_path / "back.jsonl")]) == 0
+    back = list(read_documents(tmp_path / "back.jsonl"))
+    assert [(document.text, document.spans) for document in back] == [(TEXTS[0], [(2, 4, "Symptom")]), (TEXTS[1], [])]
+
+
+def test_broken_input_is_one_line_and_status_1(tmp_path, checkpoint, capsys):
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"text": "红斑", "entities": [{"start": 0, "end": 9, "label": "x"}]}\n', encoding="utf-8")
+    assert main(["evaluate", checkpoint, str(broken), "--device", "cpu"]) == 1
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("adner evaluate: DataFormatError") and "broken.jsonl" in message
+
+
+def test_settings_come_from_yaml_and_flags_win(tmp_path):
+    (tmp_path / "run.yaml").write_text(
+        f"dataset: a.jsonl\narchitecture: bert-crf\nseed: 5\noutput_dir: {tmp_path}\n", encoding="utf-8"
+    )
+    types = (DatasetArguments, ModelArguments, AdnerTrainingArguments)
+    dataset, model, training = parse_dataclasses(types, [str(tmp_path / "run.yaml"), "--seed", "6"], "train")
+    assert (dataset.dataset, model.architecture, training.seed) == ("a.jsonl", "bert-crf", 6)
+    (tmp_path / "bad.yaml").write_text("dataset: a\nspeed: 5\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"unknown settings \['speed'\]"):
+        parse_dataclasses(types, [str(tmp_path / "bad.yaml")], "train")
+    (tmp_path / "list.yaml").write_text("- a\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="expected a mapping"):
+        parse_dataclasses(types, [str(tmp_path / "list.yaml")], "train")

@@ -1,0 +1,118 @@
+"""From arguments to splits, lexicon, tokenizer and model."""
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from hf_adner.training.arguments import DatasetArguments
+from hf_adner.training.preparation import (
+    build_lexicon,
+    build_model,
+    build_tokenizer,
+    entity_types_of,
+    load_splits,
+    parse_overrides,
+    sample,
+)
+
+from .corpus import tiny_model, write_corpus
+
+
+@pytest.fixture
+def arguments(tmp_path) -> DatasetArguments:
+    return write_corpus(tmp_path)
+
+
+def test_validation_is_held_out_of_training_once_for_all_seeds(arguments):
+    splits = load_splits(arguments)
+    assert {name: len(split) for name, split in splits.items()} == {"train": 24, "validation": 8, "test": 8}
+    assert not set(splits["train"]["id"]) & set(splits["validation"]["id"])
+    assert load_splits(arguments)["validation"]["id"] == splits["validation"]["id"]
+
+
+def test_groups_stay_in_one_split(arguments):
+    arguments.group_key = "patient"
+    splits = load_splits(arguments)
+    patients = [{meta for meta in splits[name]["meta"]} for name in ("train", "validation")]
+    assert patients[0] and patients[1] and not patients[0] & patients[1]
+
+
+def test_no_share_no_validation(arguments):
+    arguments.validation_share = 0.0
+    assert set(load_splits(arguments)) == {"train", "test"}
+
+
+def test_samples_are_fixed_and_in_order(arguments):
+    train = load_splits(arguments)["train"]
+    assert sample(train, 5, 1)["id"] == sample(train, 5, 1)["id"] != sample(train, 5, 2)["id"]
+    places = [train["id"].index(name) for name in sample(train, 5, 1)["id"]]
+    assert places == sorted(places)
+    assert sample(train, 99, 0) is train
+    arguments.max_train_documents, arguments.max_test_documents = 10, 3
+    splits = load_splits(arguments)
+    assert (len(splits["train"]), len(splits["test"])) == (10, 3)
+
+
+def test_a_folder_without_training_split_is_refused(tmp_path, arguments):
+    (tmp_path / "train.jsonl").rename(tmp_path / "dev.jsonl")
+    with pytest.raises(ValueError, match="no training split"):
+        load_splits(DatasetArguments(str(tmp_path)))
+
+
+def test_types_come_from_the_training_documents(arguments):
+    train = load_splits(arguments)["train"]
+    assert entity_types_of(train) == ["Disease", "Symptom"]
+    with pytest.raises(ValueError, match="none of the 24 training documents holds an entity"):
+        entity_types_of(train.map(lambda row: {"entities": []}))
+
+
+def test_lexicons_join_and_count(tmp_path, arguments):
+    train = load_splits(arguments)["train"]
+    (tmp_path / "words.txt").write_text("患者\n发热\n", encoding="utf-8")
+    lexicon = build_lexicon(f"{tmp_path / 'words.txt'}+train", train, counts=True)
+    frequency = dict(zip(lexicon.words, lexicon.frequencies, strict=True))
+    assert {"患者", "发热", "瘙痒"} <= set(frequency)
+    assert frequency["患者"] == 24 and frequency["发热"] == 0
+    assert build_lexicon(None, train, counts=True) is None
+    assert "特应性皮炎" in build_lexicon("ad", train, counts=False).words
+
+
+def test_a_pretrained_encoder_keeps_its_first_layers(tmp_path, arguments):
+    train = load_splits(arguments)["train"]
+    tokenizer = build_tokenizer(tiny_model(), train["text"], None)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32
+    )
+    encoder = BertModel(config)
+    encoder.save_pretrained(tmp_path / "encoder")
+    tokenizer.save_pretrained(tmp_path / "encoder")
+    args = tiny_model(encoder=str(tmp_path / "encoder"), encoder_layers=2, encoder_dropout=0.25, lexicon=None)
+    model = build_model(args, build_tokenizer(args, [], None), ["Disease"])
+    layers = model.adner.encoder.encoder.layer
+    assert len(layers) == 2 and model.config.encoder_config.hidden_dropout_prob == 0.25
+    assert torch.equal(layers[1].output.dense.weight, encoder.encoder.layer[1].output.dense.weight)
+    args.encoder_layers = 4
+    with pytest.raises(ValueError, match="the encoder has only 3"):
+        build_model(args, tokenizer, ["Disease"])
+
+
+def test_word_vectors_set_the_width_and_need_a_lexicon(tmp_path, arguments):
+    train = load_splits(arguments)["train"]
+    (tmp_path / "vectors.txt").write_text("瘙痒 1 0 2\n红斑 0 1 3\n", encoding="utf-8")
+    args = tiny_model(word_vectors=str(tmp_path / "vectors.txt"))
+    lexicon = build_lexicon("train", train, counts=True)
+    model = build_model(args, build_tokenizer(args, train["text"], lexicon), ["Disease"])
+    row = model.adner.dual_stream.lexicon.word_embeddings.weight[lexicon.words.index("瘙痒") + 1]
+    assert row.tolist() == [1, 0, 2]
+    with pytest.raises(ValueError, match="no lexicon"):
+        build_model(args, build_tokenizer(args, train["text"], None), ["Disease"])
+
+
+def test_overrides_have_types():
+    parsed = parse_overrides("stream_size=128, head_dropout=0.5,word_layer=transformer,use_graph=false,lexicon_hash=none")
+    assert parsed == {
+        "stream_size": 128, "head_dropout": 0.5, "word_layer": "transformer", "use_graph": False, "lexicon_hash": None,
+    }  # fmt: skip
+    assert parse_overrides(None) == {}
+    with pytest.raises(ValueError, match="name=value"):
+        parse_overrides("stream_size")

@@ -1,0 +1,121 @@
+"""Whole runs: what they write, and that a resumed, a split and a distributed run are the same run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
+from hf_adner.training import run as run_module
+from hf_adner.training.run import METRICS_FILE, checkpoint_to_resume, run_training
+from hf_adner.training.trainer import AdnerTrainer
+
+from .corpus import note, quick, tiny_model, write_corpus
+
+NO_DROPOUT = "head_dropout=0.0"
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Tensors of the run's final checkpoint."""
+    return load_file(folder / "model" / "model.safetensors")
+
+
+def largest_difference(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
+    assert first.keys() == second.keys()
+    return max((first[name].double() - second[name].double()).abs().max().item() for name in first)
+
+
+class Kill(TrainerCallback):
+    """Ends the process's training as a kill would, right after a checkpoint."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_save(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_a_run_learns_and_writes_all_that_it_promises(tmp_path):
+    arguments = write_corpus(tmp_path)
+    training = quick(tmp_path / "run", max_steps=-1, num_train_epochs=12, eval_strategy="epoch", save_strategy="epoch",
+                     load_best_model_at_end=True, early_stopping_patience=12)
+    metrics = run_training(arguments, tiny_model(), training)
+    written = json.loads((tmp_path / "run" / METRICS_FILE).read_text(encoding="utf-8"))
+    assert written["test"] == json.loads(json.dumps(metrics["test"]))
+    assert metrics["test"]["strict"]["f1"] > 0.9
+    assert set(metrics["test"]["strict"]["per_label"]) == {"Disease", "Symptom"}
+    assert metrics["documents"] == {"train": 24, "validation": 8, "test": 8}
+    best = max(entry["eval_f1"] for entry in metrics["history"])
+    assert metrics["validation"]["strict"]["f1"] == pytest.approx(best)
+    folder = tmp_path / "run" / "model"
+    pipe = AdnerPipeline(
+        model=AdnerForTokenClassification.from_pretrained(folder), tokenizer=AdnerTokenizer.from_pretrained(folder)
+    )
+    found = {(entity["start"], entity["end"], entity["entity_group"]) for entity in pipe(note(7).text)}
+    assert found == set(note(7).spans)
+
+
+def test_a_killed_run_resumed_ends_with_the_same_bits(tmp_path, monkeypatch):
+    arguments = write_corpus(tmp_path)
+    saving = {"save_strategy": "steps", "save_steps": 2, "train_sampling_strategy": "random"}
+    run_training(arguments, tiny_model(), quick(tmp_path / "whole", **saving))
+
+    class Killed(AdnerTrainer):
+        def __init__(self, **kwargs):
+            super().__init__(**{**kwargs, "callbacks": [Kill(4)]})
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run_module, "AdnerTrainer", Killed)
+        run_training(arguments, tiny_model(), quick(tmp_path / "killed", **saving))
+    assert not (tmp_path / "killed" / METRICS_FILE).exists()
+    resumed = quick(tmp_path / "killed", resume_from_checkpoint="auto", **saving)
+    assert checkpoint_to_resume(resumed).endswith("checkpoint-4")
+    run_training(arguments, tiny_model(), resumed)
+    assert largest_difference(weights(tmp_path / "whole"), weights(tmp_path / "killed")) == 0.0
+
+
+def test_a_new_run_does_not_land_in_an_old_ones_folder(tmp_path):
+    arguments = write_corpus(tmp_path)
+    run_training(arguments, tiny_model(), quick(tmp_path / "run", max_steps=1))
+    with pytest.raises(FileExistsError, match="resume_from_checkpoint auto"):
+        run_training(arguments, tiny_model(), quick(tmp_path / "run", max_steps=1))
+
+
+def test_accumulated_batches_equal_one_batch(tmp_path):
+    arguments = write_corpus(tmp_path)
+    model = tiny_model(config_overrides=NO_DROPOUT, encoder_dropout=0.0)
+    same = {"train_sampling_strategy": "sequential", "max_steps": 3}
+    run_training(arguments, model, quick(tmp_path / "one", **same))
+    halves = {**same, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    run_training(arguments, model, quick(tmp_path / "two", **halves))
+    still = dict.fromkeys(("learning_rate", "head_learning_rate", "crf_learning_rate"), 0.0)
+    begun = quick(tmp_path / "none", **{**same, **still})
+    run_training(arguments, model, begun)
+    one = weights(tmp_path / "one")
+    assert largest_difference(one, weights(tmp_path / "two")) < 1e-6
+    assert largest_difference(one, weights(tmp_path / "none")) > 1e-3
+
+
+def test_two_processes_equal_one(tmp_path):
+    arguments = write_corpus(tmp_path)
+    for name, processes, batch in (("one", 1, 8), ("two", 2, 4)):
+        flags = {
+            "dataset": arguments.dataset, "test": arguments.test, "validation_share": 0.25, "encoder_size": 32,
+            "encoder_layers": 1, "encoder_dropout": 0.0, "lexicon": "train", "config_overrides": NO_DROPOUT,
+            "output_dir": tmp_path / name, "max_steps": 3, "per_device_train_batch_size": batch,
+            "learning_rate": 3e-3, "head_learning_rate": 3e-3, "use_cpu": True, "disable_tqdm": True,
+            "save_strategy": "no", "eval_strategy": "no", "load_best_model_at_end": False,
+            "train_sampling_strategy": "sequential",
+        }  # fmt: skip
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
+        done = subprocess.run([*command, "-m", "hf_adner.cli", "train", *words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-6
+    assert json.loads((tmp_path / "two" / METRICS_FILE).read_text(encoding="utf-8"))["steps"] == 3
