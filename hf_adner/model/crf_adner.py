@@ -19,13 +19,14 @@ from .crf_lattice_adner import (
     ChainScores,
     Lattice,
     LogLattice,
+    LogMarginals,
     LogMessages,
     LogPartition,
     ScaledLattice,
     counting_dtype,
-    scaled_limit,
+    scaled_period,
 )
-from .crf_paths_adner import best_paths, k_best_paths
+from .crf_paths_adner import EntityRuns, best_paths, k_best_paths
 
 UNOBSERVED = -100
 
@@ -94,6 +95,7 @@ class AdnerCRF(torchcrf.CRF):
         super().__init__(num_tags, batch_first=True)
         self._starts = self._ends = self._transitions = None
         self._mixing: int | None = 1
+        self._runs: EntityRuns | None = None
         for name in ("start_penalties", "end_penalties", "transition_penalties"):
             self.register_buffer(name, None, persistent=False)
         if constraints is not None:
@@ -113,7 +115,7 @@ class AdnerCRF(torchcrf.CRF):
         for name, allowed in (("start", self._starts), ("end", self._ends), ("transition", sum(self._transitions, []))):
             if not any(allowed):
                 raise ValueError(f"constraints allow no {name}")
-        self._mixing = _mixing_steps(self._transitions)
+        self._mixing, self._runs = _mixing_steps(self._transitions), EntityRuns.find(self._transitions)
         self.start_penalties, self.end_penalties = torch.empty(states), torch.empty(states)
         self.transition_penalties = torch.empty(states, states)
         self.fill_constraints()
@@ -163,8 +165,9 @@ class AdnerCRF(torchcrf.CRF):
         """Return :meth:`log_likelihood` and, from the same pass, detached :meth:`log_marginals`."""
         likelihood, lattice = self._likelihood(emissions, tags, mask)
         with torch.no_grad():
-            marginals = _normalised(*lattice.log_messages(), lattice.mask)[:, : emissions.size(1)]
-        return likelihood.to(_result_dtype(emissions)), marginals.to(_result_dtype(emissions))
+            marginals = lattice.log_marginals().transpose(0, 1)[:, : emissions.size(1)]
+        dtype = _result_dtype(emissions)
+        return likelihood.to(dtype), marginals.to(dtype, memory_format=torch.contiguous_format)
 
     @_without_autocast
     def log_partition(self, emissions: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -182,8 +185,8 @@ class AdnerCRF(torchcrf.CRF):
         length = emissions.size(1)
         emissions, mask = self._checked(emissions, mask)
         lattice = self._lattice(emissions, mask)
-        forward, backward = self._attached(LogMessages, emissions, lattice)
-        return _normalised(forward, backward, lattice.mask)[:, :length].to(_result_dtype(emissions))
+        marginals = self._attached(LogMarginals, emissions, lattice).transpose(0, 1)[:, :length]
+        return marginals.to(_result_dtype(emissions), memory_format=torch.contiguous_format)
 
     @_without_autocast
     def pairwise_marginals(self, emissions: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -216,18 +219,18 @@ class AdnerCRF(torchcrf.CRF):
         lattice = self._lattice(emissions, mask)
         if not spans:
             return emissions.new_zeros(0, dtype=_result_dtype(emissions))
-        forward, backward = self._attached(LogMessages, emissions, lattice)
-        marginals = _normalised(forward, backward, lattice.mask)
+        marginals = self._attached(LogMarginals, emissions, lattice)  # (length, batch, states)
+        _, backward = self._attached(LogMessages, emissions, lattice)
         device = emissions.device
         first = torch.tensor([(span.row, span.start, span.states[0]) for span in spans], device=device).T
-        posterior = marginals[first[0], first[1], first[2]]
+        posterior = marginals[first[1], first[0], first[2]]
         arriving = backward + emissions.transpose(0, 1).to(backward.dtype)  # (length, batch, states)
         owners, steps, wanted = _span_steps(spans, mask.sum(1).tolist(), self.num_tags)
         row, position, state = torch.tensor(steps, dtype=torch.long, device=device).view(-1, 3).T
         following = self._log_transitions(backward.dtype)[state] + arriving[position, row]  # (steps, states)
         chosen = following.masked_fill(~wanted.to(device), FORBIDDEN).logsumexp(-1) - following.logsumexp(-1)
         posterior = posterior.index_add(0, torch.tensor(owners, dtype=torch.long, device=device), chosen)
-        return posterior.clamp_min(FORBIDDEN).to(_result_dtype(emissions))
+        return _floored(posterior).to(_result_dtype(emissions))
 
     @torch.no_grad()
     @_without_autocast
@@ -240,7 +243,7 @@ class AdnerCRF(torchcrf.CRF):
         emissions, mask = self._checked(emissions, mask)
         scores = self._scores(emissions, mask)
         self._spread(scores)
-        paths = best_paths(ChainScores(*(side.clamp_min(-1e30) for side in scores[:4]), mask))
+        paths = best_paths(scores, self._runs)
         return paths[:, :length], self._path_scores(emissions, paths, mask).to(_result_dtype(emissions))
 
     def decode(self, emissions: Tensor, mask: Tensor | None = None) -> list[list[int]]:
@@ -298,23 +301,25 @@ class AdnerCRF(torchcrf.CRF):
 
     def _scores(self, emissions: Tensor, mask: Tensor) -> ChainScores:
         dtype = counting_dtype(emissions.device)
-        masked = emissions.detach().to(dtype).masked_fill(~mask.unsqueeze(-1), 0)
+        batch, length, states = emissions.shape
+        by_position = torch.empty(length, batch, states, dtype=dtype, device=emissions.device)
+        by_position.copy_(emissions.detach().transpose(0, 1))[~mask.T] = 0
         sides = ((self.start_transitions, self.start_penalties), (self.end_transitions, self.end_penalties),
                  (self.transitions, self.transition_penalties))
-        return ChainScores(masked, *(_barred(side.detach().to(dtype), penalty) for side, penalty in sides), mask)
+        return ChainScores(by_position, *(_barred(side.detach().to(dtype), penalty) for side, penalty in sides), mask)
 
     @torch.no_grad()
     def _lattice(self, emissions: Tensor, mask: Tensor, tags: Tensor | None = None) -> Lattice:
         scores = self._scores(emissions, mask)
-        window = min(self._mixing or mask.size(1), mask.size(1))
-        loss = window * self._spread(scores)
+        spread, window = self._spread(scores), min(self._mixing or mask.size(1), mask.size(1))
         if tags is not None:
-            scores = scores._replace(emissions=_observed(scores.emissions, tags, mask))
-        if self._mixing and loss <= scaled_limit(scores.emissions.dtype):
-            lattice = ScaledLattice(scores)
+            scores = scores._replace(emissions=_observed(scores.emissions, tags.T, mask.T))
+        period = scaled_period(spread, window, scores.emissions.dtype) if self._mixing else 0
+        if period:
+            lattice = ScaledLattice(scores, period)
             if lattice.log_partition().isfinite().all():
                 return lattice
-        return LogLattice(scores, penalty=min(FORBIDDEN, -4 * loss))
+        return LogLattice(scores, penalty=min(FORBIDDEN, -4 * window * spread))
 
     def _spread(self, scores: ChainScores) -> float:
         """Return the most that one step can separate two states that both stay reachable, in natural log."""
@@ -374,13 +379,9 @@ def _observed(emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
     return emissions.masked_fill(~(free.unsqueeze(-1) | (tags.unsqueeze(-1) == states)), -torch.inf)
 
 
-def _normalised(forward: Tensor, backward: Tensor, mask: Tensor) -> Tensor:
-    """Return log marginals, (batch, length, states), from messages (length, batch, states) and their mask."""
-    joint = (forward + backward).log_softmax(-1)
-    joint = torch.where(joint > FORBIDDEN / 2, joint, FORBIDDEN)
-    padding = torch.full_like(joint[0, 0], FORBIDDEN)
-    padding[0] = 0
-    return torch.where(mask, joint, padding).transpose(0, 1)
+def _floored(log_probabilities: Tensor) -> Tensor:
+    """Set what only a forbidden step explains to exactly -1e6, without a gradient."""
+    return torch.where(log_probabilities > FORBIDDEN / 2, log_probabilities, FORBIDDEN)
 
 
 def _mixing_steps(transitions: list[list[bool]], limit: int = 16) -> int | None:
@@ -397,7 +398,7 @@ def _mixing_steps(transitions: list[list[bool]], limit: int = 16) -> int | None:
 
 def _first_nonfinite(scores: ChainScores, name: str) -> str:
     if name == "emissions":
-        row, position = (~scores.emissions.isfinite()).any(-1).nonzero()[0].tolist()
+        position, row = (~scores.emissions.isfinite()).any(-1).nonzero()[0].tolist()
         return f"nan or infinity at row {row}, position {position}"
     return "nan or infinity"
 

@@ -1,32 +1,36 @@
 """Forward-backward over the lattice of a linear-chain CRF, with analytic derivatives and no graph over time steps.
 
 Both directions run in one loop: the backward recursion is the forward one on each row's reversed positions with
-transposed transitions, so a step is one batched product over (direction, batch, states). The messages are
-normalised at every step (Rabiner 1989, section V.A); marginals never come from the difference of two large numbers.
+transposed transitions. The messages are normalised as they go (Rabiner 1989, section V.A) and marginals at each
+position, so that none comes from the difference of two large numbers.
 
 Two lattices share an interface. :class:`ScaledLattice` multiplies probabilities and is the fast one;
-:class:`LogLattice` takes any range of scores. Both count in float64 wherever the device knows it: the range of the
-scaled form grows from exp(-87) to exp(-708) for a few per cent of the time.
+:class:`LogLattice` takes any range of scores. Both count in float64 wherever the device knows it: the scaled form then
+reaches down to exp(-708), not exp(-87), for a few per cent of the time.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 FORBIDDEN = -1e6
 """Log score of what a constraint forbids, and the least log probability that is reported."""
+
+MAX_PERIOD = 8
+"""Most steps between two normalisations of a scaled message."""
 
 
 class ChainScores(NamedTuple):
     """Log potentials of a batch of chains; ``-inf`` rules out a state, a start, an end or a transition.
 
     Attributes:
-        emissions: (batch, length, states), finite in padding.
+        emissions: (length, batch, states), finite in padding.
         starts: (states,) score of the first state.
         ends: (states,) score of the last state.
         transitions: (states, states), from row to column.
@@ -45,9 +49,15 @@ def counting_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def scaled_limit(dtype: torch.dtype) -> float:
-    """Return the largest loss of scale (natural log) for which products of two messages cannot underflow."""
-    return -math.log(torch.finfo(dtype).tiny) / 2.4
+def scaled_period(spread: float, window: int, dtype: torch.dtype) -> int:
+    """Return after how many steps scaled messages must be normalised, 0 if they cannot hold the scores at all.
+
+    Args:
+        spread: the most that one step can separate two states, in natural log.
+        window: in how many steps any state leads to any other, so that what is alive stays within ``window * spread``.
+        dtype: float type of the messages. The product of two of them must not underflow.
+    """
+    return max(0, min(MAX_PERIOD, int(-math.log(torch.finfo(dtype).tiny) / 2 / max(spread, 1.0)) - window))
 
 
 def reversal(mask: Tensor) -> Tensor:
@@ -63,9 +73,9 @@ class Lattice:
     """Messages of both directions; direction 0 reads left to right, direction 1 each row from its end.
 
     Attributes:
-        pre: (length, 2, batch, states) message into a position, before its emission.
-        post: (length, 2, batch, states) the same after its emission, normalised over states.
-        log_scales: (length, batch) log of direction 0's normalisers.
+        pre: (length, batch, 2, states) message into a position, before its emission.
+        post: (length, batch, 2, states) the same after its emission, rescaled.
+        log_scales: (length, batch) log of what direction 0 was divided by.
     """
 
     pre: Tensor
@@ -74,17 +84,24 @@ class Lattice:
 
     def __init__(self, scores: ChainScores):
         self.scores = scores
-        self.mask = scores.mask.transpose(0, 1).unsqueeze(-1)  # (length, batch, 1)
+        self.mask = scores.mask.T.unsqueeze(-1)  # (length, batch, 1)
         self.last = (scores.mask.sum(1) - 1).clamp_min(0)  # (batch,)
         self._order = reversal(scores.mask)
-        self._fill(scores.emissions.transpose(0, 1))  # (length, batch, states)
+        self._fill()
 
-    def _fill(self, emissions: Tensor) -> None:
+    def _fill(self) -> None:
         raise NotImplementedError
 
-    def reverse(self, values: Tensor) -> Tensor:
-        """Reverse each row's valid positions of (length, batch, n) values; its own inverse."""
-        return values.reshape(-1, values.size(-1)).index_select(0, self._order).view(values.shape)
+    def both_ways(self, left: Tensor, right: Tensor) -> Tensor:
+        """Stack ``left`` with the reversal of ``right``, each (length, batch, n): (length, batch, 2, n)."""
+        return torch.stack((left, self._reverse(right)), 2)
+
+    def right_side(self, messages: Tensor) -> Tensor:
+        """Return direction 1 of (length, batch, 2, n) messages in reading order, (length, batch, n)."""
+        return self._reverse(messages[:, :, 1])
+
+    def _reverse(self, values: Tensor) -> Tensor:
+        return values.flatten(0, 1).index_select(0, self._order).view(values.shape)
 
     def at_last(self, values: Tensor) -> Tensor:
         """Pick each row's last valid position from (length, batch, n) values."""
@@ -98,86 +115,127 @@ class Lattice:
     def _log_end(self) -> Tensor:
         raise NotImplementedError
 
-    def marginals(self) -> Tensor:
-        """Return p(state at position | x), (length, batch, states), 0 in padding."""
-        raise NotImplementedError
-
     def log_messages(self) -> tuple[Tensor, Tensor]:
         """Return log alpha (emission included) and log beta, each (length, batch, states), up to a constant per
         position and row; :data:`FORBIDDEN` or about that where no path leads, 0 in padding."""
         raise NotImplementedError
 
-    def transition_counts(self, direction: int, y: Tensor) -> Tensor:
-        """Sum ``p(previous state | state, prefix) * y`` over rows and positions from 1 on.
+    def log_marginals(self) -> Tensor:
+        """Return log p(state at position), (length, batch, states).
 
-        With ``y`` the marginals this is the expected number of each transition.
+        Where only a forbidden step leads there is exactly :data:`FORBIDDEN`; padding is certain of state 0.
+        """
+        marginals = self._log_marginals()
+        padding = torch.full_like(marginals[0, 0], FORBIDDEN)
+        padding[0] = 0
+        return torch.where(self.mask, torch.where(marginals > FORBIDDEN / 2, marginals, FORBIDDEN), padding)
+
+    def _log_marginals(self) -> Tensor:
+        raise NotImplementedError
+
+    def expected_counts(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the posterior expectations of states and transitions, each row times its weight.
 
         Args:
-            direction: which recursion's prefix; 1 gives the counts of the transposed transitions.
-            y: (length, batch, states), 0 in padding.
+            weights: (batch,).
+
+        Returns:
+            (length, batch, states), 0 in padding, and (states, states) summed over rows and positions.
         """
         raise NotImplementedError
 
-    def pull_step(self, position: int, y: Tensor) -> Tensor:
-        """Take the derivative ``y`` (2, batch, states) for log ``pre`` at position + 1 to log ``post`` at position."""
+    def pull_back(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the adjoint of both recursions.
+
+        With d log pre[t + 1] / d log post[t] the probability of the previous state given the next one and the prefix,
+        a derivative reaches back by one matrix product per step.
+
+        Args:
+            y: (length, batch, 2, states) derivative for log ``pre`` as far as used directly, 0 where nothing arrives;
+                complete on return.
+
+        Returns:
+            (length, batch, 2, states) derivative for log ``post`` as far as it comes from later positions, and
+            (states, states) derivative for the transitions.
+        """
         raise NotImplementedError
 
 
 class ScaledLattice(Lattice):
-    """Messages as probabilities. Exact while the alive states of a position lie within :func:`scaled_limit`."""
+    """Messages as probabilities.
 
-    def _fill(self, emissions: Tensor) -> None:
-        peak = emissions.amax(-1, keepdim=True)
-        factors = (emissions - peak).exp_()
-        stacked = torch.stack((factors, self.reverse(factors)), 1)  # (length, 2, batch, states)
-        shift = self.scores.transitions.amax()
-        weights = (self.scores.transitions - shift).exp_()
-        self._weights = torch.stack((weights, weights.T))  # (2, states, states)
-        edge_shifts = torch.stack((self.scores.starts.amax(), self.scores.ends.amax()))
-        edges = (torch.stack((self.scores.starts, self.scores.ends)) - edge_shifts.unsqueeze(1)).exp_()
-        scales = self._run(stacked, edges)
-        self._edges, self._end_shift = edges, edge_shifts[1]
-        self.log_scales = scales[:, 0, :, 0].log() + peak.squeeze(-1) + shift  # (length, batch)
-        self.log_scales[0] += edge_shifts[0] - shift
+    Args:
+        scores: log potentials.
+        period: steps between normalisations, from :func:`scaled_period`.
+    """
 
-    def _run(self, factors: Tensor, edges: Tensor) -> Tensor:
+    def __init__(self, scores: ChainScores, period: int = 1):
+        self._period = period
+        super().__init__(scores)
+
+    def _fill(self) -> None:
+        scores, states = self.scores, self.scores.starts.size(0)
+        peak = scores.emissions.amax(-1, keepdim=True)  # (length, batch, 1)
+        shift, start_shift, self._end_shift = scores.transitions.amax(), scores.starts.amax(), scores.ends.amax()
+        weights = (scores.transitions - shift).exp_()
+        self._weights = weights.new_zeros(2 * states, 2 * states)  # one product serves both directions
+        self._weights[:states, :states], self._weights[states:, states:] = weights, weights.T
+        self._ends = (scores.ends - self._end_shift).exp_()
+        factors = (scores.emissions - peak).exp_()
+        scales = self._run(self.both_ways(factors, factors), (scores.starts - start_shift).exp_())
+        self.log_scales = scales[..., 0, 0].log() + peak.squeeze(-1) + shift  # (length, batch)
+        self.log_scales[0] += start_shift - shift
+
+    def _run(self, factors: Tensor, starts: Tensor) -> Tensor:
         self.pre, self.post = torch.empty_like(factors), torch.empty_like(factors)
-        scales = factors.new_empty(*factors.shape[:3], 1)
-        self.pre[0] = edges.unsqueeze(1)
-        previous = None
-        for factor, pre, post, scale in zip(factors.unbind(), self.pre.unbind(), self.post.unbind(), scales.unbind()):
-            if previous is not None:
-                torch.bmm(previous, self._weights, out=pre)
+        scales = factors.new_ones(*factors.shape[:3], 1)
+        self.pre[0] = torch.stack((starts, self._ends))
+        torch.mul(self.pre[0], factors[0], out=self.post[0])
+        pres, posts, factors = (side.flatten(2).unbind() for side in (self.pre, self.post, factors))
+        for position, (pre, post, factor) in enumerate(zip(pres[1:], posts[1:], factors[1:]), 1):
+            torch.mm(posts[position - 1], self._weights, out=pre)
             torch.mul(pre, factor, out=post)
-            torch.sum(post, -1, keepdim=True, out=scale)
-            post.div_(scale)
-            previous = post
+            if position % self._period == 0:
+                scaled, scale = self.post[position], scales[position]
+                torch.sum(scaled, -1, keepdim=True, out=scale)
+                scaled.div_(scale)
         return scales
 
     def _log_end(self) -> Tensor:
-        return (self.at_last(self.post[:, 0]) @ self._edges[1]).log() + self._end_shift
-
-    def marginals(self) -> Tensor:
-        joint = self.pre[:, 0] * self.reverse(self.post[:, 1])
-        return torch.where(self.mask, joint / joint.sum(-1, keepdim=True), 0)
+        return (self.at_last(self.post[:, :, 0]) @ self._ends).log() + self._end_shift
 
     def log_messages(self) -> tuple[Tensor, Tensor]:
-        forward, backward = self.post[:, 0], self.reverse(self.pre[:, 1])
-        return tuple(torch.where(self.mask, side.log().clamp_min(FORBIDDEN), 0) for side in (forward, backward))
+        sides = (self.post[:, :, 0].log(), self.right_side(self.pre).log_())
+        return tuple(torch.where(self.mask, side.clamp_min_(FORBIDDEN), 0) for side in sides)
 
-    def transition_counts(self, direction: int, y: Tensor) -> Tensor:
-        states = y.size(-1)
-        ratios = y[1:] / self._divisor(self.pre[1:, direction])
-        counts = self.post[:-1, direction].reshape(-1, states).T @ ratios.reshape(-1, states)
-        return counts * self._weights[direction]
+    def _log_marginals(self) -> Tensor:
+        joint = self.pre[:, :, 0] * self.right_side(self.post)
+        return joint.div_(joint.sum(-1, keepdim=True)).log_()
 
-    def pull_step(self, position: int, y: Tensor) -> Tensor:
-        ratios = y / self._divisor(self.pre[position + 1])
-        return torch.bmm(ratios, self._weights.transpose(1, 2)) * self.post[position]
+    def expected_counts(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        arriving = self.right_side(self.post)  # emission and everything after it
+        joint = self.pre[:, :, 0] * arriving
+        weights = torch.where(self.mask, weights.unsqueeze(-1) / joint.sum(-1, keepdim=True), 0)  # (length, batch, 1)
+        transitions = self._pair_sums(0, arriving.mul_(weights))
+        return joint.mul_(weights), transitions
 
-    @staticmethod
-    def _divisor(pre: Tensor) -> Tensor:
-        return pre.clamp_min(torch.finfo(pre.dtype).tiny)  # 0 only where no path leads, and there y is 0
+    def _pair_sums(self, direction: int, ratios: Tensor) -> Tensor:
+        states = ratios.size(-1)
+        before = self.post[:-1, :, direction].reshape(-1, states)
+        sums = before.T @ ratios[1:].reshape(-1, states)
+        return sums.mul_(self._weights[:states, :states] if direction == 0 else self._weights[states:, states:])
+
+    def pull_back(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        inverse = self.pre.clamp_min(torch.finfo(y.dtype).tiny).reciprocal_()  # pre is 0 only where y is 0 too
+        pulled, ratios = torch.zeros_like(y), torch.zeros_like(y)
+        sides = (side.flatten(2).unbind() for side in (y, pulled, ratios, inverse, self.post))
+        ys, pulls, quotients, inverses, posts = sides
+        for position in range(len(y) - 2, -1, -1):
+            torch.mul(ys[position + 1], inverses[position + 1], out=quotients[position + 1])
+            torch.mm(quotients[position + 1], self._weights.T, out=pulls[position])
+            pulls[position].mul_(posts[position])
+            ys[position].add_(pulls[position])
+        return pulled, self._pair_sums(0, ratios[:, :, 0]) + self._pair_sums(1, ratios[:, :, 1]).T
 
 
 class LogLattice(Lattice):
@@ -189,73 +247,128 @@ class LogLattice(Lattice):
     """
 
     def __init__(self, scores: ChainScores, penalty: float = FORBIDDEN):
-        starts, ends, transitions = (side.clamp_min(penalty) for side in scores[1:4])
-        super().__init__(ChainScores(scores.emissions.clamp_min(penalty), starts, ends, transitions, scores.mask))
+        super().__init__(ChainScores(*(side.clamp_min(penalty) for side in scores[:4]), scores.mask))
 
-    def _fill(self, emissions: Tensor) -> None:
-        stacked = torch.stack((emissions, self.reverse(emissions)), 1)  # (length, 2, batch, states)
+    def _fill(self) -> None:
+        emissions = self.both_ways(self.scores.emissions, self.scores.emissions)  # (length, batch, 2, states)
         transitions = self.scores.transitions
-        self._weights = torch.stack((transitions, transitions.T)).unsqueeze(1)  # (2, 1, states, states)
-        self.pre, self.post = torch.empty_like(stacked), torch.empty_like(stacked)
-        scales = stacked.new_empty(*stacked.shape[:3], 1)
-        self.pre[0] = torch.stack((self.scores.starts, self.scores.ends)).unsqueeze(1)
-        for position, emission in enumerate(stacked):
+        self._weights = torch.stack((transitions, transitions.T))  # (2, states, states)
+        self.pre, self.post = torch.empty_like(emissions), torch.empty_like(emissions)
+        scales = emissions.new_empty(*emissions.shape[:3], 1)
+        self.pre[0] = torch.stack((self.scores.starts, self.scores.ends))
+        for position, emission in enumerate(emissions):
             if position:
                 self.pre[position] = self._extended(position - 1).logsumexp(-2)
             post = self.pre[position] + emission
             scales[position] = post.logsumexp(-1, keepdim=True)
             self.post[position] = post - scales[position]
-        self.log_scales = scales[:, 0, :, 0]
+        self.log_scales = scales[..., 0, 0]
 
     def _extended(self, position: int) -> Tensor:
-        return self.post[position].unsqueeze(-1) + self._weights  # (2, batch, states, states)
-
-    def _log_end(self) -> Tensor:
-        return (self.at_last(self.post[:, 0]) + self.scores.ends).logsumexp(-1)
-
-    def marginals(self) -> Tensor:
-        joint = self.pre[:, 0] + self.reverse(self.post[:, 1])
-        return torch.where(self.mask, joint.softmax(-1), 0)
-
-    def log_messages(self) -> tuple[Tensor, Tensor]:
-        forward, backward = self.post[:, 0], self.reverse(self.pre[:, 1])
-        backward = backward - backward.amax(-1, keepdim=True)
-        return tuple(torch.where(self.mask, side, 0) for side in (forward, backward))
+        return self.post[position].unsqueeze(-1) + self._weights  # (batch, 2, states, states)
 
     def _kernel(self, position: int) -> Tensor:
-        return (self._extended(position) - self.pre[position + 1].unsqueeze(-2)).exp()  # (2, batch, states, states)
+        """Return p(state at position | next state, prefix), (batch, 2, states, states)."""
+        return (self._extended(position) - self.pre[position + 1].unsqueeze(-2)).exp()
 
-    def transition_counts(self, direction: int, y: Tensor) -> Tensor:
-        counts = torch.zeros_like(self.scores.transitions)
-        for position in range(y.size(0) - 1):
-            counts += (self._kernel(position)[direction] * y[position + 1].unsqueeze(-2)).sum(0)
-        return counts
+    def _log_end(self) -> Tensor:
+        return (self.at_last(self.post[:, :, 0]) + self.scores.ends).logsumexp(-1)
 
-    def pull_step(self, position: int, y: Tensor) -> Tensor:
-        return (self._kernel(position) @ y.unsqueeze(-1)).squeeze(-1)
+    def log_messages(self) -> tuple[Tensor, Tensor]:
+        backward = self.right_side(self.pre)
+        sides = (self.post[:, :, 0], backward - backward.amax(-1, keepdim=True))
+        return tuple(torch.where(self.mask, side, 0) for side in sides)
+
+    def _log_marginals(self) -> Tensor:
+        return (self.pre[:, :, 0] + self.right_side(self.post)).log_softmax(-1)
+
+    def expected_counts(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        expected = torch.where(self.mask, self._log_marginals().exp() * weights.unsqueeze(-1), 0)
+        transitions = torch.zeros_like(self.scores.transitions)
+        for position in range(len(expected) - 1):
+            transitions += (self._kernel(position)[:, 0] * expected[position + 1].unsqueeze(-2)).sum(0)
+        return expected, transitions
+
+    def pull_back(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        pulled, sums = torch.zeros_like(y), torch.zeros_like(self._weights)
+        for position in range(len(y) - 2, -1, -1):
+            counts = self._kernel(position) * y[position + 1].unsqueeze(-2)  # (batch, 2, states, states)
+            pulled[position] = counts.sum(-1)
+            sums += counts.sum(0)
+            y[position] += pulled[position]
+        return pulled, sums[0] + sums[1].T
+
+
+class _SecondDerivative(torch.autograd.Function):
+    """Pass a first derivative on; refuse to be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, derivative: Tensor) -> Tensor:
+        return derivative.view_as(derivative)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor):
+        raise RuntimeError("AdnerCRF is differentiable once, found a second derivative of its result")
+
+
+def _differentiable_once(backward: Callable) -> Callable:
+    """Make a second derivative an error; ``once_differentiable`` drops it in silence unless ``grad`` asks for one."""
+
+    @functools.wraps(backward)
+    def run(ctx: Any, *grads: Tensor):
+        with torch.no_grad():
+            derivatives = backward(ctx, *grads)
+        if not torch.is_grad_enabled():
+            return *derivatives, None
+        anchor = torch.zeros((), requires_grad=True)
+        return *(_SecondDerivative.apply(anchor, derivative) for derivative in derivatives), None
+
+    return run
 
 
 class LogPartition(torch.autograd.Function):
     """log Z of a filled lattice, (batch,); its gradient is the expected number of states and transitions.
 
-    Sutton and McCallum (2012), An Introduction to Conditional Random Fields, eq. 5.5. Once differentiable.
+    Sutton and McCallum (2012), An Introduction to Conditional Random Fields, section 5.1. Once differentiable.
     """
 
     @staticmethod
     def forward(ctx: Any, emissions: Tensor, starts: Tensor, ends: Tensor, transitions: Tensor, lattice: Lattice):
         """Return the lattice's log Z; the four score tensors are named only to receive gradients."""
-        ctx.lattice = lattice
-        ctx.dtypes = tuple(scores.dtype for scores in (emissions, starts, ends, transitions))
+        ctx.lattice, ctx.dtypes = lattice, _dtypes(emissions, starts, ends, transitions)
         return lattice.log_partition()
 
     @staticmethod
-    @once_differentiable
+    @_differentiable_once
     def backward(ctx: Any, grad: Tensor):
         """Weigh the expected counts of each row with ``grad`` (batch,)."""
-        lattice = ctx.lattice
-        y = lattice.marginals() * grad.unsqueeze(-1)  # (length, batch, states)
-        counts = (y.transpose(0, 1), y[0].sum(0), lattice.at_last(y).sum(0), lattice.transition_counts(0, y))
-        return *(count.to(dtype) for count, dtype in zip(counts, ctx.dtypes)), None
+        states, transitions = ctx.lattice.expected_counts(grad)
+        counts = (states.transpose(0, 1), states[0].sum(0), ctx.lattice.at_last(states).sum(0), transitions)
+        return _cast(counts, ctx.dtypes)
+
+
+class LogMarginals(torch.autograd.Function):
+    """Log marginals of a filled lattice, (length, batch, states), as :meth:`Lattice.log_marginals`.
+
+    Once differentiable; no gradient reaches what is forbidden, nor padding.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, emissions: Tensor, starts: Tensor, ends: Tensor, transitions: Tensor, lattice: Lattice):
+        """Return the log marginals; the four score tensors are named only to receive gradients."""
+        ctx.lattice, ctx.dtypes = lattice, _dtypes(emissions, starts, ends, transitions)
+        marginals = lattice.log_marginals()
+        ctx.save_for_backward(marginals)
+        return marginals
+
+    @staticmethod
+    @_differentiable_once
+    def backward(ctx: Any, grad: Tensor):
+        """Pull the derivative of the normalised sum of both messages back through both recursions."""
+        (marginals,) = ctx.saved_tensors
+        grad = grad * (ctx.lattice.mask & (marginals > FORBIDDEN))
+        grad -= marginals.exp() * grad.sum(-1, keepdim=True)
+        return _cast(_pull_messages(ctx.lattice, grad, grad), ctx.dtypes)
 
 
 class LogMessages(torch.autograd.Function):
@@ -268,23 +381,30 @@ class LogMessages(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, emissions: Tensor, starts: Tensor, ends: Tensor, transitions: Tensor, lattice: Lattice):
         """Return the messages; the four score tensors are named only to receive gradients."""
-        ctx.lattice = lattice
-        ctx.dtypes = tuple(scores.dtype for scores in (emissions, starts, ends, transitions))
-        return lattice.log_messages()
+        ctx.lattice, ctx.dtypes = lattice, _dtypes(emissions, starts, ends, transitions)
+        messages = lattice.log_messages()
+        ctx.save_for_backward(*messages)
+        return messages
 
     @staticmethod
-    @once_differentiable
+    @_differentiable_once
     def backward(ctx: Any, grad_forward: Tensor, grad_backward: Tensor):
-        """Run both recursions' adjoint in one loop (d log alpha[t+1] / d log alpha[t] is a transition kernel)."""
-        lattice, length = ctx.lattice, grad_forward.size(0)
-        grads = [grad * lattice.mask * (message > FORBIDDEN)
-                 for grad, message in zip((grad_forward, grad_backward), lattice.log_messages())]
-        y = torch.stack((grads[0], lattice.reverse(grads[1])), 1)  # (length, 2, batch, states)
-        pulled = torch.zeros_like(y)
-        for position in range(length - 2, -1, -1):
-            pulled[position] = lattice.pull_step(position, y[position + 1])
-            y[position] += pulled[position]
-        emissions = y[:, 0] + lattice.reverse(pulled[:, 1])
-        transitions = lattice.transition_counts(0, y[:, 0]) + lattice.transition_counts(1, y[:, 1]).T
-        counts = (emissions.transpose(0, 1), y[0, 0].sum(0), y[0, 1].sum(0), transitions)
-        return *(count.to(dtype) for count, dtype in zip(counts, ctx.dtypes)), None
+        """Pull the derivatives back through their recursions."""
+        alive = [ctx.lattice.mask & (message > FORBIDDEN) for message in ctx.saved_tensors]
+        return _cast(_pull_messages(ctx.lattice, grad_forward * alive[0], grad_backward * alive[1]), ctx.dtypes)
+
+
+def _pull_messages(lattice: Lattice, forward: Tensor, backward: Tensor) -> tuple[Tensor, ...]:
+    """Take derivatives for log alpha and log beta, (length, batch, states), to emissions, starts, ends, transitions."""
+    y = lattice.both_ways(forward, backward)
+    pulled, transitions = lattice.pull_back(y)
+    emissions = y[:, :, 0] + lattice.right_side(pulled)
+    return emissions.transpose(0, 1), y[0, :, 0].sum(0), y[0, :, 1].sum(0), transitions
+
+
+def _dtypes(*scores: Tensor) -> tuple[torch.dtype, ...]:
+    return tuple(side.dtype for side in scores)
+
+
+def _cast(counts: tuple[Tensor, ...], dtypes: tuple[torch.dtype, ...]) -> list[Tensor]:
+    return [count.to(dtype, memory_format=torch.contiguous_format) for count, dtype in zip(counts, dtypes)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -10,38 +13,112 @@ from .crf_lattice_adner import ChainScores, reversal
 PADDING = -1
 """State index that fills a path after its last position."""
 
+BARRED = -1e30
+"""Finite stand-in for ``-inf``, lower than any allowed path can score."""
 
-def best_paths(scores: ChainScores) -> Tensor:
+
+class EntityRuns(NamedTuple):
+    """The transitions of a BIOES scheme, seen as one dense block and a 2 x 2 block per entity type.
+
+    A first or inside state goes on to nothing but the inside or last state of its type; every other state goes to
+    anything but those.
+
+    Attributes:
+        order: all states, reordered: inside and last states (type by type), plain ones (outside, single), first ones.
+            Sources and targets of both blocks are then contiguous or evenly spaced.
+        types: number of entity types.
+    """
+
+    order: tuple[int, ...]
+    types: int
+
+    @classmethod
+    def find(cls, transitions: Sequence[Sequence[bool]]) -> EntityRuns | None:
+        """Recognise the scheme in allowed transitions (states, states); None if they have another form."""
+        rows = [frozenset(column for column, allowed in enumerate(row) if allowed) for row in transitions]
+        inside = [state for state, row in enumerate(rows) if len(row) == 2 and state in row]
+        last = [next(iter(rows[state] - {state})) for state in inside]
+        first = [other for state in inside for other, row in enumerate(rows) if row == rows[state] and other != state]
+        plain = [state for state in range(len(rows)) if state not in {*inside, *last, *first}]
+        order = (*inside, *last, *plain, *first)
+        regular = len(inside) == len(first) > 0 and sorted(order) == list(range(len(rows)))
+        if not regular or any(rows[state] != {*plain, *first} for state in (*last, *plain)):
+            return None
+        return cls(order, len(inside))
+
+
+class Block(NamedTuple):
+    """Transitions whose sources and targets lie evenly in memory: ``amax(sources + weights, 0)`` makes the targets.
+
+    Attributes:
+        sources: (length, from, 1, ..., batch) view of the prefix scores.
+        weights: (from, to, ..., 1).
+        targets: (length, to, ..., batch) view of the prefix scores.
+    """
+
+    sources: Tensor
+    weights: Tensor
+    targets: Tensor
+
+
+def best_paths(scores: ChainScores, runs: EntityRuns | None = None) -> Tensor:
     """Return the highest-scoring state sequence of each row (Viterbi 1967), (batch, length) long, padded with -1.
 
     The recursion keeps only the scores; the predecessor is found again along the one path that is traced back,
     which spares an arg max over states x states per step. Ties go to the lower state index.
+
+    Args:
+        scores: log potentials.
+        runs: the form of the allowed transitions, if it is that one; other transitions are then not looked at.
     """
-    prefixes = _prefix_scores(scores)  # (length, batch, states)
-    batch, length = scores.mask.shape
+    scores = ChainScores(*(side.clamp_min(BARRED) for side in scores[:4]), scores.mask)
+    prefixes = _prefix_scores(scores, runs)  # (length, batch, states)
+    length, batch, _ = prefixes.shape
     order = reversal(scores.mask)
-    reversed_prefixes = prefixes.view(length * batch, -1).index_select(0, order).view(prefixes.shape)
+    from_last = prefixes.flatten(0, 1).index_select(0, order).view(prefixes.shape)
     incoming = scores.transitions.T.contiguous()  # (to, from)
-    state = (reversed_prefixes[0] + scores.ends).argmax(-1)  # (batch,)
+    state = (from_last[0] + scores.ends).argmax(-1)  # (batch,)
     states = [state]
-    for prefix in reversed_prefixes.unbind()[1:]:
+    for prefix in from_last.unbind()[1:]:
         state = incoming.index_select(0, state).add_(prefix).argmax(-1)
         states.append(state)
-    path = torch.stack(states).flatten().index_select(0, order).view(length, batch).transpose(0, 1)
+    path = torch.stack(states).flatten().index_select(0, order).view(length, batch).T
     return path.masked_fill(~scores.mask, PADDING)
 
 
-def _prefix_scores(scores: ChainScores) -> Tensor:
-    emissions = scores.emissions.transpose(0, 1)  # (length, batch, states)
-    prefixes = torch.empty_like(emissions, memory_format=torch.contiguous_format)
-    torch.add(emissions[0], scores.starts, out=prefixes[0])
-    extended = prefixes.new_empty(*prefixes.shape[1:], prefixes.size(2))  # (batch, from, to)
-    previous = prefixes[0]
-    for emission, prefix in zip(emissions.unbind()[1:], prefixes.unbind()[1:]):
-        torch.add(previous.unsqueeze(-1), scores.transitions, out=extended)
-        torch.amax(extended, 1, out=prefix)
-        previous = prefix.add_(emission)
-    return prefixes
+def _prefix_scores(scores: ChainScores, runs: EntityRuns | None) -> Tensor:
+    """Return the score of the best prefix that ends in each state, (length, batch, states)."""
+    states = scores.starts.size(0)
+    order = torch.tensor(runs.order if runs else range(states), device=scores.starts.device)
+    emissions = scores.emissions.transpose(1, 2).index_select(1, order)  # (length, states, batch)
+    weights = scores.transitions[order.unsqueeze(1), order].unsqueeze(-1)  # (from, to, 1)
+    prefixes = torch.empty_like(emissions)
+    torch.add(emissions[0], scores.starts[order].unsqueeze(-1), out=prefixes[0])
+    steps = zip(*(_block_steps(block) for block in _blocks(prefixes, weights, runs)))
+    for emission, prefix, _ in zip(emissions.unbind()[1:], prefixes.unbind()[1:], steps):
+        prefix.add_(emission)
+    return prefixes.index_select(1, order.argsort()).transpose(1, 2).contiguous()
+
+
+def _blocks(prefixes: Tensor, weights: Tensor, runs: EntityRuns | None) -> list[Block]:
+    if runs is None:
+        return [Block(prefixes.unsqueeze(2), weights, prefixes)]
+    length, states, batch = prefixes.shape
+    types, first = runs.types, states - runs.types
+    dense = Block(prefixes[:, types:first].unsqueeze(2), weights[types:first, 2 * types:], prefixes[:, 2 * types:])
+    strides = (states * batch, first * batch, batch, batch, 1)
+    sources = prefixes.as_strided((length, 2, 1, types, batch), strides)  # inside, then first states
+    pairs = [torch.stack([weights[a:a + types, b:b + types, 0].diagonal() for b in (0, types)]) for a in (0, first)]
+    targets = prefixes[:, :2 * types].view(length, 2, types, batch)  # inside, then last states
+    return [dense, Block(sources, torch.stack(pairs).unsqueeze(-1), targets)]
+
+
+def _block_steps(block: Block) -> Iterator[None]:
+    extended = block.sources[0] + block.weights  # (from, to, ..., batch)
+    for source, target in zip(block.sources.unbind(), block.targets.unbind()[1:]):
+        torch.add(source, block.weights, out=extended)
+        torch.amax(extended, 0, out=target)
+        yield
 
 
 def k_best_paths(scores: ChainScores, k: int) -> tuple[Tensor, Tensor]:
@@ -52,37 +129,32 @@ def k_best_paths(scores: ChainScores, k: int) -> tuple[Tensor, Tensor]:
         paths are allowed. An empty row has one path, the empty one, of score 0.
     """
     prefixes, origins = _k_prefix_scores(scores, k)  # both (length, batch, states, k)
-    batch, length = scores.mask.shape
-    rows = torch.arange(batch, device=scores.mask.device)
+    rows = torch.arange(scores.mask.size(0), device=scores.mask.device)
     last = (scores.mask.sum(1) - 1).clamp_min(0)
     totals = (prefixes[last, rows] + scores.ends.unsqueeze(-1)).flatten(1)  # (batch, states * k)
     best, slot = totals.topk(k, dim=-1)  # (batch, k)
     slots = _trace_back(origins, slot, last)  # (batch, k, length)
     missing = ~scores.mask.unsqueeze(1) | best.isneginf().unsqueeze(-1)
-    empty = ~scores.mask[:, :1]
-    only_first = torch.arange(k, device=best.device) > 0
-    best = torch.where(empty, torch.zeros_like(best).masked_fill(only_first, -torch.inf), best)
+    one_empty_path = torch.full_like(best[0], -torch.inf).index_fill(0, rows.new_zeros(1), 0)
+    best = torch.where(scores.mask[:, :1], best, one_empty_path)
     return torch.div(slots, k, rounding_mode="floor").masked_fill(missing, PADDING), best
 
 
 def _k_prefix_scores(scores: ChainScores, k: int) -> tuple[Tensor, Tensor]:
-    emissions = scores.emissions.transpose(0, 1)  # (length, batch, states)
-    length, batch, states = emissions.shape
-    prefixes = emissions.new_full((length, batch, states, k), -torch.inf)
-    origins = torch.zeros((length, batch, states, k), dtype=torch.long, device=emissions.device)
-    prefixes[0, :, :, 0] = emissions[0] + scores.starts
-    for position in range(1, length):
-        # (batch, from, k, 1) + (from, 1, to) -> (batch, from * k, to)
-        extended = (prefixes[position - 1].unsqueeze(-1) + scores.transitions.unsqueeze(1)).flatten(1, 2)
-        best, origin = extended.topk(k, dim=1)  # (batch, k, to)
-        prefixes[position] = best.transpose(1, 2) + emissions[position].unsqueeze(-1)
-        origins[position] = origin.transpose(1, 2)
+    prefixes = scores.emissions.new_full((*scores.emissions.shape, k), -torch.inf)
+    origins = torch.zeros(prefixes.shape, dtype=torch.long, device=prefixes.device)
+    prefixes[0, :, :, 0] = scores.emissions[0] + scores.starts
+    incoming = scores.transitions.T.unsqueeze(-1)  # (to, from, 1)
+    for position in range(1, len(prefixes)):
+        extended = (prefixes[position - 1].unsqueeze(1) + incoming).flatten(2)  # (batch, to, from * k)
+        best, origins[position] = extended.topk(k, dim=-1)
+        prefixes[position] = best + scores.emissions[position].unsqueeze(-1)
     return prefixes, origins
 
 
 def _trace_back(origins: Tensor, slot: Tensor, last: Tensor) -> Tensor:
     slots = []
-    for position in range(origins.size(0) - 1, -1, -1):
+    for position in range(len(origins) - 1, -1, -1):
         slots.append(slot)
         previous = origins[position].flatten(1).gather(1, slot)  # (batch, k)
         slot = torch.where((position <= last).unsqueeze(1), previous, slot)
