@@ -118,9 +118,8 @@ class AdnerConfig(PreTrainedConfig):
             if getattr(self, switch) is None:
                 setattr(self, switch, value)
         if self.id2label is None:
-            self.id2label = {0: "O"}
-            self.label2id = {"O": 0}
-        elif self.label2id is None:
+            self.id2label = {index: label for label, index in (self.label2id or {OUTSIDE: 0}).items()}
+        if self.label2id is None:
             self.label2id = {label: int(index) for index, label in self.id2label.items()}
         super().__post_init__(**kwargs)
         if self.use_encoder and self.encoder_config is None:

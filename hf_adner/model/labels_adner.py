@@ -125,7 +125,7 @@ def bio_to_bioes(tags: Sequence[str]) -> list[str]:
     """BIO tags, repaired first, as BIOES."""
     tags, _ = repair_bio(tags)
     converted = []
-    for tag, following in zip(tags, [*tags[1:], OUTSIDE], strict=True):
+    for tag, following in zip(tags, [*tags, OUTSIDE][1:], strict=True):
         prefix, name = split_tag(tag)
         closes = prefix != OUTSIDE and following != f"I-{name}"
         converted.append(f"{'S' if prefix == 'B' else 'E'}-{name}" if closes else tag)
