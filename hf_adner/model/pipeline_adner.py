@@ -17,6 +17,8 @@ DEFAULT_BATCH_SIZE = 16
 DEFAULT_OVERLAP = 64
 DEFAULT_WINDOW = 510
 """Characters of a window where neither tokenizer nor encoder names a limit."""
+SCORED_TOGETHER = 32
+"""Windows whose entities are scored in one pass of the CRF, which costs about the same for one row as for many."""
 REVIEW_THRESHOLD = 0.8
 """Below this posterior at least one entity in five is wrong, if the model is calibrated."""
 
@@ -200,10 +202,11 @@ class AdnerPipeline(TokenClassificationPipeline):
             _Piece(text, number, window) for text, ranges in enumerate(windows) for number, window in enumerate(ranges)
         ]
         pieces.sort(key=lambda piece: piece.window.start - piece.window.end)  # longest first: memory fails at once
+        group_size = settings.batch_size * -(-SCORED_TOGETHER // settings.batch_size)
         with _evaluating(self.model):
-            for place in range(0, len(pieces), settings.batch_size):
-                batch = pieces[place : place + settings.batch_size]
-                for piece, entities in zip(batch, self._tag_batch(batch, texts, first)):
+            for group in _chunks(pieces, group_size):
+                outputs = [self._run(batch, texts, first) for batch in _chunks(group, settings.batch_size)]
+                for piece, entities in zip(group, self.postprocess(outputs, group, texts)):
                     found[piece.text][piece.number] = entities
         merged = [
             lists[0] if len(lists) == 1 else merge_window_entities(ranges, lists)
@@ -211,15 +214,14 @@ class AdnerPipeline(TokenClassificationPipeline):
         ]
         return self._finish(texts, merged, settings)
 
-    def _tag_batch(self, batch: list[_Piece], texts: list[str], first: int) -> list[list[dict[str, Any]]]:
+    def _run(self, batch: Sequence[_Piece], texts: list[str], first: int) -> dict[str, torch.Tensor]:
         characters = [texts[piece.text][piece.window.start : piece.window.end] for piece in batch]
         try:
-            outputs = self.forward(self.preprocess(characters))
+            return self.forward(self.preprocess(characters))
         except Exception as error:
             numbers = ", ".join(str(first + piece.text) for piece in batch)
             error.add_note(f"the rows of this batch are windows of the texts {numbers} (counted from 0)")
             raise
-        return self.postprocess(outputs, batch, texts)
 
     def preprocess(self, characters: list[str]) -> BatchEncoding:
         """Windows of text -> padded inputs, one token per character."""
@@ -234,14 +236,16 @@ class AdnerPipeline(TokenClassificationPipeline):
         return inputs
 
     def _forward(self, model_inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Inputs -> `spans` (entities, 4): row, start and end in the row's text, label id; `scores` (entities, 3)."""
+        """Padded inputs -> the entities of the best paths, and what their posteriors are computed from.
+
+        `spans` (entities, 4): row, start and end in the row's text, label id; `boundaries` (entities, 2): marginals of
+        start and end; `emissions` (batch, text, states) and `mask` (batch, text) as the model returns them.
+        """
         outputs = self.model(**model_inputs)
-        _check_finite(outputs)
         spans, tokens = self._path_spans(outputs.predictions, model_inputs["attention_mask"])
         row, first, last = tokens.unbind(1)
-        posteriors = self._posteriors(outputs, spans).exp()
-        scores = torch.stack((posteriors, outputs.start_probs[row, first], outputs.end_probs[row, last]), 1)
-        return {"spans": spans, "scores": scores.float().clamp(0, 1)}
+        boundaries = torch.stack((outputs.start_probs[row, first], outputs.end_probs[row, last]), 1)
+        return {"spans": spans, "boundaries": boundaries, "emissions": outputs.emissions, "mask": outputs.text_mask}
 
     def _path_spans(self, path: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Entities of label paths (batch, tokens): as `spans` of `_forward`, and (entities, 3) row, first, last token.
@@ -259,22 +263,15 @@ class AdnerPipeline(TokenClassificationPipeline):
         spans = (row, first - text_start[row], last + 1 - text_start[row], path[row, first])
         return torch.stack(spans, 1), torch.stack((row, first, last), 1)
 
-    def _posteriors(self, outputs: Any, spans: torch.Tensor) -> torch.Tensor:
-        rows, row = spans[:, 0].unique(return_inverse=True)  # rows without entities need no second pass of the CRF
-        if not len(rows):
-            return outputs.emissions.new_zeros(0)
-        places = torch.cat((row[:, None], spans[:, 1:]), 1).tolist()
-        entities = [(row, start, end, self._labels[label][1]) for row, start, end, label in places]
-        return self.model.entity_log_posteriors(outputs.emissions[rows], outputs.text_mask[rows], entities)
-
     def postprocess(
-        self, model_outputs: Mapping[str, torch.Tensor], batch: Sequence[_Piece], texts: Sequence[str]
+        self, model_outputs: Sequence[Mapping[str, torch.Tensor]], group: Sequence[_Piece], texts: Sequence[str]
     ) -> list[list[dict[str, Any]]]:
-        """Spans and scores of a batch of windows -> per window its entities, in characters of the whole text."""
-        found: list[list[dict[str, Any]]] = [[] for _ in batch]
-        places, scores = model_outputs["spans"].tolist(), model_outputs["scores"].tolist()
-        for (row, start, end, label), (score, start_score, end_score) in zip(places, scores):
-            piece = batch[row]
+        """Outputs of the batches of some windows -> per window its entities, in characters of the whole text."""
+        found: list[list[dict[str, Any]]] = [[] for _ in group]
+        joined = _joined(model_outputs)
+        scores = torch.cat((self._posteriors(joined)[:, None], joined["boundaries"]), 1).float().clamp(0, 1).tolist()
+        for (row, start, end, label), (score, start_score, end_score) in zip(joined["spans"].tolist(), scores):
+            piece = group[row]
             start, end = start + piece.window.start, end + piece.window.start
             entity = {
                 "entity_group": self._labels[label][1],
@@ -287,6 +284,17 @@ class AdnerPipeline(TokenClassificationPipeline):
             }
             found[row].append(entity)
         return found
+
+    @torch.no_grad()
+    def _posteriors(self, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Posterior of each entity, (entities,)."""
+        rows, row = outputs["spans"][:, 0].unique(return_inverse=True)  # most rows may have none
+        if not len(rows):
+            return torch.zeros(0)
+        places = torch.cat((row[:, None], outputs["spans"][:, 1:]), 1).tolist()
+        entities = [(row, start, end, self._labels[label][1]) for row, start, end, label in places]
+        emissions, mask = (outputs[name][rows].to(self.device) for name in ("emissions", "mask"))
+        return self.model.entity_log_posteriors(emissions, mask, entities).exp().cpu()
 
     def _finish(
         self, texts: list[str], found: list[list[dict[str, Any]]], settings: _Settings
@@ -369,16 +377,25 @@ def _texts_of(inputs: Any) -> Iterator[str]:
     return (_checked_text(text, index) for index, text in enumerate(items))
 
 
-def _check_finite(outputs: Any) -> None:
-    emissions = outputs.emissions.masked_fill(~outputs.text_mask[..., None], 0)  # (batch, text, states)
-    values = (emissions, outputs.start_probs, outputs.end_probs)
-    finite = torch.stack([value.isfinite().flatten(1).all(1) for value in values]).all(0)  # (batch,)
-    if not finite.all():
-        row = int((~finite).nonzero()[0])
-        raise ValueError(
-            f"the model gives NaN or infinity in row {row} of a batch: its weights hold such values, or it overflowed "
-            "(float16?)"
-        )
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[place : place + size] for place in range(0, len(items), size))
+
+
+def _joined(outputs: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Outputs of several batches as those of one, padded to the longest."""
+    longest = max(output["mask"].shape[1] for output in outputs)
+    spans, first = [], 0
+    for output in outputs:
+        spans.append(output["spans"] + torch.tensor([first, 0, 0, 0]))
+        first += len(output["mask"])
+    missing = [longest - output["mask"].shape[1] for output in outputs]
+    pad = torch.nn.functional.pad
+    return {
+        "spans": torch.cat(spans),
+        "boundaries": torch.cat([output["boundaries"] for output in outputs]),
+        "emissions": torch.cat([pad(output["emissions"], (0, 0, 0, extra)) for output, extra in zip(outputs, missing)]),
+        "mask": torch.cat([pad(output["mask"], (0, extra)) for output, extra in zip(outputs, missing)]),
+    }
 
 
 @contextmanager
