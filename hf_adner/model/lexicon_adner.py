@@ -15,6 +15,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ ORIGINS = ("list", "documents", "mix")
 FORMAT = "adner-lexicon"
 VERSION = 1
 
+_FILLER = "\ufffe"  # a noncharacter
+_START = itemgetter(1)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FAULT = re.compile("^\\s|\\s$|[\t\n\r\ud800-\udfff]")
 _DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(\.\d*)?[eE][+-]?\d+)")
@@ -307,16 +310,18 @@ class _AutomatonMatcher:
     """Aho-Corasick matching in Rust; its indices are code points."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        self._automaton = ahocorasick_rs.AhoCorasick(words, store_patterns=False)
+        # the filler makes the index of a pattern the id of its word, which saves a pass over the matches
+        self._automaton = ahocorasick_rs.AhoCorasick([_FILLER, *words], store_patterns=False)
 
     def find(self, text: str) -> list[Match]:
         try:
             found = self._automaton.find_matches_as_indexes(text, overlapping=True)
         except UnicodeEncodeError:
             found = self._automaton.find_matches_as_indexes(replace_surrogates(text), overlapping=True)
-        rows = [(start, end, index) for index, start, end in found]
-        rows.sort()
-        return [(index + 1, start, end) for start, end, index in rows]
+        if _FILLER in text:
+            found = [match for match in found if match[0]]
+        found.sort(key=_START)  # they come by end, then by id, and the sort is stable
+        return found
 
 
 class _PrefixMatcher:

@@ -19,7 +19,7 @@ from transformers import BatchEncoding, TokenizersBackend
 from transformers.tokenization_utils_base import TruncationStrategy
 from transformers.utils import PaddingStrategy, to_py_obj
 
-from .lexicon_adner import Lexicon, Match, replace_surrogates
+from .lexicon_adner import Lexicon, replace_surrogates
 
 SPACE = "\u2581"  # the vocabulary's entry for white space and other characters without ink
 UNUSED = "[unused1]"  # the entry of BERT vocabularies that becomes SPACE where there is none
@@ -28,6 +28,7 @@ LEXICON_FILE = "lexicon.json"
 REFUSE = "error"  # the truncation strategy of those who want nothing cut off
 INKLESS = r"[\p{Z}\p{Cc}\p{Cf}]"  # separators, control and format characters (zero-width ones are of these)
 
+Columns = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # word ids, starts, ends (characters)
 Rows = tuple[list[int], list[int], list[int]]  # word ids, first tokens, tokens after the last
 
 
@@ -227,7 +228,7 @@ class AdnerTokenizer(TokenizersBackend):
         is_split_into_words: bool,
     ) -> list[Rows]:
         """The matched words of every encoding; those of one sample are looked up once for all its windows."""
-        known: dict[tuple[int, int], tuple[list[Match], list[int]]] = {}
+        known: dict[tuple[int, int], Columns] = {}
         batch_rows = []
         for encoding, source in zip(encodings, sources):
             sequence_ids, rows = encoding.sequence_ids, ([], [], [])
@@ -235,19 +236,16 @@ class AdnerTokenizer(TokenizersBackend):
                 if number not in sequence_ids:
                     continue
                 if (source, number) not in known:
-                    known[source, number] = self._find(sequence, is_split_into_words)
+                    written = "".join(sequence) if is_split_into_words else sequence
+                    known[source, number] = match_columns(self._lexicon, written, self.do_lower_case)
                 first, length = sequence_ids.index(number), sequence_ids.count(number)
                 start = encoding.token_to_chars(first)[0]
                 if is_split_into_words:
                     start += sum(map(len, sequence[: encoding.token_to_word(first)]))
-                _append_rows(rows, *known[source, number], start, start + length, first)
+                for column, values in zip(rows, rows_in_window(known[source, number], start, start + length, first)):
+                    column.extend(values)
             batch_rows.append(rows)
         return batch_rows
-
-    def _find(self, sequence: Any, is_split_into_words: bool) -> tuple[list[Match], list[int]]:
-        text = "".join(sequence) if is_split_into_words else sequence
-        matches = self._lexicon.match(text, lower_case=self.do_lower_case)
-        return matches, [start for _, start, _ in matches]
 
     # ---- padding ----------------------------------------------------------------------------------------------
 
@@ -297,6 +295,29 @@ class AdnerTokenizer(TokenizersBackend):
         if os.path.exists(path):
             os.remove(path)  # of the tokenizer that was saved here before
         return saved
+
+
+def match_columns(lexicon: Lexicon, text: str, lower_case: bool) -> Columns:
+    """The matches of a text as word ids, starts and ends in characters."""
+    return tuple(zip(*lexicon.match(text, lower_case=lower_case))) or ((), (), ())
+
+
+def rows_in_window(columns: Columns, start: int, end: int, first: int) -> Rows:
+    """The matches that lie in the characters start..end, as word ids, first tokens and tokens after the last.
+
+    Args:
+        columns: of the whole text, sorted by start.
+        start, end: the window.
+        first: the token of the window's first character.
+    """
+    word_ids, starts, ends = columns
+    low, high = bisect_left(starts, start), bisect_left(starts, end)
+    word_ids, starts, ends = word_ids[low:high], starts[low:high], ends[low:high]
+    if ends and max(ends) > end:
+        inside = [row for row in zip(word_ids, starts, ends) if row[2] <= end]
+        word_ids, starts, ends = zip(*inside) if inside else ((), (), ())
+    shift = first - start
+    return list(word_ids), [place + shift for place in starts], [place + shift for place in ends]
 
 
 def _read_vocab(vocab: str | os.PathLike[str] | Mapping[str, int] | None) -> dict[str, int]:
@@ -375,15 +396,6 @@ def _refuse_longer(encodings: list[Encoding], limit: int) -> None:
         length = sum(encoding.attention_mask)
         if length > limit:
             raise ValueError(f"text {index} has {length} tokens, expected at most {limit} (truncation='error')")
-
-
-def _append_rows(rows: Rows, matches: list[Match], starts: list[int], start: int, end: int, first: int) -> None:
-    """Add the matches inside the characters start..end, which are the tokens from `first` on."""
-    shift = first - start
-    inside = [match for match in matches[bisect_left(starts, start) : bisect_left(starts, end)] if match[2] <= end]
-    rows[0].extend([word_id for word_id, _, _ in inside])
-    rows[1].extend([match_start + shift for _, match_start, _ in inside])
-    rows[2].extend([match_end + shift for _, _, match_end in inside])
 
 
 def _as_features(batch_rows: list[Rows], pad: Any) -> dict[str, list[list[int]]]:

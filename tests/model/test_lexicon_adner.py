@@ -85,8 +85,11 @@ def test_the_hash_tells_words_frequencies_and_order_apart():
 
 
 def test_the_hash_is_the_same_in_another_process():
-    code = "from hf_adner.model.lexicon_adner import Lexicon; print(Lexicon(['皮炎', '湿疹'], [3, 0]).hash)"
-    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    code = (
+        f"import runpy; Lexicon = runpy.run_path({lexicon_adner.__file__!r})['Lexicon']\n"
+        "print(Lexicon(['皮炎', '湿疹'], [3, 0]).hash)"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert result.stdout.strip() == Lexicon(["皮炎", "湿疹"], [3, 0]).hash
 

@@ -31,7 +31,8 @@ WORDS = ("皮炎", "特应性皮炎", "特应性", "湿疹", "外用", "他克�
 TEXT = "特应性皮炎\t患者，\u200bIGE 160，[SEP]外用他克莫司😀后皮炎。"
 
 any_texts = st.text(st.characters(exclude_categories=()), max_size=40)
-medical_texts = st.text("特应性皮炎 红湿疹外用iIgGeE[SP]İ😀\ud800\n", max_size=30)
+pieces = st.sampled_from([*WORDS, *"皮炎 热iIgGeE[SP]İ😀\ud800\n"])
+medical_texts = st.lists(pieces, max_size=12).map("".join)
 sides = st.sampled_from(["left", "right"])
 
 
@@ -101,7 +102,9 @@ def test_every_character_is_a_token_with_its_offsets(text, do_lower_case):
 @pytest.mark.parametrize("do_lower_case", [True, False])
 def test_every_code_point_is_one_token(do_lower_case):
     tokenizer = make_tokenizer(do_lower_case)
-    texts = ["".join(map(chr, range(start, start + 0x1000))) for start in range(0, sys.maxunicode, 0x1000)]
+    texts = ["".join(map(chr, range(start, start + 0x800))) for start in range(0, sys.maxunicode, 0x800)]
+    surrogates = texts.pop(0xD800 // 0x800)
+    assert tokenizer(surrogates).char_to_token(0x7FF) == 0x800
     for text, encoding in zip(texts, tokenizer(texts, add_special_tokens=False).encodings):
         assert encoding.offsets == [(index, index + 1) for index in range(len(text))]
 
