@@ -156,4 +156,4 @@ def wrong_encoding(path: Path, encoding: str, offset: int) -> DataFormatError:
         file.seek(offset)
         byte = file.read(1)
     found = f"byte 0x{byte.hex()}" if byte else "the end of the file within a character"
-    return DataFormatError(f"the text is not {encoding}: {found} at byte offset {offset}", path=path)
+    return DataFormatError(f"the text is not {encoding.removesuffix('-sig')}: {found} at byte offset {offset}", path=path)
