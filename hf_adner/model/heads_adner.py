@@ -110,8 +110,8 @@ class LabelStates(nn.Module):
     def to_states(self, gold: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Label ids (batch, text) -> state ids, -100 outside `mask`; an I-x that continues nothing is read as B-x.
 
-        -100 inside the text is unobserved and stays -100; so does an entity's label in front of it, for whether the
-        entity closes there is not known.
+        -100 inside the text is unobserved and stays -100.  So does, in BIOES, an entity's label in front of it: whether
+        the entity closes there, which its state would say, is not known.
         """
         observed = gold != UNOBSERVED
         labels = gold.clamp(min=0)
@@ -120,9 +120,10 @@ class LabelStates(nn.Module):
         stray = ~self.continues[previous, labels] & known_before
         labels = torch.where(stray, self.repaired[labels], labels)
         following = nn.functional.pad(torch.where(observed, labels, 0)[:, 1:], (0, 1))
-        states = self.state_of_label[labels, (~self.continues[labels, following]).long()]
+        going_on, closing = self.state_of_label[labels].unbind(-1)
+        states = torch.where(self.continues[labels, following], going_on, closing)
         gap_follows = nn.functional.pad((mask & ~observed)[:, 1:], (0, 1))
-        known = observed & mask & ~(gap_follows & (labels != 0))
+        known = observed & mask & ~(gap_follows & (going_on != closing))
         return torch.where(known, states, UNOBSERVED)
 
     def to_label_log_probs(self, log_marginals: torch.Tensor) -> torch.Tensor:
