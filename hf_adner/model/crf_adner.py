@@ -26,7 +26,7 @@ from .crf_lattice_adner import (
     counting_dtype,
     scaled_period,
 )
-from .crf_paths_adner import EntityRuns, best_paths, k_best_paths
+from .crf_paths_adner import BLOCKS_PAY_FROM, EntityRuns, best_paths, k_best_paths
 
 UNOBSERVED = -100
 
@@ -241,9 +241,9 @@ class AdnerCRF(torchcrf.CRF):
         """
         length = emissions.size(1)
         emissions, mask = self._checked(emissions, mask)
-        scores = self._scores(emissions, mask)
-        self._spread(scores)
-        paths = best_paths(scores, self._runs)
+        scores, _ = self._scores(emissions, mask)
+        pays = emissions.size(0) * self.num_tags**2 >= BLOCKS_PAY_FROM
+        paths = best_paths(scores, self._runs if pays else None)
         return paths[:, :length], self._path_scores(emissions, paths, mask).to(_result_dtype(emissions))
 
     def decode(self, emissions: Tensor, mask: Tensor | None = None) -> list[list[int]]:
@@ -266,8 +266,7 @@ class AdnerCRF(torchcrf.CRF):
             raise ValueError(f"k must be at least 1, found {k}")
         length = emissions.size(1)
         emissions, mask = self._checked(emissions, mask)
-        scores = self._scores(emissions, mask)
-        self._spread(scores)
+        scores, _ = self._scores(emissions, mask)
         paths, totals = k_best_paths(scores, k)
         return paths[..., :length], totals.to(_result_dtype(emissions))
 
@@ -299,19 +298,27 @@ class AdnerCRF(torchcrf.CRF):
     def _log_transitions(self, dtype: torch.dtype) -> Tensor:
         return _penalised(self.transitions, self.transition_penalties, dtype)
 
-    def _scores(self, emissions: Tensor, mask: Tensor) -> ChainScores:
+    def _scores(self, emissions: Tensor, mask: Tensor) -> tuple[ChainScores, float]:
+        """Return the log potentials and their :meth:`_spread`."""
         dtype = counting_dtype(emissions.device)
         batch, length, states = emissions.shape
         by_position = torch.empty(length, batch, states, dtype=dtype, device=emissions.device)
         by_position.copy_(emissions.detach().transpose(0, 1))[~mask.T] = 0
+        sides = (side.masked_fill(barred, -torch.inf) for side, barred in self._sides())
+        return ChainScores(by_position, *sides, mask), self._spread(by_position)
+
+    def _sides(self) -> list[tuple[Tensor, Tensor]]:
+        """Return start, end and transition scores (detached, wide) with what the constraints forbid."""
+        dtype = counting_dtype(self.transitions.device)
         sides = ((self.start_transitions, self.start_penalties), (self.end_transitions, self.end_penalties),
                  (self.transitions, self.transition_penalties))
-        return ChainScores(by_position, *(_barred(side.detach().to(dtype), penalty) for side, penalty in sides), mask)
+        nothing = torch.zeros((), dtype=torch.bool, device=self.transitions.device)
+        return [(side.detach().to(dtype), nothing if penalty is None else penalty < 0) for side, penalty in sides]
 
     @torch.no_grad()
     def _lattice(self, emissions: Tensor, mask: Tensor, tags: Tensor | None = None) -> Lattice:
-        scores = self._scores(emissions, mask)
-        spread, window = self._spread(scores), min(self._mixing or mask.size(1), mask.size(1))
+        scores, spread = self._scores(emissions, mask)
+        window = min(self._mixing or mask.size(1), mask.size(1))
         if tags is not None:
             scores = scores._replace(emissions=_observed(scores.emissions, tags.T, mask.T))
         period = scaled_period(spread, window, scores.emissions.dtype) if self._mixing else 0
@@ -321,19 +328,26 @@ class AdnerCRF(torchcrf.CRF):
                 return lattice
         return LogLattice(scores, penalty=min(FORBIDDEN, -4 * window * spread))
 
-    def _spread(self, scores: ChainScores) -> float:
-        """Return the most that one step can separate two states that both stay reachable, in natural log."""
-        ranges = [(scores.emissions.amax(-1) - scores.emissions.amin(-1)).amax()]
-        ranges += [side.amax() - side.masked_fill(side.isneginf(), torch.inf).amin() for side in scores[1:4]]
-        emission, start, end, transition = torch.stack(ranges).tolist()
-        for name, value in (("emissions", emission), ("transitions", start + end + transition)):
-            if not math.isfinite(value):
-                raise ValueError(f"{name} must be finite, found {_first_nonfinite(scores, name)}")
-        return emission + max(start, end, transition) + math.log(self.num_tags)
+    def _spread(self, emissions: Tensor) -> float:
+        """Return the most that one step can separate two states that both stay reachable, in natural log.
+
+        Raises:
+            ValueError: if a score that counts is not finite.
+        """
+        ranges = [(emissions.amax(-1) - emissions.amin(-1)).amax()]
+        for side, barred in self._sides():
+            ranges.append(side.masked_fill(barred, -torch.inf).amax() - side.masked_fill(barred, torch.inf).amin())
+        emission, *sides = torch.stack(ranges).tolist()
+        if not math.isfinite(emission):
+            position, row = (~emissions.isfinite()).any(-1).nonzero()[0].tolist()
+            raise ValueError(f"emissions must be finite, found nan or infinity at row {row}, position {position}")
+        if not math.isfinite(sum(sides)):
+            raise ValueError("starts, ends and transitions must be finite, found nan or infinity")
+        return emission + max(sides) + math.log(self.num_tags)
 
     def _checked(self, emissions: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         if emissions.dim() != 3 or emissions.size(2) != self.num_tags or not emissions.size(0):
-            expected = f"(batch, length, {self.num_tags})"
+            expected = f"(batch > 0, length, {self.num_tags})"
             raise ValueError(f"emissions must have shape {expected}, found {tuple(emissions.shape)}")
         if mask is None:
             mask = torch.ones(emissions.shape[:2], dtype=torch.bool, device=emissions.device)
@@ -368,10 +382,6 @@ def _penalised(side: Tensor, penalty: Tensor | None, dtype: torch.dtype) -> Tens
     return side.to(dtype) if penalty is None else side.to(dtype) + penalty.to(dtype)
 
 
-def _barred(side: Tensor, penalty: Tensor | None) -> Tensor:
-    return side if penalty is None else side.masked_fill(penalty < 0, -torch.inf)
-
-
 def _observed(emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
     """Rule out every state but the observed one."""
     free = (tags == UNOBSERVED) | ~mask
@@ -394,13 +404,6 @@ def _mixing_steps(transitions: list[list[bool]], limit: int = 16) -> int | None:
         reached = [functools.reduce(int.__or__, (rows[i] for i in range(len(rows)) if reach >> i & 1), 0)
                    for reach in reached]
     return None
-
-
-def _first_nonfinite(scores: ChainScores, name: str) -> str:
-    if name == "emissions":
-        position, row = (~scores.emissions.isfinite()).any(-1).nonzero()[0].tolist()
-        return f"nan or infinity at row {row}, position {position}"
-    return "nan or infinity"
 
 
 def _check_spans(spans: Sequence[Span], mask: Tensor, states: int) -> None:

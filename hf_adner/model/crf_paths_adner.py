@@ -13,6 +13,9 @@ from .crf_lattice_adner import ChainScores, reversal
 PADDING = -1
 """State index that fills a path after its last position."""
 
+BLOCKS_PAY_FROM = 40_000
+"""Batch x states x states from which :class:`EntityRuns` saves time; below, more operations a step cost more."""
+
 BARRED = -1e30
 """Finite stand-in for ``-inf``, lower than any allowed path can score."""
 
@@ -69,7 +72,7 @@ def best_paths(scores: ChainScores, runs: EntityRuns | None = None) -> Tensor:
 
     Args:
         scores: log potentials.
-        runs: the form of the allowed transitions, if it is that one; other transitions are then not looked at.
+        runs: the form of the allowed transitions, if it is that one; forbidden transitions are then not looked at.
     """
     scores = ChainScores(*(side.clamp_min(BARRED) for side in scores[:4]), scores.mask)
     prefixes = _prefix_scores(scores, runs)  # (length, batch, states)

@@ -387,7 +387,7 @@ def test_penalties_are_zero_or_forbidding():
 @pytest.mark.parametrize(
     ("emissions", "mask", "message"),
     [
-        (torch.zeros(2, 3), None, r"shape \(batch, length, 4\), found \(2, 3\)"),
+        (torch.zeros(2, 3), None, r"shape \(batch > 0, length, 4\), found \(2, 3\)"),
         (torch.zeros(2, 3, 5), None, r"found \(2, 3, 5\)"),
         (torch.zeros(0, 3, 4), None, r"found \(0, 3, 4\)"),
         (torch.zeros(2, 3, 4), torch.ones(2, 2, dtype=torch.bool), r"mask must have shape \(2, 3\), found \(2, 2\)"),
@@ -411,10 +411,12 @@ def test_wrong_emissions_and_masks(emissions, mask, message):
             call()
 
 
-def test_weights_that_are_not_numbers():
-    crf = make_crf(4)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("constrained", [False, True])
+def test_weights_that_are_not_finite(value, constrained):
+    crf = make_crf(4, Allowed([True] * 4, [True] * 4, [[True] * 4] * 4) if constrained else None)
     with torch.no_grad():
-        crf.transitions[1, 2] = torch.nan
+        crf.transitions[1, 2] = value
     for call in (crf.log_partition, crf.log_marginals, crf.viterbi):
         with pytest.raises(ValueError, match="transitions must be finite"):
             call(torch.zeros(1, 3, 4))

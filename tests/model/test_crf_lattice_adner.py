@@ -256,8 +256,22 @@ def test_period_shrinks_as_scores_spread():
 @pytest.mark.parametrize("period", [1, 2, 8])
 def test_period_does_not_change_the_result(period):
     crf, mask = make_crf(9, allowed_transitions(BIOES)), make_mask([30, 17, 8])
-    scores = crf._scores(make_emissions(3, 30, 9, 5.0), mask)
+    scores, _ = crf._scores(make_emissions(3, 30, 9, 5.0), mask)
     scaled, log = ScaledLattice(scores, period), LogLattice(scores)
     assert_equal(scaled.log_partition(), log.log_partition())
     for found, expected in zip(scaled.expected_counts(torch.ones(3)), log.expected_counts(torch.ones(3))):
         assert_equal(found, expected)
+
+
+def test_observed_stretches_in_scaled_form(monkeypatch):
+    crf = make_crf(9, allowed_transitions(BIOES))
+    emissions, mask = make_emissions(4, 60, 9, 10.0), make_mask([60, 41, 30, 5])
+    likely, other = crf.viterbi(emissions, mask)[0], crf.viterbi(make_emissions(4, 60, 9, 10.0), mask)[0]
+    tags = torch.cat((likely[:2], other[2:])).masked_fill(torch.rand(4, 60) < 0.6, -100)
+    scaled = crf.log_likelihood(emissions, tags, mask)
+    grads = gradients(scaled.sum(), crf, emissions)
+    monkeypatch.setattr(crf_adner, "scaled_period", lambda spread, window, dtype: 0)
+    log = crf.log_likelihood(emissions, tags, mask)
+    assert_equal(scaled, log)
+    for grad, expected in zip(grads, gradients(log.sum(), crf, emissions)):
+        assert_equal(grad, expected)

@@ -50,7 +50,7 @@ def test_entity_runs_find_the_same_paths(types, batch):
     crf = make_crf(len(names), allowed_transitions(names))
     emissions, lengths = torch.randn(batch, 40, len(names)) * 3, torch.randint(1, 41, (batch, 1))
     lengths[0] = 40
-    scores = crf._scores(emissions, torch.arange(40) < lengths)
+    scores, _ = crf._scores(emissions, torch.arange(40) < lengths)
     assert crf._runs is not None
     paths = best_paths(scores, crf._runs)
     assert torch.equal(paths, best_paths(scores))
@@ -98,7 +98,7 @@ def test_ties_go_to_the_lower_state_like_torchcrf(constrained):
             theirs.end_transitions += crf.end_penalties
             theirs.transitions += crf.transition_penalties
     emissions = torch.randint(2, (8, 12, 5)).float()
-    assert crf.decode(emissions) == theirs.decode(emissions)
+    assert crf.decode(emissions) == theirs.decode(emissions, torch.ones(8, 12, dtype=torch.bool))
 
 
 def test_k_best_of_a_ragged_batch_are_distinct_and_sorted():
