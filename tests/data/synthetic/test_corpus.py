@@ -1,8 +1,17 @@
 """The ad-synthetic corpus: determinism, exact offsets, disjoint splits, cues and contrast pairs."""
 
+import random
+import unicodedata
+from collections import defaultdict
+
 import pytest
 
 from hf_adner.data.synthetic import DEFAULT_SIZES, generate_corpus
+from hf_adner.data.synthetic.corpus import Materials
+from hf_adner.data.synthetic.draft import BOUNDARY, CUE_KINDS, HEAD, NAME, Draft
+from hf_adner.data.synthetic.grammar import Scene, parse_frame
+from hf_adner.data.synthetic.person import make_person
+from hf_adner.data.synthetic.vocabulary import LABELS, Vocabulary
 
 SMALL = {"train": 120, "validation": 20, "test": 20, "test_unseen": 20, "contrast": 40}
 
@@ -42,3 +51,108 @@ def test_default_splits_are_named():
 def test_unknown_split_is_refused():
     with pytest.raises(ValueError, match="dev"):
         generate_corpus(0, {"dev": 3})
+
+
+def test_negative_sizes_and_unseen_without_hold_out_are_refused():
+    with pytest.raises(ValueError, match="negative"):
+        generate_corpus(0, {"train": -1})
+    with pytest.raises(ValueError, match="held-out"):
+        generate_corpus(0, {"test_unseen": 1}, hold_out=False)
+
+
+def test_without_hold_out_train_uses_every_term():
+    sizes = {"train": 400, "validation": 0, "test": 0, "test_unseen": 0, "contrast": 0}
+    vocabulary = Vocabulary.default()
+    train = generate_corpus(0, sizes, hold_out=False)["train"]
+    assert any(vocabulary.is_held_out(e.text) for d in train for e in d.entities)
+
+
+def test_no_entity_of_test_unseen_occurs_in_train(corpus):
+    train = "\n".join(d.text for d in corpus["train"])
+    entities = [e.text for d in corpus["test_unseen"] for e in d.entities]
+    assert entities and not [text for text in entities if text in train]
+
+
+def test_every_entity_has_a_cue_and_every_cue_is_inside_the_text(corpus):
+    for document in (d for documents in corpus.values() for d in documents):
+        cues = document.meta["cues"]
+        assert {c["entity"] for c in cues} == set(range(len(document.entities)))
+        for cue in cues:
+            assert 0 <= cue["start"] < cue["end"] <= len(document.text)
+            assert cue["kind"] in CUE_KINDS
+
+
+def test_lexical_cues_lie_in_their_entity_and_others_outside(corpus):
+    for document in (d for documents in corpus.values() for d in documents):
+        for cue in document.meta["cues"]:
+            entity = document.entities[cue["entity"]]
+            inside = entity.start <= cue["start"] and cue["end"] <= entity.end
+            apart = cue["end"] <= entity.start or cue["start"] >= entity.end
+            assert inside if cue["kind"] in (HEAD, NAME) else apart
+
+
+def test_boundary_cues_touch_their_entity(corpus):
+    touching = [
+        c["end"] == d.entities[c["entity"]].start
+        for d in corpus["train"]
+        for c in d.meta["cues"]
+        if c["kind"] == BOUNDARY
+    ]
+    assert touching and all(touching)
+
+
+def test_distractors_are_no_entities(corpus):
+    found = 0
+    for document in (d for documents in corpus.values() for d in documents):
+        spans = {(e.start, e.end) for e in document.entities}
+        for distractor in document.meta["distractors"]:
+            found += 1
+            assert (distractor["start"], distractor["end"]) not in spans
+    assert found
+
+
+def test_contrast_sides_differ_in_label_or_boundary(corpus):
+    pairs = defaultdict(dict)
+    for document in corpus["contrast"]:
+        pairs[document.meta["pair"]][document.meta["side"]] = document
+    assert len(pairs) == SMALL["contrast"] // 2
+    for sides in pairs.values():
+        outcomes = [sorted((e.text, e.label) for e in sides[side].entities) for side in ("a", "b")]
+        assert outcomes[0] != outcomes[1], sides["a"].text
+
+
+def test_no_entity_has_punctuation_at_an_edge(corpus):
+    for document in (d for documents in corpus.values() for d in documents):
+        for entity in document.entities:
+            assert unicodedata.category(entity.text[0])[0] not in "PZ", entity
+            assert unicodedata.category(entity.text[-1])[0] not in "PZ", entity
+
+
+def test_some_documents_have_no_entities_and_all_labels_occur(corpus):
+    documents = [d for documents in corpus.values() for d in documents]
+    assert any(not d.entities for d in documents)
+    assert {e.label for d in documents for e in d.entities} == set(LABELS)
+
+
+def test_there_are_enough_frames_and_every_one_can_be_expanded():
+    materials = Materials.load()
+    frames = [frame for frames in materials.sections.values() for frame in frames]
+    assert len(frames) >= 250
+    topics = list(materials.topics.values())
+    for index, frame in enumerate(frames):
+        rng = random.Random(index)
+        person = make_person(rng)
+        scene = Scene(rng, topics[index % len(topics)].slots, person.phrases, {})
+        materials.grammar.expand(parse_frame(frame), scene, Draft())
+
+
+def test_every_planned_section_has_frames():
+    materials = Materials.load()
+    assert {step[0] for plan in materials.plans for step in plan.steps} <= materials.sections.keys()
+
+
+def test_every_slot_of_every_topic_names_a_group():
+    materials = Materials.load()
+    groups = materials.grammar.vocabulary.groups
+    named = {group for t in materials.topics.values() for names, _ in t.slots.values() for group in names}
+    assert named <= groups.keys()
