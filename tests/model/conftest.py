@@ -72,11 +72,10 @@ def build(tokenizer) -> Callable[..., AdnerForTokenClassification]:
 
 @torch.no_grad()
 def _enlarge(model: AdnerForTokenClassification) -> None:
-    """Weights of sd 0.02 would leave every test of equality between positions true of constants too."""
+    """Weights of sd 0.02 make a model that says nearly the same everywhere, of which most equalities would hold."""
     for name, parameter in model.named_parameters():
         if "norm" not in name.lower() and parameter.dim() > 1:
             parameter.normal_(std=0.4)
-    model.head.classifier.weight.mul_(3)
 
 
 @pytest.fixture(scope="session")
