@@ -63,6 +63,8 @@ def encode_dataset(
     if on_misaligned not in ON_MISALIGNED:
         raise ValueError(f"on_misaligned must be one of {ON_MISALIGNED}, found {on_misaligned!r}")
     encoder = WindowEncoder(tokenizer, label2id, max_length, overlap, nested, on_misaligned)
+    if not len(dataset):  # map would leave its columns out
+        return type(dataset).from_dict({name: [] for name in encoder.features()}, encoder.features())
     return dataset.map(
         encoder,
         batched=True,

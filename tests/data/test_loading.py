@@ -95,8 +95,16 @@ def test_an_empty_dataset_has_the_columns():
     [
         ("cmeee", {"train": 15_000, "validation": 5_000}, {"train": 61_794, "validation": 20_300}),
         ("imcs_ner", {"train": 44_338, "validation": 9_852}, {"train": 30_670, "validation": 6_258}),
-        ("cmedqaner", {"train": 1_673, "validation": 175, "test": 215}, {"train": 12_490, "validation": 1_024, "test": 1_340}),
-        ("resume", {"train": 3_821, "validation": 463, "test": 477}, {"train": 13_440, "validation": 1_497, "test": 1_630}),
+        (
+            "cmedqaner",
+            {"train": 1_673, "validation": 175, "test": 215},
+            {"train": 12_490, "validation": 1_024, "test": 1_340},
+        ),
+        (
+            "resume",
+            {"train": 3_821, "validation": 463, "test": 477},
+            {"train": 13_440, "validation": 1_497, "test": 1_630},
+        ),
         ("ad_real", {"train": 120, "validation": 60}, {"train": 825, "validation": 410}),
         ("chip_sts", {"train": 6_000, "validation": 1_000}, {"train": 0, "validation": 0}),
     ],

@@ -26,7 +26,9 @@ def test_the_most_similar_is_reported_and_a_split_is_not_compared_with_itself():
     report = near_duplicates(
         {"train": [Document("a", NOTE[:-1]), Document("b", NOTE)], "test": [Document("x", NOTE)], "dev": []}
     )
-    assert [(one.id, one.other_id, one.similarity) for one in report.duplicates if one.split == "test"] == [("x", "b", 1.0)]
+    assert [(one.id, one.other_id, one.similarity) for one in report.duplicates if one.split == "test"] == [
+        ("x", "b", 1.0)
+    ]
     assert report.share("dev", "train") == 0.0 and report.documents == {"train": 2, "test": 1, "dev": 0}
 
 
@@ -51,7 +53,10 @@ def test_signatures_estimate_similarity_and_do_not_depend_on_the_batch():
 
 def test_short_texts_are_one_gram():
     assert comparable("A b\u3000C") == "abc".ljust(GRAM, "\0")
-    assert jaccard(comparable("头痛"), comparable("头痛")) == 1.0 and jaccard(comparable("头痛"), comparable("头晕")) == 0.0
+    assert (
+        jaccard(comparable("头痛"), comparable("头痛")) == 1.0
+        and jaccard(comparable("头痛"), comparable("头晕")) == 0.0
+    )
 
 
 @pytest.mark.parametrize("threshold", [0, 1.1, -1])

@@ -15,7 +15,11 @@ def ids(splits):
 
 def test_shares_by_document():
     splits = split_documents(DOCUMENTS, FRACTIONS)
-    assert {split: len(documents) for split, documents in splits.items()} == {"train": 140, "validation": 20, "test": 40}
+    assert {split: len(documents) for split, documents in splits.items()} == {
+        "train": 140,
+        "validation": 20,
+        "test": 40,
+    }
     assert set.union(*ids(splits).values()) == {document.id for document in DOCUMENTS}
 
 

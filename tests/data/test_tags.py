@@ -77,7 +77,10 @@ def test_overlapping_entities_and_unknown_schemes_are_refused():
         check_scheme("iobes")
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from("AB")), max_size=6), st.sampled_from(list(SCHEMES)))
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from("AB")), max_size=6),
+    st.sampled_from(list(SCHEMES)),
+)
 def test_tags_and_back(pieces, scheme):
     entities, position = [], 0
     for gap, length, label in pieces:

@@ -92,10 +92,10 @@ def check_encoding(encoding: str) -> str:
         ValueError: Python knows no such encoding of text.
     """
     try:
-        name = codecs.lookup(encoding).name
-        codecs.getincrementaldecoder(name)().decode(b"")
-    except (LookupError, TypeError):
+        "".encode(encoding)
+    except LookupError:
         raise ValueError(f"encoding {encoding!r} is unknown; name one that Python knows, such as 'gb18030'") from None
+    name = codecs.lookup(encoding).name
     return "utf-8-sig" if name == "utf-8" else name
 
 
@@ -156,4 +156,6 @@ def wrong_encoding(path: Path, encoding: str, offset: int) -> DataFormatError:
         file.seek(offset)
         byte = file.read(1)
     found = f"byte 0x{byte.hex()}" if byte else "the end of the file within a character"
-    return DataFormatError(f"the text is not {encoding.removesuffix('-sig')}: {found} at byte offset {offset}", path=path)
+    return DataFormatError(
+        f"the text is not {encoding.removesuffix('-sig')}: {found} at byte offset {offset}", path=path
+    )

@@ -1,0 +1,91 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_adner.data.errors import DataFormatError
+from hf_adner.data.readers import source as source_module
+from hf_adner.data.readers.json_stream import JsonStream, json_records
+from hf_adner.data.readers.source import TextSource
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+class Chunks:
+    """A source whose text comes in pieces of one size."""
+
+    path = "memory"
+
+    def __init__(self, text, size):
+        self._text, self._size = text, size
+
+    def chunks(self):
+        return (self._text[start : start + self._size] for start in range(0, len(self._text), self._size))
+
+
+@given(st.lists(values, max_size=5), st.integers(1, 40), st.sampled_from([None, 1]))
+def test_elements_are_those_of_the_whole_file(array, size, indent):
+    text = json.dumps(array, indent=indent, ensure_ascii=False)
+    assert [record.value for record in JsonStream(Chunks(text, size)).elements()] == array
+
+
+@given(st.dictionaries(st.text(), values, max_size=5), st.integers(1, 40))
+def test_members_are_those_of_the_whole_file(members, size):
+    text = f"\n {json.dumps(members)} \n"
+    found = list(JsonStream(Chunks(text, size)).members())
+    assert {record.key: record.value for record in found} == members
+
+
+def test_lines_are_counted_where_values_begin():
+    text = '[\n  {"a":\n 1},\n\n  {"b": 2}, 3]'
+    assert [record.line for record in JsonStream(Chunks(text, 4)).elements()] == [2, 5, 5]
+
+
+@pytest.mark.parametrize(
+    "text", ['["a"', '["a",', "[tru", '[{"a": 1}, {"b"', "[1 2]", "[1,]", '["a\nb"]', "[1]x", "{}", ""]
+)
+@pytest.mark.parametrize("size", [1, 100])
+def test_what_is_no_array(text, size):
+    with pytest.raises(DataFormatError, match="broken JSON"):
+        list(JsonStream(Chunks(text, size)).elements())
+
+
+@pytest.mark.parametrize("text", ["{a: 1}", '{"a" 1}', '{"a": }', "[]", '{"a": 1,}'])
+def test_what_is_no_object(text):
+    with pytest.raises(DataFormatError, match="broken JSON"):
+        list(JsonStream(Chunks(text, 3)).members())
+
+
+def test_an_early_fault_is_found_without_reading_the_rest():
+    class Counting(Chunks):
+        read = 0
+
+        def chunks(self):
+            for piece in super().chunks():
+                Counting.read += 1
+                yield piece
+
+    text = '[{"a": nope}' + ', {"a": 1}' * 200_000 + "]"
+    with pytest.raises(DataFormatError, match="line 1"):
+        list(JsonStream(Counting(text, 1000)).elements())
+    assert Counting.read < 300
+
+
+def test_an_untrusted_value_is_an_error_and_the_next_is_read():
+    found = [record.value for record in JsonStream(Chunks('[{"a": 1, "a": 2}, NaN, 3]', 5)).elements()]
+    assert "given twice" in found[0].reason and "NaN" in found[1].reason and found[2] == 3
+
+
+def test_arrays_and_lines_are_told_apart(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    for text in ('\n [{"a": 1}, {"a": 2}]', '{"a": 1}\n\n{"a": 2}\n'):
+        path.write_text(text, encoding="utf-8-sig")
+        records = list(json_records(TextSource(path)))
+        assert [(record.key, record.value) for record in records] == [("0", {"a": 1}), ("1", {"a": 2})]
+    monkeypatch.setattr(source_module, "CHUNK", 3)
+    assert len(list(json_records(TextSource(path)))) == 2

@@ -1,0 +1,31 @@
+import json
+
+import pytest
+
+from hf_adner.data.readers import read_documents
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(record):
+        path = tmp_path / "notes.v1.jsonl"
+        path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
+        return next(read_documents(path, "jsonl"))
+
+    return read
+
+
+def test_the_least_there_can_be(read):
+    document = read({"text": "瘙痒", "entities": [{"start": 0, "end": 2, "label": "Symptom"}]})
+    assert document.id == "notes-1" and document.entities[0].text == "瘙痒" and document.meta == {}
+
+
+def test_unknown_keys_are_kept_in_meta(read):
+    entity = {"start": 0, "end": 2, "label": "Symptom", "text": "瘙痒", "negated": True, "meta": {"score": 0.5}}
+    document = read({"id": 7, "text": "瘙痒", "entities": [entity], "ward": 3, "meta": {"patient": "p"}})
+    assert document.id == "7" and document.meta == {"ward": 3, "patient": "p"}
+    assert document.entities[0].meta == {"negated": True, "score": 0.5}
+
+
+def test_an_empty_text_is_a_document(read):
+    assert read({"text": "", "entities": []}).text == ""

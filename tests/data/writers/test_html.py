@@ -1,0 +1,103 @@
+import html
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_adner.data.records import Document, Entity
+from hf_adner.data.writers import write_documents
+from hf_adner.data.writers.html import html_text
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes, and the text of each document."""
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.attributes, self.texts, self.depth, self.open = [], [], [], 0, []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes.append(dict(attributes))
+        if tag not in ("meta",):
+            self.open.append((tag, dict(attributes)))
+        if dict(attributes).get("class") == "text":
+            self.texts.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        if any(attributes.get("class") == "text" for _, attributes in self.open):
+            self.texts[-1] += data
+
+
+def parse(documents, **options):
+    page = Page()
+    page.feed("".join(html_text(documents, **options)))
+    assert page.open == []
+    return page
+
+
+def test_a_script_in_a_note_is_shown_not_run():
+    bad = "<script>alert(1)</script>\"'&"
+    entity = Entity(0, 8, 'x"><script>', meta={"note": "<img src=x onerror=alert(1)>"})
+    page = parse([Document(bad, bad, (entity,), {"<b>": bad})], title=bad)
+    assert page.texts == [bad]
+    assert not {"script", "img", "b><"} & set(page.tags)
+    assert page.tags.count("b") == 2  # the document's id and the label in the legend
+    allowed = {"class", "data-label", "data-tip", "tabindex", "lang", "charset", "http-equiv", "content", "name"}
+    assert {name for attributes in page.attributes for name in attributes} <= allowed
+    assert any("default-src 'none'" in attributes.get("content", "") for attributes in page.attributes)
+
+
+def test_the_page_needs_nothing_beside_itself():
+    page = "".join(html_text([Document("a", "痒")]))
+    assert not re.search(r"https?://|src=|@import|url\(|<link|<script", page)
+
+
+def test_entities_their_tips_and_the_legend():
+    meta = {"score": 0.98765, "needs_review": True, "start_score": 1.0}
+    page = parse([Document("a", "面部瘙痒", (Entity(2, 4, "Symptom", meta=meta), Entity(0, 2, "BodySite")))])
+    marks = [attributes for tag, attributes in zip(page.tags, page.attributes) if tag == "mark"]
+    assert [mark["data-label"] for mark in marks] == ["BodySite", "Symptom"]
+    assert "score: 0.988" in marks[1]["data-tip"] and "needs_review: yes" in marks[1]["data-tip"]
+    assert "review" in marks[1]["class"].split() and "review" not in marks[0]["class"].split()
+    text = html.unescape("".join(html_text([Document("a", "面部瘙痒", (Entity(2, 4, "Symptom"),))])))
+    assert "1 documents · 1 entities" in text
+
+
+def test_labels_keep_their_colour():
+    document = Document("a", "abc", (Entity(0, 1, "X"), Entity(1, 2, "Y"), Entity(2, 3, "X")))
+    page = parse([document, document])
+    colours = [attributes["class"] for tag, attributes in zip(page.tags, page.attributes) if tag == "mark"]
+    assert colours == ["c0", "c1", "c0"] * 2
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20),
+    st.lists(st.tuples(st.integers(0, 19), st.integers(1, 20), st.sampled_from("AB")), max_size=6),
+)
+def test_any_entities_give_nested_elements_around_the_text(text, drawn):
+    spans = {
+        (min(start, len(text) - 1), min(len(text), max(start, 0) + length), label) for start, length, label in drawn
+    }
+    entities = tuple(Entity(*span) for span in spans if span[0] < span[1])
+    page = parse([Document("a", text, entities)])
+    assert "".join(page.texts) == text
+    finished = [one for tag, one in zip(page.tags, page.attributes) if tag == "mark" and "goes-on" not in one["class"]]
+    assert sorted(mark["data-label"] for mark in finished) == sorted(entity.label for entity in entities)
+
+
+def test_crossing_entities_are_cut_where_they_cross():
+    page = parse([Document("a", "abcdef", (Entity(0, 4, "A"), Entity(2, 6, "B")))])
+    classes = [attributes["class"] for tag, attributes in zip(page.tags, page.attributes) if tag == "mark"]
+    assert classes == ["c0", "c1 goes-on", "c1"]
+
+
+@pytest.mark.parametrize("documents, shown", [([], "No documents."), ([Document("a", "")], "(no text)")])
+def test_nothing_to_show(tmp_path, documents, shown):
+    write_documents(documents, tmp_path / "a.html")
+    assert shown in (tmp_path / "a.html").read_text(encoding="utf-8")
