@@ -5,8 +5,8 @@ Everything counts characters of the text, ends exclusive. Nothing is dropped: wi
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 SENTENCE_ENDS = "。！？；!?;\n"
@@ -109,17 +109,23 @@ def merge_window_entities(windows: Sequence[Window], entities_per_window: Sequen
     if len(windows) != len(entities_per_window):
         raise ValueError(f"{len(entities_per_window)} lists of entities for {len(windows)} windows")
     text = Window(windows[0].start, windows[-1].end) if windows else Window(0, 0)
-    ranked = []
+    taken = []
     for window, owned, entities in zip(windows, owned_ranges(windows), entities_per_window):
         for entity in entities:
             start, end = _span_of(entity)
             if not window.start <= start < end <= window.end:
                 raise ValueError(f"entity ({start}, {end}) does not lie in its {window}")
             if owned.start <= (start + end - 1) // 2 < owned.end:
-                context = _context(start, end, window, text)
-                ranked.append((-context, start - end, start, len(ranked), entity))
-    ranked.sort(key=lambda item: item[:4])
-    return _first_without_overlap([(start, start - negative, item) for _, negative, start, _, item in ranked])
+                taken.append(_Candidate(start, end, _context(start, end, window, text), entity))
+    taken.sort(key=lambda candidate: candidate[:3])
+    return [candidate.entity for group in _overlapping_groups(taken) for candidate in _flattened(group)]
+
+
+class _Candidate(NamedTuple):
+    start: int
+    end: int
+    context: int
+    entity: Any
 
 
 class _Edges:
@@ -189,14 +195,26 @@ def _context(start: int, end: int, window: Window, text: Window) -> int:
     return min(left, right)
 
 
-def _first_without_overlap(candidates: list[tuple[int, int, EntityT]]) -> list[EntityT]:
-    """Take candidates in their order unless they overlap one taken before; return them sorted by start."""
-    starts: list[int] = []
-    taken: list[tuple[int, EntityT]] = []
-    for start, end, entity in candidates:
-        index = bisect_right(starts, start)
-        if (index and taken[index - 1][0] > start) or (index < len(starts) and starts[index] < end):
-            continue
-        starts.insert(index, start)
-        taken.insert(index, (end, entity))
-    return [entity for _, entity in taken]
+def _overlapping_groups(candidates: Iterable[_Candidate]) -> Iterator[list[_Candidate]]:
+    """Split candidates, sorted by start, where none reaches over."""
+    group: list[_Candidate] = []
+    furthest = 0
+    for candidate in candidates:
+        if group and candidate.start >= furthest:
+            yield group
+            group = []
+        group.append(candidate)
+        furthest = max(furthest, candidate.end)
+    if group:
+        yield group
+
+
+def _flattened(group: list[_Candidate]) -> list[_Candidate]:
+    """The best ones of a group that do not overlap, sorted by start."""
+    if len(group) == 1:
+        return group
+    taken: list[_Candidate] = []
+    for candidate in sorted(group, key=lambda c: (-c.context, c.start - c.end, c.start)):
+        if all(candidate.end <= other.start or other.end <= candidate.start for other in taken):
+            taken.append(candidate)
+    return sorted(taken, key=lambda c: c.start)

@@ -18,7 +18,7 @@ from hf_adner.model.lexicon_adner import Lexicon, lower_by_character
 WORDS = ("湿疹", "皮炎", "特应性皮炎", "特应性", "炎")
 TEXT = "患特应性皮炎"
 
-few_characters = st.text("皮炎疹aAİΣ😀 \x00\u200b\ufffd", max_size=12)
+few_characters = st.text("皮炎疹aAİΣ😀 \x00\u200b\ufffd\ufffe", max_size=12)
 any_characters = st.text(st.characters(exclude_categories=()), max_size=20)
 word_lists = st.lists(few_characters.filter(lambda word: word and word == word.strip()), unique=True, max_size=12)
 
