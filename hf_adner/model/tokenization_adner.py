@@ -10,7 +10,8 @@ import os
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Encoding, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
@@ -30,6 +31,13 @@ INKLESS = r"[\p{Z}\p{Cc}\p{Cf}]"  # separators, control and format characters (z
 
 Columns = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # word ids, starts, ends (characters)
 Rows = tuple[list[int], list[int], list[int]]  # word ids, first tokens, tokens after the last
+
+
+class _Found(NamedTuple):
+    """What a sequence holds: its matches, and where its words begin if it came split into words."""
+
+    columns: Columns
+    word_starts: list[int]
 
 
 class AdnerTokenizer(TokenizersBackend):
@@ -141,7 +149,7 @@ class AdnerTokenizer(TokenizersBackend):
 
     @lexicon.setter
     def lexicon(self, lexicon: Lexicon | None) -> None:
-        if lexicon is not None and not hasattr(lexicon, "match"):
+        if lexicon is not None and not hasattr(lexicon, "match"):  # the class exists twice under remote code
             raise TypeError(f"lexicon is {type(lexicon).__name__}, expected Lexicon or None")
         self._lexicon = lexicon
         names = [name for name in self.model_input_names if name not in LEXICON_KEYS]
@@ -228,24 +236,30 @@ class AdnerTokenizer(TokenizersBackend):
         is_split_into_words: bool,
     ) -> list[Rows]:
         """The matched words of every encoding; those of one sample are looked up once for all its windows."""
-        known: dict[tuple[int, int], Columns] = {}
+        known: dict[tuple[int, int], _Found] = {}
         batch_rows = []
         for encoding, source in zip(encodings, sources):
             sequence_ids, rows = encoding.sequence_ids, ([], [], [])
             for number, sequence in enumerate(samples[source]):
                 if number not in sequence_ids:
                     continue
-                if (source, number) not in known:
-                    written = "".join(sequence) if is_split_into_words else sequence
-                    known[source, number] = match_columns(self._lexicon, written, self.do_lower_case)
+                found = known.get((source, number))
+                if found is None:
+                    found = known[source, number] = self._find(sequence, is_split_into_words)
                 first, length = sequence_ids.index(number), sequence_ids.count(number)
                 start = encoding.token_to_chars(first)[0]
                 if is_split_into_words:
-                    start += sum(map(len, sequence[: encoding.token_to_word(first)]))
-                for column, values in zip(rows, rows_in_window(known[source, number], start, start + length, first)):
+                    start += found.word_starts[encoding.token_to_word(first)]
+                for column, values in zip(rows, rows_in_window(found.columns, start, start + length, first)):
                     column.extend(values)
             batch_rows.append(rows)
         return batch_rows
+
+    def _find(self, sequence: Any, is_split_into_words: bool) -> _Found:
+        if not is_split_into_words:
+            return _Found(match_columns(self._lexicon, sequence, self.do_lower_case), [])
+        columns = match_columns(self._lexicon, "".join(sequence), self.do_lower_case)
+        return _Found(columns, list(accumulate(map(len, sequence), initial=0)))
 
     # ---- padding ----------------------------------------------------------------------------------------------
 
