@@ -245,5 +245,30 @@ def convert(argv: Sequence[str]) -> None:
     _warn(stream)
 
 
+@_command("stats", "tell what a corpus is made of, and what its splits share")
+def stats(argv: Sequence[str]) -> None:
+    """`adner stats INPUT [--plot FILE.png] [--json FILE]`; INPUT is a file, a folder or ad-synthetic."""
+    parser = argparse.ArgumentParser(prog="adner stats", description=COMMANDS["stats"][0])
+    _add_input(parser)
+    parser.add_argument("--threshold", type=float, default=0.8, help="similarity of near-duplicates, 0 to 1")
+    parser.add_argument("--plot", help="picture to write (PNG, SVG or PDF)")
+    parser.add_argument("--json", help="also write the figures to this file")
+    args = parser.parse_args(argv)
+    from hf_adner.data import load_ner_dataset
+    from hf_adner.data.loading import documents_from_dataset
+    from hf_adner.data.statistics import corpus_statistics
+    from hf_adner.data.statistics_plot import plot_statistics
+    from hf_adner.training.run import write_json
+
+    dataset = load_ner_dataset(args.input, args.format, skip_invalid=args.skip_invalid, encoding=args.encoding)
+    splits = {name: list(documents_from_dataset(split)) for name, split in dataset.items()}
+    statistics = corpus_statistics(splits, args.threshold)
+    print(statistics.to_markdown())
+    if args.plot:
+        plot_statistics(statistics, args.plot)
+    if args.json:
+        write_json(Path(args.json), statistics.to_dict())
+
+
 if __name__ == "__main__":
     sys.exit(main())
