@@ -168,13 +168,17 @@ class WordContext(nn.Module):
         return self.norm(states + self.dropout(self.feed_forward(states)))
 
 
+class FusionGate(nn.Linear):
+    """The linear map inside eq. 7's gate; a class of its own because its bias starts at 1, not at 0."""
+
+
 class StreamFusion(nn.Module):
     """Eq. 7: both attended streams become one vector, through a gate that starts on the side of the characters."""
 
     def __init__(self, config: AdnerConfig, size: int):
         super().__init__()
         self.is_gate = config.stream_fusion == "gate"
-        self.mix = nn.Linear(2 * size, size)
+        self.mix = (FusionGate if self.is_gate else nn.Linear)(2 * size, size)
 
     def forward(self, characters: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         """Two (batch, length, size) streams -> one."""

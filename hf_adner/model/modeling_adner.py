@@ -20,11 +20,11 @@ from .layers_adner import (
     BidirectionalLSTM,
     CharacterEmbedding,
     DualStream,
+    FusionGate,
     GatedGraphNetwork,
     LexiconMatches,
     MultiHeadAttention,
     SoftLexicon,
-    StreamFusion,
     attention_bias,
     lattice_adjacency,
     normalise_adjacency,
@@ -100,8 +100,8 @@ class AdnerPreTrainedModel(PreTrainedModel):
         elif isinstance(module, SoftLexicon):
             init.zeros_(module.null_word)
             init.ones_(module.frequencies)
-        elif isinstance(module, StreamFusion) and module.is_gate:
-            init.constant_(module.mix.bias, 1.0)
+        elif isinstance(module, FusionGate):
+            init.constant_(module.bias, 1.0)
 
 
 def build_encoder(config: Any) -> PreTrainedModel:
