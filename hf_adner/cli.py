@@ -102,7 +102,8 @@ def demo(argv: Sequence[str]) -> None:
     _print_scores(metrics["test"]["strict"])
     print("\nThe sample note:\n")
     print("\n".join(entity_lines(write_report(args.output))))
-    print(f"\ncheckpoint {output / MODEL_FOLDER}\nscores     {output / METRICS_FILE}\nreport     {output / REPORT_FILE}")
+    print(f"\ncheckpoint {output / MODEL_FOLDER}\nscores     {output / METRICS_FILE}")
+    print(f"report     {output / REPORT_FILE}")
 
 
 def _print_scores(strict: dict[str, Any]) -> None:

@@ -19,12 +19,12 @@ class DatasetArguments:
     encoding: str | None = field(default=None, metadata={"help": "text encoding (default: UTF-8, then GB18030)"})
     skip_invalid: bool = field(default=False, metadata={"help": "skip and list broken records instead of stopping"})
     validation_share: float = field(
-        default=0.1, metadata={"help": "share of the training documents held out when there is no validation split (0: none)"}
+        default=0.1, metadata={"help": "share of the training documents held out where there is no validation split"}
     )
     group_key: str | None = field(
         default=None, metadata={"help": "meta key (a patient id, say) whose documents stay in one split"}
     )
-    max_train_documents: int | None = field(default=None, metadata={"help": "fixed random sample of the training split"})
+    max_train_documents: int | None = field(default=None, metadata={"help": "size of a fixed random training sample"})
     max_validation_documents: int | None = field(default=None, metadata={"help": "the same for validation"})
     max_test_documents: int | None = field(default=None, metadata={"help": "the same for test"})
     sample_seed: int = field(default=0, metadata={"help": "seed of samples and held-out shares, apart from --seed"})

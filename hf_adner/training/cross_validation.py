@@ -54,7 +54,8 @@ def cross_validate(
         Per architecture the folds' scores, which are also in `output_dir` as JSON and as a Markdown table.
 
     Raises:
-        ValueError: fewer than two folds, fewer documents than folds, or results in `output_dir` that belong to other arguments.
+        ValueError: fewer than two folds, fewer documents than folds, or results in `output_dir` that belong to other
+            arguments.
     """
     output = Path(training_args.output_dir)
     pooled = concatenate_datasets(list(load_splits(dataset_args).values()))

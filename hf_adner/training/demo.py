@@ -18,7 +18,8 @@ SAMPLE_NOTE = (
     "患儿，男，6岁，因“四肢屈侧反复红斑、丘疹伴瘙痒3年，加重1周”就诊。患儿3年前无明显诱因肘窝、腘窝出现红斑、丘疹，"
     "搔抓后渗出、结痂，夜间瘙痒明显，影响睡眠。曾外用糠酸莫米松乳膏、他克莫司软膏，口服氯雷他定，症状好转，停药后反复。"
     "进食海鲜、接触尘螨后加重。既往有过敏性鼻炎病史，否认哮喘。父亲患荨麻疹。"
-    "查体：面部、颈部及四肢屈侧可见对称分布的暗红斑、抓痕，局部苔藓样变，皮肤干燥，可见鳞屑。SCORAD评分42分，EASI 18分。"
+    "查体：面部、颈部及四肢屈侧可见对称分布的暗红斑、抓痕，局部苔藓样变，皮肤干燥，可见鳞屑。"
+    "SCORAD评分42分，EASI 18分。"
     "辅助检查：血常规示嗜酸性粒细胞升高，总IgE 860 IU/mL。诊断：特应性皮炎。"
     "予保湿润肤，湿敷，外用0.03%他克莫司软膏，口服西替利嗪，必要时窄谱UVB照射，避免辛辣食物及搔抓，两周后复诊。"
 )
@@ -66,6 +67,5 @@ def write_report(output: str) -> Document:
 def entity_lines(document: Document) -> list[str]:
     """One line per entity: label, surface and posterior."""
     return [
-        f"{entity.label:<10} {entity.start:>4}-{entity.end:<4} {entity.meta.get('score', float('nan')):.3f}  {entity.text}"
-        for entity in document.entities
+        f"{one.label:<10} {one.start:>4}-{one.end:<4} {one.meta['score']:.3f}  {one.text}" for one in document.entities
     ]

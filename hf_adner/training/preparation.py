@@ -46,11 +46,12 @@ def load_splits(args: DatasetArguments) -> DatasetDict:
         "validation": args.max_validation_documents,
         "test": args.max_test_documents,
     }
-    return DatasetDict({name: sample(dataset[name], limits[name], args.sample_seed) for name in limits if name in dataset})
+    kept = [name for name in limits if name in dataset]
+    return DatasetDict({name: sample(dataset[name], limits[name], args.sample_seed) for name in kept})
 
 
 def hold_out(train: Dataset, args: DatasetArguments) -> DatasetDict:
-    """Divide training documents into `train` and `validation` as `validation_share` says; a share of 0 gives `train`."""
+    """Divide training documents into `train` and `validation` by `validation_share`; a share of 0 gives `train`."""
     if not args.validation_share:
         return DatasetDict({"train": train})
     shares = {"train": 1 - args.validation_share, "validation": args.validation_share}

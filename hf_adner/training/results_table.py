@@ -8,6 +8,10 @@ from typing import Any
 from hf_adner.training.cross_validation import markdown_table
 
 _CROSS_VALIDATION = "imcs-5-fold"
+_HEADS = (
+    "architecture", "strict F1", "precision", "recall", "flattened F1", "boundary F1", "seeds", "F1 per seed",
+    "train s",
+)  # fmt: skip
 
 
 def results_markdown(records: Mapping[str, Any]) -> str:
@@ -29,13 +33,14 @@ def results_markdown(records: Mapping[str, Any]) -> str:
 
 def _corpus_table(corpus: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     first = next(iter(runs.values()))[0]
+    documents, test = first["documents"], first["test"]
     lines = [
         f"## {corpus}\n",
-        f"{first['documents']['train']:,} training documents, {first['documents']['test']:,} test documents, "
-        f"{first['test']['gold']:,} gold entities ({first['test']['gold'] - first['test']['flattened_gold']:,} nested), "
+        f"{documents['train']:,} training documents, {documents['test']:,} test documents, "
+        f"{test['gold']:,} gold entities ({test['gold'] - test['flattened_gold']:,} nested), "
         f"{first['training']['num_train_epochs']:g} epochs, encoder layers: {first['model']['encoder_layers']}.\n",
-        "| architecture | strict F1 | precision | recall | flattened F1 | boundary F1 | seeds | F1 per seed | train s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(_HEADS)} |",
+        "|---" * len(_HEADS) + "|",
     ]
     return "\n".join([*lines, *(_row(architecture, found) for architecture, found in runs.items())]) + "\n"
 

@@ -18,7 +18,8 @@ class AdnerTrainer(Trainer):
         """AdamW (or what `args.optim` names) over `parameter_groups`."""
         if self.optimizer is None:
             model = self.model if model is None else model
-            groups = parameter_groups(self.accelerator.unwrap_model(model), self.args, self.get_decay_parameter_names(model))
+            decayed = self.get_decay_parameter_names(model)
+            groups = parameter_groups(self.accelerator.unwrap_model(model), self.args, decayed)
             optimizer_class, kwargs = self.get_optimizer_cls_and_kwargs(self.args, model)
             self.optimizer = optimizer_class(groups, **kwargs)
         return self.optimizer

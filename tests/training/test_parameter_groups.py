@@ -38,7 +38,8 @@ def test_rates_left_out_fall_back_on_the_part_below(model, tmp_path):
 
 def test_embeddings_biases_and_norms_do_not_decay(model, tmp_path):
     trainer = AdnerTrainer(model=model, args=quick(tmp_path, weight_decay=0.1))
-    decays = {id(p) for group in trainer.create_optimizer().param_groups if group["weight_decay"] for p in group["params"]}
+    groups = [group for group in trainer.create_optimizer().param_groups if group["weight_decay"]]
+    decays = {id(parameter) for group in groups for parameter in group["params"]}
     names = {name for name, parameter in model.named_parameters() if id(parameter) in decays}
     assert "adner.graph.message.weight" in names
     assert not any("embeddings.weight" in name or "bias" in name or "norm" in name.lower() for name in names)
