@@ -199,7 +199,8 @@ class AdnerModel(AdnerPreTrainedModel):
             adjacency: (batch, tokens, tokens) edges of the graph instead of neighbours and lexicon lattice.
 
         Raises:
-            ValueError: neither ids nor embeddings, or the model was built with a lexicon and no matches came.
+            ValueError: neither ids nor embeddings, or the model was built with a lexicon and no matches, or matches of
+                another lexicon, came.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
@@ -242,6 +243,9 @@ class AdnerModel(AdnerPreTrainedModel):
             ids = starts = ends = positions.index.new_zeros(len(positions.index), 0)
         if starts is None or ends is None:
             raise ValueError("lexicon_ids came without lexicon_starts or lexicon_ends; give all three")
+        words = max(self.config.lexicon_size, 1)
+        if self.dual_stream is not None and ids.numel() and ids.max() >= words:
+            raise ValueError(f"lexicon_ids has word {ids.max()}, the model's lexicon only {words - 1} words")
         return LexiconMatches(ids, positions.before.gather(1, starts), positions.before.gather(1, ends))
 
     def _head(self, hidden, matches, positions: TextPositions, adjacency) -> tuple[torch.Tensor, tuple]:

@@ -267,6 +267,8 @@ def test_inputs_that_contradict_are_refused(build, tokenizer, texts):
         model(**{name: value for name, value in inputs.items() if name not in LEXICON})
     with pytest.raises(ValueError, match="give all three"):
         model(**{name: value for name, value in inputs.items() if name != "lexicon_ends"})
+    with pytest.raises(ValueError, match="lexicon_ids has word 8, the model's lexicon only 7 words"):
+        model(**{**inputs, "lexicon_ids": inputs["lexicon_ids"].clamp(max=1) * 8})
     embeds = torch.zeros(len(texts), inputs["input_ids"].shape[1], 16)
     with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds"):
         model(**inputs, inputs_embeds=embeds)

@@ -283,6 +283,14 @@ def test_a_tokenizer_with_another_lexicon_is_refused(build, tokenizer, texts):
     build("bert-crf").check_tokenizer(other)
 
 
+def test_a_checkpoint_that_does_not_fit_its_config_is_refused(build, tmp_path):
+    build("m-dscmg").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "lexicon_size": 5}), encoding="utf-8")
+    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+        AdnerForTokenClassification.from_pretrained(tmp_path)
+
+
 def test_what_cannot_be_built_is_refused(encoder_folder, tokenizer):
     folder, _ = encoder_folder("bert")
     load = AdnerForTokenClassification.from_encoder_pretrained
