@@ -18,9 +18,10 @@ from hf_adner.model.lexicon_adner import Lexicon, lower_by_character
 WORDS = ("湿疹", "皮炎", "特应性皮炎", "特应性", "炎")
 TEXT = "患特应性皮炎"
 
-few_characters = st.text("皮炎疹aAİΣ😀 \x00\u200b\ufffd\ufffe", max_size=12)
+few_characters = st.text("皮炎aA", max_size=12) | st.text("皮aAİΣ😀 \x00\u200b\ufffd\ufffe\ud800", max_size=12)
+few_words = st.text("皮炎aA", max_size=4) | st.text("皮aAİΣ😀 \x00\u200b\ufffd\ufffe", max_size=4)
 any_characters = st.text(st.characters(exclude_categories=()), max_size=20)
-word_lists = st.lists(few_characters.filter(lambda word: word and word == word.strip()), unique=True, max_size=12)
+word_lists = st.lists(few_words.filter(lambda word: word and word == word.strip()), unique=True, max_size=12)
 
 
 def write(path, content, encoding="utf-8"):
@@ -125,6 +126,7 @@ def matcher(request, monkeypatch):
 def test_every_occurrence_is_found_with_character_positions(matcher):
     found = Lexicon(WORDS).match("😀" + TEXT)
     assert found == [(4, 2, 5), (3, 2, 7), (2, 5, 7), (5, 6, 7)]
+    assert Lexicon(["炎", "皮炎症"]).match("皮炎症炎") == [(2, 0, 3), (1, 1, 2), (1, 3, 4)]
 
 
 def test_both_matchers_equal_brute_force(matcher):
