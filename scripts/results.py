@@ -44,9 +44,9 @@ Every architecture has the same encoder (`e5-small-zh-char`: multilingual-e5-sma
 characters, 384 wide), of which only the first layers are used, the same 117,767-word lexicon where it has one (word
 frequencies counted on the training text), the same learning rates (encoder 5e-4, head 1e-3, CRF 5e-3, 10 % warm-up,
 linear decay), batches of 16, and no choice of the epoch. CMeEE's test part is its dev file, as its gold test is not
-public; `ad-real` is 120 training and 60 test lines of real dermatology text. `chip-sts-silver`: CHIP-STS has no entities;
-those here are **silver**, words of CMeEE's training entities found in the questions, so the figure says how well a model
-copies a word list, not how well it reads. Trained on 2 CPU cores; training seconds are wall-clock on a shared machine.
+public; `ad-real` is 120 training and 60 test lines of real dermatology text. `chip-sts-silver`: CHIP-STS has no
+entities; those here are **silver**, words of CMeEE's training entities found in the questions, so the figure says how
+well a model copies a word list, not how well it reads. Trained on 2 CPU cores; training seconds are wall-clock on a shared machine.
 """
 
 
