@@ -46,7 +46,8 @@ frequencies counted on the training text), the same learning rates (encoder 5e-4
 linear decay), batches of 16, and no choice of the epoch. CMeEE's test part is its dev file, as its gold test is not
 public; `ad-real` is 120 training and 60 test lines of real dermatology text. `chip-sts-silver`: CHIP-STS has no
 entities; those here are **silver**, words of CMeEE's training entities found in the questions, so the figure says how
-well a model copies a word list, not how well it reads. Trained on 2 CPU cores; training seconds are wall-clock on a shared machine.
+well a model copies a word list, not how well it reads. Trained on 2 CPU cores; training seconds are wall-clock on a
+shared machine.
 """
 
 
