@@ -53,6 +53,7 @@ class Materials:
     sections: dict[str, list[str]]
     pairs: list[PairTemplate]
     heads: dict[str, tuple[str, ...]]
+    misfits: dict[str, tuple[str, ...]]
 
     @classmethod
     @lru_cache(maxsize=1)
@@ -68,7 +69,8 @@ class Materials:
             read_plans(data_text("plans.txt")),
             sections,
             read_pairs(data_text("contrast.txt")),
-            read_heads(data_text("heads.txt")),
+            read_word_lists(data_text("heads.txt")),
+            read_word_lists(data_text("misfits.txt")),
         )
 
 
@@ -86,10 +88,10 @@ def read_macros(text: str) -> dict[str, Choice]:
     return {name: parse_choice(body) for name, body in bodies.items()}
 
 
-def read_heads(text: str) -> dict[str, tuple[str, ...]]:
-    """Heads of each label, longest first: lines `Label = head head`."""
-    lines = (line.partition("=") for line in text.splitlines() if "=" in line)
-    return {label.strip(): tuple(sorted(words.split(), key=len, reverse=True)) for label, _, words in lines}
+def read_word_lists(text: str) -> dict[str, tuple[str, ...]]:
+    """Words by key, longest first: lines `key = word word`."""
+    lines = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {key.strip(): tuple(sorted(words.split(), key=len, reverse=True)) for key, _, words in lines}
 
 
 def generate_corpus(
@@ -188,15 +190,16 @@ class _Builder:
         person = make_person(rng, topic.ages, topic.sexes)
         separators = rng.choices(list(LIST_STYLES), list(LIST_STYLES.values()))[0]
         lasts = rng.choices(list(LAST_STYLES), list(LAST_STYLES.values()))[0] if separators == ("、",) else separators
-        return Scene(rng, topic.slots, person.phrases, {}, separators, lasts, pool)
+        misfits = self.materials.misfits[person.stage] + self.materials.misfits[person.sex]
+        return Scene(rng, topic.slots, person.phrases, {}, separators, lasts, pool, misfits)
 
     def _pair(self, index: int) -> list[Document]:
         pairs = self.materials.pairs
         for attempt in range(ATTEMPTS):
             # A template with few variants gives way to the next one.
             template = pairs[(index + attempt // 25) % len(pairs)]
-            drafts = [self._side(template, side, f"{self.seed}/contrast/{index}/{attempt}") for side in (0, 1)]
-            if all(d.text not in self.texts for d in drafts):
+            drafts = self._sides(template, f"{self.seed}/contrast/{index}/{attempt}")
+            if drafts and all(d.text not in self.texts for d in drafts):
                 self.texts.update(d.text for d in drafts)
                 return [
                     self._finish(f"contrast-{index:05d}-{side}", draft, _pair_meta(template, index, side))
@@ -204,12 +207,18 @@ class _Builder:
                 ]
         raise VocabularyError(f"no new contrast pair after {ATTEMPTS} attempts: ask for fewer documents")
 
-    def _side(self, template: PairTemplate, side: int, key: str) -> Draft:
-        rng = random.Random(key)
-        topic = choose_topic(rng, self.materials.topics, "derm")
-        scene, draft = self._scene(rng, topic, self.pool), Draft()
-        self.materials.grammar.expand(parse_frame(template.side(side)), scene, draft)
-        return draft
+    def _sides(self, template: PairTemplate, key: str) -> list[Draft] | None:
+        """Both sides from the same random numbers, or None where a term does not fit the scene."""
+        drafts = []
+        for side in range(len(SIDES)):
+            rng = random.Random(key)
+            scene, draft = self._scene(rng, choose_topic(rng, self.materials.topics, "derm"), self.pool), Draft()
+            try:
+                self.materials.grammar.expand(parse_frame(template.side(side)), scene, draft)
+            except VocabularyError:
+                return None
+            drafts.append(draft)
+        return drafts
 
     def _finish(self, name: str, draft: Draft, meta: dict) -> Document:
         number = {m: i for i, m in enumerate(i for i, mark in enumerate(draft.marks) if mark.label)}

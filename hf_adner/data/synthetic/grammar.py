@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from hf_adner.data.synthetic.draft import CONTEXT, CUE_KINDS, Draft
-from hf_adner.data.synthetic.vocabulary import ALL, LABELS, Vocabulary
+from hf_adner.data.synthetic.vocabulary import ALL, LABELS, Vocabulary, VocabularyError
 
 CLOSERS = {"[": "]", "‹": "›", "«": "»", "{": "}", "<": ">"}
 NUMBER = re.compile(r"%(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)%")
@@ -178,6 +178,11 @@ class Scene:
     separators: tuple[str, ...] = ("、",)
     last_separators: tuple[str, ...] = ("、",)
     pool: str = ALL
+    misfits: tuple[str, ...] = ()
+
+    def fits(self, surface: str) -> bool:
+        """Whether `surface` can be said of the scene's person."""
+        return not any(part in surface for part in self.misfits)
 
 
 class Grammar:
@@ -211,6 +216,8 @@ class Grammar:
         count = scene.rng.randint(slot.low, slot.high)
         for index in range(count):
             found = self._pick(slot, scene, used)
+            if found is None and not index:
+                raise VocabularyError(f"no term fits the slot {slot.name!r} here")
             if found is None:
                 break
             self._write_separator(index, count, scene, draft)
@@ -223,7 +230,7 @@ class Grammar:
             return scene.bindings[slot.bind]
         for _ in range(20):
             found = self._term(slot, scene)
-            if found[0] not in used:
+            if found[0] not in used and scene.fits(found[0]):
                 if slot.bind:
                     scene.bindings[slot.bind] = found
                 return found

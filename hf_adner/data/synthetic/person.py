@@ -26,7 +26,7 @@ def make_person(
     stage = rng.choices(stages, [AGES[s] for s in stages])[0]
     sex = rng.choice(sexes)
     age = _age(rng, stage)
-    noun = _noun(rng, stage, sex)
+    noun = _noun(rng, stage, sex, age)
     phrases = {
         "age": age,
         "sex": sex,
@@ -47,12 +47,13 @@ def _age(rng: random.Random, stage: str) -> str:
     return f"{rng.randint(low, high)}岁"
 
 
-def _noun(rng: random.Random, stage: str, sex: str) -> str:
+def _noun(rng: random.Random, stage: str, sex: str, age: str) -> str:
+    young = stage == "adult" and int(age.rstrip("岁")) < 40
     options = {
         "infant": (f"{sex}婴", f"{sex}宝宝", "婴儿", "患儿", f"{sex}性婴儿"),
         "child": (f"{sex}童", f"{sex}孩", "儿童", "患儿", f"小{sex}孩"),
         "teen": (f"{sex}孩", f"{sex}生", "青少年", f"{sex}性患者"),
-        "adult": (f"{sex}性患者", f"{sex}性", f"{sex}性", f"青年{sex}性", f"中年{sex}性", "患者"),
+        "adult": (f"{sex}性患者", f"{sex}性", f"{sex}性", f"{'青年' if young else '中年'}{sex}性", "患者"),
         "elderly": (f"{sex}性患者", f"老年{sex}性", f"{sex}性", "老人", "老年患者"),
     }
     return rng.choice(options[stage])

@@ -47,7 +47,8 @@ def test_no_surface_has_punctuation_at_an_edge(vocabulary):
 
 
 def test_generic_words_are_no_terms(vocabulary):
-    assert not GENERIC & vocabulary.terms().keys()
+    # 药物 is no Drug, but may be what a rash is blamed on.
+    assert not [s for s, label in vocabulary.terms().items() if s in GENERIC and label != "Trigger"]
 
 
 def test_severity_words_stay_outside(vocabulary):
