@@ -165,10 +165,17 @@ def _pipeline(args: argparse.Namespace) -> Any:
     return AdnerPipeline(model=model, tokenizer=tokenizer, device=args.device)
 
 
-def _documents(args: argparse.Namespace) -> Any:
+def _documents(args: argparse.Namespace, require_entities: bool = True) -> Any:
     from hf_adner.data import read_documents
+    from hf_adner.data.split_files import files_by_split
 
-    return read_documents(args.input, args.format, skip_invalid=args.skip_invalid, encoding=args.encoding)
+    return read_documents(
+        files_by_split({"input": args.input})["input"],
+        args.format,
+        skip_invalid=args.skip_invalid,
+        encoding=args.encoding,
+        require_entities=require_entities,
+    )
 
 
 def _warn(stream: Any) -> None:
@@ -207,7 +214,7 @@ def predict(argv: Sequence[str]) -> None:
 
     if (args.input is None) == (args.text is None):
         raise ValueError("give either an input or --text")
-    stream = [Document(id="text", text=args.text)] if args.input is None else _documents(args)
+    stream = [Document(id="text", text=args.text)] if args.input is None else _documents(args, require_entities=False)
     found = predict_documents(
         _pipeline(args), stream, args.batch_size, threshold=args.threshold, review_threshold=args.review_threshold
     )
@@ -224,13 +231,13 @@ def _with_progress(documents: Iterable[Any], doing: str) -> Iterator[Any]:
 
 def _deliver(documents: Iterator[Any], output: str | None, format: str | None) -> None:
     from hf_adner.data import write_documents
-    from hf_adner.data.rows import row_from_document
+    from hf_adner.data.writers.jsonl import jsonl_text
 
     if output:
         write_documents(documents, output, format=format)
         return
-    for document in documents:
-        print(json.dumps(row_from_document(document), ensure_ascii=False))
+    for line in jsonl_text(documents):
+        print(line, end="", flush=True)
 
 
 @_command("convert", "read documents in one format and write them in another")

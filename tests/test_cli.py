@@ -53,6 +53,14 @@ def test_predict_a_text_and_a_file(checkpoint, gold, tmp_path, capsys):
     assert [document.text for document in read_documents(output)] == TEXTS
 
 
+def test_predict_a_folder_of_notes(checkpoint, tmp_path, capsys):
+    (tmp_path / "notes").mkdir()
+    for name, text in zip("ab", TEXTS, strict=True):
+        (tmp_path / "notes" / f"{name}.txt").write_text(text, encoding="utf-8")
+    assert main(["predict", checkpoint, str(tmp_path / "notes"), "--format", "text", "--device", "cpu"]) == 0
+    assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == TEXTS
+
+
 def test_predict_wants_exactly_one_input(checkpoint, gold, capsys):
     assert main(["predict", checkpoint]) == 1
     assert main(["predict", checkpoint, gold, "--text", "x"]) == 1

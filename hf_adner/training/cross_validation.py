@@ -14,7 +14,6 @@ from transformers import set_seed
 from hf_adner.data.splits import dataset_groups, k_folds
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.preparation import (
-    build_lexicon,
     build_model,
     build_tokenizer,
     entity_types_of,
@@ -89,8 +88,7 @@ def _fold(
     train_rows, test_rows = split
     splits = DatasetDict({**hold_out(train_rows, dataset_args), "test": test_rows})
     set_seed(training_args.seed)
-    lexicon = build_lexicon(model_args.lexicon, splits["train"], model_args.lexicon_counts)
-    tokenizer = build_tokenizer(model_args, splits["train"]["text"], lexicon)
+    tokenizer = build_tokenizer(model_args, splits["train"])
     model = build_model(model_args, tokenizer, entity_types_of(train_rows))
     fold_args = replace(training_args, output_dir=str(folder))
     train(model, tokenizer, splits, dataset_args, fold_args)

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from datasets import Dataset, DatasetDict
 from transformers import AutoConfig
@@ -77,21 +77,18 @@ def entity_types_of(dataset: Dataset) -> list[str]:
     return types
 
 
-def build_lexicon(spec: str | None, train: Dataset, counts: bool) -> Lexicon | None:
-    """The word list that a specification names, None for none.
+def build_lexicon(spec: str, train: Dataset) -> Lexicon:
+    """The word list that a specification names.
 
     Args:
         spec: parts joined by '+': a file, `ad` (the built-in dermatology words) or `train` (the surfaces of the
             training split's entities).
-        counts: weight words by how often they occur in the training texts (SoftLexicon's practice).
+        train: the training split.
     """
-    if not spec:
-        return None
-    parts = [_lexicon_part(name.strip(), train) for name in spec.split("+")]
-    lexicon = parts[0]
-    for part in parts[1:]:
-        lexicon = lexicon.union(part)
-    return lexicon.with_counts(train["text"], lower_case=True) if counts else lexicon
+    lexicon, *others = [_lexicon_part(name.strip(), train) for name in spec.split("+")]
+    for other in others:
+        lexicon = lexicon.union(other)
+    return lexicon
 
 
 def _lexicon_part(name: str, train: Dataset) -> Lexicon:
@@ -104,11 +101,21 @@ def _lexicon_part(name: str, train: Dataset) -> Lexicon:
     return Lexicon.from_file(name)
 
 
-def build_tokenizer(args: ModelArguments, texts: Iterable[str], lexicon: Lexicon | None) -> AdnerTokenizer:
-    """The encoder's vocabulary, or one made of the characters of `texts` when there is no encoder."""
+def build_tokenizer(args: ModelArguments, train: Dataset) -> AdnerTokenizer:
+    """The encoder's vocabulary, or the characters of the training texts when there is no encoder; and the lexicon.
+
+    Words are weighted by how often they occur in the training texts (SoftLexicon's practice) unless `lexicon_counts`
+    is off, which leaves the list's own frequencies.
+    """
     if args.encoder and args.architecture not in _ENCODERLESS:
-        return AdnerTokenizer.from_pretrained(args.encoder, lexicon=lexicon)
-    return AdnerTokenizer.from_texts(texts, lexicon=lexicon)
+        tokenizer = AdnerTokenizer.from_pretrained(args.encoder)
+    else:
+        tokenizer = AdnerTokenizer.from_texts(train["text"])
+    if args.lexicon:
+        lexicon = build_lexicon(args.lexicon, train)
+        counted = lexicon.with_counts(train["text"], lower_case=tokenizer.do_lower_case)
+        tokenizer.lexicon = counted if args.lexicon_counts else lexicon
+    return tokenizer
 
 
 def build_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence[str]) -> AdnerForTokenClassification:

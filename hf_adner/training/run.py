@@ -19,7 +19,7 @@ from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
-from hf_adner.training.preparation import build_lexicon, build_model, build_tokenizer, entity_types_of, load_splits
+from hf_adner.training.preparation import build_model, build_tokenizer, entity_types_of, load_splits
 from hf_adner.training.sequence_scores import predicted_labels, span_scores
 from hf_adner.training.trainer import AdnerTrainer
 
@@ -44,8 +44,7 @@ def run_training(
     checkpoint = checkpoint_to_resume(training_args)
     set_seed(training_args.seed)
     splits = load_splits(dataset_args)
-    lexicon = build_lexicon(model_args.lexicon, splits["train"], model_args.lexicon_counts)
-    tokenizer = build_tokenizer(model_args, splits["train"]["text"], lexicon)
+    tokenizer = build_tokenizer(model_args, splits["train"])
     model = build_model(model_args, tokenizer, entity_types_of(splits["train"]))
     trainer = train(model, tokenizer, splits, dataset_args, training_args, checkpoint)
     folder = Path(training_args.output_dir)
@@ -55,7 +54,7 @@ def run_training(
         "model": asdict(model_args),
         "training": _told(training_args),
         "documents": {name: len(split) for name, split in splits.items()},
-        "lexicon_words": len(lexicon) if lexicon else 0,
+        "lexicon_words": len(tokenizer.lexicon or ()),
         "parameters": model.num_parameters(),
         "steps": trainer.state.global_step,
         "train_seconds": round(_last_logged(trainer, "train_runtime"), 1),

@@ -69,17 +69,20 @@ def test_types_come_from_the_training_documents(arguments):
 def test_lexicons_join_and_count(tmp_path, arguments):
     train = load_splits(arguments)["train"]
     (tmp_path / "words.txt").write_text("患者\n发热\n", encoding="utf-8")
-    lexicon = build_lexicon(f"{tmp_path / 'words.txt'}+train", train, counts=True)
+    spec = f"{tmp_path / 'words.txt'}+train"
+    lexicon = build_tokenizer(tiny_model(lexicon=spec), train).lexicon
     frequency = dict(zip(lexicon.words, lexicon.frequencies, strict=True))
     assert {"患者", "发热", "瘙痒"} <= set(frequency)
     assert frequency["患者"] == 24 and frequency["发热"] == 0
-    assert build_lexicon(None, train, counts=True) is None
-    assert "特应性皮炎" in build_lexicon("ad", train, counts=False).words
+    uncounted = build_tokenizer(tiny_model(lexicon=spec, lexicon_counts=False), train).lexicon
+    assert uncounted == build_lexicon(spec, train) and uncounted.words == lexicon.words
+    assert build_tokenizer(tiny_model(lexicon=None), train).lexicon is None
+    assert "特应性皮炎" in build_lexicon("ad", train).words
 
 
 def test_a_pretrained_encoder_keeps_its_first_layers(tmp_path, arguments):
     train = load_splits(arguments)["train"]
-    tokenizer = build_tokenizer(tiny_model(), train["text"], None)
+    tokenizer = build_tokenizer(tiny_model(lexicon=None), train)
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32
     )
@@ -87,7 +90,7 @@ def test_a_pretrained_encoder_keeps_its_first_layers(tmp_path, arguments):
     encoder.save_pretrained(tmp_path / "encoder")
     tokenizer.save_pretrained(tmp_path / "encoder")
     args = tiny_model(encoder=str(tmp_path / "encoder"), encoder_layers=2, encoder_dropout=0.25, lexicon=None)
-    model = build_model(args, build_tokenizer(args, [], None), ["Disease"])
+    model = build_model(args, build_tokenizer(args, train), ["Disease"])
     layers = model.adner.encoder.encoder.layer
     assert len(layers) == 2 and model.config.encoder_config.hidden_dropout_prob == 0.25
     assert torch.equal(layers[1].output.dense.weight, encoder.encoder.layer[1].output.dense.weight)
@@ -100,12 +103,12 @@ def test_word_vectors_set_the_width_and_need_a_lexicon(tmp_path, arguments):
     train = load_splits(arguments)["train"]
     (tmp_path / "vectors.txt").write_text("瘙痒 1 0 2\n红斑 0 1 3\n", encoding="utf-8")
     args = tiny_model(word_vectors=str(tmp_path / "vectors.txt"))
-    lexicon = build_lexicon("train", train, counts=True)
-    model = build_model(args, build_tokenizer(args, train["text"], lexicon), ["Disease"])
-    row = model.adner.dual_stream.lexicon.word_embeddings.weight[lexicon.words.index("瘙痒") + 1]
+    tokenizer = build_tokenizer(args, train)
+    model = build_model(args, tokenizer, ["Disease"])
+    row = model.adner.dual_stream.lexicon.word_embeddings.weight[tokenizer.lexicon.words.index("瘙痒") + 1]
     assert row.tolist() == [1, 0, 2]
     with pytest.raises(ValueError, match="no lexicon"):
-        build_model(args, build_tokenizer(args, train["text"], None), ["Disease"])
+        build_model(args, build_tokenizer(tiny_model(lexicon=None), train), ["Disease"])
 
 
 def test_overrides_have_types():
