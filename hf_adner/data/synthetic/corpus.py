@@ -179,6 +179,8 @@ class _Builder:
                 self.materials.grammar.expand(parse_frame(frame), scene, draft)
         except VocabularyError:
             return None
+        if any(word in draft.text for word in scene.unsaid):
+            return None
         draft = tidy(draft, rng)
         level = plan.noise * rng.choice((0, 0, 0.5, 1, 2)) if plan.noise else 0
         draft = add_noise(draft, rng, min(level, 1.0))
@@ -191,7 +193,9 @@ class _Builder:
         separators = rng.choices(list(LIST_STYLES), list(LIST_STYLES.values()))[0]
         lasts = rng.choices(list(LAST_STYLES), list(LAST_STYLES.values()))[0] if separators == ("、",) else separators
         misfits = self.materials.misfits[person.stage] + self.materials.misfits[person.sex]
-        return Scene(rng, topic.slots, person.phrases, {}, separators, lasts, pool, misfits)
+        unsaid = self.materials.misfits[f"{person.stage}!"] + self.materials.misfits[f"{person.sex}!"]
+        phrases = person.phrases | _words(rng, topic)
+        return Scene(rng, topic.slots, phrases, {}, separators, lasts, pool, misfits, unsaid)
 
     def _pair(self, index: int) -> list[Document]:
         pairs = self.materials.pairs
@@ -234,6 +238,15 @@ class _Builder:
             "distractor_cues": [_cue_record("distractor", other[c.mark], c) for c in _sorted(cues) if c.mark in other],
         }
         return Document(id=f"ad-synthetic-{name}", text=draft.text, entities=entities, meta=meta)
+
+
+def _words(rng: random.Random, topic: Topic) -> dict[str, str]:
+    """Plain words of the topic, `dept` and `dept2` being two different ones where there are two."""
+    phrases = {}
+    for macro, words in topic.words.items():
+        first, second = rng.sample(words, 2)
+        phrases |= {macro: first, f"{macro}2": second}
+    return phrases
 
 
 def _pair_meta(template: PairTemplate, index: int, side: str) -> dict:

@@ -169,7 +169,10 @@ def parse_choice(body: str) -> Choice:
 
 @dataclass
 class Scene:
-    """What stays fixed within one document: its topic's slots, its phrases, its terms and its way of writing lists."""
+    """What stays fixed within one document: its topic's slots, its phrases, its terms, its way of writing lists.
+
+    `misfits` are parts of terms, `unsaid` words of frames that do not fit the person the document is about.
+    """
 
     rng: random.Random
     slots: dict[str, tuple[tuple[str, ...], tuple[float, ...]]]
@@ -179,6 +182,7 @@ class Scene:
     last_separators: tuple[str, ...] = ("、",)
     pool: str = ALL
     misfits: tuple[str, ...] = ()
+    unsaid: tuple[str, ...] = ()
 
     def fits(self, surface: str) -> bool:
         """Whether `surface` can be said of the scene's person."""

@@ -1,7 +1,8 @@
 """Topics: which groups of terms go together, so that a document about tinea speaks of antifungals.
 
 A topic file holds blocks `[name] key=value ...` with the keys `weight`, `kind` (derm or general), `ages` and `sexes`,
-followed by lines `slot = group*3 group`. Slots that a topic leaves out come from the block `[default]`.
+followed by lines `slot = group*3 group`, or `$macro = word word` for plain words. What a topic leaves out comes from
+the block `[default]`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Slots = dict[str, tuple[tuple[str, ...], tuple[float, ...]]]
 
 @dataclass
 class Topic:
-    """`slots` maps a slot to the groups it draws from and their weights."""
+    """`slots` maps a slot to the groups it draws from and their weights, `words` a macro to its plain words."""
 
     name: str
     weight: float = 1.0
@@ -25,6 +26,7 @@ class Topic:
     ages: tuple[str, ...] = tuple(AGES)
     sexes: tuple[str, ...] = ("男", "女")
     slots: Slots = field(default_factory=dict)
+    words: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_topics(text: str) -> dict[str, Topic]:
@@ -42,10 +44,14 @@ def read_topics(text: str) -> dict[str, Topic]:
             raise VocabularyError(f"topics:{number}: expected 'slot = groups' inside a [topic]")
         else:
             slot, _, groups = line.partition("=")
-            topic.slots[slot.strip()] = weighted_names(groups.split())
+            if slot.startswith("$"):
+                topic.words[slot[1:].strip()] = groups.split()
+            else:
+                topic.slots[slot.strip()] = weighted_names(groups.split())
     default = topics.pop("default", Topic("default"))
     for topic in topics.values():
         topic.slots = default.slots | topic.slots
+        topic.words = default.words | topic.words
     return topics
 
 

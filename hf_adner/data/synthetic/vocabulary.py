@@ -84,7 +84,7 @@ class Vocabulary:
     """All groups, with the terms divided once and for all into seen ones and held-out ones.
 
     A term is held out by a hash of its surface, never by a seed: a model trained on any corpus can be tested on the
-    `test_unseen` split of any other. Frequent terms (weight above `CORE_WEIGHT`) and parts of seen terms are always seen.
+    `test_unseen` split of any other. Frequent terms (above `CORE_WEIGHT`) and parts of seen terms are always seen.
     """
 
     def __init__(self, groups: dict[str, Group]):

@@ -142,7 +142,8 @@ def test_there_are_enough_frames_and_every_one_can_be_expanded():
     for index, frame in enumerate(frames):
         rng = random.Random(index)
         person = make_person(rng)
-        scene = Scene(rng, topics[index % len(topics)].slots, person.phrases, {})
+        phrases = person.phrases | {"dept": "皮肤科", "dept2": "儿科"}
+        scene = Scene(rng, topics[index % len(topics)].slots, phrases, {})
         materials.grammar.expand(parse_frame(frame), scene, Draft())
 
 

@@ -11,6 +11,7 @@ TOPICS = """
 [default] weight=0
 dis = eczema
 drug = cream*2 pill
+$dept = A B
 [tinea] weight=3 ages=adult
 dis = tinea
 [fever] weight=1 kind=general sexes=女
@@ -22,6 +23,7 @@ def test_topics_inherit_the_default_slots():
     assert list(topics) == ["tinea", "fever"]
     assert topics["tinea"].slots["dis"] == (("tinea",), (1.0,))
     assert topics["tinea"].slots["drug"] == (("cream", "pill"), (2.0, 1.0))
+    assert topics["tinea"].words == {"dept": ["A", "B"]}
     assert topics["tinea"].ages == ("adult",)
     assert topics["fever"].sexes == ("女",)
 
