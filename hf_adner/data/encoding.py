@@ -152,7 +152,7 @@ class WindowEncoder:
         for entity in kept:
             if f"B-{entity.label}" not in self.label2id or f"I-{entity.label}" not in self.label2id:
                 raise DataFormatError(
-                    f"entity {entity.start}-{entity.end} has label {excerpt(entity.label, 30)}, which the model "
+                    f"entity {entity.start}-{entity.end} has label {excerpt(entity.label, 20)}, which the model "
                     "does not have (label2id lacks its B- and I- labels)",
                     record=document.id,
                 )
@@ -255,7 +255,7 @@ def token_labels(
 def _check_opened(span: Span, opened: bool) -> None:
     if not opened:
         raise DataFormatError(
-            f"no token is left for entity {span[0]}-{span[1]} {excerpt(span[2], 30)}; one token per character "
+            f"no token is left for entity {span[0]}-{span[1]} {excerpt(span[2], 20)}; one token per character "
             "(AdnerTokenizer) has no such limit"
         )
 
@@ -264,6 +264,6 @@ def _check_aligned(span: Span, start: int, end: int) -> None:
     for boundary, name in ((span[0], "begins"), (span[1], "ends")):
         if start < boundary < end:
             raise DataFormatError(
-                f"entity {span[0]}-{span[1]} {excerpt(span[2], 30)} {name} inside the token of characters "
+                f"entity {span[0]}-{span[1]} {excerpt(span[2], 20)} {name} inside the token of characters "
                 f"{start}-{end}; use an AdnerTokenizer, or on_misaligned='expand'"
             )

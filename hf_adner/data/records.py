@@ -94,7 +94,7 @@ class Document:
         for first, second in zip(self.entities, self.entities[1:], strict=False):
             if _position(first) == _position(second):
                 raise DataFormatError(
-                    f"entity {first.start}-{first.end} {excerpt(first.label, 30)} is given more than once"
+                    f"entity {first.start}-{first.end} {excerpt(first.label, 20)} is given more than once"
                 )
 
     @property
@@ -122,7 +122,7 @@ def _check_characters(text: str) -> None:
 def _matched(entity: Entity, text: str) -> Entity:
     if entity.end > len(text):
         raise DataFormatError(
-            f"entity {entity.start}-{entity.end} {excerpt(entity.label, 30)} reaches outside the text "
+            f"entity {entity.start}-{entity.end} {excerpt(entity.label, 20)} reaches outside the text "
             f"of {len(text)} characters"
         )
     found = text[entity.start : entity.end]
@@ -130,7 +130,7 @@ def _matched(entity: Entity, text: str) -> Entity:
         return Entity(entity.start, entity.end, entity.label, found, entity.meta)
     if entity.text != found:
         raise DataFormatError(
-            f"entity {entity.start}-{entity.end} {excerpt(entity.label, 30)} is recorded as "
+            f"entity {entity.start}-{entity.end} {excerpt(entity.label, 20)} is recorded as "
             f"{excerpt(entity.text, 5)}, but the text there is {excerpt(found, 5)}"
         )
     return entity

@@ -37,7 +37,7 @@ def parse_tag(tag: str) -> tuple[str, str]:
         return OUTSIDE, ""
     prefix, hyphen, label = tag.partition("-")
     if not hyphen or not label or len(prefix) != 1 or prefix not in "BIMELSU":
-        raise DataFormatError(f"tag {excerpt(tag, 20)} is neither 'O' nor of the form 'B-Type' (B, I, M, E, L, S, U)")
+        raise DataFormatError(f"tag {excerpt(tag, 12)} is neither 'O' nor of the form 'B-Type' (B, I, M, E, L, S, U)")
     return prefix, label
 
 
@@ -66,6 +66,8 @@ def spans_of_tags(parts: Sequence[tuple[str, str]], scheme: str) -> tuple[list[t
     start, label = -1, ""  # the open entity; start -1: none
 
     for position, (prefix, name) in enumerate([*parts, (OUTSIDE, "")]):
+        if prefix == OUTSIDE and start < 0:
+            continue
         prefix = _BIOES.get(prefix, prefix)
         continues = start >= 0 and prefix in "IE" and name == label
         if not continues:

@@ -20,6 +20,7 @@ from hf_adner.data.records import Document, Entity
 from hf_adner.data.reports import ReadReport
 from hf_adner.data.rows import load_meta
 from hf_adner.data.tags import SCHEMES, check_scheme, fitting_scheme, parse_tag, spans_of_tags
+from hf_adner.model.labels_adner import OUTSIDE
 
 ESCAPES = {"\\n": "\n", "\\r": "\r"}
 COMMENT = re.compile(r"# (id|meta|entity) = (.*)", re.DOTALL)
@@ -55,14 +56,18 @@ class ConllReader(Reader):
     def document(self, raw: RawRecord) -> Document:
         """The document of a block."""
         comments, lines = _split_comments(raw.value)
+        separator, parsed = self._separator, self._parsed
         tokens: list[str] = []
         parts: list[tuple[str, str]] = []
         for number, line in lines:
-            token, tag = self._token_and_tag(number, line)
+            token, _, tag = line.rpartition(separator)
+            if len(token) != 1 or tag not in parsed:
+                token, tag = self._checked(number, line)
             tokens.append(token)
-            parts.append(tag)
+            parts.append(parsed[tag])
             if len(token) > 1:
-                parts += [("I" if tag[1] else tag[0], tag[1])] * (len(token) - 1)
+                prefix, label = parsed[tag]
+                parts += [("I" if label else prefix, label)] * (len(token) - 1)
                 self.report.notes[SEVERAL_CHARACTERS] += 1
         return self._assembled("".join(tokens), parts, comments, self.default_id(raw))
 
@@ -71,12 +76,13 @@ class ConllReader(Reader):
         entities = tuple(Entity(*span, meta=comments.entities.pop(span, {})) for span in spans)
         if comments.entities:
             start, end, label = next(iter(comments.entities))
-            raise DataFormatError(f"a comment describes entity {start}-{end} {excerpt(label, 30)}, which no tag marks")
+            raise DataFormatError(f"a comment describes entity {start}-{end} {excerpt(label, 20)}, which no tag marks")
         document = Document(comments.id or default_id, text, entities, comments.meta)
         self.report.repaired.update(repaired)
         return document
 
-    def _token_and_tag(self, number: int, line: str) -> tuple[str, tuple[str, str]]:
+    def _checked(self, number: int, line: str) -> tuple[str, str]:
+        """Token and tag of a line; the tag is then among the parsed ones."""
         token, separator, tag = line.rstrip(" \t").rpartition(self._separator)
         if not separator or not token:
             raise DataFormatError(_columns(line, self._separator), line=number)
@@ -89,7 +95,7 @@ class ConllReader(Reader):
                 self._parsed[tag] = parse_tag(tag)
             except DataFormatError as error:
                 raise error.located(line=number) from None
-        return token, self._parsed[tag]
+        return token, tag
 
 
 class _Comments(NamedTuple):
@@ -107,13 +113,19 @@ def _columns(line: str, separator: str) -> str:
 def _blocks(source: TextSource) -> Iterator[list[tuple[int, str]]]:
     block: list[tuple[int, str]] = []
     for number, line in source.lines():
-        if line.strip(" \t") and not line.startswith(_DOCUMENT_START):
+        if not _parts_documents(line):
             block.append((number, line))
         elif block:
             yield block
             block = []
     if block:
         yield block
+
+
+def _parts_documents(line: str) -> bool:
+    if not line or (line[-1] in " \t" and not line.strip(" \t")):
+        return True
+    return line[0] == "-" and line.startswith(_DOCUMENT_START)
 
 
 def _split_comments(block: list[tuple[int, str]]) -> tuple[_Comments, list[tuple[int, str]]]:
@@ -159,14 +171,18 @@ def look_at_tags(source: TextSource, scheme: str | None = None) -> TagFile:
     """
     separator, commented = "", False
     first_seen: dict[str, int] = {}
+    known: set[str] = set()
     for number, line in source.lines():
+        if line[line.rfind(separator or "\t") + 1 :] in known or _parts_documents(line):
+            continue
         if line.startswith("# ") and COMMENT.fullmatch(line):
             commented = True
-        elif line.strip(" \t") and not line.startswith(_DOCUMENT_START):
-            separator = separator or ("\t" if "\t" in line else " ")
-            tag = line.rstrip(" \t").rpartition(separator)[2]
-            if tag[:1] not in first_seen and (tag == "O" or tag[1:2] == "-"):
-                first_seen[tag[:1]] = number
+            continue
+        separator = separator or ("\t" if "\t" in line else " ")
+        tag = line.rstrip(" \t").rpartition(separator)[2]
+        if tag == OUTSIDE or tag[1:2] == "-":
+            known.add(tag)
+            first_seen.setdefault(tag[0], number)
     if not first_seen and not commented:
         raise DataFormatError("no line has the form 'character tag' with a tab or space between them", path=source.path)
     scheme = scheme or _scheme_of(first_seen, source.path)

@@ -73,10 +73,11 @@ class TextSource:
         number, rest = 1, ""
         for chunk in self.chunks():
             pieces = (rest + chunk).split("\n")
+            if "\r" in chunk or rest.endswith("\r"):
+                pieces[:-1] = [piece.removesuffix("\r") for piece in pieces[:-1]]
             rest = pieces.pop()
-            for piece in pieces:
-                yield number, piece.removesuffix("\r")
-                number += 1
+            yield from enumerate(pieces, number)
+            number += len(pieces)
         if rest:
             yield number, rest.removesuffix("\r")
 

@@ -87,7 +87,7 @@ class DocumentChecks:
         for entity in document.entities:
             if self._labels is not None and entity.label not in self._labels:
                 raise DataFormatError(
-                    f"entity {entity.start}-{entity.end} has label {excerpt(entity.label, 30)}; "
+                    f"entity {entity.start}-{entity.end} has label {excerpt(entity.label, 20)}; "
                     f"expected one of {', '.join(sorted(self._labels))}"
                 )
 

@@ -63,13 +63,13 @@ class TableReader(Reader):
         header = [self._names.get(str(cell).strip(), str(cell).strip()) for cell in first[1]]
         repeated = sorted({name for name in header if header.count(name) > 1})
         if repeated:
-            raise DataFormatError(f"column {excerpt(repeated[0], 20)} occurs twice", path=self.path, line=first[0])
+            raise DataFormatError(f"column {excerpt(repeated[0], 12)} occurs twice", path=self.path, line=first[0])
         needed = ["text"]
         if self.require_entities:
             needed += ["entities"] if "entities" in header else ["start", "end", "label"]
         missing = [name for name in needed if name not in header]
         if missing:
-            found = ", ".join(excerpt(name, 20) for name in header[:8])
+            found = ", ".join(excerpt(name, 12) for name in header[:8])
             raise DataFormatError(
                 f"column {', '.join(missing)} is missing; the header has {found} (columns= renames)",
                 path=self.path,
