@@ -36,7 +36,7 @@ h1 { order: -2; font-size: 1.35rem; font-weight: 600; margin: 1.75rem 0 .5rem; }
   background: var(--tint); }
 .legend .label b { font-weight: 600; } .legend .label i { font-style: normal; color: var(--soft); margin-left: .35rem; }
 article { background: var(--card); border: 1px solid var(--line); border-radius: .7rem; padding: .85rem 1.25rem 1.1rem;
-  margin-top: 1rem; content-visibility: auto; contain-intrinsic-size: auto 9rem; }
+  margin-top: 1rem; }
 article header { display: flex; flex-wrap: wrap; gap: .3rem .8rem; align-items: baseline; font-size: .8rem;
   color: var(--soft); margin-bottom: .35rem; overflow-wrap: anywhere; }
 article header b { color: var(--ink); font-weight: 600; font-size: .9rem; }
@@ -45,7 +45,7 @@ mark { color: inherit; position: relative; padding: .16em .18em; margin: 0 .06em
   background: var(--tint); border-bottom: 2px solid var(--tone); -webkit-box-decoration-break: clone;
   box-decoration-break: clone; }
 mark mark { padding: .02em .12em; }
-mark::after { content: attr(data-label); font-size: .62em; font-weight: 600; letter-spacing: .01em; margin-left: .35em;
+mark::after { content: "\\2060" attr(data-label); font-size: .62em; font-weight: 600; margin-left: .35em;
   padding: .1em .45em; border-radius: .9em; vertical-align: .12em; color: var(--card); background: var(--strong);
   white-space: nowrap; }
 mark.goes-on::after { content: none; }

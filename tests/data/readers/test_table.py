@@ -110,6 +110,15 @@ def test_excel(workbook):
         next(read_documents(path, sheet="Sheet2"))
 
 
+def test_a_real_workbook(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in ROWS:
+        book.active.append([int(cell) if cell.isdigit() else cell or None for cell in row])
+    book.save(tmp_path / "a.xlsx")
+    check(read_documents(tmp_path / "a.xlsx", columns={"id": "病历号"}))
+
+
 def test_excel_without_openpyxl(workbook, monkeypatch):
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(ImportError, match=r"pip install openpyxl"):
