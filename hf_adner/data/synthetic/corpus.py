@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 from functools import lru_cache
 
 from hf_adner.data.records import Document, Entity
 from hf_adner.data.synthetic.contrast import SIDES, PairTemplate, read_pairs
-from hf_adner.data.synthetic.draft import CONTEXT, HEAD, NAME, Cue, Draft
+from hf_adner.data.synthetic.draft import BOUNDARY, CONTEXT, HEAD, NAME, Cue, Draft
 from hf_adner.data.synthetic.grammar import Choice, Grammar, Scene, parse_choice, parse_frame
 from hf_adner.data.synthetic.noise import add_noise, tidy
 from hf_adner.data.synthetic.person import make_person
@@ -17,7 +18,7 @@ from hf_adner.data.synthetic.topic import Topic, choose_topic, read_topics
 from hf_adner.data.synthetic.vocabulary import ALL, SEEN, UNSEEN, Vocabulary, VocabularyError, data_files, data_text
 
 DEFAULT_SIZES = {"train": 3000, "validation": 400, "test": 400, "test_unseen": 400, "contrast": 400}
-SHORTEST, LONGEST = 4, 480
+SHORTEST, LONGEST = 4, 600
 PUNCTUATION = "，。；、：！？,.;:!? "
 ATTEMPTS = 4000
 LIST_STYLES: dict[tuple[str, ...], float] = {
@@ -39,7 +40,7 @@ LAST_STYLES: dict[tuple[str, ...], float] = {
     ("及",): 2.0,
     ("、", "及"): 2.0,
     ("以及",): 0.5,
-    ("或",): 0.5,
+    ("或",): 0.2,
 }
 
 
@@ -63,14 +64,15 @@ class Materials:
         for name in data_files("frames"):
             for section, frames in read_sections(data_text("frames", name), name).items():
                 sections.setdefault(section, []).extend(frames)
+        misfits = read_word_lists(data_text("misfits.txt"))
         return cls(
-            Grammar(Vocabulary.default(), read_macros(data_text("macros.txt"))),
+            Grammar(Vocabulary.default(), read_macros(data_text("macros.txt")), misfits),
             read_topics(data_text("topics.txt")),
             read_plans(data_text("plans.txt")),
             sections,
             read_pairs(data_text("contrast.txt")),
             read_word_lists(data_text("heads.txt")),
-            read_word_lists(data_text("misfits.txt")),
+            misfits,
         )
 
 
@@ -195,7 +197,7 @@ class _Builder:
         misfits = self.materials.misfits[person.stage] + self.materials.misfits[person.sex]
         unsaid = self.materials.misfits[f"{person.stage}!"] + self.materials.misfits[f"{person.sex}!"]
         phrases = person.phrases | _words(rng, topic)
-        return Scene(rng, topic.slots, phrases, {}, separators, lasts, pool, misfits, unsaid)
+        return Scene(rng, topic.slots, phrases, {}, separators, lasts, pool, misfits, unsaid, person.stage)
 
     def _pair(self, index: int) -> list[Document]:
         pairs = self.materials.pairs
@@ -231,7 +233,7 @@ class _Builder:
         )
         distractors = [{"start": m.start, "end": m.end} for m in draft.marks if m.label is None]
         other = {m: i for i, m in enumerate(i for i, mark in enumerate(draft.marks) if not mark.label)}
-        cues = draft.cues + _lexical_cues(draft, self.materials.heads)
+        cues = draft.cues + _lexical_cues(draft, self.materials.heads) + _neighbour_cues(draft)
         meta = meta | {
             "cues": [_cue_record("entity", number[c.mark], c) for c in _sorted(cues) if c.mark in number],
             "distractors": distractors,
@@ -259,6 +261,16 @@ def _sorted(cues: list[Cue]) -> list[Cue]:
 
 def _cue_record(key: str, index: int, cue: Cue) -> dict:
     return {key: index, "start": cue.start, "end": cue.end, "kind": cue.kind}
+
+
+def _neighbour_cues(draft: Draft) -> list[Cue]:
+    """Two mentions without a character between them fix each other's boundary."""
+    cues = []
+    for index, (first, second) in enumerate(itertools.pairwise(draft.marks)):
+        if first.end == second.start:
+            cues.append(Cue(index, second.start, second.end, BOUNDARY))
+            cues.append(Cue(index + 1, first.start, first.end, BOUNDARY))
+    return cues
 
 
 def _lexical_cues(draft: Draft, heads: dict[str, tuple[str, ...]]) -> list[Cue]:

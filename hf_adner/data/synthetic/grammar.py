@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -171,7 +172,8 @@ def parse_choice(body: str) -> Choice:
 class Scene:
     """What stays fixed within one document: its topic's slots, its phrases, its terms, its way of writing lists.
 
-    `misfits` are parts of terms, `unsaid` words of frames that do not fit the person the document is about.
+    `misfits` are parts of terms, `unsaid` words of frames that do not fit the person the document is about; `variant`
+    chooses between macros.
     """
 
     rng: random.Random
@@ -183,18 +185,22 @@ class Scene:
     pool: str = ALL
     misfits: tuple[str, ...] = ()
     unsaid: tuple[str, ...] = ()
-
-    def fits(self, surface: str) -> bool:
-        """Whether `surface` can be said of the scene's person."""
-        return not any(part in surface for part in self.misfits)
+    variant: str = ""
 
 
 class Grammar:
-    """Expands parsed frames with the terms of a vocabulary and named phrases (macros)."""
+    """Expands parsed frames with the terms of a vocabulary and named phrases (macros).
 
-    def __init__(self, vocabulary: Vocabulary, macros: dict[str, Choice]):
+    `misfits` names parts of terms that do not fit a slot (a tablet is not rubbed in). A macro `name.variant` stands in
+    for `name` in scenes of that variant.
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, macros: dict[str, Choice], misfits: Mapping[str, tuple[str, ...]] | None = None
+    ):
         self.vocabulary = vocabulary
         self.macros = macros
+        self.misfits = misfits or {}
 
     def expand(self, nodes: tuple[Node, ...], scene: Scene, draft: Draft) -> None:
         """Write the expansion of `nodes` to `draft`; VocabularyError when the scene's pool lacks a term."""
@@ -234,11 +240,14 @@ class Grammar:
             return scene.bindings[slot.bind]
         for _ in range(20):
             found = self._term(slot, scene)
-            if found[0] not in used and scene.fits(found[0]):
+            if found[0] not in used and self._fits(found[0], slot, scene):
                 if slot.bind:
                     scene.bindings[slot.bind] = found
                 return found
         return None
+
+    def _fits(self, surface: str, slot: Slot, scene: Scene) -> bool:
+        return not any(part in surface for part in (*scene.misfits, *self.misfits.get(slot.name, ())))
 
     def _term(self, slot: Slot, scene: Scene) -> tuple[str, str]:
         if slot.name.startswith("="):
@@ -254,12 +263,13 @@ class Grammar:
         if call.name in scene.phrases:
             draft.write(scene.phrases[call.name])
             return
-        if call.name not in self.macros:
+        macro = self.macros.get(f"{call.name}.{scene.variant}", self.macros.get(call.name))
+        if macro is None:
             raise FrameError(f"no macro {call.name!r}")
         first, count = len(draft.marks), scene.rng.randint(call.low, call.high)
         for index in range(count):
             self._write_separator(index, count, scene, draft)
-            self.expand((self.macros[call.name],), scene, draft)
+            self.expand((macro,), scene, draft)
         if count > 1:
             draft.latest = list(range(first, len(draft.marks)))
 
