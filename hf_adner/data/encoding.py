@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
 
-UNLIMITED = 10**6  # tokenizers without a length limit say a number beyond this
 ON_MISALIGNED = ("error", "expand")
 _BATCH = 256
 
@@ -104,7 +103,7 @@ class WindowEncoder:
             raise ValueError(f"{type(tokenizer).__name__} gives no offsets; use a fast tokenizer")
         self.tokenizer, self.label2id = tokenizer, dict(label2id)
         self.overlap, self.nested, self.on_misaligned = overlap, nested, on_misaligned
-        self.max_length = max_length or tokenizer.model_max_length
+        self.max_length = tokenizer.model_max_length if max_length is None else max_length
         self.size = self.max_length - tokenizer.num_special_tokens_to_add()
         if self.size < 1:
             raise ValueError(f"max_length {self.max_length} leaves no room for text beside the special tokens")

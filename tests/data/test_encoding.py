@@ -102,8 +102,9 @@ def test_faults_name_the_document(dataset, tokenizer):
         encode_dataset(dataset, tokenizer, {"O": 0, "B-Symptom": 1, "I-Symptom": 2})
     with pytest.raises(DataFormatError, match=r"record 'a': span \(2, 7\) has 5 characters, more than a window of 4"):
         encode_dataset(dataset, tokenizer, LABEL2ID, max_length=6, overlap=1)
-    with pytest.raises(ValueError, match="max_length 2 leaves no room"):
-        encode_dataset(dataset, tokenizer, LABEL2ID, max_length=2)
+    for max_length in (0, 2):
+        with pytest.raises(ValueError, match=f"max_length {max_length} leaves no room"):
+            encode_dataset(dataset, tokenizer, LABEL2ID, max_length=max_length)
     with pytest.raises(ValueError, match="on_misaligned must be one of"):
         encode_dataset(dataset, tokenizer, LABEL2ID, on_misaligned="ignore")
 

@@ -34,7 +34,7 @@ class DocumentStream(Iterator[Document]):
         return document
 
     def _documents_of(self, reader: Reader) -> Iterator[Document]:
-        found = 0
+        found, skipped = 0, len(self.report.skipped)
         for raw in self._records_of(reader):
             found += 1
             try:
@@ -44,7 +44,7 @@ class DocumentStream(Iterator[Document]):
                 self._met(error.located(reader.path, raw.line, raw.key))
             else:
                 yield document
-        if not found and not self.report.skipped:
+        if not found and len(self.report.skipped) == skipped:
             self._met(DataFormatError("the file holds no documents", path=reader.path))
 
     def _records_of(self, reader: Reader) -> Iterator[RawRecord]:

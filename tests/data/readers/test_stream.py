@@ -367,6 +367,15 @@ def test_several_files_are_one_stream(tmp_path):
         list(read_documents(paths))
 
 
+def test_a_file_without_documents_is_listed_among_others(tmp_path):
+    paths = [tmp_path / name for name in ("a.jsonl", "b.jsonl", "c.jsonl")]
+    for path, content in zip(paths, ("{", "\n", jsonl())):
+        path.write_text(content, "utf-8")
+    stream = read_documents(paths, "jsonl", skip_invalid=True)
+    assert len(list(stream)) == 1
+    assert [one.file for one in stream.report.skipped] == [str(path) for path in paths[:2]]
+
+
 def test_what_is_asked_wrongly_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_documents(tmp_path / "nowhere.jsonl")
