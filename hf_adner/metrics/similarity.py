@@ -1,0 +1,154 @@
+"""Similarity of two attribution maps of one text: cosine, rank correlation, overlap of what is most important.
+
+Maps are one number per character; where a definition wants magnitudes, give magnitudes. Tied values share their rank,
+and share the last places of a top k by equal parts, so that no position is preferred. A map without contrast ranks
+nothing: its rank correlation is 0 by definition and is never left out of a mean.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .vectors import Numbers, Vector, as_vector
+
+# Below this share of its magnitude the spread of a float32 map is rounding, not contrast.
+CONSTANT_SPREAD = 1e-6
+LEAST_TOP = 3
+# Cells of the membership tables held at once.
+BLOCK_CELLS = 1 << 21
+
+
+def cosine(first: Numbers, second: Numbers) -> float:
+    """Cosine of two maps.
+
+    Range [-1, 1], [0, 1] for maps of magnitudes; higher is more alike; 0 where either map is zero everywhere. Scaling
+    a map changes nothing (Joo et al., AAAI 2023), but a shared offset raises it.
+
+    Raises:
+        ValueError: the maps are not finite vectors of one length.
+    """
+    first, second = _pair(first, second)
+    if not first.any() or not second.any():
+        return 0.0
+    first, second = (values / np.abs(values).max() for values in (first, second))  # squares must not overflow
+    return float(np.clip(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)), -1, 1))
+
+
+def average_ranks(values: Numbers) -> Vector:
+    """Ranks from 1, ascending; equal values get the mean of the ranks they take up."""
+    _, group, sizes = np.unique(as_vector(values), return_inverse=True, return_counts=True)
+    return (np.cumsum(sizes) - (sizes - 1) / 2)[group]
+
+
+def is_constant(values: Vector) -> bool:
+    """Whether a map has no contrast: fewer than two values, or a spread that is only rounding."""
+    return values.size < 2 or np.ptp(values) <= CONSTANT_SPREAD * np.abs(values).max()
+
+
+def spearman(first: Numbers, second: Numbers) -> float:
+    """Spearman's rank correlation: Pearson's of the average ranks.
+
+    Range [-1, 1], higher is more alike. It is not defined where either map is constant: that scores 0.
+
+    Raises:
+        ValueError: the maps are not finite vectors of one length.
+    """
+    first, second = _pair(first, second)
+    if is_constant(first) or is_constant(second):
+        return 0.0
+    return cosine(*(average_ranks(values) - (values.size + 1) / 2 for values in (first, second)))
+
+
+def default_top(length: int) -> int:
+    """How many characters of a text count as most important: max(3, a tenth rounded up), at most all of them."""
+    return min(length, max(LEAST_TOP, math.ceil(length / 10)))
+
+
+def top_membership(values: Vector, depths: Sequence[int]) -> np.ndarray:
+    """How far each position belongs to the `depth` highest values: (depths, positions) in [0, 1].
+
+    Every row adds up to its depth. Tied values at the edge belong by equal parts, the chance each has when ties are
+    broken by lot.
+    """
+    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    above = (values.size - np.cumsum(sizes))[group]
+    places = np.asarray(depths, dtype=np.float64)[:, None] - above  # (depths, positions)
+    return np.clip(places / sizes[group], 0, 1)
+
+
+def top_k_jaccard(first: Numbers, second: Numbers, k: int | None = None) -> float:
+    """Overlap over union of the `k` most important positions of two maps; `default_top` of them by default.
+
+    Range [0, 1], higher is more alike, 0 for empty maps. Two unrelated maps score about k / (2 L - k), and that is
+    also what a constant map scores against one without ties.
+
+    Raises:
+        ValueError: `k` is below 1, or the maps are not finite vectors of one length.
+    """
+    first, second = _pair(first, second)
+    depth = [_depth(k, first.size)]
+    mine, theirs = top_membership(first, depth), top_membership(second, depth)
+    union = np.maximum(mine, theirs).sum()
+    return float(np.minimum(mine, theirs).sum() / union) if union else 0.0
+
+
+def map_consistency(first: Numbers, second: Numbers, k: int | None = None) -> float:
+    """Mean over i = 1..k of the share of the top i of one map that is in the top i of the other.
+
+    Range [0, 1], higher is more alike, 0 for empty maps; the consistency of the English/Chinese interpretability
+    benchmark of Wang et al. (CoNLL 2022), there called MAP. `k` is the whole text by default, where unrelated maps
+    score about one half.
+
+    Raises:
+        ValueError: `k` is below 1, or the maps are not finite vectors of one length.
+    """
+    first, second = _pair(first, second)
+    depths = np.arange(1, _depth(first.size if k is None and first.size else k, first.size) + 1)
+    if not depths.size:
+        return 0.0
+    blocks = np.array_split(depths, math.ceil(depths.size * first.size / BLOCK_CELLS))
+    shared = [np.minimum(top_membership(first, block), top_membership(second, block)).sum(1) for block in blocks]
+    return float(np.mean(np.concatenate(shared) / depths))
+
+
+def aligned(
+    original: Numbers, perturbed: Numbers, alignment: Sequence[int | None] | None = None, name: str = "map"
+) -> tuple[Vector, np.ndarray]:
+    """The values of `perturbed` at the places of the original characters, and which of them are still there.
+
+    Args:
+        original: the map of the original text, (L,).
+        perturbed: the map of the perturbed text, (L',).
+        alignment: per original character its place in the perturbed text, `None` where it is gone; by default the
+            texts have one length and each character stays in its place.
+        name: what an error calls them.
+
+    Returns:
+        (L,) values, 0 where the character is gone, and (L,) booleans.
+
+    Raises:
+        ValueError: the maps are no finite vectors, the alignment is not as long as the original, or points outside.
+    """
+    original, perturbed = as_vector(original, name), as_vector(perturbed, f"perturbed {name}")
+    if alignment is None:
+        alignment = range(original.size)
+        as_vector(perturbed, f"perturbed {name}", original.size)
+    places = as_vector([-1 if place is None else place for place in alignment], f"alignment of {name}", original.size)
+    if (places >= perturbed.size).any() or (places < -1).any() or (places % 1).any():
+        raise ValueError(f"alignment of {name} must point into the {perturbed.size} perturbed characters")
+    present = places >= 0
+    values = np.zeros(original.size)
+    values[present] = perturbed[places[present].astype(np.intp)]
+    return values, present
+
+
+def _pair(first: Numbers, second: Numbers) -> tuple[Vector, Vector]:
+    first = as_vector(first, "first map")
+    return first, as_vector(second, "second map", first.size)
+
+
+def _depth(k: int | None, length: int) -> int:
+    if k is not None and k < 1:
+        raise ValueError(f"k must be at least 1, found {k}")
+    return default_top(length) if k is None else min(k, length)

@@ -1,0 +1,144 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import rankdata, spearmanr
+
+from hf_adner.metrics import similarity
+from hf_adner.metrics.similarity import (
+    aligned,
+    average_ranks,
+    cosine,
+    default_top,
+    map_consistency,
+    spearman,
+    top_k_jaccard,
+    top_membership,
+)
+
+VALUES = st.integers(-3, 3).map(float)
+PAIRS = st.integers(2, 9).flatmap(lambda size: st.tuples(*[st.lists(VALUES, min_size=size, max_size=size)] * 2))
+SIMILARITIES = [cosine, spearman, top_k_jaccard, map_consistency]
+DISTINCT = [0.4, 0.1, 0.3, 0.2, 0.9]
+
+
+@pytest.mark.parametrize("similarity_of", SIMILARITIES)
+def test_identical_maps_score_one(similarity_of):
+    assert similarity_of(DISTINCT, DISTINCT) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("similarity_of", SIMILARITIES)
+@given(pair=PAIRS, scale=st.sampled_from([1e-200, 1e-3, 7.0, 1e200]))
+def test_scale_changes_nothing_and_order_of_maps_neither(similarity_of, pair, scale):
+    first, second = pair
+    value = similarity_of(first, second)
+    assert similarity_of([scale * number for number in first], second) == pytest.approx(value, abs=1e-12)
+    assert similarity_of(second, first) == pytest.approx(value, abs=1e-12)
+    assert -1 - 1e-12 <= value <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("similarity_of", SIMILARITIES)
+@given(pair=PAIRS, seed=st.integers(0, 99))
+def test_no_position_is_preferred(similarity_of, pair, seed):
+    order = np.random.default_rng(seed).permutation(len(pair[0]))
+    moved = [np.array(values)[order] for values in pair]
+    assert similarity_of(*moved) == pytest.approx(similarity_of(*pair), abs=1e-12)
+
+
+@given(pair=PAIRS)
+def test_ranks_and_spearman_are_those_of_scipy(pair):
+    first, second = pair
+    np.testing.assert_array_equal(average_ranks(first), rankdata(first))
+    if len(set(first)) > 1 and len(set(second)) > 1:
+        assert spearman(first, second) == pytest.approx(spearmanr(first, second).statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize("constant", [[0.0] * 5, [0.2] * 5, [0.2, 0.2 + 1e-12, 0.2, 0.2 - 1e-12, 0.2]])
+def test_a_map_without_contrast_has_rank_correlation_zero(constant):
+    assert spearman(constant, DISTINCT) == spearman(DISTINCT, constant) == spearman(constant, constant) == 0.0
+
+
+def test_a_zero_map_is_like_nothing():
+    assert cosine([0, 0], [1, 2]) == cosine([0, 0], [0, 0]) == 0.0
+
+
+def test_known_cosine():
+    assert cosine([1, 0, 0], [1, 1, 0]) == pytest.approx(0.5**0.5)
+
+
+def test_known_jaccard():
+    assert top_k_jaccard([5, 4, 3, 2, 1, 0], [5, 0, 3, 4, 1, 2], 3) == pytest.approx(2 / 4)
+    assert top_k_jaccard([5, 4, 3, 2, 1, 0], [0, 5, 1, 2, 3, 4], 3) == pytest.approx(1 / 5)
+    assert top_k_jaccard([3, 2, 1], [1, 2, 3], 2) == pytest.approx(1 / 3)
+
+
+def test_known_consistency():
+    # top 1 shares none of 1, top 2 one of 2, top 3 three of 3
+    assert map_consistency([3, 2, 1], [1, 2, 3]) == pytest.approx((0 + 1 / 2 + 1) / 3)
+    assert map_consistency([3, 2, 1], [1, 2, 3], k=1) == 0.0
+
+
+def test_consistency_does_not_depend_on_the_size_of_blocks(monkeypatch):
+    first, second = np.random.default_rng(0).integers(0, 9, (2, 50))
+    whole = map_consistency(first, second)
+    monkeypatch.setattr(similarity, "BLOCK_CELLS", 120)
+    assert map_consistency(first, second) == pytest.approx(whole, abs=1e-15)
+
+
+def test_a_constant_map_overlaps_as_chance_does():
+    distinct, k = np.arange(20.0), 4
+    assert top_k_jaccard(np.ones(20), distinct, k) == pytest.approx(k / (2 * 20 - k))
+
+
+@given(values=st.lists(VALUES, min_size=1, max_size=6), data=st.data())
+def test_membership_is_the_chance_under_ties_broken_by_lot(values, data):
+    k = data.draw(st.integers(1, len(values)))
+    chances = np.zeros(len(values))
+    orders = list(itertools.permutations(range(len(values))))
+    for order in orders:
+        chances[sorted(order, key=lambda place: -values[place])[:k]] += 1 / len(orders)
+    np.testing.assert_allclose(top_membership(np.array(values), [k])[0], chances, atol=1e-12)
+
+
+@pytest.mark.parametrize(("length", "top"), [(0, 0), (2, 2), (3, 3), (30, 3), (31, 4), (512, 52)])
+def test_a_tenth_counts_as_most_important(length, top):
+    assert default_top(length) == top
+
+
+def test_empty_maps_have_nothing_in_common():
+    assert [similarity_of([], []) for similarity_of in SIMILARITIES] == [0.0] * 4
+
+
+@pytest.mark.parametrize("similarity_of", SIMILARITIES)
+def test_maps_of_different_lengths_are_refused(similarity_of):
+    with pytest.raises(ValueError, match="second map must hold 2 numbers, found 3"):
+        similarity_of([1, 2], [1, 2, 3])
+    with pytest.raises(ValueError, match="first map must be finite"):
+        similarity_of([1, float("nan")], [1, 2])
+
+
+@pytest.mark.parametrize("similarity_of", [top_k_jaccard, map_consistency])
+def test_a_top_of_nothing_is_refused(similarity_of):
+    with pytest.raises(ValueError, match="k must be at least 1, found 0"):
+        similarity_of([1], [1], 0)
+
+
+def test_alignment_brings_values_home():
+    values, present = aligned([1, 2, 3], [9, 7, 8, 6], [1, None, 3])
+    assert values.tolist() == [7, 0, 6]
+    assert present.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("alignment", [[0, 1, 4], [0, 1, -2], [0, 1, 0.5]])
+def test_an_alignment_must_point_into_the_perturbed_text(alignment):
+    with pytest.raises(ValueError, match="point into the 4 perturbed characters"):
+        aligned([1, 2, 3], [9, 7, 8, 6], alignment)
+
+
+def test_an_alignment_covers_the_original():
+    with pytest.raises(ValueError, match="alignment of map must hold 3 numbers, found 2"):
+        aligned([1, 2, 3], [9, 7, 8, 6], [0, 1])
+    with pytest.raises(ValueError, match="perturbed map must hold 3 numbers, found 4"):
+        aligned([1, 2, 3], [9, 7, 8, 6])
