@@ -165,7 +165,7 @@ def _pipeline(args: argparse.Namespace) -> Any:
     return AdnerPipeline(model=model, tokenizer=tokenizer, device=args.device)
 
 
-def _documents(args: argparse.Namespace, require_entities: bool = True) -> Any:
+def _documents(args: argparse.Namespace, **options: Any) -> Any:
     from hf_adner.data import read_documents
     from hf_adner.data.split_files import files_by_split
 
@@ -174,7 +174,7 @@ def _documents(args: argparse.Namespace, require_entities: bool = True) -> Any:
         args.format,
         skip_invalid=args.skip_invalid,
         encoding=args.encoding,
-        require_entities=require_entities,
+        **options,
     )
 
 
@@ -248,7 +248,7 @@ def convert(argv: Sequence[str]) -> None:
     parser.add_argument("output", help="file or folder to write")
     parser.add_argument("--output-format", help="format of the output (default: by its name)")
     args = parser.parse_args(argv)
-    stream = _documents(args)
+    stream = _documents(args, overlaps="any")
     _deliver(_with_progress(stream, "converting"), args.output, args.output_format)
     _warn(stream)
 
