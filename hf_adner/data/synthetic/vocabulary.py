@@ -109,17 +109,17 @@ class Vocabulary:
         """Label of a group."""
         return self._group(group).label
 
-    def terms(self) -> dict[str, str]:
-        """Every listed surface with its label (the first group wins), rules not expanded."""
+    def terms(self, without: tuple[str, ...] = ()) -> dict[str, str]:
+        """Every listed surface with its label (the first group wins), rules not expanded, some groups left out."""
         found: dict[str, str] = {}
         for group in self.groups.values():
-            for surface in group.weights:
+            for surface in group.weights if group.name not in without else ():
                 found.setdefault(surface, group.label)
         return found
 
-    def expanded(self, limit: int = 400) -> dict[str, str]:
+    def expanded(self, limit: int = 400, without: tuple[str, ...] = ()) -> dict[str, str]:
         """`terms` and up to `limit` surfaces of every rule."""
-        found = self.terms()
+        found = self.terms(without)
         for group in self.groups.values():
             for rule in group.rules:
                 parts = [self._alternatives(part) for part in rule]

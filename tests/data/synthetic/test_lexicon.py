@@ -15,3 +15,8 @@ def test_words_have_labels_and_are_sorted():
 
 def test_held_out_terms_can_be_left_out_and_rules_added():
     assert ad_lexicon(held_out=False).keys() < ad_lexicon().keys() < ad_lexicon(rules=True).keys()
+
+
+def test_food_that_is_recommended_is_not_in_the_list():
+    words = ad_lexicon()
+    assert "海鲜" in words and "苦瓜" not in words
