@@ -182,10 +182,13 @@ def test_lattice_adjacency_is_its_definition(rows):
 
 @given(ROWS, st.booleans())
 @settings(max_examples=25)
-def test_normalised_adjacency_is_its_formula(rows, with_loops):
+def test_normalised_adjacency_is_its_formula(rows, is_callers):
+    """A caller's edges may loop, and may join the text to what is none."""
     rows = inside(rows)
-    adjacency = lattice_adjacency(mask_of(rows), matches_of(rows))
-    normal = normalise_adjacency(adjacency + with_loops * torch.eye(LENGTH), mask_of(rows))
+    mask = mask_of(rows)
+    adjacency = lattice_adjacency(mask, matches_of(rows))
+    edges_outside = ~(mask[:, :, None] & mask[:, None, :]) | torch.eye(LENGTH, dtype=torch.bool)
+    normal = normalise_adjacency(adjacency + is_callers * edges_outside, mask)
     for row, (length, _) in enumerate(rows):
         looped = adjacency[row, :length, :length].double() + torch.eye(length)
         scale = torch.diag(looped.sum(1) ** -0.5)

@@ -14,7 +14,7 @@ GOLD = {
     "痒": [(0, 1, "Disease")],
     "反复红斑伴瘙痒3年": [(2, 4, "Disease"), (5, 7, "Disease")],
     "": [],
-    "红斑": [],
+    "红膏": [],
     "瘙痒反复": [(0, 2, "Disease")],
     "外用他克莫司": [(2, 6, "Drug")],
 }
@@ -142,7 +142,7 @@ def test_an_i_without_b_is_read_as_b(build, tokenizer):
 
 def test_an_unobserved_label_is_summed_over(build, tokenizer, label_paths):
     model = build("bert-crf")
-    text = "红斑"
+    text = "红膏"
     inputs = batch_of(tokenizer, model, [text])  # O O
     inputs["labels"][0, 2] = -100
     output = model(**inputs)
@@ -191,7 +191,7 @@ def test_a_gold_that_is_learned(build, tokenizer):
     inputs = batch_of(tokenizer, model, GOLD)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
-    for _ in range(30):
+    for _ in range(40):
         optimizer.zero_grad()
         losses.append(model(**inputs).loss)
         losses[-1].backward()
