@@ -6,7 +6,7 @@
 | `{slot:2-4}` | a coordinated list of 2 to 4 terms |
 | `{slot@x}` | the same term wherever `@x` stands in the document |
 | `{slot#Label}`, `{slot!}` | the term under another label; as plain text |
-| `{=surface#Label}` | a fixed surface as an entity |
+| `{=surface#Label}`, `{=surface!}` | a fixed surface as an entity, as a mention that is none |
 | `<macro>`, `<macro:2-4>` | a phrase, or a coordinated list of phrases |
 | `[a\\|b*3\\|]` | one of several, with weights; empty is allowed |
 | `%3-10%`, `%0.1-2.5%` | a number |
@@ -27,7 +27,7 @@ from hf_adner.data.synthetic.vocabulary import ALL, LABELS, Vocabulary, Vocabula
 CLOSERS = {"[": "]", "‹": "›", "«": "»", "{": "}", "<": ">"}
 NUMBER = re.compile(r"%(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)%")
 REFERENCE = re.compile(
-    r"(?P<name>=[^#]+|[\w.]+)(?::(?P<low>\d+)-(?P<high>\d+))?(?:@(?P<bind>\w+))?(?:#(?P<label>\w+)|(?P<plain>!))?"
+    r"(?P<name>=[^#!]+|[\w.]+)(?::(?P<low>\d+)-(?P<high>\d+))?(?:@(?P<bind>\w+))?(?:#(?P<label>\w+)|(?P<plain>!))?"
 )
 
 
