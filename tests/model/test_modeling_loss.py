@@ -186,9 +186,9 @@ def test_autocast_keeps_the_crf_in_float32(architecture, build, tokenizer):
 
 
 def test_a_gold_that_is_learned(build, tokenizer):
-    """A few steps on the whole gold make its tags the prediction."""
+    """A few steps on a few texts make their tags the prediction."""
     model = build("m-dscmg", encoder=STILL, head_dropout=0.0).train()
-    inputs = batch_of(tokenizer, model, GOLD)
+    inputs = batch_of(tokenizer, model, list(GOLD)[:4])
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
     for _ in range(40):
