@@ -9,7 +9,7 @@ import pytest
 from hf_adner.data.synthetic import DEFAULT_SIZES, generate_corpus
 from hf_adner.data.synthetic.corpus import Materials
 from hf_adner.data.synthetic.draft import BOUNDARY, CUE_KINDS, HEAD, NAME, Draft
-from hf_adner.data.synthetic.grammar import Scene, parse_frame
+from hf_adner.data.synthetic.grammar import Call, Choice, Hint, Scene, Slot, parse_frame
 from hf_adner.data.synthetic.person import make_person
 from hf_adner.data.synthetic.vocabulary import LABELS, Vocabulary
 
@@ -153,3 +153,29 @@ def test_every_slot_of_every_topic_names_a_group():
     groups = materials.grammar.vocabulary.groups
     named = {group for t in materials.topics.values() for names, _ in t.slots.values() for group in names}
     assert named <= groups.keys()
+
+
+def references(nodes):
+    """Every slot and macro call in `nodes`, however deep."""
+    for node in nodes:
+        match node:
+            case Slot() | Call():
+                yield node
+            case Choice():
+                yield from (found for option in node.options for found in references(option))
+            case Hint():
+                yield from references(node.body)
+
+
+def test_every_slot_and_macro_named_in_a_frame_exists():
+    materials = Materials.load()
+    frames = [frame for frames in materials.sections.values() for frame in frames]
+    frames += [pair.side(side) for pair in materials.pairs for side in (0, 1)]
+    nodes = [parse_frame(frame) for frame in frames] + [(macro,) for macro in materials.grammar.macros.values()]
+    found = [reference for parsed in nodes for reference in references(parsed)]
+    macros = materials.grammar.macros.keys() | make_person(random.Random(0)).phrases.keys() | {"dept", "dept2"}
+    groups = materials.grammar.vocabulary.groups.keys()
+    assert not {f.name for f in found if isinstance(f, Call)} - macros
+    slots = {f.name for f in found if isinstance(f, Slot) and not f.name.startswith("=")}
+    assert not [(s, t.name) for s in slots for t in materials.topics.values() if s not in groups | t.slots.keys()]
+    assert all(f.label or f.plain for f in found if isinstance(f, Slot) and f.name.startswith("="))
