@@ -178,6 +178,16 @@ def _documents(args: argparse.Namespace, **options: Any) -> Any:
     )
 
 
+def _split_documents(args: argparse.Namespace) -> list[Any]:
+    from hf_adner.data import load_ner_dataset
+    from hf_adner.data.loading import documents_from_dataset
+
+    dataset = load_ner_dataset(args.input, args.format, skip_invalid=args.skip_invalid, encoding=args.encoding)
+    if args.split not in dataset:
+        raise ValueError(f"{args.input} has no split {args.split!r}, only {', '.join(dataset)}")
+    return list(documents_from_dataset(dataset[args.split]))
+
+
 def _warn(stream: Any) -> None:
     for line in stream.report.warnings():
         print(f"adner: {line}", file=sys.stderr)
@@ -187,14 +197,16 @@ def _warn(stream: Any) -> None:
 def evaluate(argv: Sequence[str]) -> None:
     """`adner evaluate MODEL INPUT`: strict, flattened and boundary scores as Markdown, or JSON with --json."""
     parser = _inference_parser("evaluate", "score a checkpoint on documents with entities")
+    parser.add_argument("--split", help="split of the input (a folder, or ad-synthetic) to score; default: all of it")
     parser.add_argument("--json", help="also write the report to this file")
     args = parser.parse_args(argv)
     from hf_adner.audit.evaluation import evaluate_documents
     from hf_adner.training.run import write_json
 
-    documents = _documents(args)
+    documents = _split_documents(args) if args.split else _documents(args)
     report = evaluate_documents(_pipeline(args), documents, args.batch_size, threshold=args.threshold)
-    _warn(documents)
+    if not args.split:
+        _warn(documents)
     print(report.to_markdown())
     if args.json:
         write_json(Path(args.json), report.to_dict())

@@ -73,6 +73,16 @@ def test_evaluate_prints_a_table_and_writes_json(checkpoint, gold, tmp_path, cap
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["gold"] == 1
 
 
+def test_evaluate_one_split_of_a_folder(checkpoint, tmp_path, capsys):
+    for split, texts in (("train", TEXTS), ("test", TEXTS[:1])):
+        documents = [Document(text, text, (Entity(0, 1, "Symptom"),)) for text in texts]
+        write_documents(documents, tmp_path / f"{split}.jsonl")
+    assert main(["evaluate", checkpoint, str(tmp_path), "--split", "test", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.startswith("1 documents")
+    assert main(["evaluate", checkpoint, str(tmp_path), "--split", "dev", "--device", "cpu"]) == 1
+    assert "has no split 'dev', only train, test" in capsys.readouterr().err
+
+
 def test_convert_to_conll_and_back(gold, tmp_path):
     assert main(["convert", gold, str(tmp_path / "gold.conll")]) == 0
     assert main(["convert", str(tmp_path / "gold.conll"), str(tmp_path / "back.jsonl")]) == 0
