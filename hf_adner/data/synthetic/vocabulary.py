@@ -18,7 +18,7 @@ from importlib import resources
 LABELS = ("Disease", "Symptom", "BodySite", "Drug", "Treatment", "Test", "Scale", "Trigger")
 SEEN, UNSEEN, ALL = "seen", "unseen", "all"
 HELD_OUT_PERCENT = 10
-CORE_WEIGHT = 2
+CORE_WEIGHT = 3
 RULE_SHARE = 0.2
 
 
