@@ -1,0 +1,173 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hf_adner.metrics.significance as module
+from hf_adner.metrics.significance import (
+    Significance,
+    approximate_randomisation,
+    bootstrap_mean,
+    bootstrap_statistic,
+    holm,
+    micro_f1,
+    paired_bootstrap,
+)
+
+
+def arms(seeds=3, documents=40, recall=(0.8, 0.6), seed=0):
+    """Counts of two arms on the same documents, each finding gold entities at its own rate."""
+    generator = np.random.default_rng(seed)
+    support = np.broadcast_to(generator.integers(1, 6, documents), (seeds, documents))
+    tables = []
+    for rate in recall:
+        correct = generator.binomial(support, rate)
+        tables.append(np.stack([correct, correct + generator.integers(0, 2, support.shape), support], axis=-1))
+    return tables
+
+
+def test_micro_f1_by_hand():
+    assert micro_f1([[1, 2, 4], [0, 0, 0], [3, 3, 3]]).tolist() == [pytest.approx(1 / 3), 0, 1]
+
+
+def test_f1_is_recomputed_in_every_resample():
+    first, second = arms(seeds=2, documents=3)
+    scores = paired_bootstrap(first, second, resamples=4000)
+    samples = []
+    for documents in itertools.product(range(3), repeat=3):
+        picked = micro_f1(first[:, documents].sum(1)) - micro_f1(second[:, documents].sum(1))
+        samples += [picked[list(seeds)].mean() for seeds in itertools.product(range(2), repeat=2)]
+    # every resample there is, each equally likely: 27 draws of documents times 4 of seeds
+    assert scores["low"] == pytest.approx(np.quantile(samples, 0.025, method="inverted_cdf"), abs=0.03)
+    assert scores["high"] == pytest.approx(np.quantile(samples, 0.975, method="inverted_cdf"), abs=0.03)
+    assert scores["share_not_above_zero"] == pytest.approx(np.mean(np.array(samples) <= 0), abs=0.04)
+
+
+def test_the_observed_difference_is_the_mean_over_seeds():
+    first, second = arms()
+    scores = paired_bootstrap(first, second, resamples=50)
+    expected = [micro_f1(a.sum(0)) - micro_f1(b.sum(0)) for a, b in zip(first, second)]
+    assert scores["per_seed"] == pytest.approx(expected)
+    assert scores["difference"] == pytest.approx(np.mean(expected))
+    assert scores["low"] < scores["difference"] < scores["high"]
+    assert (scores["level"], scores["resamples"]) == (0.95, 50)
+
+
+def test_equal_arms_do_not_differ():
+    first, _ = arms()
+    scores = paired_bootstrap(first, first, resamples=100)
+    assert (scores["difference"], scores["low"], scores["high"], scores["share_not_above_zero"]) == (0, 0, 0, 1)
+    assert approximate_randomisation(first, first, shuffles=99)["p_value"] == 1
+
+
+def test_swapping_arms_turns_the_interval_and_keeps_the_p_value():
+    first, second = arms()
+    there, back = paired_bootstrap(first, second, resamples=300), paired_bootstrap(second, first, resamples=300)
+    assert (there["low"], there["high"]) == pytest.approx((-back["high"], -back["low"]))
+    tests = [approximate_randomisation(*pair, shuffles=300)["p_value"] for pair in ((first, second), (second, first))]
+    assert tests[0] == tests[1]
+
+
+def test_a_clear_difference_is_found_and_none_is_not_made_up():
+    first, second = arms(recall=(0.9, 0.5))
+    assert paired_bootstrap(first, second, resamples=500)["low"] > 0
+    assert approximate_randomisation(first, second, shuffles=500)["p_value"] < 0.01
+    first, second = arms(recall=(0.7, 0.7))
+    scores = paired_bootstrap(first, second, resamples=500)
+    assert scores["low"] < 0 < scores["high"]
+    assert approximate_randomisation(first, second, shuffles=500)["p_value"] > 0.05
+
+
+def test_more_seeds_of_one_model_do_not_average_the_documents_noise_away():
+    first, second = arms(seeds=1)
+    one, many = (paired_bootstrap(np.repeat(first, n, 0), np.repeat(second, n, 0), resamples=2000) for n in (1, 10))
+    assert many["high"] - many["low"] == pytest.approx(one["high"] - one["low"], rel=0.1)
+
+
+def test_p_value_by_all_swaps():
+    first, second = arms(seeds=2, documents=6, recall=(0.9, 0.5))
+    mine, other = first.sum(0), second.sum(0)
+    observed = abs(micro_f1(mine.sum(0)) - micro_f1(other.sum(0)))
+    extreme = []
+    for coins in itertools.product([0, 1], repeat=6):
+        moved = np.array(coins) @ (other - mine)
+        difference = micro_f1(mine.sum(0) + moved) - micro_f1(other.sum(0) - moved)
+        extreme.append(abs(difference) >= observed - 1e-12)
+    found = approximate_randomisation(first, second, shuffles=5000)["p_value"]
+    assert found == pytest.approx(np.mean(extreme), abs=0.02)
+
+
+def test_blocks_and_seeds_of_the_random_numbers(monkeypatch):
+    first, second = arms()
+    before = paired_bootstrap(first, second, resamples=400)
+    assert before == paired_bootstrap(first, second, resamples=400)
+    assert before != paired_bootstrap(first, second, resamples=400, seed=1)
+    monkeypatch.setattr(module, "BLOCK_CELLS", 40 * 7)
+    after = paired_bootstrap(first, second, resamples=400)
+    assert after["resamples"] == 400
+    assert after["low"] == pytest.approx(before["low"], abs=0.03)
+
+
+def test_holm_by_hand():
+    scores = holm([0.01, 0.04, 0.03, 0.005])
+    assert scores["adjusted"] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert scores["rejected"] == [True, False, False, True]
+    assert holm([0.9, 0.8])["adjusted"] == [1, 1]
+    assert holm([]) == {"adjusted": [], "rejected": []}
+
+
+@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_lies_between_no_correction_and_bonferroni(p_values):
+    adjusted = np.array(holm(p_values)["adjusted"])
+    assert (adjusted >= np.array(p_values)).all()
+    assert (adjusted <= np.minimum(1, len(p_values) * np.array(p_values)) + 1e-12).all()
+    assert (np.diff(adjusted[np.argsort(p_values, kind="stable")]) >= 0).all()
+
+
+def test_interval_of_a_mean_is_near_that_of_normal_theory():
+    values = np.random.default_rng(0).standard_normal(400) + 5
+    scores = bootstrap_mean(values, resamples=4000)
+    half = 1.96 * values.std() / 20
+    assert (scores["low"], scores["high"]) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
+    assert scores["mean"] == pytest.approx(values.mean())
+    wide = bootstrap_mean(values, level=0.99, resamples=4000)
+    assert wide["low"] < scores["low"] < scores["high"] < wide["high"]
+
+
+def test_a_statistic_of_drawn_units():
+    values = np.random.default_rng(0).random(60)
+    scores = bootstrap_statistic(60, lambda places: float(values[places].mean()), resamples=2000)
+    expected = bootstrap_mean(values, resamples=2000)
+    assert scores["value"] == pytest.approx(expected["mean"])
+    assert (scores["low"], scores["high"]) == pytest.approx((expected["low"], expected["high"]), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: paired_bootstrap([[1, 2, 3]], [[1, 2, 3]]), r"shape \(seeds, documents, 3\), found \(1, 3\)"),
+        (lambda: paired_bootstrap([], []), r"shape \(seeds, documents, 3\)"),
+        (lambda: paired_bootstrap([[[1, 1, 1]], []], []), "uneven rows"),
+        (lambda: paired_bootstrap([[[2, 1, 2]]], [[[1, 1, 2]]]), "first must hold whole counts"),
+        (lambda: paired_bootstrap([[[1, 1, 2]]], [[[1, float("nan"), 2]]]), "second must hold whole counts"),
+        (lambda: paired_bootstrap([[[1, 1, 2]]], [[[1, 1, 2]] * 2]), r"found \(1, 1\) and \(1, 2\)"),
+        (lambda: paired_bootstrap([[[1, 1, 2]]], [[[1, 1, 3]]]), "found 1 with several"),
+        (lambda: paired_bootstrap([[[1, 1, 2]]], [[[1, 1, 2]]], level=1), "level must lie in"),
+        (lambda: approximate_randomisation([[[1, 1, 2]]], [[[1, 1, 2]]], 0), "resamples be at least 1"),
+        (lambda: bootstrap_mean([]), "at least one value, found none"),
+        (lambda: bootstrap_statistic(2, lambda places: float("nan"), resamples=3), "statistic must be finite"),
+        (lambda: holm([1.5]), "p_values must lie in"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_metric_gives_what_the_functions_give(load):
+    first, second = arms(documents=10)
+    scores = load(module, Significance).compute(predictions=first, references=second, resamples=200, seed=3)
+    assert scores.pop("p_value") == approximate_randomisation(first, second, 200, 3)["p_value"]
+    assert scores == paired_bootstrap(first, second, resamples=200, seed=3)
