@@ -39,7 +39,7 @@ class OuterUnits:
         self._units = {"left": Counter(filter(_is_neutral, left)), "right": Counter(filter(_is_neutral, right))}
 
     @classmethod
-    def from_documents(cls, documents: Iterable[Document], min_count: int = 2) -> OuterUnits:
+    def from_documents(cls, documents: Iterable[Document], min_count: int = 5) -> OuterUnits:
         """What stands directly beside entities of these (training) documents at least `min_count` times."""
         found: dict[str, Counter[str]] = {side: Counter() for side in SIDES}
         for document in documents:

@@ -65,7 +65,7 @@ _PATTERNS = (
     rf"{_DIGIT}{{2,4}}\s?年\s?{_DIGIT}{{1,2}}\s?月(?:\s?{_DIGIT}{{1,2}}\s?[日号]?)?",
     rf"{_DIGIT}{{1,4}}\s?[-/.．]\s?{_DIGIT}{{1,2}}\s?[-/.．]\s?{_DIGIT}{{1,4}}",
     rf"{_DIGIT}{{1,2}}[:：]{_DIGIT}{{2}}(?:[:：]{_DIGIT}{{2}})?",
-    rf"(?:[±+\-<>≤≥＜＞]\s?)?{_RANGE}\s?[余多几]?(?:×10\^?{_DIGIT}+)?\s?{_UNIT}{_RATE}*",
+    rf"(?:[±+\-<>≤≥＜＞]\s?)?{_RANGE}\s?[余多几]?(?:×10\^?{_DIGIT}+)?\s?[/／]?{_UNIT}{_RATE}*",
     rf"{_HAN_NUMBER}[余多几]?[个]?(?:{_HAN_UNIT}){_RATE}*",
     "[每隔][日天晚周月年次早午]|睡前|[早中晚]各",
     _alone(rf"{_ENGLISH_NUMBER}[\s-](?:{_LATIN_UNIT})"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hf_adner.data.records import Document
 from hf_adner.perturb.edits import Edit, apply_guarded
@@ -35,7 +35,7 @@ class PunctuationEdit(Perturbation):
 
     name = "p5"
 
-    def __init__(self, share: float = 0.1, operations: tuple[str, ...] = OPERATIONS) -> None:
+    def __init__(self, share: float = 0.05, operations: tuple[str, ...] = OPERATIONS) -> None:
         if not 0 < share <= 1:
             raise ValueError(f"share is {share}, expected 0..1, above 0")
         if not operations or not set(operations) <= set(OPERATIONS):
@@ -44,17 +44,25 @@ class PunctuationEdit(Perturbation):
         self.operations = operations
 
     def _perturb(self, document: Document, rng: random.Random, focus: Focus) -> Perturbed | None:
-        places: dict[int, list[Edit]] = {}
         closed = Territory.of_context(document)
-        for operation in self.operations:
-            for edit in _FINDERS[operation](document):
-                if closed.is_open(edit.start, edit.end):
-                    places.setdefault(edit.start, []).append(edit)
-        if not places:
-            return None
-        chosen = sorted(rng.sample(sorted(places), max(1, round(self.share * len(places)))))
-        edits = [rng.choice(places[place]) for place in chosen]
+        piles = {
+            operation: [edit for edit in _FINDERS[operation](document) if closed.is_open(edit.start, edit.end)]
+            for operation in self.operations
+        }
+        count = max(1, round(self.share * len({edit.start for pile in piles.values() for edit in pile})))
+        edits = _drawn(piles, count, rng)
         return apply_guarded(document, edits, family=self.name, kind=self.kind)
+
+
+def _drawn(piles: Mapping[str, list[Edit]], count: int, rng: random.Random) -> list[Edit]:
+    """Edits of as many places, every operation as often as the others while it has some."""
+    for pile in piles.values():
+        rng.shuffle(pile)
+    chosen: dict[int, Edit] = {}
+    while len(chosen) < count and (left := [pile for pile in piles.values() if pile]):
+        edit = rng.choice(left).pop()
+        chosen.setdefault(edit.start, edit)
+    return list(chosen.values())
 
 
 def _widths(document: Document) -> Iterator[Edit]:

@@ -64,7 +64,7 @@ def test_protected_neighbours_and_cut_words_stay():
 def test_units_of_documents():
     documents = [annotated(f"伴湿疹，{sign}", {"湿疹": "Disease"}) for sign in "甲乙丙"]
     documents.append(annotated("无湿疹史", {"湿疹": "Disease"}))
-    units = OuterUnits.from_documents(documents)
+    units = OuterUnits.from_documents(documents, min_count=3)
     assert units.of("left", "han") == [("伴", 3)] and units.of("right", "han") == [("，", 3)]
     assert OuterUnits.from_documents(documents, min_count=1).of("right", "han") == [("史", 1), ("，", 3)]
     assert OuterUnits(["无", " ", "左"], []).of("left", "han") == []

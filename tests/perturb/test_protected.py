@@ -21,6 +21,7 @@ def _protected(text):
         ("0.1%他克莫司，10mg/kg/d，每日2次，5 mg bid", ["0.1%", "10mg/kg/d", "每日", "2次", "5 mg", "bid"]),
         ("2020年3月5日，2021-01-02，3月5日，08:30", ["2020年3月5日", "2021-01-02", "3月", "5日", "08:30"]),
         ("体温36.5℃，血压120/80mmHg，>100IU/mL", ["36.5℃", "120/80mmHg", ">100IU/mL"]),
+        ("血小板2.3×10^9/L，IgE 13.6", ["2.3×10^9/L"]),
         ("患者面部红斑伴瘙痒，查IgE与CD4，第12床", []),
         ("No fever, not itchy, denies cough, without rash", ["No", "not", "denies", "without"]),
         ("left arm, bilateral; Right knee", ["left", "bilateral", "Right"]),

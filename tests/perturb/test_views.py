@@ -56,7 +56,8 @@ from hf_adner.perturb.views import ViewMaker, ViewMaterials
 
 surfaces = EntitySurfaces({"Symptom": ["丘疹", "脱屑", "水疱", "肿胀"]})
 maker = ViewMaker(1, materials=ViewMaterials(similar_words=Confusions(), surfaces=surfaces))
-document = Document("a", "患者面部反复红斑，瘙痒加重，外用软膏好转。", (Entity(6, 8, "Symptom"), Entity(9, 11, "Symptom")))
+entities = Entity(6, 8, "Symptom"), Entity(9, 11, "Symptom")
+document = Document("a", "患者面部反复红斑，瘙痒加重，外用软膏好转。", entities)
 texts = ascii([maker.make_view(document, epoch).document.text for epoch in range(12)])
 """
 
