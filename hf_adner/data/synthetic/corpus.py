@@ -148,7 +148,7 @@ class _Builder:
         return [self._document("test_unseen", index, UNSEEN, seen) for index in range(size)]
 
     def contrast(self, size: int) -> list[Document]:
-        """`size` documents, two a pair."""
+        """`size` documents, two a pair; an odd size leaves the last one without its partner."""
         documents: list[Document] = []
         for index in range((size + 1) // 2):
             documents.extend(self._pair(index))
@@ -205,8 +205,9 @@ class _Builder:
             # A template with few variants gives way to the next one.
             template = pairs[(index + attempt // 25) % len(pairs)]
             drafts = self._sides(template, f"{self.seed}/contrast/{index}/{attempt}")
-            if drafts and all(d.text not in self.texts for d in drafts):
-                self.texts.update(d.text for d in drafts)
+            texts = {d.text for d in drafts or ()}
+            if len(texts) == len(SIDES) and not texts & self.texts:
+                self.texts |= texts
                 return [
                     self._finish(f"contrast-{index:05d}-{side}", draft, _pair_meta(template, index, side))
                     for side, draft in zip(SIDES, drafts, strict=True)
