@@ -27,7 +27,10 @@ SAMPLE_NOTE = (
 
 
 def demo_arguments(output: str, seed: int = 42) -> tuple[DatasetArguments, ModelArguments, AdnerTrainingArguments]:
-    """Arguments of the quickstart's run: m-dscmg with a two-layer encoder and the built-in lexicon."""
+    """Arguments of the quickstart's run: m-dscmg with a two-layer encoder and the built-in lexicon.
+
+    A run that was interrupted goes on from its last epoch.
+    """
     return (
         DatasetArguments(dataset="ad-synthetic"),
         ModelArguments(architecture="m-dscmg", lexicon="ad", encoder_size=128, encoder_layers=2),
@@ -38,7 +41,7 @@ def demo_arguments(output: str, seed: int = 42) -> tuple[DatasetArguments, Model
             num_train_epochs=4,
             per_device_train_batch_size=32,
             seed=seed,
-            save_only_model=True,
+            resume_from_checkpoint="auto",
         ),
     )
 
