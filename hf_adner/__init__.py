@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from .data.loading import load_ner_dataset
     from .data.records import Document, Entity
     from .data.writers import write_documents
+    from .explain.explainers import make_explainer
+    from .explain.explanation import Explanation
 
 __version__ = "0.1.0"
 
 _LAZY = {
     "Document": "data.records",
     "Entity": "data.records",
+    "Explanation": "explain.explanation",
     "load_ner_dataset": "data.loading",
+    "make_explainer": "explain.explainers",
     "write_documents": "data.writers",
 }
 
@@ -38,8 +42,10 @@ __all__ = [
     "AdnerTokenizer",
     "Document",
     "Entity",
+    "Explanation",
     "Lexicon",
     "load_ner_dataset",
+    "make_explainer",
     "write_documents",
 ]
 
@@ -54,7 +60,15 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+def _explainer_of_pipeline(pipeline: AdnerPipeline, explain: Any) -> Any:
+    """What the pipeline explains with; the room that does it is loaded when it is first needed."""
+    from .explain.explainers import pipeline_explainer
+
+    return pipeline_explainer(pipeline, explain)
+
+
 def _register() -> None:
+    AdnerPipeline.explainer_factory = _explainer_of_pipeline
     AutoConfig.register("adner", AdnerConfig, exist_ok=True)
     AutoModel.register(AdnerConfig, AdnerModel, exist_ok=True)
     AutoModelForTokenClassification.register(AdnerConfig, AdnerForTokenClassification, exist_ok=True)

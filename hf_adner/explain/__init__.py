@@ -1,0 +1,1 @@
+"""Which characters, and which words of the lexicon, spoke for an entity."""

@@ -1,0 +1,279 @@
+"""The record of one entity's explanation, and its file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hf_adner.data.errors import excerpt
+from hf_adner.data.records import Entity
+from hf_adner.data.writers.atomic import write_file
+
+FORMAT = "hf_adner.explanation"
+VERSION = 1
+REDUCTIONS = ("sum", "mean", "max")
+
+
+class WordScore(NamedTuple):
+    """What one matched word of the lexicon contributed.
+
+    Attributes:
+        word: the characters of the text where it matched.
+        start, end: those characters, end exclusive.
+        score: in the units of the method.
+    """
+
+    word: str
+    start: int
+    end: int
+    score: float
+
+
+class SpanScore(NamedTuple):
+    """What some neighbouring characters contributed together."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a model labelled one entity: a score for every character of the text, by position.
+
+    Attributes:
+        text: the whole text.
+        entity: start, end and label of what is explained.
+        scores: one finite number per character. Sign and unit are those of the method: signed methods say by how much a
+            character raised the target, norms and attention only how much it mattered. Characters that no token covers,
+            and those outside the window that the model read, have 0.
+        lexicon: what each matched word of the lexicon contributed, sorted by place; empty for models without a lexicon.
+        method: name of the explainer.
+        target: what was explained (`hf_adner.explain.targets.Target`).
+        value: the target's value for this text.
+        start_profile, end_profile: probability in [0, 1] that an entity of this label starts (ends) with each
+            character, or None.
+        stability: in [0, 1], how little the scores move when unimportant characters change, or None if not measured.
+        fusion_weights: of a fused explanation the weight of each part, per character; empty otherwise.
+        details: what else the method tells, such as `completeness_error`; plain JSON values.
+
+    Raises:
+        ValueError: an entity outside the text, scores, profiles or weights that are not one finite number per
+            character, or a lexicon word outside the text.
+    """
+
+    text: str
+    entity: Entity
+    scores: tuple[float, ...]
+    method: str
+    target: str
+    value: float
+    lexicon: tuple[WordScore, ...] = ()
+    start_profile: tuple[float, ...] | None = None
+    end_profile: tuple[float, ...] | None = None
+    stability: float | None = None
+    fusion_weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        text, entity = self.text, self.entity
+        if entity.end > len(text):
+            raise ValueError(f"entity {entity.start}-{entity.end} reaches outside the text of {len(text)} characters")
+        _freeze(self, "entity", Entity(entity.start, entity.end, entity.label, text[entity.start : entity.end]))
+        _freeze(self, "scores", _numbers(self.scores, "scores", len(text)))
+        for name in ("start_profile", "end_profile"):
+            if getattr(self, name) is not None:
+                _freeze(self, name, _numbers(getattr(self, name), name, len(text)))
+        _freeze(self, "value", _number(self.value, "value"))
+        if self.stability is not None:
+            _freeze(self, "stability", _number(self.stability, "stability"))
+        weights = {name: _numbers(values, name, len(text)) for name, values in self.fusion_weights.items()}
+        _freeze(self, "fusion_weights", weights)
+        _freeze(self, "details", dict(self.details))
+        _freeze(self, "lexicon", tuple(sorted((_word(text, *word) for word in self.lexicon), key=lambda one: one[1:3])))
+
+    # ---- reading ----------------------------------------------------------------------------------------------
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Absolute scores over their sum, in [0, 1]; all 0 where every score is."""
+        total = math.fsum(map(abs, self.scores))
+        return tuple(abs(score) / total if total else 0.0 for score in self.scores)
+
+    def aggregate(self, spans: Iterable[Sequence[int]], how: str = "sum") -> list[SpanScore]:
+        """One score per span of characters (words, clauses, cue phrases).
+
+        Args:
+            spans: sequences that begin with start and end.
+            how: `sum`, `mean`, or `max` (the score that is furthest from 0).
+
+        Raises:
+            ValueError: a span that is empty or leaves the text, or another `how`.
+        """
+        if how not in REDUCTIONS:
+            raise ValueError(f"how must be one of {REDUCTIONS}, found {how!r}")
+        return [self._span(start, end, how) for start, end, *_ in spans]
+
+    def _span(self, start: int, end: int, how: str) -> SpanScore:
+        if not 0 <= start < end <= len(self.text):
+            raise ValueError(f"span {start}-{end} is empty or outside the text of {len(self.text)} characters")
+        scores = self.scores[start:end]
+        score = max(scores, key=abs) if how == "max" else math.fsum(scores) / (1 if how == "sum" else end - start)
+        return SpanScore(self.text[start:end], start, end, score)
+
+    def top(self, count: int) -> list[SpanScore]:
+        """The `count` characters whose scores are furthest from 0, best first, earlier first among equals."""
+        places = sorted(range(len(self.text)), key=lambda place: -abs(self.scores[place]))
+        return self.aggregate([(place, place + 1) for place in places[:count]])
+
+    def by_role(self) -> dict[str, float]:
+        """Summed scores of the left context, the first, middle and last characters of the entity, the right context.
+
+        Of an entity of one character, that is its left edge.
+        """
+        start, end = self.entity.start, self.entity.end
+        last = max(end - 1, start + 1)
+        cuts = {
+            "left-context": (0, start),
+            "left-edge": (start, start + 1),
+            "middle": (start + 1, last),
+            "right-edge": (last, end),
+            "right-context": (end, len(self.text)),
+        }
+        return {role: math.fsum(self.scores[first:after]) for role, (first, after) in cuts.items()}
+
+    # ---- files ------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON values, with the format's name and version."""
+        entity = self.entity
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "text": _encoded(self.text),
+            "entity": {"start": entity.start, "end": entity.end, "label": _encoded(entity.label)},
+            "method": self.method,
+            "target": self.target,
+            "value": self.value,
+            "scores": list(self.scores),
+            "lexicon": [{"start": word.start, "end": word.end, "score": word.score} for word in self.lexicon],
+            "start_profile": _as_list(self.start_profile),
+            "end_profile": _as_list(self.end_profile),
+            "stability": self.stability,
+            "fusion_weights": {name: list(values) for name, values in self.fusion_weights.items()},
+            "details": dict(self.details),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Explanation:
+        """What `to_dict` gave.
+
+        Raises:
+            ValueError: it is something else, of a later version, or incomplete.
+        """
+        _check_format(values)
+        try:
+            text, entity = _decoded(values["text"]), values["entity"]
+            words = [(text[w["start"] : w["end"]], w["start"], w["end"], w["score"]) for w in values["lexicon"]]
+            return cls(
+                text=text,
+                entity=Entity(entity["start"], entity["end"], _decoded(entity["label"])),
+                lexicon=tuple(WordScore(*word) for word in words),
+                **{name: values[name] for name in _PLAIN},
+            )
+        except KeyError as error:
+            raise ValueError(f"the explanation lacks {error.args[0]!r}") from None
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"the explanation is malformed: {error}") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write a JSON file; it appears whole or not at all.
+
+        Raises:
+            ValueError: `details` hold what JSON cannot.
+        """
+        try:
+            text = json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+        except TypeError as error:
+            raise ValueError(f"the explanation's details are no plain JSON values: {error}") from None
+        write_file(Path(path), [text, "\n"], "utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Explanation:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file is no explanation; says which file and why.
+            OSError: there is no such file.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except ValueError as error:  # json's and unicode's errors are of this kind
+            reason = f"not UTF-8 at byte {error.start}" if isinstance(error, UnicodeDecodeError) else error
+            raise ValueError(f"{path}: {reason}") from None
+
+
+_PLAIN = (
+    "method",
+    "target",
+    "value",
+    "scores",
+    "start_profile",
+    "end_profile",
+    "stability",
+    "fusion_weights",
+    "details",
+)
+
+
+def _freeze(explanation: Explanation, name: str, value: Any) -> None:
+    object.__setattr__(explanation, name, value)
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, (str, bytes, bool)) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, found {excerpt(value)}")
+    return float(value)
+
+
+def _numbers(values: Iterable[Any], name: str, length: int) -> tuple[float, ...]:
+    numbers = tuple(_number(value, name) for value in values)
+    if len(numbers) != length:
+        raise ValueError(f"{name} has {len(numbers)} numbers, the text {length} characters")
+    return numbers
+
+
+def _word(text: str, word: str, start: int, end: int, score: float) -> WordScore:
+    if not 0 <= start < end <= len(text):
+        raise ValueError(f"lexicon word {start}-{end} is empty or outside the text of {len(text)} characters")
+    return WordScore(text[start:end], start, end, _number(score, "the score of a lexicon word"))
+
+
+def _as_list(values: tuple[float, ...] | None) -> list[float] | None:
+    return None if values is None else list(values)
+
+
+def _encoded(text: str) -> str | list[int]:
+    """A string, or its code points where it holds halves of surrogate pairs, which UTF-8 has no place for."""
+    return list(map(ord, text)) if any("\ud800" <= one <= "\udfff" for one in text) else text
+
+
+def _decoded(value: Any) -> str:
+    if isinstance(value, list):
+        return "".join(map(chr, value))
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, found {type(value).__name__}")
+    return value
+
+
+def _check_format(values: Any) -> None:
+    if not isinstance(values, Mapping) or values.get("format") != FORMAT:
+        raise ValueError(f"this is no explanation (expected a JSON object with format {FORMAT!r})")
+    version = values.get("version")
+    if not isinstance(version, int) or not 1 <= version <= VERSION:
+        raise ValueError(f"version {version!r} is unknown, this package reads versions 1 to {VERSION}")

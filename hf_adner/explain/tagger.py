@@ -1,0 +1,305 @@
+"""A token classifier with its tokenizer, as explainers need them: texts in, log-probabilities of BIO labels out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_adner.explain.passages import Passage, Span, cover_text, place_entities
+from hf_adner.explain.targets import EntityTokens, LabelTable, Tagging
+from hf_adner.model.labels_adner import tags_to_spans
+from hf_adner.model.pipeline_adner import AdnerPipeline
+from hf_adner.model.windows_adner import merge_window_entities
+
+LEXICON_KEYS = ("lexicon_ids", "lexicon_starts", "lexicon_ends")
+UNLIMITED = 10**6  # tokenizers without a length limit say a number beyond this
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Windows of text as model inputs, padded on the right, and where their tokens stand in the text.
+
+    Attributes:
+        inputs: tensors of the model's forward, each (batch, ...), on the model's device.
+        offsets: per row and token its characters (start, end), counted in the whole text; (0, 0) for special tokens.
+        is_text: (batch, tokens) bool, on the model's device: the token stands for characters.
+        windows: per row the characters of the window, and where in the whole text it begins.
+    """
+
+    inputs: Mapping[str, Tensor]
+    offsets: Sequence[Sequence[tuple[int, int]]]
+    is_text: Tensor
+    windows: Sequence[tuple[str, int]]
+
+    def __len__(self) -> int:
+        return len(self.is_text)
+
+    def row(self, number: int) -> TokenBatch:
+        """One row as a batch, without its padding."""
+        length = int(self.inputs["attention_mask"][number].sum())
+        tokens = self.is_text.shape[1]
+        inputs = {
+            name: values[number : number + 1, :length] if values.shape[1] == tokens else values[number : number + 1]
+            for name, values in self.inputs.items()
+            if name not in LEXICON_KEYS
+        }
+        lexicon = {name: self.inputs[name][number : number + 1] for name in LEXICON_KEYS if name in self.inputs}
+        if lexicon:
+            words = max(int((lexicon["lexicon_ids"] > 0).sum()), 1)  # padding rows stand behind
+            lexicon = {name: values[:, :words] for name, values in lexicon.items()}
+        offsets, is_text = [self.offsets[number][:length]], self.is_text[number : number + 1, :length]
+        return TokenBatch({**inputs, **lexicon}, offsets, is_text, [self.windows[number]])
+
+    def copies(self, count: int, **replaced: Tensor) -> dict[str, Tensor]:
+        """Inputs of a batch of one row, `count` times; `replaced` ones are taken as they are."""
+        inputs = {name: values.expand(count, *values.shape[1:]) for name, values in self.inputs.items()}
+        return {**inputs, **replaced}
+
+    def tokens_of(self, row: int, entity: Span) -> EntityTokens:
+        """The tokens of an entity given in characters of the text.
+
+        Raises:
+            ValueError: it begins or ends inside a token, or has no token.
+        """
+        start, end, label = entity
+        text_tokens = self.is_text[row].nonzero()[:, 0].tolist()
+        own = [token for token in text_tokens if _touches(self.offsets[row][token], start, end)]
+        if not own:
+            raise ValueError(f"no token is left for entity {start}-{end} ({label})")
+        for token in own:
+            first, last = self.offsets[row][token]
+            if first < start or last > end:
+                raise ValueError(
+                    f"entity {start}-{end} ({label}) {'begins' if first < start else 'ends'} inside the token of "
+                    f"characters {first}-{last}; explain whole tokens, or use an AdnerTokenizer"
+                )
+        following = next((token for token in text_tokens if token > own[-1]), -1)
+        return EntityTokens(row, own[0], own[-1] + 1, label, following)
+
+
+def _touches(offsets: tuple[int, int], start: int, end: int) -> bool:
+    return offsets[0] < end and start < offsets[1]
+
+
+class Tagger:
+    """A token classifier with BIO labels and its fast tokenizer; the model is left as it was found.
+
+    Args:
+        model: an `AdnerForTokenClassification` or any `AutoModelForTokenClassification` that takes `inputs_embeds`.
+        tokenizer: its fast tokenizer.
+
+    Raises:
+        TypeError: no tokenizer, or one without offsets.
+        ValueError: labels that are not BIO, or a tokenizer with another lexicon than the model's.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Any):
+        if not getattr(tokenizer, "is_fast", False):
+            raise TypeError(f"explanations need a fast tokenizer (it has offsets), found {type(tokenizer).__name__}")
+        # by what it can do, not by class: a checkpoint's own code defines the class a second time
+        self.is_adner = hasattr(model, "entity_log_posteriors")
+        if self.is_adner:
+            model.check_tokenizer(tokenizer)
+        self.model, self.tokenizer = model, tokenizer
+        names = [model.config.id2label[index] for index in range(len(model.config.id2label))]
+        self.labels = LabelTable(names, is_chain=self.is_adner and bool(model.config.use_crf))
+        self._accepted = _accepted_inputs(model, tokenizer)
+        self.max_tokens = _token_limit(model, tokenizer)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
+
+    @property
+    def mask_id(self) -> int:
+        """What stands for a hidden token: the mask token, or else the unknown or the padding token.
+
+        Raises:
+            ValueError: the tokenizer has none of them.
+        """
+        for name in ("mask_token_id", "unk_token_id", "pad_token_id"):
+            if getattr(self.tokenizer, name, None) is not None:
+                return getattr(self.tokenizer, name)
+        raise ValueError(f"{type(self.tokenizer).__name__} has neither a mask nor an unknown token to hide text with")
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Evaluation mode with gradients allowed, whatever the caller is in; nothing stays behind."""
+        training = [module for module in self.model.modules() if module.training]
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+            if self.device.type == "cuda" and any(isinstance(module, nn.RNNBase) for module in self.model.modules()):
+                # cudnn's recurrent layers have no backward in evaluation mode
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            for module in training:
+                module.training = False
+            try:
+                yield
+            finally:
+                for module in training:
+                    module.training = True
+
+    # ---- texts ------------------------------------------------------------------------------------------------
+
+    def passages(self, number: int, text: str, entities: Sequence[Span]) -> list[Passage]:
+        """Windows of text `number` in which its entities are explained; see `place_entities`."""
+        return place_entities(number, text, entities, self._window_size, self._fits)
+
+    @property
+    def _window_size(self) -> int | None:
+        special = self.tokenizer.num_special_tokens_to_add()
+        return None if self.max_tokens is None else self.max_tokens - special
+
+    def _fits(self, texts: Sequence[str]) -> bool:
+        if self.max_tokens is None:
+            return True
+        ids = self.tokenizer(list(texts), verbose=False)["input_ids"]
+        return max(map(len, ids), default=0) <= self.max_tokens
+
+    def encode(self, texts: Sequence[str], passages: Sequence[Passage]) -> TokenBatch:
+        """The windows of passages as a batch; `texts` are those that passages count in."""
+        windows = [texts[passage.text][passage.window.start : passage.window.end] for passage in passages]
+        encoded = self.tokenizer(
+            windows, padding=True, padding_side="right", return_tensors="pt", return_offsets_mapping=True
+        )
+        offsets, is_text = [], []
+        for row, (passage, spans) in enumerate(zip(passages, encoded["offset_mapping"].tolist())):
+            inside = [
+                sequence is not None and start < end for sequence, (start, end) in zip(encoded.sequence_ids(row), spans)
+            ]
+            shift = passage.window.start
+            offsets.append([(s + shift, e + shift) if text else (0, 0) for text, (s, e) in zip(inside, spans)])
+            is_text.append(inside)
+        inputs = {name: values.to(self.device) for name, values in encoded.items() if name in self._accepted}
+        inputs.setdefault("attention_mask", torch.ones_like(inputs["input_ids"]))
+        places = [(window, passage.window.start) for window, passage in zip(windows, passages)]
+        return TokenBatch(inputs, offsets, torch.tensor(is_text, device=self.device), places)
+
+    # ---- the model --------------------------------------------------------------------------------------------
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """Rows of the embedding table, (batch, tokens, size), detached."""
+        with torch.no_grad():
+            return self.model.get_input_embeddings()(input_ids).detach()
+
+    def embed_words(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """Vectors of the matched words, (batch, words, size), detached; None where the model reads no word vectors."""
+        table = self._word_table
+        if table is None or "lexicon_ids" not in inputs:
+            return None
+        with torch.no_grad():
+            return table(inputs["lexicon_ids"]).detach()
+
+    @property
+    def reads_lexicon(self) -> bool:
+        """Whether the matched words of the lexicon reach the model, as vectors or as edges of its graph."""
+        return self.is_adner and self.model.config.needs_lexicon
+
+    @property
+    def _word_table(self) -> nn.Module | None:
+        stream = getattr(self.model.adner, "dual_stream", None) if self.is_adner else None
+        return None if stream is None else stream.lexicon.word_embeddings
+
+    def tag(
+        self, inputs: Mapping[str, Tensor], embeds: Tensor | None = None, words: Tensor | None = None, **options: Any
+    ) -> Tagging:
+        """Run the model.
+
+        Args:
+            inputs: as in `TokenBatch`.
+            embeds: (batch, tokens, size) in place of `input_ids`; everything else is passed along.
+            words: (batch, words, size) in place of the matched words' vectors.
+        """
+        return self.read(self.run(inputs, embeds, words, **options))
+
+    def run(
+        self, inputs: Mapping[str, Tensor], embeds: Tensor | None = None, words: Tensor | None = None, **options: Any
+    ) -> Any:
+        """The model's own output; arguments as for `tag`."""
+        inputs = dict(inputs)
+        if embeds is not None:
+            inputs.pop("input_ids")
+            inputs["inputs_embeds"] = embeds
+        with _output_replaced(self._word_table, words):
+            return self.model(**inputs, return_dict=True, **options)
+
+    def read(self, outputs: Any) -> Tagging:
+        """A model output as log-probabilities."""
+        if self.is_adner:
+            return Tagging(outputs.logits.float(), outputs.emissions, outputs.text_mask)
+        return Tagging(outputs.logits.float().log_softmax(-1))
+
+    # ---- entities ---------------------------------------------------------------------------------------------
+
+    def find_entities(self, texts: Sequence[str], batch_size: int) -> list[list[Span]]:
+        """What the model finds: per text its entities (start, end, label), sorted, never overlapping."""
+        if self.is_adner:
+            pipe = AdnerPipeline(model=self.model, tokenizer=self.tokenizer, device=self.device)
+            found = pipe(list(texts), batch_size=batch_size)
+            return [[(one["start"], one["end"], one["entity_group"]) for one in entities] for entities in found]
+        return [self._find(text, batch_size) for text in texts]
+
+    def _find(self, text: str, batch_size: int) -> list[Span]:
+        windows, _ = cover_text(text, self._window_size, self._fits)
+        found: list[list[Span]] = []
+        for first in range(0, len(windows), batch_size):
+            passages = [Passage(0, window) for window in windows[first : first + batch_size]]
+            found += self._spans(self.encode([text], passages))
+        return merge_window_entities(windows, found)
+
+    @torch.no_grad()
+    def _spans(self, batch: TokenBatch) -> list[list[Span]]:
+        """Entities of the arg-max labels of each row; a stray I- opens an entity."""
+        best = self.tag(batch.inputs).log_probs.argmax(-1).tolist()
+        rows = []
+        for ids, offsets, inside in zip(best, batch.offsets, batch.is_text.tolist()):
+            tokens = [token for token, is_text in enumerate(inside) if is_text]
+            spans = tags_to_spans([self.labels.names[ids[token]] for token in tokens])
+            spans = [(offsets[tokens[start]][0], offsets[tokens[end - 1]][1], label) for start, end, label in spans]
+            rows.append([span for span in spans if span[2] in self.labels.types])
+        return rows
+
+
+@contextmanager
+def _output_replaced(module: nn.Module | None, output: Tensor | None) -> Iterator[None]:
+    """Let a module return a given tensor."""
+    if output is None:
+        yield
+        return
+    handle = module.register_forward_hook(lambda *_: output)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _accepted_inputs(model: nn.Module, tokenizer: Any) -> set[str]:
+    """Tokenizer outputs that the model's forward names (all of them where it names none: a wrapped model)."""
+    known = {"input_ids", "attention_mask", "token_type_ids", *LEXICON_KEYS}
+    named = set(inspect.signature(model.forward).parameters)
+    return known & (named if "input_ids" in named else {*tokenizer.model_input_names, "input_ids", "attention_mask"})
+
+
+def _token_limit(model: nn.Module, tokenizer: Any) -> int | None:
+    """Tokens that both tokenizer and encoder take at once; None if neither has a limit."""
+    limits = [tokenizer.model_max_length]
+    tables = [
+        module
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding)
+    ]
+    for table in tables:  # the RoBERTa family counts positions from behind a padding row
+        limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
+    if not tables:
+        config = getattr(model.config, "encoder_config", None) or model.config
+        limits.append(getattr(config, "max_position_embeddings", None))
+    stated = [limit for limit in limits if limit and 0 < limit < UNLIMITED]
+    return min(stated) if stated else None
