@@ -37,6 +37,24 @@ def test_absent_values_count_nowhere():
     assert intraclass_correlation(both, TARGETS, present) == pytest.approx(expected)
 
 
+def test_a_cell_is_judged_by_the_views_that_have_it():
+    both = np.stack([RATINGS.ravel(), RATINGS.ravel()], axis=1)
+    present = np.ones((24, 2))
+    present[12:, 1] = 0  # the second cell exists in the first three instances only
+    both[12:, 1] = 1e6
+    first, second = (
+        intraclass_correlation(RATINGS.ravel(), TARGETS),
+        intraclass_correlation(RATINGS.ravel()[:12], TARGETS[:12]),
+    )
+    scores = intraclass_correlation(both, TARGETS, present)
+    assert scores["between_mean_square"] == pytest.approx(
+        (5 * first["between_mean_square"] + 2 * second["between_mean_square"]) / 7
+    )
+    assert scores["within_mean_square"] == pytest.approx(
+        (18 * first["within_mean_square"] + 9 * second["within_mean_square"]) / 27
+    )
+
+
 @pytest.mark.parametrize("row", [[0.0, 0.0], [0.1, 0.1], [0.1, 0.7]])
 def test_constant_and_template_explanations_score_zero(row):
     noise = 1 + 1e-9 * np.random.default_rng(0).standard_normal((12, 2))
