@@ -101,7 +101,7 @@ def test_the_uniform_entity_has_no_lift():
 
 
 def test_runs_of_the_context_do_not_join_across_the_entity():
-    values, cues = [9, 0, 0, 8, 1, 2, 3, 0], [0, 3]
+    values, cues = [5, 9, 9, 4, 1, 2, 3, 0], [0, 3]
     context = plausibility([values], [cues], [(1, 3)], k=2)["context"]
     assert context["iou_f1"] == 1.0  # two runs of one, not one run of two
     assert plausibility([[9, 0, 0, 0, 0]], [[0, 2]], [(1, 2)], k=1)["context"]["iou_f1"] == pytest.approx(2 / 3)
