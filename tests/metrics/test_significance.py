@@ -99,6 +99,11 @@ def test_p_value_by_all_swaps():
     assert found == pytest.approx(np.mean(extreme), abs=0.02)
 
 
+def test_few_shuffles_prove_little():
+    first, second = arms(recall=(1.0, 0.1))
+    assert approximate_randomisation(first, second, shuffles=9)["p_value"] == pytest.approx(0.1)
+
+
 def test_blocks_and_seeds_of_the_random_numbers(monkeypatch):
     first, second = arms()
     before = paired_bootstrap(first, second, resamples=400)

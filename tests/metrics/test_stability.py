@@ -40,6 +40,11 @@ def test_the_context_is_compared_without_the_entity():
     assert np.isnan(values["context_top_k_jaccard"][1])
 
 
+def test_a_stable_entity_does_not_hide_an_unstable_context():
+    scores = stability([[9, 1, 2, 3]], [[9, 3, 2, 1]], spans=[(0, 1)], k=1)
+    assert (scores["top_k_jaccard"], scores["context_top_k_jaccard"]) == (1, 0)
+
+
 def test_nothing_kept_has_no_mean():
     scores = stability(MAPS[:1], [None])
     assert scores["coverage"] == 0.0
