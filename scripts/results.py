@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The results table: train every architecture on every corpus with the same encoder, write model_cards/RESULTS.md.
+"""Train every architecture on every corpus with the same encoder; the tables become the last part of RESULTS.md.
 
 The corpora, the lexicon and the encoder are not part of this project; `--data` names the folder that holds them.
 A run whose metrics are there is not run again, so the command can be stopped and started; `--shard 0/2` and
@@ -18,6 +18,7 @@ import torch
 from hf_adner.data import load_ner_dataset, write_documents
 from hf_adner.data.loading import documents_from_dataset
 from hf_adner.data.projection import labelled_words, project_words
+from hf_adner.data.writers.atomic import write_file
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.cross_validation import CrossValidationArguments, cross_validate
 from hf_adner.training.results_table import results_markdown
@@ -32,8 +33,8 @@ TABLE = Path("model_cards/RESULTS.md")
 RECORDS = Path("model_cards/results")
 
 
-HEADER = """# Results
-
+HEADING = "## Architectures on corpora\n"
+HEADER = """
 Strict entity scores in percent on test text that no choice was made on: start, end and label must all be right, nested
 gold entities count in full (*flattened F1*: only the outermost do). *Boundary F1*: both ends right, label ignored.
 Mean ± sample standard deviation over seeds; every run's figures are in [results/](results/), written by
@@ -153,10 +154,7 @@ def train_one(run: Run, args: argparse.Namespace) -> None:
 def keep_record(metrics: dict, record: Path, data: Path) -> None:
     """The run's figures without paths of this machine."""
     text = json.dumps(metrics, ensure_ascii=False, indent=1).replace(str(data), "DATA")
-    record.parent.mkdir(parents=True, exist_ok=True)
-    temporary = record.with_suffix(".tmp")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, record)
+    write_file(record, [text, "\n"], "utf-8")
 
 
 def five_folds(args: argparse.Namespace) -> None:
@@ -208,7 +206,8 @@ def main() -> None:
         if shard == shards - 1:
             five_folds(args)
     records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RECORDS.glob("*.json"))}
-    TABLE.write_text(f"{HEADER}\n{results_markdown(records)}", encoding="utf-8")
+    before = TABLE.read_text(encoding="utf-8").partition(HEADING)[0]
+    write_file(TABLE, [before, HEADING, HEADER, "\n", results_markdown(records)], "utf-8")
 
 
 if __name__ == "__main__":

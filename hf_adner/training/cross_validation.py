@@ -12,6 +12,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import set_seed
 
 from hf_adner.data.splits import dataset_groups, k_folds
+from hf_adner.data.writers.atomic import write_file
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.preparation import (
     build_model,
@@ -68,7 +69,7 @@ def cross_validate(
             for number, (inner, outer) in enumerate(indices)
         ]
         write_json(output / RESULTS_FILE, results)
-        (output / TABLE_FILE).write_text(markdown_table(results), encoding="utf-8")
+        write_file(output / TABLE_FILE, [markdown_table(results)], "utf-8")
     return results
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datasets import Dataset, DatasetDict
 from transformers import AutoConfig
 
-from hf_adner.data.loading import load_ner_dataset
+from hf_adner.data.loading import entity_labels, load_ner_dataset
 from hf_adner.data.splits import split_dataset
 from hf_adner.data.synthetic import ad_lexicon
 from hf_adner.model.lexicon_adner import Lexicon
@@ -71,7 +71,7 @@ def entity_types_of(dataset: Dataset) -> list[str]:
     Raises:
         ValueError: the split holds no entity, so there is nothing to learn.
     """
-    types = sorted({entity["label"] for entities in dataset["entities"] for entity in entities})
+    types = entity_labels(dataset)
     if not types:
         raise ValueError(f"none of the {len(dataset)} training documents holds an entity")
     return types

@@ -27,7 +27,7 @@ def results_markdown(records: Mapping[str, Any]) -> str:
             corpora[name.split(f"-{architecture}-")[0]][architecture].append(record)
     parts = [_corpus_table(corpus, runs) for corpus, runs in corpora.items()]
     if _CROSS_VALIDATION in records:
-        parts.append(f"## {_CROSS_VALIDATION}\n\n{markdown_table(records[_CROSS_VALIDATION])}")
+        parts.append(f"### {_CROSS_VALIDATION}\n\n{markdown_table(records[_CROSS_VALIDATION])}")
     return "\n".join(parts)
 
 
@@ -35,7 +35,7 @@ def _corpus_table(corpus: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) 
     first = next(iter(runs.values()))[0]
     documents, test = first["documents"], first["test"]
     lines = [
-        f"## {corpus}\n",
+        f"### {corpus}\n",
         f"{documents['train']:,} training documents, {documents['test']:,} test documents, "
         f"{test['gold']:,} gold entities ({test['gold'] - test['flattened_gold']:,} nested), "
         f"{first['training']['num_train_epochs']:g} epochs, encoder layers: {first['model']['encoder_layers']}.\n",

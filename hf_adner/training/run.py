@@ -14,7 +14,8 @@ from transformers.trainer_utils import get_last_checkpoint
 from hf_adner.audit.evaluation import EvaluationReport, evaluate_documents
 from hf_adner.data.collator import AdnerDataCollator
 from hf_adner.data.encoding import encode_dataset
-from hf_adner.data.rows import document_from_row
+from hf_adner.data.loading import documents_from_dataset
+from hf_adner.data.writers.atomic import write_file
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
@@ -111,7 +112,7 @@ def evaluate_split(
 ) -> EvaluationReport:
     """Score whole documents with the pipeline, nested gold counted in full."""
     pipe = AdnerPipeline(model=model, tokenizer=tokenizer)
-    return evaluate_documents(pipe, [document_from_row(row) for row in split], batch_size=batch_size)
+    return evaluate_documents(pipe, list(documents_from_dataset(split)), batch_size=batch_size)
 
 
 def checkpoint_to_resume(args: AdnerTrainingArguments) -> str | None:
@@ -134,11 +135,8 @@ def checkpoint_to_resume(args: AdnerTrainingArguments) -> str | None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON to a temporary name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    """Write JSON, whole or not at all."""
+    write_file(path, [json.dumps(content, ensure_ascii=False, indent=2), "\n"], "utf-8")
 
 
 def _final_scores(model, tokenizer, splits: DatasetDict, batch_size: int) -> dict[str, Any]:

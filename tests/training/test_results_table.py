@@ -28,7 +28,7 @@ def test_seeds_of_an_architecture_are_one_row_in_seed_order():
         "news-m-dscmg-0": record("m-dscmg", 0, 0.75),
     }
     lines = results_markdown(records).splitlines()
-    assert lines[0] == "## news" and "1,000 training documents" in lines[2] and "(2 nested)" in lines[2]
+    assert lines[0] == "### news" and "1,000 training documents" in lines[2] and "(2 nested)" in lines[2]
     crf = next(line for line in lines if line.startswith("| bert-crf"))
     assert crf.startswith("| bert-crf | 55.00 ± 7.07 |") and crf.endswith("| 2 | 50.00 60.00 | 12 |")
     assert "| m-dscmg | 75.00 | 75.00 | 75.00 | 75.00 | 75.00 | 1 | 75.00 | 12 |" in lines
@@ -36,4 +36,4 @@ def test_seeds_of_an_architecture_are_one_row_in_seed_order():
 
 def test_the_five_folds_have_their_own_section():
     folds = {"m-dscmg": [{"strict": {"precision": 0.5, "recall": 0.5, "f1": 0.5}}]}
-    assert "## imcs-5-fold\n\n| architecture |" in results_markdown({"imcs-5-fold": folds})
+    assert "### imcs-5-fold\n\n| architecture |" in results_markdown({"imcs-5-fold": folds})
