@@ -66,14 +66,12 @@ class Run(NamedTuple):
 
 
 def plan(seeds: int) -> Iterator[Run]:
-    """First one seed of everything, then the further seeds of cMedQANER and of the small corpus."""
-    for architecture in ARCHITECTURES:
-        yield Run("cmedqaner", architecture, 0)
-    for corpus in ("ad-real", "cmeee"):
+    """First one seed of everything, then the further seeds of cMedQANER, then those of the small corpus."""
+    for corpus in ("cmedqaner", "cmeee", "ad-real"):
         yield from (Run(corpus, architecture, 0) for architecture in ARCHITECTURES)
     yield from (Run("chip-sts-silver", architecture, 0) for architecture in COMPARED)
-    for seed in range(1, seeds):
-        for corpus in ("cmedqaner", "ad-real"):
+    for corpus in ("cmedqaner", "ad-real"):
+        for seed in range(1, seeds):
             yield from (Run(corpus, architecture, seed) for architecture in ARCHITECTURES)
 
 
@@ -184,7 +182,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with corpora, lexicon/ and encoders/")
     parser.add_argument("--work", type=Path, default=Path("runs/results"), help="folder for what is not kept")
-    parser.add_argument("--layers", type=int, default=2, help="layers of the encoder that are used")
+    parser.add_argument("--layers", type=int, default=1, help="layers of the encoder that are used")
     parser.add_argument("--learning_rate", type=float, default=5e-4, help="of the encoder")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of cMedQANER and ad-real")
     parser.add_argument("--shard", default="0/1", help="part of the runs to do, such as 0/2")
