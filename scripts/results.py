@@ -21,7 +21,7 @@ from hf_adner.data.projection import labelled_words, project_words
 from hf_adner.data.writers.atomic import write_file
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.cross_validation import CrossValidationArguments, cross_validate
-from hf_adner.training.results_table import results_markdown
+from hf_adner.training.results_table import replace_section, results_markdown
 from hf_adner.training.run import METRICS_FILE, run_training
 
 ARCHITECTURES = (
@@ -30,14 +30,14 @@ ARCHITECTURES = (
 )  # fmt: skip
 COMPARED = ("bert-crf", "m-dscmg")
 TABLE = Path("model_cards/RESULTS.md")
-RECORDS = Path("model_cards/results")
+RECORDS = Path("model_cards/results/architectures")
 
 
-HEADING = "## Architectures on corpora\n"
+HEADING = "## Architectures on corpora"
 HEADER = """
 Strict entity scores in percent on test text that no choice was made on: start, end and label must all be right, nested
 gold entities count in full (*flattened F1*: only the outermost do). *Boundary F1*: both ends right, label ignored.
-Mean ± sample standard deviation over seeds; every run's figures are in [results/](results/), written by
+Mean ± sample standard deviation over seeds; every run's figures are in [results/architectures/](results/architectures/), written by
 
     python scripts/results.py --data FOLDER        # seeds, layers and learning rate: --help
 
@@ -204,8 +204,8 @@ def main() -> None:
         if shard == shards - 1:
             five_folds(args)
     records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RECORDS.glob("*.json"))}
-    before = TABLE.read_text(encoding="utf-8").partition(HEADING)[0]
-    write_file(TABLE, [before, HEADING, HEADER, "\n", results_markdown(records)], "utf-8")
+    body = f"{HEADER}\n{results_markdown(records)}"
+    write_file(TABLE, [replace_section(TABLE.read_text(encoding="utf-8"), HEADING, body)], "utf-8")
 
 
 if __name__ == "__main__":

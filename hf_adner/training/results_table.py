@@ -1,5 +1,6 @@
 """Records of finished runs as the Markdown of `model_cards/RESULTS.md`."""
 
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,39 @@ def results_markdown(records: Mapping[str, Any]) -> str:
     if _CROSS_VALIDATION in records:
         parts.append(f"### {_CROSS_VALIDATION}\n\n{markdown_table(records[_CROSS_VALIDATION])}")
     return "\n".join(parts)
+
+
+def replace_section(page: str, heading: str, body: str) -> str:
+    """A Markdown page with one section made anew; a section that is not there yet is appended.
+
+    Args:
+        page: the page.
+        heading: the section's whole heading line, such as ``## Speed``; the section ends before the next heading of the
+            same or a higher level.
+        body: its text without the heading.
+
+    Raises:
+        ValueError: `heading` is not a Markdown heading.
+    """
+    if not re.fullmatch(r"#+ .+", heading):
+        raise ValueError(f"{heading[:30]!r} is not a heading line of Markdown")
+    lines = page.rstrip("\n").split("\n")
+    headings = _headings(lines)
+    first = next((n for n, found in headings if found == heading), len(lines))
+    level = heading.index(" ")
+    after = next((n for n, found in headings if n > first and found.index(" ") <= level), len(lines))
+    sections = ["\n".join(lines[:first]), f"{heading}\n\n{body.strip()}", "\n".join(lines[after:])]
+    return "\n\n".join(part.strip("\n") for part in sections if part.strip()) + "\n"
+
+
+def _headings(lines: Sequence[str]) -> list[tuple[int, str]]:
+    """Number and text of the heading lines outside fenced code."""
+    found, fenced = [], False
+    for number, line in enumerate(lines):
+        fenced ^= line.startswith("```")
+        if not fenced and re.match(r"#+ ", line):
+            found.append((number, line))
+    return found
 
 
 def _corpus_table(corpus: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

@@ -1,6 +1,8 @@
 """Records of runs as Markdown."""
 
-from hf_adner.training.results_table import results_markdown
+import pytest
+
+from hf_adner.training.results_table import replace_section, results_markdown
 
 
 def record(architecture: str, seed: int, f1: float) -> dict:
@@ -37,3 +39,16 @@ def test_seeds_of_an_architecture_are_one_row_in_seed_order():
 def test_the_five_folds_have_their_own_section():
     folds = {"m-dscmg": [{"strict": {"precision": 0.5, "recall": 0.5, "f1": 0.5}}]}
     assert "### imcs-5-fold\n\n| architecture |" in results_markdown({"imcs-5-fold": folds})
+
+
+def test_a_section_is_replaced_and_its_neighbours_stay():
+    page = "# Page\n\n## A\n\nold\n\n### deeper\n\n```\n# code\n```\n\n## B\n\nkept\n"
+    assert replace_section(page, "## A", "new\n") == "# Page\n\n## A\n\nnew\n\n## B\n\nkept\n"
+    assert replace_section(page, "### deeper", "new") == "# Page\n\n## A\n\nold\n\n### deeper\n\nnew\n\n## B\n\nkept\n"
+    assert replace_section(page, "## B", "kept") == page
+
+
+def test_a_new_section_comes_last_and_needs_a_heading():
+    assert replace_section("# Page\n", "## C", "text") == "# Page\n\n## C\n\ntext\n"
+    with pytest.raises(ValueError, match="not a heading"):
+        replace_section("# Page\n", "C", "text")
