@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 
 from datasets import Dataset, DatasetDict
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from hf_adner.data.loading import entity_labels, load_ner_dataset
 from hf_adner.data.splits import split_dataset
@@ -135,11 +135,15 @@ def build_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence
         return AdnerForTokenClassification.from_scratch(tokenizer, types, args.architecture, **overrides)
     if args.encoder:
         return AdnerForTokenClassification.from_encoder_pretrained(
-            args.encoder, tokenizer, types, args.architecture, encoder_kwargs=_encoder_kwargs(args), **overrides
+            args.encoder,
+            tokenizer,
+            types,
+            args.architecture,
+            encoder_kwargs={"config": pretrained_config(args)},
+            **overrides,
         )
-    encoder = small_encoder(args.encoder_size, args.encoder_layers or 2) | _dropout(args)
     return AdnerForTokenClassification.from_scratch(
-        tokenizer, types, args.architecture, encoder_config=encoder, **overrides
+        tokenizer, types, args.architecture, encoder_config=random_config(args), **overrides
     )
 
 
@@ -155,7 +159,17 @@ def small_encoder(size: int, layers: int) -> dict[str, int | str | float]:
     }
 
 
-def _encoder_kwargs(args: ModelArguments) -> dict[str, object]:
+def random_config(args: ModelArguments) -> dict[str, int | str | float]:
+    """Configuration of the small encoder that is trained from nothing, as the arguments say it."""
+    return small_encoder(args.encoder_size, args.encoder_layers or 2) | _dropout(args)
+
+
+def pretrained_config(args: ModelArguments) -> PreTrainedConfig:
+    """Configuration of the pretrained encoder with the number of layers and the dropout that the arguments say.
+
+    Raises:
+        ValueError: more layers than the encoder has.
+    """
     config = AutoConfig.from_pretrained(args.encoder)
     for name, value in _dropout(args).items():
         setattr(config, name, value)
@@ -163,7 +177,7 @@ def _encoder_kwargs(args: ModelArguments) -> dict[str, object]:
         if args.encoder_layers > config.num_hidden_layers:
             raise ValueError(f"encoder_layers={args.encoder_layers}, the encoder has only {config.num_hidden_layers}")
         config.num_hidden_layers = args.encoder_layers
-    return {"config": config}
+    return config
 
 
 def _dropout(args: ModelArguments) -> dict[str, float]:
