@@ -37,12 +37,13 @@ HEADING = "## Architectures on corpora"
 HEADER = """
 Strict entity scores in percent on test text that no choice was made on: start, end and label must all be right, nested
 gold entities count in full (*flattened F1*: only the outermost do). *Boundary F1*: both ends right, label ignored.
-Mean ± sample standard deviation over seeds; every run's figures are in [results/architectures/](results/architectures/), written by
+Mean ± sample standard deviation over seeds; every run's figures are in
+[results/architectures/](results/architectures/), written by
 
     python scripts/results.py --data FOLDER        # seeds, layers and learning rate: --help
 
 Every architecture has the same encoder (`e5-small-zh-char`: multilingual-e5-small with a vocabulary of single Chinese
-characters, 384 wide), of which only the first layers are used, the same 117,767-word lexicon where it has one (word
+characters, 384 wide), of which only the first layer is used, the same 117,767-word lexicon where it has one (word
 frequencies counted on the training text), the same learning rates (encoder 5e-4, head 1e-3, CRF 5e-3, 10 % warm-up,
 linear decay), batches of 16, and no choice of the epoch. CMeEE's test part is its dev file, as its gold test is not
 public; `ad-real` is 120 training and 60 test lines of real dermatology text. `chip-sts-silver`: CHIP-STS has no
