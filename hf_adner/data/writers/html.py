@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
+from hf_adner.data.nesting import Piece, nested_pieces
 from hf_adner.data.records import Document, Entity
 
 _HUES = (212, 4, 140, 36, 276, 178, 330, 88, 250, 18, 195, 305)
@@ -125,18 +126,9 @@ def _article(document: Document, colours: _Colours) -> str:
     )
 
 
-class _Piece(NamedTuple):
-    """An entity, or what is left of one that another cuts in two; `goes_on` says that more of it follows."""
-
-    start: int
-    end: int
-    entity: Entity
-    goes_on: bool = False
-
-
 def _marked(document: Document, colours: _Colours) -> Iterator[str]:
     position, open_pieces = 0, []
-    for piece in _nesting(document.entities):
+    for piece in nested_pieces(document.entities):
         while open_pieces and open_pieces[-1].end <= piece.start:
             yield escape(document.text[position : open_pieces[-1].end]) + "</mark>"
             position = open_pieces.pop().end
@@ -149,26 +141,7 @@ def _marked(document: Document, colours: _Colours) -> Iterator[str]:
     yield escape(document.text[position:])
 
 
-def _nesting(entities: Iterable[Entity]) -> list[_Piece]:
-    """The entities as pieces that lie in one another or apart: HTML elements cannot cross."""
-    waiting = [_Piece(entity.start, entity.end, entity) for entity in reversed(tuple(entities))]
-    pieces: list[_Piece] = []
-    around: list[_Piece] = []
-    while waiting:
-        piece = waiting.pop()
-        while around and around[-1].end <= piece.start:
-            around.pop()
-        if around and piece.end > around[-1].end:
-            rest = piece._replace(start=around[-1].end)
-            piece = piece._replace(end=around[-1].end, goes_on=True)
-            waiting.append(rest)
-            waiting.sort(key=lambda one: (-one.start, one.end))
-        pieces.append(piece)
-        around.append(piece)
-    return pieces
-
-
-def _opening(piece: _Piece, colours: _Colours) -> str:
+def _opening(piece: Piece, colours: _Colours) -> str:
     entity = piece.entity
     classes = [colours.of(entity.label)]
     classes += ["goes-on"] if piece.goes_on else []
