@@ -152,14 +152,29 @@ class Target:
         return _floored(begin) - _floored(torch.maximum(outside, inside))
 
     def _end(self, tagging: Tagging, places: Sequence[EntityTokens]) -> Tensor:
+        ends, goes_on, outside = self._at_end(tagging, places)
+        return _floored(_log(ends)) - _floored(torch.maximum(outside, _log(goes_on)))
+
+    def edges(self, tagging: Tagging, places: Sequence[EntityTokens]) -> tuple[Tensor, Tensor]:
+        """Probability that an entity of the label starts with each entity's first token, and ends with its last.
+
+        Returns:
+            Two (entities,) float32, the values of `boundaries` at these tokens.
+        """
+        if not places:
+            return tagging.log_probs.new_zeros(0), tagging.log_probs.new_zeros(0)
+        at_start = tagging.log_probs[[place.row for place in places], [place.start for place in places]]
+        return self._columns(at_start, places)[0].exp(), self._at_end(tagging, places)[0]
+
+    def _at_end(self, tagging: Tagging, places: Sequence[EntityTokens]) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each entity's last token: probability to end there, to go on behind it, and log-probability of O."""
         rows = [place.row for place in places]
         at_end = tagging.log_probs[rows, [place.end - 1 for place in places]]
         behind = tagging.log_probs[rows, [place.following for place in places]]
         begin, inside, outside = self._columns(at_end, places)
         has_text = torch.tensor([place.following >= 0 for place in places], device=behind.device)
         goes_on = self._columns(behind, places)[1].exp() * has_text
-        ends, goes_on = self._ends((begin.exp() + inside.exp()).clamp(max=1.0), goes_on)
-        return _floored(_log(ends)) - _floored(torch.maximum(outside, _log(goes_on)))
+        return *self._ends((begin.exp() + inside.exp()).clamp(max=1.0), goes_on), outside
 
     def _ends(self, within: Tensor, goes_on: Tensor) -> tuple[Tensor, Tensor]:
         """Probability that the entity ends with a token, and that it goes on.

@@ -99,6 +99,19 @@ def test_many_entities_are_scored_as_each_alone(tagging, name):
     assert target(tagging, []).shape == (0,)
 
 
+@pytest.mark.parametrize("is_chain", [True, False])
+def test_edges_are_the_boundaries_at_the_entitys_own_tokens(tagging, is_chain):
+    target = Target("label", LabelTable(LABELS, is_chain=is_chain))
+    places = [EntityTokens(0, 1, 4, "Disease", 4), EntityTokens(1, 2, 3, "Drug", 3)]
+    everything = torch.ones(tagging.log_probs.shape[1], dtype=torch.bool)
+    starts, ends = target.edges(tagging, places)
+    for place, start, end in zip(places, starts, ends):
+        all_starts, all_ends = target.boundaries(tagging.log_probs[place.row], everything, place.label)
+        assert start.item() == pytest.approx(all_starts[place.start].item(), abs=1e-6)
+        assert end.item() == pytest.approx(all_ends[place.end - 1].item(), abs=1e-6)
+    assert [values.shape for values in target.edges(tagging, [])] == [(0,), (0,)]
+
+
 def test_errors():
     table = LabelTable(LABELS)
     with pytest.raises(ValueError, match="'probability' is unknown"):
