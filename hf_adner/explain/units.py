@@ -24,7 +24,7 @@ def split_into_units(text: str, units: str, tokenizer: Any) -> list[Range]:
     elif units == "words":
         words = (match.span() for match in re.finditer(r"\S+", text))
     else:
-        words = _longest(tokenizer.lexicon.match(text, lower_case=getattr(tokenizer, "do_lower_case", True)))
+        words = longest_matches(tokenizer.lexicon.match(text, lower_case=getattr(tokenizer, "do_lower_case", True)))
     return _with_single_characters(words, len(text))
 
 
@@ -36,7 +36,7 @@ def check_units(units: str, tokenizer: Any) -> None:
         raise ValueError("units='lexicon-words' needs a tokenizer with a lexicon; use 'characters' or 'words'")
 
 
-def _longest(matches: Sequence[tuple[int, int, int]]) -> list[Range]:
+def longest_matches(matches: Sequence[tuple[int, int, int]]) -> list[Range]:
     """From left to right the longest match at each place, none overlapping."""
     chosen: list[Range] = []
     for start, end in sorted(((start, end) for _, start, end in matches), key=lambda one: (one[0], -one[1])):
