@@ -15,7 +15,7 @@ from hf_adner.explain.passages import Passage, Span, cover_text, place_entities
 from hf_adner.explain.targets import EntityTokens, LabelTable, Tagging
 from hf_adner.model.labels_adner import tags_to_spans
 from hf_adner.model.pipeline_adner import AdnerPipeline
-from hf_adner.model.windows_adner import merge_window_entities
+from hf_adner.model.windows_adner import Window, merge_window_entities
 
 LEXICON_KEYS = ("lexicon_ids", "lexicon_starts", "lexicon_ends")
 UNLIMITED = 10**6  # tokenizers without a length limit say a number beyond this
@@ -153,6 +153,10 @@ class Tagger:
         """Windows of text `number` in which its entities are explained; see `place_entities`."""
         return place_entities(number, text, entities, self._window_size, self._fits)
 
+    def cover(self, text: str) -> list[Window]:
+        """Overlapping windows over a text, each of which fits the model; none for an empty text."""
+        return cover_text(text, self._window_size, self._fits)[0]
+
     @property
     def _window_size(self) -> int | None:
         special = self.tokenizer.num_special_tokens_to_add()
@@ -248,7 +252,7 @@ class Tagger:
         return [self._find(text, batch_size) for text in texts]
 
     def _find(self, text: str, batch_size: int) -> list[Span]:
-        windows, _ = cover_text(text, self._window_size, self._fits)
+        windows = self.cover(text)
         found: list[list[Span]] = []
         for first in range(0, len(windows), batch_size):
             passages = [Passage(0, window) for window in windows[first : first + batch_size]]
