@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .data.writers import write_documents
     from .explain.explainers import make_explainer
     from .explain.explanation import Explanation
+    from .training.guided_arguments import ExplanationGuidedTrainingArguments
+    from .training.guided_trainer import ExplanationGuidedTrainer
 
 __version__ = "0.1.0"
 
@@ -29,6 +31,8 @@ _LAZY = {
     "Document": "data.records",
     "Entity": "data.records",
     "Explanation": "explain.explanation",
+    "ExplanationGuidedTrainer": "training.guided_trainer",
+    "ExplanationGuidedTrainingArguments": "training.guided_arguments",
     "load_ner_dataset": "data.loading",
     "make_explainer": "explain.explainers",
     "write_documents": "data.writers",
@@ -43,6 +47,8 @@ __all__ = [
     "Document",
     "Entity",
     "Explanation",
+    "ExplanationGuidedTrainer",
+    "ExplanationGuidedTrainingArguments",
     "Lexicon",
     "load_ner_dataset",
     "make_explainer",

@@ -1,0 +1,112 @@
+"""What explanation-guided training can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hf_adner.training.arguments import AdnerTrainingArguments
+
+CONTROLS = ("none", "shuffled", "other-sentence", "random")
+"""What stands in the place of the explanation: nothing does; its own scores in another order; that of an entity of
+another sentence; scores drawn at random."""
+
+_WEIGHTS = (
+    "stability_weight", "boundary_weight", "consistency_weight", "view_ner_weight", "r_drop_weight",
+    "explainer_learning_rate",
+)  # fmt: skip
+_SHARES = (
+    "view_share", "plain_share", "ramp_share", "edited_share", "unimportant_share", "sweep_share",
+    "boundary_smoothing",
+)  # fmt: skip
+
+
+@dataclass
+class ExplanationGuidedTrainingArguments(AdnerTrainingArguments):
+    """`AdnerTrainingArguments` and the weights and schedule of explanation-guided training.
+
+    The loss of a step is the tagging loss over texts and views (`view_ner_weight`), and, once the plain phase is over
+    and as far as the ramp has risen, `stability_weight` x stability + `boundary_weight` x boundary +
+    `consistency_weight` x consistency; `hf_adner.training.losses` has each term. With all four weights, R-Drop's and
+    boundary smoothing at zero nothing is built and the run is `AdnerTrainer`'s, bit by bit.
+
+    What a step costs, in steps of plain training: views add `view_share`, explaining adds
+    (1 + `view_share`) / (3 `saliency_interval`); the sweep in front adds 2/3 of `sweep_share` over all. `fast` names
+    settings that cost little.
+
+    Raises:
+        ValueError: a weight or a share out of range, or an unknown control.
+    """
+
+    stability_weight: float = field(default=0.1, metadata={"help": "of the explainer head following the fused map"})
+    boundary_weight: float = field(default=0.2, metadata={"help": "of margins and invariance at entity boundaries"})
+    consistency_weight: float = field(default=1.0, metadata={"help": "of equal label marginals on text and view"})
+    view_ner_weight: float = field(default=1.0, metadata={"help": "of the tagging loss on views; texts have 1"})
+    view_share: float = field(default=0.5, metadata={"help": "share of the windows that get a view in an epoch"})
+    saliency_interval: int = field(default=2, metadata={"help": "explain in every so many steps"})
+    plain_share: float = field(
+        default=0.2, metadata={"help": "share of the epochs before explanations are used, at least one epoch"}
+    )
+    ramp_share: float = field(default=0.2, metadata={"help": "share of all steps over which the terms then rise"})
+    sweep_share: float = field(
+        default=0.1, metadata={"help": "windows explained before the ramp, as a share of all that the run trains on"}
+    )
+    edited_share: float = field(default=0.3, metadata={"help": "share of the unimportant context that a view edits"})
+    unimportant_share: float = field(default=0.5, metadata={"help": "share of the context that is unimportant"})
+    fusion: str = field(default="empirical-bayes", metadata={"help": "how local and global maps are joined"})
+    explanation_control: str = field(
+        default="none", metadata={"help": "what stands in the explanations' place", "choices": list(CONTROLS)}
+    )
+    r_drop_weight: float = field(default=0.0, metadata={"help": "of the KL between two dropout masks (R-Drop)"})
+    boundary_smoothing: float = field(
+        default=0.0, metadata={"help": "share of the label given to entities with one boundary moved by one"}
+    )
+    masked_lm: str | None = field(
+        default=None, metadata={"help": "masked language model whose proposals views take, a Hub name or a folder"}
+    )
+    explainer_learning_rate: float = field(default=1e-3, metadata={"help": "rate of the explainer head"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in _WEIGHTS:
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0..1")
+        for name in ("edited_share", "unimportant_share"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is 0; leave views out by view_share=0")
+        if self.saliency_interval < 1:
+            raise ValueError(f"saliency_interval is {self.saliency_interval}, expected 1 or more")
+        if self.explanation_control not in CONTROLS:
+            raise ValueError(f"explanation_control is {self.explanation_control!r}, expected one of {CONTROLS}")
+
+    @classmethod
+    def fast(cls, output_dir: str, **options: Any) -> ExplanationGuidedTrainingArguments:
+        """Settings that cost little: fewer views, and explanations in every eighth step.
+
+        Args:
+            output_dir: as for `TrainingArguments`.
+            options: any field; they win.
+        """
+        return cls(output_dir, **{**FAST, **options})
+
+    @property
+    def uses_explanations(self) -> bool:
+        """Whether any term needs explanations."""
+        return any((self.stability_weight, self.boundary_weight, self.consistency_weight))
+
+    @property
+    def uses_views(self) -> bool:
+        """Whether perturbed copies of the texts are made."""
+        return bool(self.view_share) and (self.uses_explanations or bool(self.view_ner_weight))
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether anything differs from plain training."""
+        return self.uses_explanations or self.uses_views or any((self.r_drop_weight, self.boundary_smoothing))
+
+
+FAST = {"view_share": 0.15, "saliency_interval": 8, "sweep_share": 0.05}
+"""Fields of the `fast` setting."""
