@@ -144,6 +144,7 @@ def train_one(run: Run, args: argparse.Namespace) -> None:
         encoder_layers=args.layers,
         architecture=run.architecture,
         lexicon=str(args.data / "lexicon/medical_words.tsv"),
+        lexicon_min_documents=1,
     )
     output = args.work / run.name
     run_training(dataset_args, model_args, training_arguments(output, epochs, run.seed, args))
@@ -168,6 +169,7 @@ def five_folds(args: argparse.Namespace) -> None:
         encoder=str(args.data / "encoders/e5-small-zh-char"),
         encoder_layers=args.layers,
         lexicon=str(args.data / "lexicon/medical_words.tsv"),
+        lexicon_min_documents=1,
     )
     folds = cross_validate(
         CrossValidationArguments(list(COMPARED)),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
 import re
 from collections import Counter
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from .vector_file_adner import parse_vector, vector_dimension, vector_lines, vector_word
 
 try:
     import ahocorasick_rs
@@ -31,12 +32,13 @@ logger = logging.getLogger(__name__)
 ORIGINS = ("list", "documents", "mix")
 FORMAT = "adner-lexicon"
 VERSION = 1
+PUBLIC_DOCUMENTS = 5
+"""Counts over at least so many texts tell of none of them."""
 
 _FILLER = "\ufffe"  # a noncharacter
 _START = itemgetter(1)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FAULT = re.compile("^\\s|\\s$|[\t\n\r\ud800-\udfff]")
-_DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(\.\d*)?[eE][+-]?\d+)")
 
 Match = tuple[int, int, int]  # word id, start, end (characters, end exclusive)
 
@@ -65,7 +67,7 @@ class Lexicon:
         words: the words, each once, without white space at its ends. The id of ``words[i]`` is ``i + 1``.
         frequencies: one count per word, 0 where it is unknown; all 0 when None.
         origin: ``"list"`` for a published word list, ``"documents"`` for words taken out of annotated documents
-            (which may be private), ``"mix"`` for a union of both.
+            (which may be private), ``"mix"`` for a union of both, or a list with counts that tell of single documents.
 
     Raises:
         TypeError: a word is not a string, or a frequency is not an integer.
@@ -191,20 +193,40 @@ class Lexicon:
         origin = self.origin if self.origin == other.origin else "mix"
         return Lexicon(frequencies, frequencies.values(), origin=origin)
 
-    def with_counts(self, texts: Iterable[str], *, lower_case: bool = False, skip_covered: bool = False) -> Lexicon:
+    def with_counts(
+        self, texts: Iterable[str], *, lower_case: bool = False, skip_covered: bool = False, min_documents: int = 1
+    ) -> Lexicon:
         """The same words with frequencies counted on a corpus (the static frequencies of SoftLexicon).
+
+        A list whose counts rest on fewer than `PUBLIC_DOCUMENTS` texts a word gets the origin ``"mix"``.
 
         Args:
             texts: the corpus, read once.
             lower_case: match without regard to case, as a lower-casing tokenizer does.
             skip_covered: as SoftLexicon does, do not count a word where a longer match covers it.
+            min_documents: a word found in fewer texts keeps the frequency 0.
         """
-        counts = [0] * self.size
+        counts, documents = Counter(), Counter()
         for text in texts:
             matches = self.match(text, lower_case=lower_case)
-            for word_id, _, _ in _uncovered(matches) if skip_covered else matches:
-                counts[word_id] += 1
-        return Lexicon(self.words, counts[1:], origin=self.origin)
+            found = [word_id for word_id, _, _ in (_uncovered(matches) if skip_covered else matches)]
+            counts.update(found)
+            documents.update(set(found))
+        kept = (counts[word_id] if documents[word_id] >= min_documents else 0 for word_id in range(1, self.size))
+        is_private = self.origin == "list" and min_documents < PUBLIC_DOCUMENTS
+        return Lexicon(self.words, kept, origin="mix" if is_private else self.origin)
+
+    def check_shareable(self, allow: bool = False) -> None:
+        """Make sure that handing the lexicon on tells nothing of single documents, unless that is allowed.
+
+        Raises:
+            ValueError: the origin is not ``"list"``.
+        """
+        if self.origin != "list" and not allow:
+            raise ValueError(
+                f"the lexicon ({len(self)} words, origin {self.origin!r}) holds words or exact counts of documents, "
+                "which may be private; allow_document_lexicon=True sends it all the same"
+            )
 
     # ---- matching ---------------------------------------------------------------------------------------------
 
@@ -291,15 +313,15 @@ class Lexicon:
         ids = {word.encode(encoding): index for index, word in enumerate(self.words, 1)}
         vectors: torch.Tensor | None = None
         covered = torch.zeros(self.size, dtype=torch.bool)  # (size,)
-        for where, line in _vector_lines(Path(path)):
+        for where, line in vector_lines(Path(path)):
             if vectors is None:
-                dimension, is_header = _vector_dimension(line, dimension, where)
+                dimension, is_header = vector_dimension(line, dimension, where)
                 vectors = torch.zeros(self.size, dimension)  # (size, dimension)
                 if is_header:
                     continue
-            word_id = ids.get(_vector_word(line, dimension, where, ids))
+            word_id = ids.get(vector_word(line, dimension, where, ids))
             if word_id is not None and not covered[word_id]:
-                vectors[word_id] = _parse_vector(line, dimension, where)
+                vectors[word_id] = parse_vector(line, dimension, where)
                 covered[word_id] = True
         if vectors is None:
             raise ValueError(f"{path}: no vector found, expected lines of a word and its numbers")
@@ -434,50 +456,6 @@ def _parse_entry(line: str, where: str) -> tuple[str, int]:
     if not (field.isascii() and field.isdigit()):
         raise ValueError(f"{where}: frequency is {_shorten(field)}, expected a whole number of 0 or more")
     return word, int(field)
-
-
-def _vector_lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            line = line.rstrip(b" \r\n")
-            if line:
-                yield f"{path}:{number}", line
-
-
-def _vector_dimension(line: bytes, dimension: int | None, where: str) -> tuple[int, bool]:
-    """The dimension that the first line tells, and whether that line is a ``count dimension`` header."""
-    fields = line.split(b" ")
-    is_header = len(fields) == 2 and all(field.isdigit() for field in fields) and dimension != 1
-    told = int(fields[1]) if is_header else len(fields) - 1
-    if is_header and dimension is not None and told != dimension:
-        raise ValueError(f"{where}: the header says dimension {told}, expected {dimension}")
-    if not is_header and dimension is not None:
-        told = dimension
-    if told < 1:
-        raise ValueError(f"{where}: dimension {told}, expected a word and at least one number")
-    return told, is_header
-
-
-def _vector_word(line: bytes, dimension: int, where: str, ids: dict[bytes, int]) -> bytes:
-    found = line.count(b" ")
-    if found == dimension:
-        return line[: line.index(b" ")]
-    word = line.rsplit(b" ", dimension)[0] if found > dimension else b""
-    surplus = word.split(b" ")[1:]
-    if found < dimension or (word not in ids and _DECIMAL.fullmatch(surplus[0].decode("ascii", "replace"))):
-        raise ValueError(f"{where}: {found} numbers after the word, expected {dimension}")
-    return word
-
-
-def _parse_vector(line: bytes, dimension: int, where: str) -> torch.Tensor:
-    fields = line.rsplit(b" ", dimension)[1:]
-    try:
-        numbers = [float(field) for field in fields]
-    except ValueError as error:
-        raise ValueError(f"{where}: expected {dimension} numbers after the word: {error}") from error
-    if not all(math.isfinite(number) for number in numbers):
-        raise ValueError(f"{where}: a number of the vector is not finite")
-    return torch.tensor(numbers)  # (dimension,)
 
 
 def _write_atomically(path: Path, text: str) -> None:

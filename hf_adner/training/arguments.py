@@ -6,6 +6,7 @@ import torch
 from transformers import TrainingArguments
 
 from hf_adner.model.configuration_adner import ARCHITECTURES
+from hf_adner.model.lexicon_adner import PUBLIC_DOCUMENTS
 
 
 @dataclass
@@ -53,6 +54,10 @@ class ModelArguments:
     )
     lexicon_counts: bool = field(
         default=True, metadata={"help": "weight words by their frequency in the training texts, not in the list"}
+    )
+    lexicon_min_documents: int = field(
+        default=PUBLIC_DOCUMENTS,
+        metadata={"help": "count only words found in so many training documents; with fewer, counts may tell of one"},
     )
     word_vectors: str | None = field(default=None, metadata={"help": "word2vec/fastText text file for the lexicon"})
     config_overrides: str | None = field(

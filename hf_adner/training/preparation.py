@@ -113,7 +113,9 @@ def build_tokenizer(args: ModelArguments, train: Dataset) -> AdnerTokenizer:
         tokenizer = AdnerTokenizer.from_texts(train["text"])
     if args.lexicon:
         lexicon = build_lexicon(args.lexicon, train)
-        counted = lexicon.with_counts(train["text"], lower_case=tokenizer.do_lower_case)
+        counted = lexicon.with_counts(
+            train["text"], lower_case=tokenizer.do_lower_case, min_documents=args.lexicon_min_documents
+        )
         tokenizer.lexicon = counted if args.lexicon_counts else lexicon
     return tokenizer
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner.model import lexicon_adner
-from hf_adner.model.lexicon_adner import Lexicon, lower_by_character
+from hf_adner.model.lexicon_adner import PUBLIC_DOCUMENTS, Lexicon, lower_by_character
 
 WORDS = ("湿疹", "皮炎", "特应性皮炎", "特应性", "炎")
 TEXT = "患特应性皮炎"
@@ -87,7 +88,8 @@ def test_the_hash_tells_words_frequencies_and_order_apart():
 
 def test_the_hash_is_the_same_in_another_process():
     code = (
-        f"import runpy; Lexicon = runpy.run_path({lexicon_adner.__file__!r})['Lexicon']\n"
+        f"import sys; sys.path.insert(0, {str(Path(lexicon_adner.__file__).parents[1])!r})\n"
+        "from model.lexicon_adner import Lexicon\n"
         "print(Lexicon(['皮炎', '湿疹'], [3, 0]).hash)"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
@@ -169,6 +171,23 @@ def test_counts_of_a_corpus():
     assert lexicon.frequencies == (1, 2, 1, 1, 2)
     assert (lexicon.words, lexicon.origin) == (WORDS, "mix")
     assert Lexicon(["IgE"]).with_counts(["IGE ige"], lower_case=True).frequencies == (2,)
+
+
+def test_counts_of_few_documents_make_a_list_private():
+    texts = ["皮炎皮炎", "湿疹", "皮炎", "皮炎湿疹", "皮炎", "皮炎"]
+    lexicon = Lexicon(["皮炎", "湿疹", "红斑"])
+    counted = lexicon.with_counts(texts, min_documents=PUBLIC_DOCUMENTS)
+    assert counted.frequencies == (6, 0, 0) and counted.origin == "list"
+    counted.check_shareable()
+    for private in (
+        lexicon.with_counts(texts),
+        Lexicon.from_documents(texts),
+        counted.union(lexicon.with_counts(texts)),
+    ):
+        with pytest.raises(ValueError, match=r"words or exact counts of documents.*allow_document_lexicon"):
+            private.check_shareable()
+        private.check_shareable(allow=True)
+    assert Lexicon.from_documents(texts).with_counts(texts, min_documents=9).origin == "documents"
 
 
 def test_counts_without_the_words_that_longer_matches_cover():

@@ -78,6 +78,8 @@ def test_lexicons_join_and_count(tmp_path, arguments):
     assert uncounted == build_lexicon(spec, train) and uncounted.words == lexicon.words
     assert build_tokenizer(tiny_model(lexicon=None), train).lexicon is None
     assert "特应性皮炎" in build_lexicon("ad", train).words
+    rare = build_tokenizer(tiny_model(lexicon=spec, lexicon_min_documents=25), train).lexicon
+    assert not any(rare.frequencies)
 
 
 def test_a_pretrained_encoder_keeps_its_first_layers(tmp_path, arguments):
