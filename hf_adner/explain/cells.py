@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,10 +10,10 @@ from hf_adner.explain.roles import ROLES
 from hf_adner.explain.units import longest_matches
 from hf_adner.model.lexicon_adner import Lexicon, lower_by_character, replace_surrogates
 
-ANY, UNSEEN = 0, 1
-"""Unit ids of all units together, and of units without a cell."""
+ANY, UNSEEN, UNKNOWN_WORD = range(3)
+"""Unit ids of all units together, of what is no unit, and of words that were never added."""
 
-FIRST_UNIT = 2
+FIRST_UNIT = 3
 PRIOR_VARIANCE = 1.0
 """Variance of log attributions that is assumed where nothing was seen."""
 
@@ -31,49 +30,58 @@ class Units:
 
     def __init__(self, lexicon: Lexicon | None = None):
         self.lexicon = lexicon
-        self.ids: dict[str, int] = {}
+        self.names: list[str] = []
+        self._words: dict[str, int] = {}
+        self._characters = np.full(1 << 16, UNSEEN, dtype=np.int32)  # by code point
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.names)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.ids)
+    def find(self, text: str) -> np.ndarray:
+        """Units of each character, (3, length) ids: `ANY`, the character, the word, `UNSEEN` if it has none."""
+        return self._ids(*self._split(text))
 
-    def names(self, text: str) -> tuple[str, list[tuple[int, int]]]:
-        """The text in lower case, character by character, and the (start, end) of the words in it."""
-        text = lower_by_character(replace_surrogates(text))
-        if self.lexicon is None:
-            return text, []
-        words = longest_matches(self.lexicon.match(text, lower_case=True))
-        return text, [(start, end) for start, end in words if end - start > 1]
-
-    def find(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Units of each character.
-
-        Returns:
-            (3, length) ids: `ANY`, the character, the word; and (length,) bool, whether a word covers the character.
-        """
-        text, words = self.names(text)
-        return self._table(text, words, lambda name: self.ids.get(name, UNSEEN))
-
-    def enter(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+    def enter(self, text: str) -> np.ndarray:
         """As `find`, but what has no id yet gets one."""
-        text, words = self.names(text)
-        return self._table(text, words, self.id_of)
+        text, codes, words = self._split(text)
+        for name in dict.fromkeys([*text, *(text[start:end] for start, end in words)]):
+            self.id_of(name)
+        return self._ids(text, codes, words)
 
     def id_of(self, name: str) -> int:
         """The id of a unit, a new one if it has none."""
-        return self.ids.setdefault(name, len(self.ids) + FIRST_UNIT)
+        known = self._words.get(name, UNSEEN) if len(name) > 1 else int(self._characters_to(ord(name))[ord(name)])
+        if known != UNSEEN:
+            return known
+        number = len(self.names) + FIRST_UNIT
+        self.names.append(name)
+        if len(name) > 1:
+            self._words[name] = number
+        else:
+            self._characters[ord(name)] = number
+        return number
 
-    def _table(self, text: str, words: Sequence[tuple[int, int]], id_of) -> tuple[np.ndarray, np.ndarray]:
-        table = np.full((3, len(text)), UNSEEN, dtype=np.int64)
-        table[0] = ANY
-        table[1] = [id_of(character) for character in text]
-        covered = np.zeros(len(text), dtype=bool)
+    def _characters_to(self, code: int) -> np.ndarray:
+        """Ids by code point, up to one at least."""
+        missing = code + 1 - len(self._characters)
+        if missing > 0:
+            self._characters = np.pad(self._characters, (0, missing), constant_values=UNSEEN)
+        return self._characters
+
+    def _split(self, text: str) -> tuple[str, np.ndarray, list[tuple[int, int]]]:
+        """The text in lower case, its code points, and the (start, end) of its words."""
+        text = lower_by_character(replace_surrogates(text))
+        codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+        words = [] if self.lexicon is None else longest_matches(self.lexicon.match(text, lower_case=True))
+        return text, codes, [(start, end) for start, end in words if end - start > 1]
+
+    def _ids(self, text: str, codes: np.ndarray, words: Sequence[tuple[int, int]]) -> np.ndarray:
+        ids = np.full((3, len(text)), UNSEEN, dtype=np.int64)
+        ids[0] = ANY
+        ids[1] = self._characters_to(int(codes.max(initial=0)))[codes]
         for start, end in words:
-            table[2, start:end] = id_of(text[start:end])
-            covered[start:end] = True
-        return table, covered
+            ids[2, start:end] = self._words.get(text[start:end], UNKNOWN_WORD)
+        return ids
 
 
 class Cells:
@@ -98,17 +106,18 @@ class Cells:
         return table
 
     def add(self, label: str, units: np.ndarray, roles: np.ndarray, moments: np.ndarray) -> None:
-        """Add moments (..., 3) to the cells of units and roles (...); `UNSEEN` units take none."""
+        """Add moments (..., 3) to the cells of units and roles (...)."""
         table = self.table(label, int(units.max(initial=0)) + 1)
-        seen = units != UNSEEN
-        np.add.at(table, (units[seen], roles[seen]), moments[seen])
+        places = (units * len(ROLES) + roles)[..., None] * 3 + np.arange(3)
+        np.add.at(table.reshape(-1), places.ravel(), moments.ravel())  # far faster than rows
 
     def read(self, label: str, units: np.ndarray, roles: np.ndarray) -> np.ndarray:
         """Moments (..., 3) of the cells of units and roles (...); zeros where there are none."""
         table = self._tables.get(label)
         if table is None:
             return np.zeros((*units.shape, 3))
-        return table[np.where(units < len(table), units, UNSEEN), roles]
+        known = np.where(units < len(table), units, UNSEEN)  # of which no label has cells
+        return table.reshape(-1, 3)[known * len(ROLES) + roles]
 
     def scale(self, factor: float) -> None:
         """Multiply all moments."""
@@ -116,57 +125,46 @@ class Cells:
             table *= factor
 
 
-def own_moments(units: np.ndarray, roles: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """What one instance put into the cells that its characters look up.
+def own_moments(keys: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """What instances put into the cells that their characters look up.
 
     Args:
-        units, roles: (levels, length).
+        keys: (levels, length) cells, those of different instances kept apart.
         moments: (length, 3) of each character.
 
     Returns:
-        (levels, length, 3): for each character the sum over all characters that share its cell; 0 for unseen units.
+        (levels, length, 3): for each character the sum over all characters that share its cell.
     """
-    keys = units * len(ROLES) + roles
-    _, cells = np.unique(keys, return_inverse=True)
-    cells = cells.reshape(keys.shape)
-    levels = len(keys)
-    sums = [np.bincount(cells.ravel(), np.tile(column, levels))[cells] for column in moments.T]
-    return np.stack(sums, -1) * (units != UNSEEN)[..., None]
+    _, cells = np.unique(keys.ravel(), return_inverse=True)
+    columns = [np.bincount(cells, np.tile(column, len(keys))) for column in moments.T]
+    return np.stack(columns, -1)[cells].reshape(*keys.shape, 3)
 
 
-class Shrunk(NamedTuple):
-    """Means and their variances after back-off.
+def shrink(moments: np.ndarray, kappa: float, has_word: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shrink each cell towards the coarser one: words -> characters -> all units -> 0.
 
-    Attributes:
-        mean, variance: (length,).
-        count: (length,) observations in the finest cell.
-    """
-
-    mean: np.ndarray
-    variance: np.ndarray
-    count: np.ndarray
-
-
-def shrink(moments: np.ndarray, kappa: float) -> list[Shrunk]:
-    """Shrink each level's cells towards the coarser level's, the coarsest towards 0.
-
-    The mean is (S1 + kappa m) / (n + kappa), m being the mean one level up; the variance of an observation is pooled
-    with the coarser level's in the same way, and that of the mean is it over n + kappa. So a cell without observations
+    The mean is (S1 + kappa m) / (n + kappa), m being the coarser cell's mean; the variance of an observation is pooled
+    with the coarser cell's in the same way, and that of the mean is it over n + kappa. So a cell without observations
     has its parent's mean, and the variance of a guess.
 
     Args:
-        moments: (levels, length, 3), coarsest level first.
-        kappa: observations that the coarser level counts for.
+        moments: (3, length, 3) count, sum and sum of squares of all units, the character, the word.
+        kappa: observations that the coarser cell counts for.
+        has_word: (length,) bool; other characters have no cell finer than their own.
 
     Returns:
-        For each level.
+        Mean, its variance, and observations in the finest cell, (length,) each.
     """
-    counts = moments[..., 0]
-    moments = np.where((counts > NOTHING)[..., None], moments, 0.0)
-    mean, spread, found = np.zeros(moments.shape[1]), np.full(moments.shape[1], PRIOR_VARIANCE), []
-    for n, first, second in np.moveaxis(moments, -1, 1):
-        squares = np.maximum(second - first**2 / np.maximum(n, NOTHING), 0.0)
-        mean = (first + kappa * mean) / (n + kappa)
-        spread = (squares + kappa * spread) / (n + kappa)
-        found.append(Shrunk(mean, spread / (n + kappa), n))
-    return found
+    count, first, second = np.moveaxis(moments, -1, 0)  # (levels, length) each
+    seen = count > NOTHING
+    squares = np.maximum(second - first**2 / np.where(seen, count, 1.0), 0.0) * seen
+    count, first = count * seen, first * seen
+    mean, spread = 0.0, PRIOR_VARIANCE
+    for level in range(2):
+        weight = 1.0 / (count[level] + kappa)
+        mean, spread = (first[level] + kappa * mean) * weight, (squares[level] + kappa * spread) * weight
+    word = 1.0 / (count[2] + kappa)
+    mean = np.where(has_word, (first[2] + kappa * mean) * word, mean)
+    spread = np.where(has_word, (squares[2] + kappa * spread) * word, spread)
+    count = np.where(has_word, count[2], count[1])
+    return mean, spread / (count + kappa), count

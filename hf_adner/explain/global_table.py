@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hf_adner.explain.cells import UNSEEN, Cells, Units, own_moments, shrink
+from hf_adner.explain.cells import FIRST_UNIT, UNSEEN, Cells, Units, own_moments, shrink
 from hf_adner.explain.distinct_documents import DistinctDocuments
 from hf_adner.explain.passages import Span
 from hf_adner.explain.roles import ROLES, character_roles
@@ -93,10 +93,10 @@ class GlobalTable:
         start, end, label = entity
         roles = character_roles(len(text), start, end)
         moments = _moments(log_attributions, len(text))
-        units, _ = self._units.enter(text)
-        units = np.where(moments[:, 0] > 0, units, UNSEEN)
-        roles = np.broadcast_to(roles, units.shape)
-        self._cells.add(label, units, roles, np.broadcast_to(moments, (*units.shape, 3)))
+        units = self._units.enter(text)  # (levels, length)
+        levels, places = np.nonzero((units != UNSEEN) & (moments[:, 0] > 0))
+        units, roles = units[levels, places], roles[places]
+        self._cells.add(label, units, roles, moments[places])
         self._documents.add(self._keys(label, units, roles), document, group)
 
     def lookup(self, text: str, entity: Span, leave_out: Sequence[float] | np.ndarray | None = None) -> TableEntry:
@@ -111,14 +111,49 @@ class GlobalTable:
         Raises:
             ValueError: an entity outside the text, or `leave_out` of another shape.
         """
-        start, end, label = entity
-        units, has_word = self._units.find(text)
-        roles = np.broadcast_to(character_roles(len(text), start, end), units.shape)
-        moments = self._cells.read(label, units, roles)  # (levels, length, 3)
-        if leave_out is not None:
-            moments = moments - own_moments(units, roles, _moments(leave_out, len(text)))
-        _, characters, words = shrink(moments, self.kappa)
-        return TableEntry(*(np.where(has_word, word, one) for word, one in zip(words, characters)))
+        return self.lookup_many([text], [entity], None if leave_out is None else [leave_out])[0]
+
+    def lookup_many(
+        self,
+        texts: Sequence[str],
+        entities: Sequence[Span],
+        leave_out: Sequence[Sequence[float] | np.ndarray | None] | None = None,
+    ) -> list[TableEntry]:
+        """As `lookup`, one entity of each text; many at once cost little more than one.
+
+        Raises:
+            ValueError: as `lookup`, or columns of different lengths.
+        """
+        leave_out = [None] * len(texts) if leave_out is None else leave_out
+        if not len(texts) == len(entities) == len(leave_out):
+            raise ValueError(f"{len(texts)} texts, {len(entities)} entities and {len(leave_out)} parts to leave out")
+        if not texts:
+            return []
+        units = [self._units.find(text) for text in texts]
+        roles = [character_roles(len(text), start, end) for text, (start, end, _) in zip(texts, entities)]
+        moments = [
+            self._cells.read(label, ids, np.broadcast_to(parts, ids.shape))
+            for ids, parts, (_, _, label) in zip(units, roles, entities)
+        ]
+        together = np.concatenate(moments, 1)  # (levels, all characters, 3)
+        together -= self._own(texts, units, roles, leave_out)
+        columns = shrink(together, self.kappa, np.concatenate([ids[2] != UNSEEN for ids in units]))
+        cuts = np.cumsum([len(text) for text in texts])[:-1]
+        return [TableEntry(*parts) for parts in zip(*(np.split(column, cuts) for column in columns))]
+
+    def _own(
+        self, texts: Sequence[str], units: Sequence[np.ndarray], roles: Sequence[np.ndarray], leave_out: Sequence
+    ) -> np.ndarray | float:
+        """What is left out, (levels, all characters, 3)."""
+        if all(own is None for own in leave_out):
+            return 0.0
+        size = (len(self._units) + FIRST_UNIT) * len(ROLES)
+        keys = [number * size + ids * len(ROLES) + parts for number, (ids, parts) in enumerate(zip(units, roles))]
+        own = [
+            np.zeros((len(text), 3)) if values is None else _moments(values, len(text))
+            for text, values in zip(texts, leave_out)
+        ]
+        return own_moments(np.concatenate(keys, 1), np.concatenate(own))
 
     def merge(self, other: GlobalTable) -> None:
         """Add all of another table's statistics; the order of merging does not matter.
@@ -127,7 +162,7 @@ class GlobalTable:
             ValueError: the tables have another kappa or other words.
         """
         self._check_same_kind(other)
-        numbers = np.array([0, UNSEEN, *map(self._units.id_of, other._units)], dtype=np.int64)
+        numbers = np.array([*range(FIRST_UNIT), *map(self._units.id_of, other._units.names)], dtype=np.int64)
         for label in other.labels:
             theirs = other._cells.table(label)[: len(numbers)]
             self._cells.table(label, int(numbers.max()) + 1)[numbers[: len(theirs)]] += theirs
@@ -156,10 +191,8 @@ class GlobalTable:
             raise ValueError(f"tables with other words cannot be merged ({len(words[0])} and {len(words[1])} words)")
 
     def _keys(self, label: str, units: np.ndarray, roles: np.ndarray) -> np.ndarray:
-        """One number per cell, of the units that have one."""
-        seen = units != UNSEEN
-        number = self.labels.index(label)
-        return units[seen] * _CELLS_PER_UNIT + number * len(ROLES) + roles[seen]
+        """One number per cell."""
+        return units * _CELLS_PER_UNIT + self.labels.index(label) * len(ROLES) + roles
 
     @staticmethod
     def _split(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
