@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from hf_adner.data.errors import excerpt
 from hf_adner.data.records import Entity
 from hf_adner.data.writers.atomic import write_file
+from hf_adner.explain.evidence import Cue, Probe
 
 FORMAT = "hf_adner.explanation"
 VERSION = 1
@@ -61,10 +62,13 @@ class Explanation:
         stability: in [0, 1], how little the scores move when unimportant characters change, or None if not measured.
         fusion_weights: of a fused explanation the weight of each part, per character; empty otherwise.
         details: what else the method tells, such as `completeness_error`; plain JSON values.
+        posterior: probability in [0, 1] that exactly this span with this label is an entity, or None.
+        probes: how the entity fares in changed texts (`hf_adner.explain.probing`); empty if not tried.
+        cues: what a corpus knows of this text's characters (`hf_adner.explain.cues`); empty without a global table.
 
     Raises:
         ValueError: an entity outside the text, scores, profiles or weights that are not one finite number per
-            character, or a lexicon word outside the text.
+            character, a lexicon word or cue outside the text, or a posterior outside [0, 1].
     """
 
     text: str
@@ -79,6 +83,9 @@ class Explanation:
     stability: float | None = None
     fusion_weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    posterior: float | None = None
+    probes: tuple[Probe, ...] = ()
+    cues: tuple[Cue, ...] = ()
 
     def __post_init__(self) -> None:
         text, entity = self.text, self.entity
@@ -92,6 +99,10 @@ class Explanation:
         _freeze(self, "value", _number(self.value, "value"))
         if self.stability is not None:
             _freeze(self, "stability", _number(self.stability, "stability"))
+        if self.posterior is not None:
+            _freeze(self, "posterior", _probability(self.posterior, "posterior"))
+        _freeze(self, "probes", tuple(self.probes))
+        _freeze(self, "cues", tuple(_inside(text, cue) for cue in self.cues))
         weights = {name: _numbers(values, name, len(text)) for name, values in self.fusion_weights.items()}
         _freeze(self, "fusion_weights", weights)
         _freeze(self, "details", dict(self.details))
@@ -167,6 +178,9 @@ class Explanation:
             "stability": self.stability,
             "fusion_weights": {name: list(values) for name, values in self.fusion_weights.items()},
             "details": dict(self.details),
+            "posterior": self.posterior,
+            "probes": [probe.to_dict() for probe in self.probes],
+            "cues": [cue.to_dict() for cue in self.cues],
         }
 
     @classmethod
@@ -184,6 +198,9 @@ class Explanation:
                 text=text,
                 entity=Entity(entity["start"], entity["end"], _decoded(entity["label"])),
                 lexicon=tuple(WordScore(*word) for word in words),
+                posterior=values.get("posterior"),
+                probes=tuple(map(Probe.from_dict, values.get("probes", ()))),
+                cues=tuple(map(Cue.from_dict, values.get("cues", ()))),
                 **{name: values[name] for name in _PLAIN},
             )
         except KeyError as error:
@@ -239,6 +256,19 @@ def _number(value: Any, name: str) -> float:
     if isinstance(value, (str, bytes, bool)) or not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, found {excerpt(value)}")
     return float(value)
+
+
+def _probability(value: Any, name: str) -> float:
+    number = _number(value, name)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{name} must lie in [0, 1], found {number}")
+    return number
+
+
+def _inside(text: str, cue: Cue) -> Cue:
+    if cue.end > len(text):
+        raise ValueError(f"cue {cue.start}-{cue.end} reaches outside the text of {len(text)} characters")
+    return cue
 
 
 def _numbers(values: Iterable[Any], name: str, length: int) -> tuple[float, ...]:

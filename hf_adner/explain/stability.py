@@ -1,0 +1,106 @@
+"""How stable explanations are: how little they move when unimportant characters of the text are hidden."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hf_adner.explain.explanation import Explanation
+from hf_adner.explain.masked_tagger import MaskedTagger
+from hf_adner.explain.passages import Span
+from hf_adner.explain.probing import as_document
+from hf_adner.perturb.context import ContextMasking
+from hf_adner.perturb.perturbed import Perturbed
+
+DEFAULT_VIEWS = 4
+HIDDEN_SHARE = 0.3
+"""Share of the unimportant half of the context that a view hides."""
+
+Explainer = Callable[..., Sequence[Sequence[Explanation]]]
+
+
+class _View(NamedTuple):
+    text: int
+    perturbed: Perturbed
+
+
+class StabilityMeter:
+    """An explainer whose explanations tell how stable they are.
+
+    Of each text some views are made in which characters of the context are hidden that mattered least to all of the
+    text's entities. Stability is the mean over the views of the cosine between the scores before and after, over the
+    characters that were not hidden, negative cosines counted as 0 (after Alvarez-Melis and Jaakkola 2018, who hide
+    nothing but move the input). It costs as much again as explaining each view.
+
+    Args:
+        explainer: one that `make_explainer` gave.
+        views: how many views of each text, 1 or more.
+        seed: of the choice of hidden characters.
+
+    Raises:
+        ValueError: fewer than one view.
+    """
+
+    def __init__(self, explainer: Any, views: int = DEFAULT_VIEWS, seed: int = 0):
+        if isinstance(views, bool) or not isinstance(views, int) or views < 1:
+            raise ValueError(f"views must be an integer of 1 or more, found {views!r}")
+        self.explainer, self.views, self.seed = explainer, views, seed
+
+    def __call__(self, texts: Sequence[str], entities: Sequence[Any] | None = None) -> list[list[Explanation]]:
+        """As the explainer's own call; `stability` is None where no character may be hidden.
+
+        Raises:
+            TypeError, ValueError: as the explainer.
+        """
+        return self.measure(self.explainer(texts, entities))
+
+    def measure(self, explanations: Sequence[Sequence[Explanation]]) -> list[list[Explanation]]:
+        """Explanations that this explainer gave, with their `stability`."""
+        views = [view for number, ones in enumerate(explanations) for view in self._views(number, ones)]
+        found: list[list[list[float]]] = [[[] for _ in ones] for ones in explanations]
+        for view, others in zip(views, self._explain(views, explanations)):
+            for values, one, other in zip(found[view.text], explanations[view.text], others, strict=True):
+                values.append(_cosine(one, other, view.perturbed.kept))
+        return [
+            [replace(one, stability=float(np.mean(values)) if values else None) for one, values in zip(ones, lists)]
+            for ones, lists in zip(explanations, found)
+        ]
+
+    def _views(self, number: int, explanations: Sequence[Explanation]) -> list[_View]:
+        document = as_document(explanations[0].text, list(map(_span, explanations))) if explanations else None
+        if document is None:
+            return []
+        importance = np.max([one.shares for one in explanations], axis=0)  # (length,)
+        mask = ContextMasking(HIDDEN_SHARE)
+        made = [mask(document, f"stability {self.seed} {view}", scores=importance) for view in range(self.views)]
+        return [_View(number, perturbed) for perturbed in made if perturbed is not None]
+
+    def _explain(self, views: Sequence[_View], explanations: Sequence[Sequence[Explanation]]) -> Any:
+        if not views:
+            return []
+        reader = reading_masks(self.explainer, [view.perturbed.masked for view in views])
+        # masks stand in the place of what they hide, so entities keep their places
+        entities = [list(map(_span, explanations[view.text])) for view in views]
+        return reader([view.perturbed.document.text for view in views], entities)
+
+
+def reading_masks(explainer: Any, masked: Sequence[Sequence[int]]) -> Any:
+    """The explainer for texts with masked characters; `masked` as for `MaskedTagger`."""
+    reader = copy.copy(explainer)
+    reader.tagger = MaskedTagger(explainer.tagger, masked)
+    return reader
+
+
+def _span(explanation: Explanation) -> Span:
+    return explanation.entity.start, explanation.entity.end, explanation.entity.label
+
+
+def _cosine(one: Explanation, other: Explanation, kept: Sequence[tuple[int, int]]) -> float:
+    """In [0, 1]; 0 where one of the maps is."""
+    pairs = np.array([(one.scores[old], other.scores[new]) for old, new in kept]).reshape(-1, 2)
+    norms = np.linalg.norm(pairs, axis=0).prod()
+    return float(np.clip(pairs[:, 0] @ pairs[:, 1] / norms, 0, 1)) if norms else 0.0
