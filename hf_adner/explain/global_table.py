@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from hf_adner.explain.cells import FIRST_UNIT, UNSEEN, Cells, Units, own_moments, shrink
-from hf_adner.explain.distinct_documents import DistinctDocuments
+from hf_adner.explain.cells import ANY, FIRST_UNIT, NOTHING, UNSEEN, Cells, Units, own_moments, shrink
+from hf_adner.explain.distinct_documents import LIMIT, DistinctDocuments
 from hf_adner.explain.passages import Span
 from hf_adner.explain.roles import ROLES, character_roles
+from hf_adner.explain.table_files import TableRecord, read_table, write_table
+from hf_adner.explain.table_noise import TableNoise, merge_noise
+from hf_adner.explain.top_units import TopUnit, tops_to_markdown
 from hf_adner.model.lexicon_adner import Lexicon
 
 MAX_LABELS = 1 << 12
@@ -35,11 +40,16 @@ class GlobalTable:
     """Means of log attributions per unit, label and role, shrunk by back-off: word -> character -> role alone -> 0.
 
     Units are characters and, with a lexicon, its words. A cell holds count, sum and sum of squares, so tables of
-    several processes can be merged, and an instance's own part can be left out exactly.
+    several processes can be merged, and an instance's own part can be left out exactly. The table also remembers in
+    which documents each cell was seen: it is as private as they are, and only what `publish` gives may leave.
 
     Args:
         kappa: observations that the coarser cell counts for, above 0.
         lexicon: words that are units beside the characters.
+
+    Attributes:
+        noise: how noisy the maps were and how far the table is off, or None if not estimated.
+        min_documents: of a published table in how many documents each of its cells was seen at least; None of others.
 
     Raises:
         ValueError: kappa out of range.
@@ -52,6 +62,8 @@ class GlobalTable:
         self._units = Units(lexicon)
         self._cells = Cells()
         self._documents = DistinctDocuments()
+        self.noise: TableNoise | None = None
+        self.min_documents: int | None = None
 
     @property
     def lexicon(self) -> Lexicon | None:
@@ -88,8 +100,9 @@ class GlobalTable:
             group: whose it is, for instance a patient; counted in place of the document when the table is published.
 
         Raises:
-            ValueError: not one number per character, or an entity outside the text.
+            ValueError: not one number per character, an entity outside the text, or a published table.
         """
+        self._check_is_raw("added to")
         start, end, label = entity
         roles = character_roles(len(text), start, end)
         moments = _moments(log_attributions, len(text))
@@ -158,9 +171,13 @@ class GlobalTable:
     def merge(self, other: GlobalTable) -> None:
         """Add all of another table's statistics; the order of merging does not matter.
 
+        The estimates of noise are averaged; `hf_adner.explain.table_sweep.estimate_noise` makes better ones.
+
         Raises:
-            ValueError: the tables have another kappa or other words.
+            ValueError: the tables have another kappa or other words, or one of them was published.
         """
+        self._check_is_raw("merged")
+        other._check_is_raw("merged")
         self._check_same_kind(other)
         numbers = np.array([*range(FIRST_UNIT), *map(self._units.id_of, other._units.names)], dtype=np.int64)
         for label in other.labels:
@@ -172,6 +189,7 @@ class GlobalTable:
         if len(pairs):
             pairs[:, 0] = numbers[unit] * _CELLS_PER_UNIT + own_labels[label] * len(ROLES) + role
         self._documents.extend(pairs, list(other._documents.sources))
+        self.noise = merge_noise([self.noise, other.noise])
 
     def decay(self, rate: float) -> None:
         """Multiply all statistics, so that those of later epochs count for more.
@@ -183,12 +201,137 @@ class GlobalTable:
             raise ValueError(f"rate must lie in (0, 1], found {rate!r}")
         self._cells.scale(rate)
 
+    def _check_is_raw(self, what: str) -> None:
+        if self.min_documents is not None:
+            raise ValueError(f"a published table cannot be {what}: it does not know its documents")
+
     def _check_same_kind(self, other: GlobalTable) -> None:
         if other.kappa != self.kappa:
             raise ValueError(f"a table with kappa {other.kappa} cannot be merged into one with kappa {self.kappa}")
         words = [() if table.lexicon is None else table.lexicon.words for table in (self, other)]
         if words[0] != words[1]:
             raise ValueError(f"tables with other words cannot be merged ({len(words[0])} and {len(words[1])} words)")
+
+    # ---- reading ----------------------------------------------------------------------------------------------
+
+    def top(self, label: str, role: str, n: int = 10) -> list[TopUnit]:
+        """The units that matter most in a role, for instance the characters that open a Disease.
+
+        Args:
+            label: an entity type; one without statistics has no units.
+            role: one of `ROLES`.
+            n: how many at most.
+
+        Returns:
+            Best first. Means are shrunk towards the role's, so that rare units do not come first by chance.
+
+        Raises:
+            ValueError: an unknown role.
+        """
+        if role not in ROLES:
+            raise ValueError(f"role must be one of {ROLES}, found {role!r}")
+        ids = np.arange(FIRST_UNIT, FIRST_UNIT + len(self))
+        levels = np.stack([np.full_like(ids, ANY), ids, np.full_like(ids, UNSEEN)])  # (levels, units)
+        moments = self._cells.read(label, levels, np.full_like(levels, ROLES.index(role)))
+        means, _, counts = shrink(moments, self.kappa, np.zeros(len(ids), dtype=bool))
+        best = [one for one in np.argsort(-means, kind="stable") if counts[one] > NOTHING][:n]
+        return [TopUnit(self._units.names[one], float(means[one]), float(counts[one])) for one in best]
+
+    def to_markdown(self, n: int = 10) -> str:
+        """The top units of all labels and roles as Markdown tables; of a raw table it may show what is private."""
+        return tops_to_markdown({label: {role: self.top(label, role, n) for role in ROLES} for label in self.labels})
+
+    # ---- files ------------------------------------------------------------------------------------------------
+
+    def publish(
+        self, min_documents: int = 5, group_key: Callable[[str], str] | Mapping[str, str] | None = None
+    ) -> GlobalTable:
+        """The only form of the table that may leave: without rare cells, and without documents.
+
+        A cell that was seen in fewer documents falls back to the coarser one, as if it had never been seen; units and
+        words without a cell are not even named.
+
+        Args:
+            min_documents: distinct documents, or groups, that each cell needs, 1 to 256.
+            group_key: group of a document by its id, for instance its patient; default: the group it was added with,
+                or else the document itself.
+
+        Raises:
+            ValueError: `min_documents` out of range, or more than an already published table kept to.
+            KeyError: `group_key` is a mapping without one of the documents.
+        """
+        if isinstance(min_documents, bool) or not isinstance(min_documents, int) or not 1 <= min_documents <= LIMIT:
+            raise ValueError(f"min_documents must be an integer in 1..{LIMIT}, found {min_documents!r}")
+        if self.min_documents is not None:
+            if min_documents > self.min_documents:
+                raise ValueError(f"the table was published with min_documents {self.min_documents}; use the raw one")
+            return self
+        group_of = group_key.__getitem__ if isinstance(group_key, Mapping) else group_key
+        cells, documents = self._documents.count(group_of)
+        record = self._record(cells[documents >= min_documents])
+        public = replace(record, min_documents=min_documents, sources=(), pairs=np.zeros((0, 2), dtype=np.int64))
+        return GlobalTable._from_record(public.sorted_by_name())
+
+    def save(self, folder: str | Path) -> None:
+        """Write the table; it appears whole or not at all, and takes the place of a table that is there.
+
+        Of a raw table this writes document ids: its place is a checkpoint's `private/`.
+
+        Raises:
+            FileExistsError: the folder holds something else than a table.
+        """
+        write_table(self._record(self._all_cells()), Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> GlobalTable:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no table.
+            ValueError: it is damaged, or of a later version; says which file and why.
+        """
+        return cls._from_record(read_table(Path(folder)))
+
+    def _all_cells(self) -> np.ndarray:
+        """Numbers of the cells with observations."""
+        found = []
+        for number, label in enumerate(self.labels):
+            units, roles = np.nonzero(self._cells.table(label)[..., 0])
+            found.append(units * _CELLS_PER_UNIT + number * len(ROLES) + roles)
+        return np.sort(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+
+    def _record(self, cells: np.ndarray) -> TableRecord:
+        units, labels, roles = self._split(cells)
+        moments = np.zeros((len(cells), 3))
+        for number, label in enumerate(self.labels):
+            own = labels == number
+            moments[own] = self._cells.read(label, units[own], roles[own])
+        return TableRecord(
+            kappa=self.kappa,
+            labels=tuple(self.labels),
+            units=tuple(self._units.names),
+            words=None if self.lexicon is None else self.lexicon.words,
+            cells=np.stack([units, labels, roles], 1),
+            moments=moments,
+            noise=self.noise,
+            min_documents=self.min_documents,
+            sources=tuple(self._documents.sources),
+            pairs=self._documents.pairs(),
+        )
+
+    @classmethod
+    def _from_record(cls, record: TableRecord) -> GlobalTable:
+        table = cls(record.kappa, None if record.words is None else Lexicon(record.words))
+        for name in record.units:
+            table._units.id_of(name)
+        units, labels, roles = record.cells.T
+        for number, label in enumerate(record.labels):
+            own = labels == number
+            table._cells.table(label, len(record.units) + FIRST_UNIT)
+            table._cells.add(label, units[own], roles[own], record.moments[own])
+        table._documents.extend(record.pairs, record.sources)
+        table.noise, table.min_documents = record.noise, record.min_documents
+        return table
 
     def _keys(self, label: str, units: np.ndarray, roles: np.ndarray) -> np.ndarray:
         """One number per cell."""
