@@ -68,20 +68,68 @@ def paired_bootstrap(
     first, second = _paired_counts(first, second)
     _check_resampling(level, resamples)
     generator = np.random.default_rng(seed)
-    seeds = len(first)
-    both = np.stack([first, second])  # (arms, seeds, documents, 3)
-    samples = []
-    for weights in _document_draws(generator, first.shape[1], resamples):
-        scores = micro_f1(np.einsum("bd,asdc->basc", weights, both, optimize=True))  # (block, arms, seeds)
-        drawn = generator.integers(seeds, size=(len(weights), seeds))
-        samples.append(np.take_along_axis(scores[:, 0] - scores[:, 1], drawn, axis=1).mean(axis=1))
+    draws = _document_draws(generator, first.shape[1], resamples)
+    samples = np.concatenate([_resampled(generator, weights, first, second) for weights in draws])
     observed = _seed_differences(first, second)
     return {
         "difference": float(observed.mean()),
-        **_percentiles(np.concatenate(samples), level),
-        "share_not_above_zero": float(np.mean(np.concatenate(samples) <= 0)),
+        **_percentiles(samples, level),
+        "share_not_above_zero": float(np.mean(samples <= 0)),
         "per_seed": observed.tolist(),
     }
+
+
+def pooled_bootstrap(
+    cells: Sequence[tuple[str, Numbers, Numbers]], level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Any]:
+    """Percentile interval of the mean difference in micro F1 over several cells, say models on corpora.
+
+    As `paired_bootstrap`, for all cells at once. Cells of one corpus share the draw of its documents, for they were
+    tested on the same ones; seeds are drawn cell by cell. The cells themselves are not drawn: the interval speaks of
+    these models and corpora, not of others.
+
+    Args:
+        cells: (corpus, first, second) with counts as for `paired_bootstrap`; a corpus always has the same documents.
+        level: of the interval.
+        resamples: how many.
+        seed: of the random numbers.
+
+    Returns:
+        `difference` (mean over cells of the mean over seeds), `low`, `high`, `level`, `resamples`;
+        `share_not_above_zero`, of the resampled differences; `per_cell`, the observed mean differences.
+
+    Raises:
+        ValueError: no cells, a corpus of several sizes, or what `paired_bootstrap` refuses.
+    """
+    paired = [(corpus, *_paired_counts(first, second)) for corpus, first, second in cells]
+    _check_sample(len(paired))
+    _check_resampling(level, resamples)
+    sizes = {corpus: {first.shape[1] for name, first, _ in paired if name == corpus} for corpus, _, _ in paired}
+    uneven = sorted(corpus for corpus, found in sizes.items() if len(found) > 1)
+    if uneven:
+        raise ValueError(f"a corpus has the same documents in all its cells, found several numbers of them in {uneven}")
+    generator = np.random.default_rng(seed)
+    total = np.zeros(resamples)
+    for corpus, (size,) in sizes.items():
+        own = [(first, second) for name, first, second in paired if name == corpus]
+        draws = _document_draws(generator, size, resamples)
+        total += np.concatenate([sum(_resampled(generator, weights, *cell) for cell in own) for weights in draws])
+    samples = total / len(paired)
+    observed = [float(_seed_differences(first, second).mean()) for _, first, second in paired]
+    return {
+        "difference": float(np.mean(observed)),
+        **_percentiles(samples, level),
+        "share_not_above_zero": float(np.mean(samples <= 0)),
+        "per_cell": observed,
+    }
+
+
+def _resampled(generator: np.random.Generator, weights: np.ndarray, first: Counts, second: Counts) -> np.ndarray:
+    """Mean difference over seeds drawn anew for each row of document weights (block, documents)."""
+    both = np.stack([first, second])  # (arms, seeds, documents, 3)
+    scores = micro_f1(np.einsum("bd,asdc->basc", weights, both, optimize=True))  # (block, arms, seeds)
+    drawn = generator.integers(len(first), size=(len(weights), len(first)))
+    return np.take_along_axis(scores[:, 0] - scores[:, 1], drawn, axis=1).mean(axis=1)
 
 
 def approximate_randomisation(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
+from hf_adner.training.guided_arguments import FAST
 from hf_adner.training.preparation import parse_overrides
 
 Arguments = TypeVar("Arguments")
@@ -53,7 +54,7 @@ class Arm:
 
 
 _WITHOUT_TERMS = {"stability_weight": 0.0, "boundary_weight": 0.0, "consistency_weight": 0.0}
-_WITHOUT_VIEWS = {**_WITHOUT_TERMS, "view_ner_weight": 0.0}
+_WITHOUT_VIEWS = {**_WITHOUT_TERMS, "view_ner_weight": 0.0, "r_drop_weight": 0.0, "boundary_smoothing": 0.0}
 
 _ARMS = (
     Arm("plain", "the tagging loss alone: no views, no explanations", _WITHOUT_VIEWS),
@@ -84,7 +85,7 @@ _ARMS = (
         {"explanation_control": "other-sentence"},
     ),
     Arm("random", "full, random numbers in place of explanations", {"explanation_control": "random"}),
-    Arm("fast", "full with fewer views and explanations", {"view_share": 0.25, "saliency_interval": 4}),
+    Arm("fast", "full with fewer views and explanations", FAST),
 )
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in _ARMS}

@@ -1,0 +1,95 @@
+"""What a run of a comparison leaves behind: numbers, never text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hf_adner.data.writers.atomic import write_file
+from hf_adner.metrics.significance import micro_f1
+
+CLEAN, SEEN, UNSEEN = "clean", "seen", "unseen"
+"""Sets of counts beside the held-out families: the test documents as they are, and the recall of gold entities whose
+surface form occurred in training, or did not."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Figures of one run.
+
+    Attributes:
+        corpus, model, arm: names.
+        seed: of initial weights, order of documents and dropout.
+        settings: all arguments that the figures depend on; the same for a run that is resumed.
+        initial_weights: hash of the weights that training began with.
+        documents: split -> number of documents.
+        steps: optimizer steps.
+        train_seconds: wall-clock seconds of training, the trainer's preparations included.
+        peak_memory: most bytes while training (GPU: PyTorch's; CPU: resident in the process).
+        counts: set -> per document [correct, predicted, gold]; a held-out family counts its perturbed documents only.
+        perturbed: held-out family -> numbers of those documents in the test split.
+        scores: `metrics.entity_f1` on the test split.
+        calibration: `metrics.calibration` of the entities predicted there.
+        explanations: figures of explainers the training did not use, empty where they were not asked for.
+        device: where it ran.
+    """
+
+    corpus: str
+    model: str
+    arm: str
+    seed: int
+    settings: Mapping[str, Any]
+    initial_weights: str
+    documents: Mapping[str, int]
+    steps: int
+    train_seconds: float
+    peak_memory: int
+    counts: Mapping[str, list[list[int]]]
+    perturbed: Mapping[str, list[int]]
+    scores: Mapping[str, Any]
+    calibration: Mapping[str, Any]
+    explanations: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+
+    @property
+    def cell(self) -> tuple[str, str]:
+        """Corpus and model: what stays the same between arms."""
+        return self.corpus, self.model
+
+    @property
+    def families(self) -> list[str]:
+        """Held-out families that could change a test document."""
+        return [family for family, documents in self.perturbed.items() if documents]
+
+    def f1(self, name: str = CLEAN) -> float:
+        """Micro F1 of a set of counts (for `SEEN` and `UNSEEN` the recall), in [0, 1]."""
+        rows = self.counts[name]
+        return float(micro_f1([sum(column) for column in zip(*rows)])) if rows else 0.0
+
+    def clean_f1_of(self, family: str) -> float:
+        """Micro F1 on the unperturbed originals of a family's documents."""
+        rows = [self.counts[CLEAN][number] for number in self.perturbed[family]]
+        return float(micro_f1([sum(column) for column in zip(*rows)]))
+
+    def save(self, path: Path) -> None:
+        """Write the record as JSON, whole or not at all."""
+        write_file(path, [json.dumps(asdict(self), ensure_ascii=False), "\n"], "utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> RunRecord:
+        """Read a saved record.
+
+        Raises:
+            ValueError: the file is no record.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            unknown = sorted(set(content) - {one.name for one in fields(cls)})
+            if unknown:
+                raise TypeError(f"unknown fields {unknown}")
+            return cls(**content)
+        except (TypeError, ValueError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a record of a run: {str(error)[:100]}") from None
