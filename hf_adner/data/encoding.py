@@ -53,7 +53,7 @@ def encode_dataset(
 
     Returns:
         One row per window: what the tokenizer gives, `labels` (-100 on special tokens), `document` (index in
-        `dataset`) and `window_start` (character where the window begins).
+        `dataset`), `window_start` and `window_end` (characters where the window begins, and behind its last one).
 
     Raises:
         DataFormatError: an entity of a type that `label2id` lacks, longer than a window, or not aligned with tokens.
@@ -114,7 +114,7 @@ class WindowEncoder:
 
         lists = [*self.tokenizer(""), "labels"]
         columns = {name: List(Value("int32")) for name in lists}
-        return Features({**columns, "document": Value("int64"), "window_start": Value("int64")})
+        return Features({**columns, **dict.fromkeys(("document", "window_start", "window_end"), Value("int64"))})
 
     def __call__(self, rows: Mapping[str, list[Any]], indices: Sequence[int]) -> dict[str, list[Any]]:
         """Features of a batch of rows (columns of lists) that stand at `indices` of their dataset."""
@@ -139,6 +139,7 @@ class WindowEncoder:
             "labels": labels,
             "document": [indices[place] for place, _ in places],
             "window_start": [window.start for _, window in places],
+            "window_end": [window.end for _, window in places],
         }
 
     def gold(self, document: Document) -> list[Span]:
