@@ -214,24 +214,32 @@ def evaluate(argv: Sequence[str]) -> None:
 
 @_command("predict", "tag texts and write the entities in any format")
 def predict(argv: Sequence[str]) -> None:
-    """`adner predict MODEL INPUT --output FILE`, or `adner predict MODEL --text TEXT`."""
+    """`adner predict MODEL INPUT --output FILE`, also under a launcher; or `adner predict MODEL --text TEXT`."""
     parser = _inference_parser("predict", "tag texts and write the entities", nargs="?")
     parser.add_argument("--text", help="a text to tag instead of an input")
     parser.add_argument("--output", help="file or folder to write (default: JSON lines on standard output)")
     parser.add_argument("--output-format", help="format of the output (default: by its name)")
     parser.add_argument("--review-threshold", type=float, default=0.8, help="posterior below which to flag for review")
+    parser.add_argument("--block-size", type=int, default=1000, help="documents between two savings of --output")
     args = parser.parse_args(argv)
     from hf_adner.audit.prediction import predict_documents
+    from hf_adner.audit.sharded_prediction import join_processes, predict_to_file
     from hf_adner.data import Document
 
     if (args.input is None) == (args.text is None):
         raise ValueError("give either an input or --text")
+    state = join_processes(args.device)
+    if state is not None and not args.output:
+        raise ValueError(f"{state.num_processes} processes cannot share standard output; give --output")
+    args.device = args.device if state is None else state.device
     stream = [Document(id="text", text=args.text)] if args.input is None else _documents(args, require_entities=False)
-    found = predict_documents(
-        _pipeline(args), stream, args.batch_size, threshold=args.threshold, review_threshold=args.review_threshold
-    )
-    _deliver(_with_progress(found, "tagging"), args.output, args.output_format)
-    if args.input is not None:
+    options = {"batch_size": args.batch_size, "threshold": args.threshold, "review_threshold": args.review_threshold}
+    if args.output:
+        options |= {"format": args.output_format, "block_size": args.block_size, "state": state}
+        predict_to_file(_pipeline(args), stream, args.output, **options)
+    else:
+        _deliver(_with_progress(predict_documents(_pipeline(args), stream, **options), "tagging"), None, None)
+    if args.input is not None and (state is None or state.is_main_process):
         _warn(stream)
 
 
