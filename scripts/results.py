@@ -67,13 +67,15 @@ class Run(NamedTuple):
 
 
 def plan(seeds: int) -> Iterator[Run]:
-    """First one seed of everything, then the further seeds of cMedQANER, then those of the small corpus."""
-    for corpus in ("cmedqaner", "cmeee", "ad-real"):
+    """First the small corpora, then the seeds of cMedQANER, the large corpus, and further seeds of the small one."""
+    for corpus in ("cmedqaner", "ad-real"):
         yield from (Run(corpus, architecture, 0) for architecture in ARCHITECTURES)
     yield from (Run("chip-sts-silver", architecture, 0) for architecture in COMPARED)
-    for corpus in ("cmedqaner", "ad-real"):
-        for seed in range(1, seeds):
-            yield from (Run(corpus, architecture, seed) for architecture in ARCHITECTURES)
+    for seed in range(1, seeds):
+        yield from (Run("cmedqaner", architecture, seed) for architecture in ARCHITECTURES)
+    yield from (Run("cmeee", architecture, 0) for architecture in ARCHITECTURES)
+    for seed in range(1, seeds):
+        yield from (Run("ad-real", architecture, seed) for architecture in ARCHITECTURES)
 
 
 def corpora(data: Path, work: Path) -> dict[str, tuple[DatasetArguments, int]]:
@@ -91,7 +93,7 @@ def corpora(data: Path, work: Path) -> dict[str, tuple[DatasetArguments, int]]:
                 max_train_documents=3000,
                 **lines,
             ),
-            3,
+            2,
         ),
         "ad-real": (
             DatasetArguments(str(data / "ad_real/train.jsonl"), test=str(data / "ad_real/dev.jsonl"), **lines),
@@ -201,11 +203,11 @@ def main() -> None:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // shards))
         args.work.mkdir(parents=True, exist_ok=True)
         make_silver(args.data, args.work)
+        if shard == shards - 1:
+            five_folds(args)
         for number, run in enumerate(plan(args.seeds)):
             if number % shards == shard:
                 train_one(run, args)
-        if shard == shards - 1:
-            five_folds(args)
     records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RECORDS.glob("*.json"))}
     body = f"{HEADER}\n{results_markdown(records)}"
     write_file(TABLE, [replace_section(TABLE.read_text(encoding="utf-8"), HEADING, body)], "utf-8")
