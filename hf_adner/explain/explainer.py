@@ -138,6 +138,8 @@ class LocalExplainer(ABC):
         length = len(attribution.tokens)  # without the row's padding where the explainer took it away
         offsets, inside = batch.offsets[row][:length], batch.is_text[row][:length]
         starts, ends = self.target.boundaries(attribution.log_probs, inside, span[2])
+        window, first = batch.windows[row]
+        place = {} if len(window) == len(text) else {"window": [first, first + len(window)]}
         return Explanation(
             text=text,
             entity=Entity(*span),
@@ -148,7 +150,7 @@ class LocalExplainer(ABC):
             lexicon=_word_scores(text, batch, row, attribution.words),
             start_profile=_at_characters([(s, v) for (s, e), v in zip(offsets, starts.tolist()) if s < e], len(text)),
             end_profile=_at_characters([(e - 1, v) for (s, e), v in zip(offsets, ends.tolist()) if s < e], len(text)),
-            details=attribution.details,
+            details={**attribution.details, **place},
         )
 
 

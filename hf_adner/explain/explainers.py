@@ -6,7 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from hf_adner.explain.attention import AttentionTimesGradient
+from hf_adner.explain.checkpoint_table import resolve_global_table
 from hf_adner.explain.explainer import LocalExplainer
+from hf_adner.explain.fused import FusedExplainer, NoMap
+from hf_adner.explain.fusion import USES_TAU2, EmpiricalBayes, Fusion, Global, make_fusion
+from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.gradient import GradientTimesInput
 from hf_adner.explain.integrated import IntegratedGradients
 from hf_adner.explain.occlusion import Occlusion
@@ -15,7 +19,9 @@ from hf_adner.explain.tagger import Tagger
 
 DEFAULT_EXPLAINER = "grad-x-input"
 
-EXPLAINERS: dict[str, type[LocalExplainer]] = {
+Explainer = LocalExplainer | FusedExplainer
+
+LOCAL_EXPLAINERS: dict[str, type[LocalExplainer]] = {
     explainer.name: explainer
     for explainer in (
         GradientTimesInput,
@@ -26,10 +32,72 @@ EXPLAINERS: dict[str, type[LocalExplainer]] = {
         AttentionTimesGradient,
     )
 }
+"""Explainers that ask the model about one text, by name."""
+
+
+def make_global(tagger: Tagger, *, global_table: Any = None, **options: Any) -> FusedExplainer:
+    """What the corpus says alone: the global table's map, the same for the same surroundings in every text.
+
+    Args:
+        tagger: model and tokenizer; the model is only asked for the target's value and the boundary profiles.
+        global_table: see `make_fused`.
+        options: `target` and `batch_size`.
+    """
+    local = NoMap(tagger, **options)
+    return FusedExplainer(local, resolve_global_table(global_table, tagger.model), Global(), name="global")
+
+
+def make_fused(
+    tagger: Tagger,
+    *,
+    global_table: Any = None,
+    local: str | LocalExplainer = "grad-x-input",
+    fusion: str | Fusion = EmpiricalBayes.name,
+    variance_views: int = 0,
+    view_seed: int = 0,
+    **options: Any,
+) -> FusedExplainer:
+    """A local explainer's maps, shrunk towards the global table's.
+
+    Args:
+        tagger: model and tokenizer.
+        global_table: a `GlobalTable`, the folder of one or of a checkpoint with one; default: the one beside the
+            checkpoint that the model was loaded from.
+        local: a name of `LOCAL_EXPLAINERS`, or an explainer.
+        fusion: a name of `hf_adner.explain.fusion.FUSIONS`, or a fusion; empirical Bayes takes its tau2 from the table.
+        variance_views, view_seed: see `FusedExplainer`.
+        options: of the local explainer, where it is given by name.
+
+    Raises:
+        ValueError: an unknown name, or no table; says how to build one.
+        TypeError: options for an explainer that is there already.
+    """
+    if isinstance(local, str):
+        if local not in LOCAL_EXPLAINERS:
+            raise ValueError(f"local explainer {local!r} is unknown; expected one of {sorted(LOCAL_EXPLAINERS)}")
+        local = LOCAL_EXPLAINERS[local](tagger, **options)
+    elif options:
+        raise TypeError(f"options {sorted(options)} are for a local explainer given by name")
+    table = resolve_global_table(global_table, tagger.model)
+    fusion = fusion_for(fusion, table) if isinstance(fusion, str) else fusion
+    return FusedExplainer(local, table, fusion, variance_views, view_seed)
+
+
+def fusion_for(name: str, table: GlobalTable) -> Fusion:
+    """A fusion by name that knows what a table knows of its own errors.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    measured = {} if table.noise is None else {"tau2": table.noise.tau2}
+    return make_fusion(name, **(measured if name in USES_TAU2 else {}))
+
+
+EXPLAINERS: dict[str, Callable[..., Explainer]] = {**LOCAL_EXPLAINERS, "global": make_global, "fused": make_fused}
 """What `make_explainer` knows, by name."""
 
 
-def make_explainer(name: str, model: Any, tokenizer: Any, **options: Any) -> LocalExplainer:
+def make_explainer(name: str, model: Any, tokenizer: Any, **options: Any) -> Explainer:
     """An explainer for a token classifier with BIO labels.
 
     Args:
@@ -37,13 +105,14 @@ def make_explainer(name: str, model: Any, tokenizer: Any, **options: Any) -> Loc
         model: an `AdnerForTokenClassification`, or any `AutoModelForTokenClassification`.
         tokenizer: its fast tokenizer.
         options: of every explainer `target` (``label``, ``start``, ``end``, ``span``) and `batch_size`; others are the
-            explainer's own, such as `steps` of integrated gradients or `n_samples` and `seed` of LIME and KernelSHAP.
+            explainer's own, such as `steps` of integrated gradients, `n_samples` and `seed` of LIME and KernelSHAP, or
+            `global_table`, `local` and `fusion` of ``fused`` (see `make_fused`).
 
     Returns:
         ``explainer(texts, entities=None)``: per text a list of `Explanation`, see `LocalExplainer.__call__`.
 
     Raises:
-        ValueError: an unknown name, or an option out of range.
+        ValueError: an unknown name, an option out of range, or no global table for one that needs it.
         TypeError: an option that the explainer does not have, or a tokenizer without offsets.
     """
     if name not in EXPLAINERS:

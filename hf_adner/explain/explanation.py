@@ -7,12 +7,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hf_adner.data.errors import excerpt
 from hf_adner.data.records import Entity
 from hf_adner.data.writers.atomic import write_file
 from hf_adner.explain.evidence import Cue, Probe
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FORMAT = "hf_adner.explanation"
 VERSION = 1
@@ -61,7 +64,8 @@ class Explanation:
             character, or None.
         stability: in [0, 1], how little the scores move when unimportant characters change, or None if not measured.
         fusion_weights: of a fused explanation the weight of each part, per character; empty otherwise.
-        details: what else the method tells, such as `completeness_error`; plain JSON values.
+        details: what else the method tells, such as `completeness_error`, and of a text longer than the model the
+            `window` [start, end] that it read; plain JSON values.
         posterior: probability in [0, 1] that exactly this span with this label is an entity, or None.
         probes: how the entity fares in changed texts (`hf_adner.explain.probing`); empty if not tried.
         cues: what a corpus knows of this text's characters (`hf_adner.explain.cues`); empty without a global table.
@@ -157,6 +161,31 @@ class Explanation:
             "right-context": (end, len(self.text)),
         }
         return {role: math.fsum(self.scores[first:after]) for role, (first, after) in cuts.items()}
+
+    # ---- showing ----------------------------------------------------------------------------------------------
+
+    def plot(self, axes: Axes | None = None, context: int | None = 20) -> Axes:
+        """Draw scores and boundary profile with matplotlib; see `hf_adner.explain.plotting.plot_explanation`."""
+        from hf_adner.explain.plotting import plot_explanation
+
+        return plot_explanation(self, axes, context)
+
+    def show(self) -> None:
+        """Display the page of `to_html` in a notebook; elsewhere print the strongest characters."""
+        from hf_adner.explain.display import show_explanations
+
+        show_explanations([self])
+
+    def to_html(self, path: str | Path, **options: Any) -> None:
+        """Write a self-contained page; `explanations_to_html` shows all entities of a note, or many notes, in one.
+
+        Args:
+            path: of the file; it appears whole or not at all.
+            options: as for `hf_adner.explain.pages.page.explanations_to_html`.
+        """
+        from hf_adner.explain.pages.page import explanations_to_html
+
+        explanations_to_html([self], path, **options)
 
     # ---- files ------------------------------------------------------------------------------------------------
 

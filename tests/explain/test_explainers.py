@@ -7,19 +7,20 @@ import pytest
 
 import hf_adner
 from hf_adner import AdnerPipeline, Explanation, make_explainer
-from hf_adner.explain.explainers import EXPLAINERS
+from hf_adner.explain.explainers import EXPLAINERS, LOCAL_EXPLAINERS
 
 
 def test_names():
-    assert set(EXPLAINERS) == {"grad-x-input", "integrated-gradients", "occlusion", "lime", "kernel-shap", "attention"}
-    assert all(explainer.name == name for name, explainer in EXPLAINERS.items())
+    known = {"grad-x-input", "integrated-gradients", "occlusion", "lime", "kernel-shap", "attention"}
+    assert known <= set(LOCAL_EXPLAINERS)
+    assert {*LOCAL_EXPLAINERS, "global", "fused"} == set(EXPLAINERS)
+    assert all(explainer.name == name for name, explainer in LOCAL_EXPLAINERS.items())
 
 
 def test_errors(build, stock):
     case = build("bert-crf")
-    for name in ("shap", "global"):
-        with pytest.raises(ValueError, match=f"explainer '{name}' is not available; expected one of .*'lime'"):
-            make_explainer(name, case.model, case.tokenizer)
+    with pytest.raises(ValueError, match="explainer 'shap' is not available; expected one of .*'fused'.*'lime'"):
+        make_explainer("shap", case.model, case.tokenizer)
     with pytest.raises(TypeError, match="n_samples"):
         make_explainer("occlusion", case.model, case.tokenizer, n_samples=3)
     with pytest.raises(ValueError, match="target 'x' is unknown"):

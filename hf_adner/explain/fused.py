@@ -1,0 +1,180 @@
+"""Local and global explanations fused: a local explainer's maps, shrunk towards what the corpus says."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from hf_adner.data.records import Entity
+from hf_adner.explain.explainer import Attribution, LocalExplainer, Places
+from hf_adner.explain.explanation import Explanation
+from hf_adner.explain.fusion import Fused, Fusion, pad_inputs, shrunk_variance
+from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.local_maps import LocalMap, local_maps, map_variance
+from hf_adner.explain.map_views import MapView, explain_views
+from hf_adner.explain.passages import Span
+from hf_adner.explain.roles import character_roles
+from hf_adner.explain.tagger import Tagger, TokenBatch
+
+DEFAULT_LOCAL_VARIANCE = 0.5
+"""Perturbation variance of local maps that is assumed where none was estimated, in squared log attributions."""
+
+_BATCH = 64
+
+
+class FusedExplainer:
+    """Explains with a local explainer, and shrinks its maps towards the global table's by a fusion.
+
+    Scores are shares: 0 or more, they sum to 1 over the characters that the model read. Value, boundary profiles and
+    lexicon scores are those of the local explanation; `fusion_weights` tell how much of each score is ``local`` and
+    ``global``, `details` the local explainer, the fusion and the variance that was assumed. Apart from views, fusing
+    asks the model nothing: it costs what the local explanation costs.
+
+    Args:
+        local: gives the local maps.
+        table: gives the global ones.
+        fusion: what weighs them.
+        variance_views: how often each text is explained again with parts of the context hidden, to measure the
+            variance of its own maps (shrunk halfway to the corpus' mean) and their `stability`, the mean cosine
+            between the fused scores before and after; 0 takes the corpus' mean and leaves `stability` None.
+        seed: of the views.
+        name: how the method calls itself.
+
+    Raises:
+        ValueError: a negative number of views.
+    """
+
+    def __init__(
+        self,
+        local: LocalExplainer,
+        table: GlobalTable,
+        fusion: Fusion,
+        variance_views: int = 0,
+        seed: int = 0,
+        name: str = "fused",
+    ):
+        if isinstance(variance_views, bool) or not isinstance(variance_views, int) or variance_views < 0:
+            raise ValueError(f"variance_views must be an integer of 0 or more, found {variance_views!r}")
+        self.local, self.table, self.fusion = local, table, fusion.eval()
+        self.variance_views, self.seed, self.name = variance_views, seed, name
+
+    @property
+    def tagger(self) -> Tagger:
+        """What the local explainer asks."""
+        return self.local.tagger
+
+    @tagger.setter
+    def tagger(self, tagger: Tagger) -> None:
+        self.local = copy.copy(self.local)  # other explainers may use it as it is
+        self.local.tagger = tagger
+
+    @property
+    def target(self) -> Any:
+        """What is explained."""
+        return self.local.target
+
+    @property
+    def mean_variance(self) -> float:
+        """Perturbation variance of the corpus' local maps."""
+        return DEFAULT_LOCAL_VARIANCE if self.table.noise is None else self.table.noise.local_variance
+
+    def __call__(
+        self, texts: Sequence[str], entities: Sequence[Sequence[Span | Entity]] | None = None
+    ) -> list[list[Explanation]]:
+        """Explain entities; arguments, result and errors as for `LocalExplainer.__call__`."""
+        explanations = self.local(texts, entities)
+        views = explain_views(self.local, explanations, self.variance_views, self.seed) if self.variance_views else []
+        variances = self._variances(explanations, views)
+        fused = self._fuse(explanations, variances)
+        return _with_stability(fused, [self._fuse_view(view, variances[view.text]) for view in views])
+
+    def _variances(self, explanations: Sequence[Sequence[Explanation]], views: Sequence[MapView]) -> list[list[float]]:
+        """Of each entity of each text."""
+        found: list[list[list[float]]] = [[[] for _ in ones] for ones in explanations]
+        for view in views:
+            for values, before, after in zip(found[view.text], explanations[view.text], view.explanations):
+                variance = map_variance(before, after, view.kept)
+                values += [] if variance is None else [variance]
+        mean = self.mean_variance
+        return [
+            [shrunk_variance(float(np.mean(values)), mean) if values else mean for values in lists] for lists in found
+        ]
+
+    def _fuse_view(self, view: MapView, variances: Sequence[float]) -> MapView:
+        (fused,) = self._fuse([view.explanations], [variances])
+        return view._replace(explanations=fused)
+
+    def _fuse(
+        self, explanations: Sequence[Sequence[Explanation]], variances: Sequence[Sequence[float]]
+    ) -> list[list[Explanation]]:
+        """Explanations with fused scores."""
+        pairs = [pair for ones, values in zip(explanations, variances) for pair in zip(ones, values, strict=True)]
+        batches = [pairs[first : first + _BATCH] for first in range(0, len(pairs), _BATCH)]
+        fused = iter([one for batch in batches for one in self._fuse_batch(*zip(*batch))])
+        return [[next(fused) for _ in ones] for ones in explanations]
+
+    def _fuse_batch(self, explanations: Sequence[Explanation], variances: Sequence[float]) -> list[Explanation]:
+        maps = local_maps(explanations)
+        priors = self.table.lookup_many([one.text for one in maps], [one.entity for one in maps])
+        roles = [character_roles(len(one.text), *one.entity[:2]) for one in maps]
+        inputs = pad_inputs([one.logs for one in maps], priors, variances, roles, [one.mask for one in maps])
+        with torch.no_grad():
+            fused = Fused(*(part.numpy() for part in self.fusion(inputs)))
+        return [
+            self._explanation(one, found, Fused(*(part[row] for part in fused)), variance)
+            for row, (one, found, variance) in enumerate(zip(explanations, maps, variances))
+        ]
+
+    def _explanation(self, local: Explanation, found: LocalMap, fused: Fused, variance: float) -> Explanation:
+        parts = [found.in_whole(len(local.text), part[: len(found.text)], 0.0).tolist() for part in fused]
+        details = {**local.details, "local": local.method, "fusion": self.fusion.name, "local_variance": variance}
+        return replace(
+            local,
+            method=self.name,
+            scores=tuple(parts[0]),
+            fusion_weights={"local": tuple(parts[1]), "global": tuple(parts[2])},
+            details=details,
+        )
+
+
+def _with_stability(explanations: list[list[Explanation]], views: Sequence[MapView]) -> list[list[Explanation]]:
+    found: list[list[list[float]]] = [[[] for _ in ones] for ones in explanations]
+    for view in views:
+        for values, before, after in zip(found[view.text], explanations[view.text], view.explanations):
+            values.append(_cosine(before, after, view.kept))
+    return [
+        [replace(one, stability=float(np.mean(values))) if values else one for one, values in zip(ones, lists)]
+        for ones, lists in zip(explanations, found)
+    ]
+
+
+def _cosine(before: Explanation, after: Explanation, kept: Sequence[tuple[int, int]]) -> float:
+    """In [0, 1], of shares."""
+    pairs = np.array([(before.scores[old], after.scores[new]) for old, new in kept]).reshape(-1, 2)
+    norms = np.linalg.norm(pairs, axis=0).prod()
+    return float(min(pairs[:, 0] @ pairs[:, 1] / norms, 1.0)) if norms else 0.0
+
+
+class NoMap(LocalExplainer):
+    """Runs the model for the target's value and the boundary profiles, and scores no character.
+
+    Args:
+        tagger, target, batch_size: as for `LocalExplainer`.
+    """
+
+    name = "none"
+
+    def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
+        with torch.no_grad():
+            tagging = self.tagger.tag(batch.inputs)
+            values = iter(self.target(tagging, [place for ones in places for place in ones]).tolist())
+        nothing = torch.zeros(batch.is_text.shape[1])
+        return [
+            [Attribution(nothing, None, next(values), tagging.log_probs[row]) for _ in ones]
+            for row, ones in enumerate(places)
+        ]

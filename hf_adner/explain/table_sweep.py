@@ -1,0 +1,209 @@
+"""Building the global table: one sweep of a local explainer over a corpus."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterable, Sequence, Sized
+from typing import NamedTuple
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from hf_adner.data.records import Document
+from hf_adner.explain.explainer import LocalExplainer
+from hf_adner.explain.explanation import Explanation
+from hf_adner.explain.fusion import pad_inputs, role_errors
+from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.local_maps import LocalMap, local_maps, map_variance
+from hf_adner.explain.map_views import explain_views
+from hf_adner.explain.passages import Span
+from hf_adner.explain.roles import ROLES, character_roles
+from hf_adner.explain.table_noise import TableNoise
+from hf_adner.model.lexicon_adner import Lexicon
+
+logger = logging.getLogger(__name__)
+
+SOURCES = ("gold", "predicted")
+"""Whose entities are explained: the documents' own, or those that the model finds."""
+
+DOCUMENTS_AT_ONCE = 16
+NOISE_ENTITIES = 20_000
+"""Entities whose maps are kept in memory to estimate the noise; of more, a random sample."""
+
+GroupKey = str | Callable[[Document], str]
+
+
+class MeasuredMap(NamedTuple):
+    """A local map that is in a table, and its perturbation variance if it was measured."""
+
+    map: LocalMap
+    variance: float | None
+
+
+def build_global_table(
+    explainer: LocalExplainer,
+    documents: Iterable[Document],
+    *,
+    group_key: GroupKey | None = None,
+    progress: bool = True,
+    entities: str = "gold",
+    kappa: float = 5.0,
+    lexicon: Lexicon | None = None,
+    variance_views: int = 1,
+    seed: int = 0,
+) -> GlobalTable:
+    """Explain every entity of a corpus and gather the maps in a table, with the estimates that fusion needs.
+
+    Processes may each sweep over a part of the corpus; `GlobalTable.merge` joins their tables. Take training documents
+    only: what the table knows of a test document, it cannot explain honestly.
+
+    Args:
+        explainer: a local explainer, as `make_explainer` gives it.
+        documents: training documents; entities whose boundaries the tokenizer has no tokens for are left out, with a
+            warning that says how many.
+        group_key: whose a document is, for `GlobalTable.publish`: a key of its `meta`, or a function of it.
+        progress: show a progress bar.
+        entities: ``gold`` or ``predicted``.
+        kappa, lexicon: of the table; by default the lexicon of the tokenizer, if it has one.
+        variance_views: how often each document is explained again with parts of the context hidden, to estimate
+            `GlobalTable.noise`; 0 leaves it out.
+        seed: of those views.
+
+    Raises:
+        ValueError: another `entities`, an entity label that the model does not have, a document without the
+            `group_key`, or documents without any entity that can be explained.
+    """
+    if entities not in SOURCES:
+        raise ValueError(f"entities must be one of {SOURCES}, found {entities!r}")
+    lexicon = getattr(explainer.tagger.tokenizer, "lexicon", None) if lexicon is None else lexicon
+    sweep = _Sweep(explainer, GlobalTable(kappa, lexicon), variance_views, seed)
+    total = len(documents) if isinstance(documents, Sized) else None
+    with tqdm(total=total, desc="global table", unit="doc", disable=not progress) as bar:
+        for chunk in _chunks(documents):
+            sweep.read(chunk, [_group(one, group_key) for one in chunk], entities == "gold")
+            bar.update(len(chunk))
+    return sweep.finished()
+
+
+def estimate_noise(table: GlobalTable, maps: Sequence[MeasuredMap]) -> TableNoise | None:
+    """How noisy maps are, and how far the table is off from each when it is left out (method of moments).
+
+    Args:
+        table: holds each of the maps once.
+        maps: a sample of them.
+
+    Returns:
+        None if no map has a variance.
+    """
+    variances = [one.variance for one in maps if one.variance is not None]
+    if not variances:
+        return None
+    mean = float(np.mean(variances))
+    sums, counts = np.zeros(len(ROLES)), np.zeros(len(ROLES))
+    for first in range(0, len(maps), 64):
+        part = maps[first : first + 64]
+        errors, numbers = role_errors(_inputs(table, part, mean))
+        sums, counts = sums + errors.double().numpy(), counts + numbers.double().numpy()
+    overall = sums.sum() / max(counts.sum(), 1)  # for roles that no entity has
+    tau2 = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
+    return TableNoise(mean, tuple(tau2.tolist()), len(maps))
+
+
+def _inputs(table: GlobalTable, measured: Sequence[MeasuredMap], mean: float):
+    maps = [one.map for one in measured]
+    priors = table.lookup_many([one.text for one in maps], [one.entity for one in maps], [one.values for one in maps])
+    variances = [mean if one.variance is None else one.variance for one in measured]
+    roles = [character_roles(len(one.text), *one.entity[:2]) for one in maps]
+    return pad_inputs([one.logs for one in maps], priors, variances, roles, [one.mask for one in maps])
+
+
+class _Sweep:
+    """Explains documents, fills a table and keeps a sample of the maps."""
+
+    def __init__(self, explainer: LocalExplainer, table: GlobalTable, views: int, seed: int):
+        self._explainer, self._table, self._views, self._seed = explainer, table, views, seed
+        self._sample: list[MeasuredMap] = []
+        self._rng = random.Random(seed)
+        self._seen, self._left_out = 0, 0
+        self._last_error: ValueError | None = None
+
+    def read(self, documents: Sequence[Document], groups: Sequence[str | None], with_gold: bool) -> None:
+        """Explain documents and add the maps of their entities."""
+        texts = [document.text for document in documents]
+        if with_gold:
+            explanations = self._explain(texts, [document.spans for document in documents])
+        else:
+            explanations = self._explainer(texts)
+        variances = self._variances(explanations)
+        for document, group, ones, values in zip(documents, groups, explanations, variances):
+            for found, variance in zip(local_maps(ones), values):
+                self._table.add(found.text, found.entity, found.values, document=document.id, group=group)
+                self._keep(MeasuredMap(found, variance))
+
+    def finished(self) -> GlobalTable:
+        """The table with its noise; says what was left out."""
+        if not self._seen:
+            raise self._last_error or ValueError("the documents hold no entity to build a global table from")
+        if self._left_out:
+            logger.warning(
+                "%d of %d entities could not be explained and are not in the global table, for instance: %s",
+                self._left_out,
+                self._left_out + self._seen,
+                self._last_error,
+            )
+        self._table.noise = estimate_noise(self._table, self._sample)
+        return self._table
+
+    def _explain(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[list[Explanation]]:
+        """Explanations; entities that cannot be explained are looked for only where something fails."""
+        for label in {label for ones in spans for _, _, label in ones}:
+            self._explainer.tagger.labels.check(label)
+        try:
+            return self._explainer(texts, spans)
+        except ValueError as error:
+            if len(texts) > 1:
+                return [self._explain([text], [ones])[0] for text, ones in zip(texts, spans)]
+            if len(spans[0]) > 1:
+                return [[one for span in spans[0] for one in self._explain(texts, [[span]])[0]]]
+            self._left_out, self._last_error = self._left_out + 1, error
+            return [[]]
+
+    def _variances(self, explanations: Sequence[Sequence[Explanation]]) -> list[list[float | None]]:
+        """Of each entity of each text the mean over its views."""
+        found: list[list[list[float]]] = [[[] for _ in ones] for ones in explanations]
+        views = explain_views(self._explainer, explanations, self._views, self._seed) if self._views else []
+        for view in views:
+            for values, before, after in zip(found[view.text], explanations[view.text], view.explanations):
+                variance = map_variance(before, after, view.kept)
+                values += [] if variance is None else [variance]
+        return [[float(np.mean(values)) if values else None for values in lists] for lists in found]
+
+    def _keep(self, measured: MeasuredMap) -> None:
+        """A uniform sample of all maps."""
+        self._seen += 1
+        if len(self._sample) < NOISE_ENTITIES:
+            self._sample.append(measured)
+        elif (place := self._rng.randrange(self._seen)) < NOISE_ENTITIES:
+            self._sample[place] = measured
+
+
+def _chunks(documents: Iterable[Document]) -> Iterable[list[Document]]:
+    chunk: list[Document] = []
+    for document in documents:
+        chunk.append(document)
+        if len(chunk) == DOCUMENTS_AT_ONCE:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _group(document: Document, key: GroupKey | None) -> str | None:
+    if key is None:
+        return None
+    if callable(key):
+        return str(key(document))
+    if document.meta.get(key) is None:
+        raise ValueError(f"document {document.id!r} has no {key!r} in its meta, which was given as group_key")
+    return str(document.meta[key])
