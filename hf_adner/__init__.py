@@ -14,9 +14,11 @@ from .model.configuration_adner import AdnerConfig
 from .model.lexicon_adner import Lexicon
 from .model.modeling_adner import AdnerForTokenClassification, AdnerModel
 from .model.pipeline_adner import AdnerPipeline
+from .model.remote_code_adner import PIPELINE_TASK
 from .model.tokenization_adner import AdnerTokenizer
 
 if TYPE_CHECKING:
+    from .audit.explanations import evaluate_explanations
     from .data.loading import load_ner_dataset
     from .data.records import Document, Entity
     from .data.writers import write_documents
@@ -31,6 +33,7 @@ _LAZY = {
     "Document": "data.records",
     "Entity": "data.records",
     "Explanation": "explain.explanation",
+    "evaluate_explanations": "audit.explanations",
     "ExplanationGuidedTrainer": "training.guided_trainer",
     "ExplanationGuidedTrainingArguments": "training.guided_arguments",
     "load_ner_dataset": "data.loading",
@@ -50,6 +53,7 @@ __all__ = [
     "ExplanationGuidedTrainer",
     "ExplanationGuidedTrainingArguments",
     "Lexicon",
+    "evaluate_explanations",
     "load_ner_dataset",
     "make_explainer",
     "write_documents",
@@ -75,12 +79,13 @@ def _explainer_of_pipeline(pipeline: AdnerPipeline, explain: Any) -> Any:
 
 def _register() -> None:
     AdnerPipeline.explainer_factory = _explainer_of_pipeline
+    AdnerConfig.pipeline_is_registered = True
     AutoConfig.register("adner", AdnerConfig, exist_ok=True)
     AutoModel.register(AdnerConfig, AdnerModel, exist_ok=True)
     AutoModelForTokenClassification.register(AdnerConfig, AdnerForTokenClassification, exist_ok=True)
     AutoTokenizer.register(AdnerConfig, fast_tokenizer_class=AdnerTokenizer, exist_ok=True)
     PIPELINE_REGISTRY.register_pipeline(
-        "adner-ner", pipeline_class=AdnerPipeline, pt_model=AutoModelForTokenClassification, type="text"
+        PIPELINE_TASK, pipeline_class=AdnerPipeline, pt_model=AutoModelForTokenClassification, type="text"
     )
     AdnerConfig.register_for_auto_class()
     AdnerModel.register_for_auto_class("AutoModel")

@@ -1,11 +1,19 @@
 """Configuration of the M-DSCMG tagger, its baselines and its ablations."""
 
+import logging
+import os
 from typing import Any, ClassVar
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from .labels_adner import OUTSIDE, bio_labels, entity_types, state_names
+from .remote_code_adner import RegisteredPipelines, auto_map, custom_pipelines, save_code
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = "1.0"
+"""Of checkpoints. Code of another first number cannot read them; a higher second number adds what may be ignored."""
 
 _NOTHING = {
     "use_encoder": True,
@@ -68,13 +76,16 @@ class AdnerConfig(PreTrainedConfig):
         bilstm_size: width of the BiLSTM's output (both directions together).
         head_dropout: dropout in front of each layer after the encoder, in [0, 1).
         character_vocab_size, character_embedding_size: the embedding of architectures without an encoder.
+        format_version: of the checkpoint that is loaded; becomes `FORMAT_VERSION`, in which it will be saved.
 
     Raises:
-        ValueError: an unknown choice, a size out of range, labels that are not the BIO labels of some types with O
-            first, or switches that contradict each other.
+        ValueError: a checkpoint of a format that this code does not read, an unknown choice, a size out of range,
+            labels that are not the BIO labels of some types with O first, or switches that contradict each other.
     """
 
     model_type = "adner"
+    pipeline_is_registered: ClassVar[bool] = False
+    """Whether this process knows the pipeline's task and needs no checkpoint's code for it; the package sets it."""
     sub_configs_defaults: ClassVar[dict] = {
         "encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="bert", optional=True)
     }
@@ -111,8 +122,11 @@ class AdnerConfig(PreTrainedConfig):
     character_vocab_size: int = 0
     character_embedding_size: int = 128
     pad_token_id: int | None = 0
+    format_version: str = FORMAT_VERSION
 
     def __post_init__(self, **kwargs: Any):
+        _check_format(self.format_version)
+        self.format_version = FORMAT_VERSION
         self._check_choices()
         for switch, value in ARCHITECTURES[self.architecture].items():
             if getattr(self, switch) is None:
@@ -122,11 +136,27 @@ class AdnerConfig(PreTrainedConfig):
         if self.label2id is None:
             self.label2id = {label: int(index) for index, label in self.id2label.items()}
         super().__post_init__(**kwargs)
+        if hasattr(self, "custom_pipelines"):
+            self._mark_pipelines(self.custom_pipelines)
         if self.use_encoder and self.encoder_config is None:
             self.encoder_config = AutoConfig.for_model("bert")
         if not self.use_encoder:
             self.encoder_config = None
         self.check()
+
+    def _mark_pipelines(self, pipelines: dict[str, Any]) -> None:
+        self.custom_pipelines = RegisteredPipelines(pipelines) if self.pipeline_is_registered else pipelines
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """As the base class does it, with all code of a checkpoint and what tells transformers of it.
+
+        Models and pipelines save their configuration this way too.
+        """
+        os.makedirs(save_directory, exist_ok=True)
+        save_code(save_directory)
+        self.auto_map = {**auto_map(), **(getattr(self, "auto_map", None) or {})}
+        self._mark_pipelines(custom_pipelines())
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     def check(self) -> None:
         """Raise the class's `ValueError` (again, for `from_pretrained` writes its overrides after construction)."""
@@ -212,3 +242,17 @@ class AdnerConfig(PreTrainedConfig):
             self.character_vocab_size = value
         else:
             self.encoder_config.vocab_size = value
+
+
+def _check_format(found: str) -> None:
+    """Refuse a checkpoint of another major version, warn of a newer minor one."""
+    major, minor = (int(number) for number in str(found).split("."))
+    known_major, known_minor = (int(number) for number in FORMAT_VERSION.split("."))
+    if major != known_major:
+        raise ValueError(
+            f"the checkpoint has format {found}, this version of hf_adner reads {FORMAT_VERSION}; "
+            f"install a {'newer' if major > known_major else 'older'} hf_adner, or do not import it and load the "
+            "checkpoint with its own code (trust_remote_code=True)"
+        )
+    if minor > known_minor:
+        logger.warning("checkpoint of format %s, newer than %s: what is new in it is ignored", found, FORMAT_VERSION)

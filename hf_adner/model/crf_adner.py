@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
-import torchcrf
 from torch import Tensor
 
 from .crf_lattice_adner import (
@@ -27,6 +26,11 @@ from .crf_lattice_adner import (
     scaled_period,
 )
 from .crf_paths_adner import BLOCKS_PAY_FROM, EntityRuns, best_paths, k_best_paths
+
+try:
+    import torchcrf
+except ImportError as error:  # transformers would name the module, and `pip install torchcrf` gets something else
+    raise ImportError("the CRF needs the package pytorch-crf, which is missing: pip install pytorch-crf") from error
 
 UNOBSERVED = -100
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
@@ -109,18 +108,20 @@ class AdnerPipeline(TokenClassificationPipeline):
             return list(self._stream([_checked_text(text, index) for index, text in enumerate(inputs)], settings))
         return self._stream(_texts_of(inputs), settings)
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
-        """Save model, tokenizer and the code of this pipeline.
+    def push_to_hub(self, repo_id: str, *, allow_document_lexicon: bool = False, **kwargs: Any) -> Any:
+        """Push model, tokenizer and code, unless the lexicon tells of documents that may be private.
 
-        A process without the package loads the folder with `pipeline("adner-ner", model=folder,
-        trust_remote_code=True)`. With the package, give that or `pipeline_class=AdnerPipeline`: transformers uses no
-        folder that brings its own pipeline code without either. A folder saved by the model alone needs neither.
+        Args:
+            repo_id, kwargs: as for the base class.
+            allow_document_lexicon: push it all the same.
+
+        Raises:
+            ValueError: the lexicon's origin is not ``"list"``.
         """
-        before = vars(self.model.config).get("custom_pipelines")
-        try:
-            super().save_pretrained(save_directory, **kwargs)
-        finally:
-            _restore_pipelines(self.model.config, before)
+        lexicon = getattr(self.tokenizer, "lexicon", None)
+        if lexicon is not None:
+            lexicon.check_shareable(allow_document_lexicon)
+        return super().push_to_hub(repo_id, **kwargs)
 
     # ---- parameters -------------------------------------------------------------------------------------------
 
@@ -169,7 +170,10 @@ class AdnerPipeline(TokenClassificationPipeline):
     def _explainer(self, explain: Any) -> Callable[..., Sequence[Sequence[Any]]]:
         factory = type(self).explainer_factory
         if factory is None:
-            raise ImportError("explain=True needs the package hf_adner with its explainers: install and import it")
+            raise ImportError(
+                "explain=True needs the package hf_adner, for a checkpoint does not carry the explainers: install it "
+                "(`pip install .` in a clone of its repository) and `import hf_adner` before making the pipeline"
+            )
         return factory(self, explain)
 
     # ---- from texts to entities -------------------------------------------------------------------------------
@@ -408,11 +412,3 @@ def _evaluating(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def _restore_pipelines(config: Any, before: Any) -> None:
-    """Without this the model would promise the pipeline's code wherever it is saved next."""
-    if before is not None:
-        config.custom_pipelines = before
-    elif "custom_pipelines" in vars(config):
-        del config.custom_pipelines

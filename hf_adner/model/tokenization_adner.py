@@ -21,6 +21,7 @@ from transformers.tokenization_utils_base import TruncationStrategy
 from transformers.utils import PaddingStrategy, to_py_obj
 
 from .lexicon_adner import Lexicon, replace_surrogates
+from .remote_code_adner import save_code
 
 SPACE = "\u2581"  # the vocabulary's entry for white space and other characters without ink
 UNUSED = "[unused1]"  # the entry of BERT vocabularies that becomes SPACE where there is none
@@ -294,6 +295,29 @@ class AdnerTokenizer(TokenizersBackend):
 
     # ---- saving -----------------------------------------------------------------------------------------------
 
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *args: Any, push_to_hub: bool = False, **kwargs: Any
+    ) -> tuple[str, ...]:
+        """As the base class does it, lexicon and code included; with `push_to_hub` refused as there."""
+        allow = kwargs.pop("allow_document_lexicon", False)
+        if push_to_hub and self._lexicon is not None:
+            self._lexicon.check_shareable(allow)
+        return super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, **kwargs)
+
+    def push_to_hub(self, repo_id: str, *, allow_document_lexicon: bool = False, **kwargs: Any) -> Any:
+        """As the base class does it, unless the lexicon tells of documents that may be private.
+
+        Args:
+            repo_id, kwargs: as for the base class.
+            allow_document_lexicon: push it all the same.
+
+        Raises:
+            ValueError: the lexicon's origin is not ``"list"``.
+        """
+        if self._lexicon is not None:
+            self._lexicon.check_shareable(allow_document_lexicon)
+        return super().push_to_hub(repo_id, **kwargs)
+
     def _save_pretrained(
         self,
         save_directory: str | os.PathLike[str],
@@ -302,6 +326,7 @@ class AdnerTokenizer(TokenizersBackend):
         filename_prefix: str | None = None,
     ) -> tuple[str, ...]:
         saved = super()._save_pretrained(save_directory, file_names, legacy_format, filename_prefix)
+        saved = (*saved, *save_code(save_directory))
         path = os.path.join(save_directory, (f"{filename_prefix}-" if filename_prefix else "") + LEXICON_FILE)
         if self._lexicon is not None:
             self._lexicon.save(path)

@@ -2,9 +2,6 @@
 
 import copy
 import json
-import subprocess
-import sys
-import textwrap
 
 import pytest
 import torch
@@ -301,35 +298,3 @@ def test_what_cannot_be_built_is_refused(encoder_folder, tokenizer):
     large = AdnerTokenizer.from_texts(["".join(map(chr, range(0x4E00, 0x4E40)))])
     with pytest.raises(ValueError, match="the tokenizer has 70 characters, the encoder only 30"):
         load(folder, large, ["Disease"], "bert-crf")
-
-
-REMOTE = """
-    import sys
-    sys.modules["hf_adner"] = None  # an import of the package fails
-    import torch
-    from transformers import AutoModelForTokenClassification, AutoTokenizer
-    folder, output = sys.argv[1:]
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
-    model = AutoModelForTokenClassification.from_pretrained(folder, trust_remote_code=True)
-    assert "transformers_modules" in type(model).__module__, type(model)
-    texts = sys.stdin.read().split("|")
-    with torch.no_grad():
-        torch.save(model(**tokenizer(texts, padding=True, return_tensors="pt")).logits, output)
-"""
-
-
-def test_a_checkpoint_runs_without_the_package(build, tokenizer, texts, tmp_path):
-    model = build("m-dscmg")
-    model.save_pretrained(tmp_path / "model")
-    tokenizer.save_pretrained(tmp_path / "model")
-    auto_map = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))["auto_map"]
-    assert auto_map["AutoModelForTokenClassification"] == "modeling_adner.AdnerForTokenClassification"
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(REMOTE), str(tmp_path / "model"), str(tmp_path / "logits.pt")],
-        input="|".join(texts),
-        cwd=tmp_path,
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    assert torch.equal(torch.load(tmp_path / "logits.pt"), logits(model, tokenizer, texts))

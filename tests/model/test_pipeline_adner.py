@@ -1,11 +1,8 @@
 """AdnerPipeline: equal however it is called, exact scores, nothing lost at window edges, clear refusals."""
 
 import itertools
-import json
 import logging
 import random
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -465,35 +462,3 @@ def test_the_task_is_registered(random_pipe, tmp_path, caplog):
     assert type(pipe) is AdnerPipeline
     assert not [record for record in caplog.records if "not supported" in record.getMessage()]
     assert_same(pipe(TEXTS), random_pipe(TEXTS, threshold=0.5))
-
-
-FRESH_PROCESS = """
-import json, sys
-class Hide:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "hf_adner":
-            raise ImportError("hidden")
-sys.meta_path.insert(0, Hide())
-from transformers import pipeline
-pipe = pipeline("adner-ner", model=sys.argv[1], trust_remote_code=True, device="cpu")
-try:
-    pipe("x", explain=True)
-except ImportError as error:
-    assert "hf_adner" in str(error)
-json.dump([type(pipe).__module__, pipe(json.loads(sys.argv[2]))], sys.stdout)
-"""
-
-
-def test_the_saved_pipeline_runs_without_the_package(random_pipe, tmp_path):
-    registered = pipeline("adner-ner", model=random_pipe.model, tokenizer=random_pipe.tokenizer, device="cpu")
-    registered.save_pretrained(tmp_path / "saved")
-    assert "custom_pipelines" not in random_pipe.model.config.to_dict()
-    assert (tmp_path / "saved" / "pipeline_adner.py").is_file()
-    command = [sys.executable, "-c", FRESH_PROCESS, str(tmp_path / "saved"), json.dumps(TEXTS)]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr[-2000:]
-    module, found = json.loads(result.stdout)
-    assert module.startswith("transformers_modules")
-    assert_same(found, random_pipe(TEXTS))
-    local = pipeline("adner-ner", model=str(tmp_path / "saved"), pipeline_class=AdnerPipeline, device="cpu")
-    assert_same(local(TEXTS), random_pipe(TEXTS))
