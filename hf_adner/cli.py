@@ -116,9 +116,11 @@ def _print_scores(strict: dict[str, Any]) -> None:
 @_command("train", "train a model on documents with entities")
 def train(argv: Sequence[str]) -> None:
     """`adner train [settings.yaml] --dataset ... --output_dir ...`."""
+    from hf_adner.cards.options import CardOptions
     from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 
-    arguments = parse_dataclasses((DatasetArguments, ModelArguments, AdnerTrainingArguments), argv, "train")
+    types = (DatasetArguments, ModelArguments, AdnerTrainingArguments, CardOptions)
+    arguments = parse_dataclasses(types, argv, "train")
     from hf_adner.training.run import METRICS_FILE, MODEL_FOLDER, run_training
 
     metrics = run_training(*arguments)
@@ -296,6 +298,36 @@ def stats(argv: Sequence[str]) -> None:
         plot_statistics(statistics, args.plot)
     if args.json:
         write_json(Path(args.json), statistics.to_dict())
+
+
+@_command("card", "write the model card of a checkpoint from JSON reports")
+def card(argv: Sequence[str]) -> None:
+    """`adner card CHECKPOINT [--metrics FILE] [--explanations FILE] [--robustness FILE] [--output README.md]`."""
+    from transformers import HfArgumentParser
+
+    from hf_adner.cards.card import CARD_FILE, model_card
+    from hf_adner.cards.checkpoint import REPORTS, record_of_checkpoint
+    from hf_adner.cards.options import CardOptions
+    from hf_adner.data import load_ner_dataset
+    from hf_adner.data.writers.atomic import write_file
+
+    parser = HfArgumentParser(CardOptions, prog="adner card", description=COMMANDS["card"][0])
+    parser.add_argument("checkpoint", help="folder of the checkpoint")
+    for report in REPORTS:
+        parser.add_argument(f"--{report}", help=f"JSON report of the {report}")
+    parser.add_argument("--training", help="training documents, a file, folder or name: no example may be in them")
+    parser.add_argument("--model-id", help="name of the model on the Hub, owner/name")
+    parser.add_argument("--revision", help="commit of the model that the card tells to load")
+    parser.add_argument("--output", help=f"file to write (default: {CARD_FILE} in the checkpoint)")
+    options, args = parser.parse_args_into_dataclasses(list(argv))
+    reports = {name: getattr(args, name) for name in REPORTS}
+    splits = load_ner_dataset(args.training).values() if args.training else ()
+    texts = [text for split in splits for text in split["text"]] if args.training else None
+    names = {"model_id": args.model_id, "revision": args.revision}
+    record = record_of_checkpoint(args.checkpoint, reports, options, texts, **names)
+    output = Path(args.output or Path(args.checkpoint) / CARD_FILE)
+    write_file(output, [str(model_card(record))], "utf-8")
+    print(output)
 
 
 if __name__ == "__main__":

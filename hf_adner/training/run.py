@@ -1,8 +1,10 @@
 """A whole training run: documents in, a checkpoint and its scores out."""
 
+import itertools
 import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,20 @@ from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from hf_adner.audit.evaluation import EvaluationReport, evaluate_documents
+from hf_adner.cards.examples import example_texts
+from hf_adner.cards.options import CardOptions
+from hf_adner.cards.titles import base_model_of
 from hf_adner.data.collator import AdnerDataCollator
 from hf_adner.data.encoding import encode_dataset
 from hf_adner.data.loading import documents_from_dataset
+from hf_adner.data.statistics import corpus_statistics
 from hf_adner.data.writers.atomic import write_file
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.preparation import build_model, build_tokenizer, entity_types_of, load_splits
+from hf_adner.training.run_facts import trainer_facts
 from hf_adner.training.sequence_scores import predicted_labels, span_scores
 from hf_adner.training.trainer import AdnerTrainer
 
@@ -31,39 +38,52 @@ METRICS_FILE = "metrics.json"
 
 
 def run_training(
-    dataset_args: DatasetArguments, model_args: ModelArguments, training_args: AdnerTrainingArguments
+    dataset_args: DatasetArguments,
+    model_args: ModelArguments,
+    training_args: AdnerTrainingArguments,
+    card_options: CardOptions | None = None,
 ) -> dict[str, Any]:
     """Train, keep the best checkpoint in `output_dir/model`, score the test split, write `output_dir/metrics.json`.
+
+    The checkpoint gets a model card that tells what was measured, with `card_options` for what no run measures.
 
     Returns:
         The content of `metrics.json`: the arguments, sizes, training figures, and the reports of validation and test.
 
     Raises:
         FileExistsError: `output_dir` holds another run and nothing says to resume it.
-        ValueError, DataFormatError: what the data, the lexicon or the arguments have wrong.
+        ValueError, DataFormatError: what the data, the lexicon or the arguments have wrong; an example text for the
+            card that shows a sentence of the data.
     """
     checkpoint = checkpoint_to_resume(training_args)
+    card_options = card_options or CardOptions()
     set_seed(training_args.seed)
     splits = load_splits(dataset_args)
+    examples = example_texts(card_options.example_texts, itertools.chain(*(split["text"] for split in splits.values())))
     tokenizer = build_tokenizer(model_args, splits["train"])
     model = build_model(model_args, tokenizer, entity_types_of(splits["train"]))
     trainer = train(model, tokenizer, splits, dataset_args, training_args, checkpoint)
     folder = Path(training_args.output_dir)
     trainer.save_model(str(folder / MODEL_FOLDER))
+    facts = trainer_facts(trainer)
     metrics = {
+        **facts,
         "dataset": asdict(dataset_args),
         "model": asdict(model_args),
-        "training": _told(training_args),
+        "base_model": base_model_of(model_args.encoder),
         "documents": {name: len(split) for name, split in splits.items()},
         "lexicon_words": len(tokenizer.lexicon or ()),
-        "parameters": model.num_parameters(),
-        "steps": trainer.state.global_step,
-        "train_seconds": round(_last_logged(trainer, "train_runtime"), 1),
+        "lexicon_origin": tokenizer.lexicon.origin if tokenizer.lexicon else None,
+        "train_seconds": round(facts["train_seconds"], 1),
         "history": [entry for entry in trainer.state.log_history if "eval_f1" in entry],
     }
     if trainer.is_world_process_zero():
         metrics |= _final_scores(model, tokenizer, splits, training_args.per_device_eval_batch_size)
+        metrics["statistics"] = _statistics(splits)
+        metrics["examples"] = tagged_texts(model, tokenizer, examples)
         write_json(folder / METRICS_FILE, metrics)
+        trainer.measured, trainer.card_options = metrics, card_options
+        trainer.write_model_card(folder / MODEL_FOLDER)
     return metrics
 
 
@@ -147,16 +167,17 @@ def _final_scores(model, tokenizer, splits: DatasetDict, batch_size: int) -> dic
     }
 
 
-_REPORTED = (
-    "learning_rate", "head_learning_rate", "crf_learning_rate", "num_train_epochs", "max_steps",
-    "per_device_train_batch_size", "gradient_accumulation_steps", "warmup_steps", "weight_decay",
-    "early_stopping_patience", "seed", "bf16",
-)  # fmt: skip
+def _statistics(splits: DatasetDict) -> dict[str, Any]:
+    return corpus_statistics({name: list(documents_from_dataset(split)) for name, split in splits.items()}).to_dict()
 
 
-def _told(args: AdnerTrainingArguments) -> dict[str, Any]:
-    return {name: getattr(args, name) for name in _REPORTED}
-
-
-def _last_logged(trainer: AdnerTrainer, name: str) -> float:
-    return next(entry[name] for entry in reversed(trainer.state.log_history) if name in entry)
+def tagged_texts(
+    model: AdnerForTokenClassification, tokenizer: AdnerTokenizer, texts: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Texts with the entities a model finds in them, `word`, `entity_group` and `score` of each, for a model card."""
+    found = AdnerPipeline(model=model, tokenizer=tokenizer)(list(texts))
+    shown = ("word", "entity_group", "score")
+    return [
+        {"text": text, "entities": [{name: entity[name] for name in shown} for entity in entities]}
+        for text, entities in zip(texts, found, strict=True)
+    ]

@@ -1,0 +1,83 @@
+"""The record of a saved checkpoint: its configuration and the JSON reports that lie beside it or are named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hf_adner.cards.examples import example_texts
+from hf_adner.cards.options import CardOptions
+from hf_adner.cards.record import CardRecord, ReportError, record_of_run
+from hf_adner.model.labels_adner import entity_types
+
+METRICS_FILE = "metrics.json"
+REPORTS = ("metrics", "calibration", "explanations", "robustness")
+
+
+def record_of_checkpoint(
+    folder: str | Path,
+    reports: Mapping[str, str | Path | None] | None = None,
+    options: CardOptions | None = None,
+    training_texts: Iterable[str] | None = None,
+    **others: Any,
+) -> CardRecord:
+    """The record of a checkpoint.
+
+    Args:
+        folder: the checkpoint.
+        reports: name of `REPORTS` -> JSON file; without `metrics` the `metrics.json` in the checkpoint or, as a
+            training run leaves it, in the folder above is taken, if there is one.
+        options: what the user says; its example texts are compared with `training_texts`.
+        training_texts: texts of the training documents. Without them the card shows the examples that the run
+            recorded, which were compared then, or none.
+        others: fields of `CardRecord` that no report tells.
+
+    Raises:
+        FileNotFoundError: no checkpoint in the folder, or a report that was named is not there.
+        ReportError: a file is not JSON or no report, or the metrics are those of a model with other labels.
+        ValueError: example texts without training texts to compare them with, or see `example_texts`.
+    """
+    folder, options = Path(folder), options or CardOptions()
+    given = {name: read_report(path) for name, path in (reports or {}).items() if path}
+    metrics = _completed(given.pop("metrics", None) or _metrics_beside(folder), folder)
+    if training_texts is not None:
+        metrics["examples"] = [{"text": text} for text in example_texts(options.example_texts, training_texts)]
+    elif options.example_texts:
+        raise ValueError("example texts are compared with the training data; name it too")
+    return record_of_run(metrics, options, **given, **others)
+
+
+def read_report(path: str | Path) -> dict[str, Any]:
+    """A report from its JSON file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ReportError: the file is not JSON, or holds no JSON object.
+    """
+    try:
+        report = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ReportError(f"{path} is not JSON: {str(error).splitlines()[0]}") from None
+    if not isinstance(report, dict):
+        raise ReportError(f"{path} holds {type(report).__name__}, expected a JSON object")
+    return report
+
+
+def _metrics_beside(folder: Path) -> dict[str, Any]:
+    found = next((path for path in (folder / METRICS_FILE, folder.parent / METRICS_FILE) if path.is_file()), None)
+    return read_report(found) if found else {}
+
+
+def _completed(metrics: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Metrics with what the checkpoint itself tells: labels and architecture."""
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no checkpoint (no config.json)")
+    config = read_report(folder / "config.json")
+    labels = entity_types(config["id2label"][key] for key in sorted(config["id2label"], key=int))
+    if metrics.setdefault("labels", labels) != labels:
+        raise ReportError(f"the metrics are those of another model: its labels are not those of {folder.name}")
+    architecture = config.get("architecture") or next(iter(config.get("architectures") or ()), None)
+    metrics["model"] = {"architecture": architecture, **(metrics.get("model") or {})}
+    return metrics
