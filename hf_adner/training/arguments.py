@@ -99,4 +99,7 @@ class AdnerTrainingArguments(TrainingArguments):
     dataloader_pin_memory: bool = field(
         default_factory=torch.cuda.is_available, metadata={"help": "pin batches (default: where there is a GPU)"}
     )
+    hub_allow_document_lexicon: bool = field(
+        default=False, metadata={"help": "push a lexicon made from documents too, which may be private"}
+    )
     report_to: str | None = field(default="none", metadata={"help": "reporting service of the Trainer"})

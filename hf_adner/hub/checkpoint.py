@@ -1,0 +1,82 @@
+"""A checkpoint folder that is complete and may be handed on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers.dynamic_module_utils import get_relative_import_files
+
+from hf_adner.explain.global_table import GlobalTable
+from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.model.tokenization_adner import LEXICON_FILE
+from hf_adner.training.checkpoint_files import published_files
+
+TABLE_FOLDER = "global_table"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+
+def checkpoint_to_publish(folder: Path, allow_document_lexicon: bool = False) -> list[str]:
+    """The files to publish of a checkpoint, relative to its folder, after making sure that they can be used.
+
+    Args:
+        folder: where model and tokenizer were saved.
+        allow_document_lexicon: publish a lexicon made from documents too.
+
+    Raises:
+        FileNotFoundError: configuration, weights, tokenizer, lexicon or code is missing.
+        ValueError: not one of our checkpoints, a lexicon made from documents, or a global table with documents.
+    """
+    config = _read(folder, "config.json")
+    if config.get("model_type") != "adner":
+        raise ValueError(f"{folder} holds a model of type {config.get('model_type')!r}, expected 'adner'")
+    if not any((folder / name).is_file() for name in WEIGHTS):
+        raise FileNotFoundError(f"{folder} has no weights, expected {' or '.join(WEIGHTS)}")
+    _check_lexicon(folder, _read(folder, "tokenizer_config.json"), allow_document_lexicon)
+    _check_code(folder, config)
+    _check_table(folder / TABLE_FOLDER)
+    return published_files(folder)
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / name
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} has no {name}: save model and tokenizer there with save_pretrained")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+
+
+def _check_lexicon(folder: Path, tokenizer: dict[str, Any], allow: bool) -> None:
+    if tokenizer.get("lexicon_hash") is None:
+        return
+    lexicon = Lexicon.load(folder / LEXICON_FILE)
+    if lexicon.hash != tokenizer["lexicon_hash"]:
+        raise ValueError(f"{folder}: {LEXICON_FILE} is not the word list that the tokenizer was saved with")
+    lexicon.check_shareable(allow)
+
+
+def _check_code(folder: Path, config: dict[str, Any]) -> None:
+    """Every file that `config.json` names, and all that these import."""
+    references = [
+        *config.get("auto_map", {}).values(),
+        *(one["impl"] for one in config.get("custom_pipelines", {}).values()),
+    ]
+    entries = {(one if isinstance(one, str) else one[0]).partition(".")[0] for one in references}
+    named = {folder / f"{entry}.py" for entry in entries}
+    missing = sorted(path.name for path in named if not path.is_file())
+    if not missing:
+        needed = {Path(name) for path in named for name in get_relative_import_files(path)}
+        missing = sorted(path.name for path in needed if not path.is_file())
+    if missing or not named:
+        raise FileNotFoundError(
+            f"{folder} lacks code that it needs without the package ({', '.join(missing) or 'all of it'}); "
+            "load it and save it again"
+        )
+
+
+def _check_table(folder: Path) -> None:
+    if folder.is_dir() and GlobalTable.load(folder).min_documents is None:
+        raise ValueError(f"{folder} holds a raw table, which names documents; put table.publish() in its place")

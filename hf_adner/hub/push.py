@@ -1,0 +1,98 @@
+"""Send a checkpoint to the Hub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
+from huggingface_hub.errors import RepositoryNotFoundError
+
+from hf_adner.hub.checkpoint import checkpoint_to_publish
+from hf_adner.hub.hub_errors import plain_errors
+from hf_adner.training.checkpoint_files import is_published
+
+
+def push_checkpoint(
+    checkpoint: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    revision: str | None = None,
+    commit_message: str = "Upload checkpoint",
+    token: str | None = None,
+    create_pr: bool = False,
+    allow_document_lexicon: bool = False,
+) -> CommitInfo:
+    """Send everything that belongs to a checkpoint, in one commit.
+
+    That is weights, configuration, code, tokenizer, lexicon, the published global table, the explainer head and the
+    card; never `private/`, nor anything else that lies in the folder. Files of an earlier checkpoint that this one
+    does not have are deleted in the same commit. The commit is one request, made after all weights have been sent: an
+    interrupted push leaves the revision as it was.
+
+    Args:
+        checkpoint: the folder of a saved checkpoint.
+        repo_id: `owner/name`, or a name in your own namespace; made where there is none.
+        private: whether a new repository is private; None is your namespace's default.
+        revision: branch to push to, made from `main` where there is none.
+        commit_message: its first line.
+        token: Hub token; None takes the one you are logged in with.
+        create_pr: open a pull request instead.
+        allow_document_lexicon: send a lexicon made from documents too.
+
+    Returns:
+        The commit; its `oid` is the revision to pin.
+
+    Raises:
+        FileNotFoundError: the checkpoint is not complete.
+        ValueError: not one of our checkpoints, a lexicon made from documents, or a repository that is public though
+            `private` was asked for, or that holds a model of another kind.
+        ConnectionError, PermissionError, OSError: see `plain_errors`.
+    """
+    folder = Path(checkpoint)
+    names = checkpoint_to_publish(folder, allow_document_lexicon)
+    api = HfApi(token=token, library_name="hf_adner")
+    with plain_errors(repo_id):
+        repo_id = repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
+        _prepare(api, repo_id, private, revision)
+        before = api.model_info(repo_id, revision=revision)
+        return api.create_commit(
+            repo_id,
+            [*_additions(folder, names), *_deletions(before, names)],
+            commit_message=commit_message,
+            revision=revision,
+            create_pr=create_pr,
+            parent_commit=before.sha,
+        )
+
+
+def _prepare(api: HfApi, repo_id: str, private: bool | None, revision: str | None) -> None:
+    """Make the repository and the branch where they are missing, and refuse a repository that is not for this."""
+    try:
+        _check_repository(api.model_info(repo_id), private)
+    except RepositoryNotFoundError:
+        api.create_repo(repo_id, private=private, exist_ok=True)
+    if revision is not None and not revision.startswith("refs/"):
+        api.create_branch(repo_id, branch=revision, exist_ok=True)
+
+
+def _check_repository(info: ModelInfo, private: bool | None) -> None:
+    if private and not info.private:
+        raise ValueError(f"{info.id} exists and is public, private=True was asked for; make it private or take another")
+    held = (info.config or {}).get("model_type", "adner")
+    if held != "adner":
+        raise ValueError(f"{info.id} exists and holds a model of type {held!r}; push to another repository")
+
+
+def _additions(folder: Path, names: list[str]) -> list[CommitOperationAdd]:
+    return [CommitOperationAdd(name, folder / name) for name in names]
+
+
+def _deletions(before: ModelInfo, names: list[str]) -> list[CommitOperationDelete]:
+    stale = {sibling.rfilename for sibling in before.siblings or ()} - set(names)
+    return [CommitOperationDelete(name) for name in sorted(stale) if is_published(name) and name not in _KEPT]
+
+
+_KEPT = ("README.md", "LICENSE")
+"""Written by hand on the Hub as often as not."""
