@@ -2,30 +2,327 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from hf_adner.data.collator import AdnerDataCollator
+from hf_adner.data.encoding import encode_dataset
+from hf_adner.data.loading import dataset_from_documents
 from hf_adner.data.records import Document
+from hf_adner.explain.fusion import make_fusion
+from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.head import ExplainerHead
+from hf_adner.explain.states import states_size
+from hf_adner.explain.tagger import Tagger
 from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.training.guidance import Guidance
+from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
+from hf_adner.training.guided_batch import StepTotals
+from hf_adner.training.guided_callback import GuidanceCallback
+from hf_adner.training.guided_checkpoint import gathered, load_guidance, save_explanations, save_guidance
+from hf_adner.training.guided_examples import GUIDANCE, GuidedCollator, GuidedDataset, ViewEncoder
+from hf_adner.training.guided_objective import GuidedObjective
+from hf_adner.training.monitors import alarms, development_alarms
+from hf_adner.training.saliency_sweep import sweep, swept_windows
+from hf_adner.training.schedule import GuidedSchedule
+from hf_adner.training.step_explainer import StepExplainer
 from hf_adner.training.trainer import AdnerTrainer
+from hf_adner.training.view_materials import make_view_maker
+from hf_adner.training.windows import training_windows
+
+logger = logging.getLogger(__name__)
 
 
 class ExplanationGuidedTrainer(AdnerTrainer):
-    """`AdnerTrainer` whose model is also taught by its own explanations.
+    """`AdnerTrainer` whose model is also taught by explanations of its own decisions.
+
+    It works for our models and for any `AutoModelForTokenClassification` with BIO labels that takes `inputs_embeds`,
+    on any language; a run of several processes, an accumulated and a resumed one are the same run. With all weights at
+    zero it is `AdnerTrainer`. What the terms are, `hf_adner.training.losses` tells; when they act,
+    `hf_adner.training.schedule`.
+
+    A checkpoint gets `explainer_head.safetensors` (`make_explainer("amortised", ...)`), the published `global_table/`,
+    and in `private/` what must not leave: `push_to_hub` refuses, `adner push` leaves it out.
 
     Args:
-        train_documents: the documents that `train_dataset` was made of by `encode_dataset`, in their order; a dataset
-            of them or any iterable of `Document`.
+        model: the tagger.
+        args: `ExplanationGuidedTrainingArguments`.
+        train_documents: the documents that `train_dataset` was made of by `encode_dataset`, in their order, or the
+            dataset of them; without `train_dataset` they are encoded here.
         lexicon: words that views edit as a whole; default: the tokenizer's own, if it has one.
-        kwargs: of `Trainer`; `args` are `ExplanationGuidedTrainingArguments`, `processing_class` the tokenizer.
+        kwargs: of `Trainer`; `processing_class` is the fast tokenizer, `data_collator` by default `AdnerDataCollator`.
+
+    Raises:
+        ValueError: documents that are not those of the dataset, or without entities; a model without word embeddings,
+            or whose states are unknown; settings that guided runs do not have (says which).
+        TypeError: no fast tokenizer.
     """
+
+    head: ExplainerHead | None = None
+    guidance: Guidance | None = None
 
     def __init__(
         self,
-        *args: Any,
+        model: Any = None,
+        args: ExplanationGuidedTrainingArguments | None = None,
+        *,
         train_documents: Iterable[Document] | Any = None,
         lexicon: Lexicon | None = None,
         **kwargs: Any,
     ):
-        super().__init__(*args, **kwargs)
-        self.train_documents, self.lexicon = train_documents, lexicon
+        if kwargs.get("processing_class") is not None:
+            kwargs.setdefault("data_collator", AdnerDataCollator(kwargs["processing_class"]))
+        if kwargs.get("train_dataset") is None and train_documents is not None:
+            train_documents = _as_dataset(train_documents)
+            kwargs["train_dataset"] = encode_dataset(train_documents, kwargs["processing_class"], model.config.label2id)
+        super().__init__(model, args, **kwargs)
+        self.is_guided = isinstance(args, ExplanationGuidedTrainingArguments) and args.is_guided
+        if self.is_guided:
+            self._check()
+            self._build(train_documents, lexicon)
+
+    def _check(self) -> None:
+        args = self.args
+        refused = {
+            "push_to_hub": args.push_to_hub and "checkpoints hold private/; use `adner push` after training",
+            "model_init": self.model_init is not None and "explanations belong to one model; pass model",
+            "label_smoothing_factor": args.label_smoothing_factor and "use boundary_smoothing",
+            "dataloader_persistent_workers": args.dataloader_persistent_workers and "views change with the epoch",
+            "fsdp": bool(args.fsdp) and "explaining needs whole word embeddings; use several processes (DDP)",
+            "deepspeed": args.deepspeed is not None and "explaining needs whole word embeddings",
+            "several GPUs in one process": args.n_gpu > 1 and "start one process per GPU with torchrun",
+            "padding_side=left": self.processing_class.padding_side == "left" and "pad on the right",
+        }
+        for name, reason in refused.items():
+            if reason:
+                raise ValueError(f"explanation-guided training does not go with {name}: {reason}")
+
+    def _build(self, documents: Any, lexicon: Lexicon | None) -> None:
+        if documents is None or self.train_dataset is None:
+            raise ValueError("explanation-guided training needs train_documents, whose texts views are made of")
+        model, tokenizer, args = self.model, self.processing_class, self.args
+        self.tagger = Tagger(model, tokenizer)
+        embeddings = _word_embeddings(model)
+        names = self.tagger.labels.names
+        windows = training_windows(self.train_dataset, documents, tokenizer, names)
+        if not any(window.spans for window in windows):
+            raise ValueError(
+                f"none of the {len(windows)} training windows holds an entity: there is nothing to explain"
+            )
+        self.guidance = Guidance(windows, make_fusion(args.fusion), GlobalTable(), args.explanation_control, args.seed)
+        maker = None
+        if args.uses_views:
+            sources = [window.document for window in windows]
+            maker = make_view_maker(args, sources, tokenizer, embeddings.weight.detach(), lexicon)
+        encoder = ViewEncoder(tokenizer, model.config.label2id, self.tagger.mask_id, self.tagger.max_tokens)
+        self.guided_dataset = GuidedDataset(self.train_dataset, self.guidance, maker, encoder)
+        with torch.random.fork_rng():  # the model's own random numbers stay those of a plain run
+            torch.manual_seed(args.seed)
+            self.head = ExplainerHead(states_size(model), len(self.tagger.labels.types), types=self.tagger.labels.types)
+        self.head.to(args.device)
+        self.objective: GuidedObjective | None = None
+        self._best: dict[str, float] = {}
+        self._figures: dict[str, float] = {}
+        self.loss_is_scaled_for_ga = True
+        self.add_callback(GuidanceCallback(self))
+
+    # ---- batches ------------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> Any:
+        """Batches of windows with their views; plain ones where nothing guides the run."""
+        if not self.is_guided:
+            return super().get_train_dataloader()
+        return self._get_dataloader(
+            dataset=self.guided_dataset,
+            description="Training",
+            batch_size=self._train_batch_size,
+            sampler_fn=lambda _: self._get_train_sampler(self.train_dataset),
+            is_training=True,
+        )
+
+    def _get_collator_with_removed_columns(self, data_collator: Any, description: str | None = None) -> Any:
+        collator = super()._get_collator_with_removed_columns(data_collator, description)
+        if self.is_guided and description == "Training":
+            return GuidedCollator(collator, copies=int(self.args.r_drop_weight > 0))
+        return collator
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list, StepTotals | Any]:
+        """Batches of an optimizer step, and what its terms are divided by."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if not self.is_guided:
+            return batches, items
+        totals = StepTotals.of(batches, self.objective.copies).to_tensor(device)
+        return batches, StepTotals.from_tensor(self.accelerator.reduce(totals, "sum"))
+
+    # ---- the loss -----------------------------------------------------------------------------------------------
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The guided loss of a training batch; the model's own loss of any other.
+
+        Raises:
+            FloatingPointError: it is not a finite number, on any process.
+        """
+        if GUIDANCE not in inputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = self.objective(model, inputs, num_items_in_batch, self.state.global_step)
+        self._check_finite(loss)
+        return loss * self.accelerator.num_processes  # gradients are averaged over processes, and the sums are global
+
+    def _check_finite(self, loss: Tensor) -> None:
+        wrong = (~loss.detach().isfinite()).float()
+        if self.accelerator.num_processes > 1:
+            wrong = self.accelerator.reduce(wrong, "sum")
+        if wrong > 0:
+            raise FloatingPointError(
+                f"the loss of step {self.state.global_step} is not finite; lower the learning rate, or train in float32"
+            )
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the means of all terms since the last time."""
+        if self.is_guided and "loss" in logs:
+            logs.update(self.objective.terms.read(self.state.global_step, lambda sums: self.accelerator.reduce(sums)))
+        super().log(logs, start_time)
+
+    # ---- the explainer head -------------------------------------------------------------------------------------
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The optimizer of `AdnerTrainer`, with a group for the explainer head."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if self.is_guided and is_new:
+            rate = self.args.explainer_learning_rate
+            optimizer.add_param_group({"params": list(self.head.parameters()), "lr": rate, "weight_decay": 0.0})
+        return optimizer
+
+    def clip_head(self) -> None:
+        """Clip the head's gradients by themselves, so that they do not change how far the model steps."""
+        if self.args.max_grad_norm > 0:
+            torch.nn.utils.clip_grad_norm_(self.head.parameters(), self.args.max_grad_norm)
+
+    # ---- from epoch to epoch ------------------------------------------------------------------------------------
+
+    def begin_guidance(self, train_dataloader: Any) -> None:
+        """Plan the run; called when training begins."""
+        steps = max(-(-len(train_dataloader) // self.args.gradient_accumulation_steps), 1)
+        self.schedule = GuidedSchedule.of(self.args, self.state.max_steps, steps)
+        if self.args.uses_explanations and not self.schedule.has_guided_phase:
+            logger.warning(
+                "explanations will not be used: the first %d steps are plain, and the run has only %d; train for more "
+                "epochs",
+                self.schedule.plain_steps,
+                self.schedule.total_steps,
+            )
+        head = self.accelerator.prepare_model(self.head)
+        self.objective = GuidedObjective(self.args, self.tagger, self.guidance, self.schedule, head)
+
+    def advance_guidance(self) -> None:
+        """Take in what the last epoch has seen; called when an epoch begins, also the one that is resumed in."""
+        epoch = self.schedule.epoch_of(self.state.global_step)
+        if epoch == self.guidance.epoch:
+            return
+        self._report()
+        self.guidance.epoch = epoch  # what the sweep explains is what this epoch has in focus
+        if self.args.uses_explanations and not self.guidance.is_ready and epoch >= self.schedule.plain_epochs:
+            self.guidance.cache.pending.update(self._sweep())
+        self.guidance.cache.join(gathered(self.guidance.cache.pending))
+        self.guidance.advance(epoch)
+        self.objective.begin_epoch()
+
+    def _sweep(self) -> dict[Any, Any]:
+        args = self.args
+        rows = self.state.max_steps * self.get_total_train_batch_size(args)
+        most = max(round(args.sweep_share * rows), args.train_batch_size)
+        windows = swept_windows(self.guidance, most)[args.process_index :: args.world_size]
+        collate = super()._get_collator_with_removed_columns(self.data_collator, "Sweep")
+        explainer = StepExplainer(self.guidance, self.tagger.labels, args.device)
+        return sweep(self.tagger, self.guided_dataset, collate, windows, args.train_batch_size, explainer)
+
+    def _report(self) -> None:
+        figures = self.objective.figures.take(gathered)
+        if not figures:
+            return
+        for line in alarms(figures, self._figures):
+            logger.warning("%s", line)
+        self._figures = figures
+        self.log({f"epoch_{name}": value for name, value in figures.items()})
+
+    def watch_validation(self, metrics: dict[str, float]) -> None:
+        """Warn of validation figures that got worse."""
+        if self.guidance.is_ready:
+            for line in development_alarms(metrics, self._best):
+                logger.warning("%s", line)
+        for name, value in metrics.items():
+            better = min if name == "eval_ece" else max
+            self._best[name] = better(self._best.get(name, value), value) if isinstance(value, float) else value
+
+    def end_guidance(self) -> None:
+        """Leave the model as it was; called when training ends."""
+        self._report()
+        self.objective.close()
+
+    # ---- checkpoints --------------------------------------------------------------------------------------------
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.is_guided and self.args.should_save:
+            save_explanations(output_dir or self.args.output_dir, self.head, self.guidance)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.is_guided:
+            self.guidance.cache.join(gathered(self.guidance.cache.pending))
+            if self.args.should_save:
+                folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+                save_guidance(folder, self.guidance)
+        super()._save_checkpoint(model, trial)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.is_guided:
+            load_guidance(resume_from_checkpoint, self.head, self.guidance)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self.is_guided:
+            load_guidance(self.state.best_model_checkpoint, self.head, self.guidance)
+
+    def push_to_hub(self, *args: Any, **kwargs: Any) -> Any:
+        """Push as `Trainer` does, unless there is something private to leak.
+
+        Raises:
+            ValueError: the run's checkpoints hold `private/`.
+        """
+        if self.is_guided:
+            raise ValueError("checkpoints of guided runs hold private/ (raw statistics of documents); use `adner push`")
+        return super().push_to_hub(*args, **kwargs)
+
+
+def _as_dataset(documents: Any) -> Any:
+    return documents if hasattr(documents, "column_names") else dataset_from_documents(documents)
+
+
+def _word_embeddings(model: Any) -> torch.nn.Module:
+    """The table that explanations differentiate by.
+
+    Raises:
+        ValueError: the model has none, or does not take embeddings in the place of ids.
+    """
+    try:
+        table = model.get_input_embeddings()
+    except NotImplementedError:
+        table = None
+    if not isinstance(table, torch.nn.Embedding) or "inputs_embeds" not in inspect.signature(model.forward).parameters:
+        raise ValueError(
+            f"{type(model).__name__} has no word embeddings that could be given as inputs_embeds; explanation-guided "
+            "training needs them"
+        )
+    return table

@@ -1,0 +1,206 @@
+"""Training rows with their views and what is known of their explanations, made in data-loader workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from hf_adner.model.labels_adner import OUTSIDE, UNOBSERVED
+from hf_adner.perturb.perturbed import Perturbed, masked_tokens
+from hf_adner.perturb.views import ViewMaker
+from hf_adner.training.guidance import Guidance, Recollection
+from hf_adner.training.saliency_cache import Key
+from hf_adner.training.token_maps import TokenMap, aligned_tokens
+from hf_adner.training.windows import Span, tokenize
+
+GUIDANCE = "guidance"
+"""Key of a batch that holds the examples its rows are of."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A perturbed copy of a window as model inputs.
+
+    Attributes:
+        features: as a row of the training dataset.
+        aligned: (tokens of the window,) token of the view, -1 for those that were edited or moved apart.
+        focus: tokens (start, end) of the entity in focus, None where it was exchanged.
+    """
+
+    features: dict[str, list[int]]
+    aligned: np.ndarray
+    focus: tuple[int, int] | None
+
+
+@dataclass(frozen=True, eq=False)
+class GuidedExample:
+    """A row of the training dataset and what guides it.
+
+    Attributes:
+        window: number of the row.
+        features: the row itself.
+        focus: number of the entity that is explained, None without entities.
+        span: its tokens and type.
+        known: what is remembered of its explanation; None before explanations are used.
+        view: its perturbed copy, or None.
+    """
+
+    window: int
+    features: dict[str, Any] = field(default_factory=dict)
+    focus: int | None = None
+    span: Span | None = None
+    known: Recollection | None = None
+    view: View | None = None
+
+    @property
+    def key(self) -> Key | None:
+        """Window and entity, None without entity."""
+        return None if self.focus is None else (self.window, self.focus)
+
+
+class ViewEncoder:
+    """Makes model inputs of perturbed windows.
+
+    Args:
+        tokenizer: the run's.
+        label2id: ids of the BIO labels.
+        mask_id: what stands for a masked token.
+        max_tokens: views of more tokens are given up; None for no limit.
+    """
+
+    def __init__(self, tokenizer: Any, label2id: dict[str, int], mask_id: int, max_tokens: int | None):
+        self.tokenizer, self.label2id, self.mask_id, self.max_tokens = tokenizer, label2id, mask_id, max_tokens
+        self.columns = [*tokenizer(""), "labels"]
+
+    def __call__(self, perturbed: Perturbed, tokens: TokenMap, focus: int | None) -> View | None:
+        """The view; None where it is too long, or an entity's boundary came to lie inside a token.
+
+        Args:
+            perturbed: of a window's document.
+            tokens: of the window.
+            focus: number of the entity in focus.
+        """
+        features, own = tokenize(self.tokenizer, perturbed.document.text)
+        spans = [own.tokens_of(entity.start, entity.end) for entity in perturbed.document.entities]
+        if None in spans or (self.max_tokens is not None and len(own) > self.max_tokens):
+            return None
+        types = [entity.label for entity in perturbed.document.entities]
+        features["labels"] = self._labels(own, zip(spans, types))
+        masked = masked_tokens(own.offsets.tolist(), perturbed.masked) if perturbed.masked else ()
+        features["input_ids"] = [
+            self.mask_id if hidden else one for one, hidden in zip(features["input_ids"], masked)
+        ] or features["input_ids"]
+        kept = focus is not None and focus not in perturbed.changed_entities
+        return View(
+            features, aligned_tokens(tokens, own, perturbed), spans[perturbed.entity_map[focus]] if kept else None
+        )
+
+    def _labels(self, tokens: TokenMap, entities: Any) -> list[int]:
+        labels = np.where(tokens.is_text, self.label2id[OUTSIDE], UNOBSERVED)
+        for (start, end), label in entities:
+            inside = labels[start:end] != UNOBSERVED
+            labels[start:end] = np.where(inside, self.label2id[f"I-{label}"], UNOBSERVED)
+            labels[start] = self.label2id[f"B-{label}"]
+        return labels.tolist()
+
+
+class GuidedDataset(Dataset):
+    """The training dataset with views and explanations as they are in the guidance's epoch.
+
+    An item depends on the guidance and the run's seed alone, so it is the same in every worker and process.
+
+    Args:
+        rows: what `encode_dataset` made.
+        guidance: of the run.
+        maker: makes views; None for none.
+        encoder: makes model inputs of them.
+    """
+
+    def __init__(self, rows: Any, guidance: Guidance, maker: ViewMaker | None, encoder: ViewEncoder):
+        self.rows, self.guidance, self.maker, self.encoder = rows, guidance, maker, encoder
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> GuidedExample:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[GuidedExample]:
+        """The examples of a batch; the table is asked once for all of them."""
+        examples = self.plain([int(index) for index in indices])
+        if self.guidance.is_ready:
+            examples = self._remembered(examples)
+        if self.maker is None:
+            return examples
+        shares = self._importance(examples)
+        return [replace(one, view=self._view(one, scores)) for one, scores in zip(examples, shares)]
+
+    def plain(self, indices: list[int]) -> list[GuidedExample]:
+        """Rows with the entities in focus, without views and without what is remembered of them."""
+        rows = [{name: row[name] for name in self.encoder.columns} for row in self.rows.__getitems__(indices)]
+        return [self._example(index, row) for index, row in zip(indices, rows)]
+
+    def _example(self, index: int, row: dict[str, Any]) -> GuidedExample:
+        focus = self.guidance.focus_of(index)
+        span = None if focus is None else self.guidance.windows[index].spans[focus]
+        return GuidedExample(index, row, focus, span)
+
+    def _remembered(self, examples: list[GuidedExample]) -> list[GuidedExample]:
+        keys = [one.key for one in examples if one.key is not None]
+        known = dict(zip(keys, self.guidance.recall(keys)))
+        return [replace(one, known=known.get(one.key)) for one in examples]
+
+    def _importance(self, examples: list[GuidedExample]) -> list[np.ndarray | None]:
+        """Per example the shares of its characters that are to guide edits, None where there are none."""
+        if not self.guidance.is_ready:
+            return [None] * len(examples)
+        own = [one for one in examples if one.key is not None and self._has_view(one)]
+        known = [one.known for one in own]
+        shares = dict(zip((one.window for one in own), self.guidance.shares([one.key for one in own], known)))
+        return [self._by_character(one, shares.get(one.window)) for one in examples]
+
+    def _by_character(self, example: GuidedExample, shares: np.ndarray | None) -> np.ndarray | None:
+        if shares is None:
+            return None
+        tokens = self.guidance.windows[example.window].tokens
+        return np.exp(np.nan_to_num(tokens.to_characters(np.log(shares.clip(min=1e-9))), nan=-np.inf))
+
+    def _has_view(self, example: GuidedExample) -> bool:
+        window = self.guidance.windows[example.window]
+        return self.maker.has_view(window.document.id, self.guidance.epoch)
+
+    def _view(self, example: GuidedExample, scores: np.ndarray | None) -> View | None:
+        if not self._has_view(example):
+            return None
+        window = self.guidance.windows[example.window]
+        scores = None if scores is None else scores.tolist()
+        perturbed = self.maker.make_view(window.document, self.guidance.epoch, scores=scores, entity=example.focus)
+        return None if perturbed is None else self.encoder(perturbed, window.tokens, example.focus)
+
+
+class GuidedCollator:
+    """Batches of windows, then their copies where there are any, then their views, all padded to one length.
+
+    Args:
+        collate: makes a batch of rows.
+        copies: how many times the windows come in again (for R-Drop).
+    """
+
+    def __init__(self, collate: Callable[[list[Any]], dict[str, Any]], copies: int = 0):
+        self.collate, self.copies = collate, copies
+
+    def __call__(self, examples: Sequence[GuidedExample]) -> dict[str, Any]:
+        """Model inputs and labels, (rows, tokens), and the examples under `GUIDANCE`, without their features."""
+        rows = [one.features for one in examples]
+        views = [one.view.features for one in examples if one.view is not None]
+        batch = self.collate([*rows * (1 + self.copies), *views])
+        return {**batch, GUIDANCE: [_without_features(one) for one in examples]}
+
+
+def _without_features(example: GuidedExample) -> GuidedExample:
+    view = None if example.view is None else replace(example.view, features={})
+    return replace(example, features={}, view=view)

@@ -1,0 +1,207 @@
+"""The terms of one guided batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hf_adner.explain.targets import LabelTable
+from hf_adner.training.guidance import EdgeScale
+from hf_adner.training.guided_batch import GuidedBatch, StepTotals
+from hf_adner.training.losses.boundary import (
+    BoundaryMarginals,
+    boundary_marginals,
+    edge_mass,
+    invariance_loss,
+    margin_loss,
+    unseen_weight,
+)
+from hf_adner.training.losses.consistency import consistency_loss, r_drop_loss
+from hf_adner.training.losses.stability import stability_loss
+from hf_adner.training.losses.tagging import boundary_moves, smoothing_loss, tagging_loss
+from hf_adner.training.step_explainer import Explained
+
+
+class Forward(NamedTuple):
+    """One forward pass over all rows of a batch.
+
+    Attributes:
+        embeds: (rows, tokens, size) word embeddings that it began with.
+        states: (rows, tokens, hidden) in front of the classifier.
+        log_probs: (rows, tokens, labels) float32.
+        outputs: what the model returned.
+        attention_mask: (rows, tokens).
+    """
+
+    embeds: Tensor
+    states: Tensor
+    log_probs: Tensor
+    outputs: Any
+    attention_mask: Tensor
+
+
+class HeadMaps(NamedTuple):
+    """What the explainer head says: (entities, tokens) of the windows, (kept, tokens) of the views that kept theirs."""
+
+    windows: Tensor
+    views: Tensor
+
+
+class GuidedStep:
+    """One batch of a guided run after its forward pass. Every term is a sum over the batch divided by a total.
+
+    Args:
+        batch: its rows.
+        forward: what the model says of them.
+        labels: of the tagger.
+        totals: of the optimizer step.
+    """
+
+    def __init__(self, batch: GuidedBatch, forward: Forward, labels: LabelTable, totals: StepTotals):
+        self.batch, self.forward, self.labels, self.totals = batch, forward, labels, totals
+
+    # ---- terms without explanations -----------------------------------------------------------------------------
+
+    def tagging(self, crf_head: Any, smoothing: float) -> tuple[Tensor, Tensor]:
+        """Mean tagging loss per token of the windows (and their copies), and of the views.
+
+        Args:
+            crf_head: the model's head if it has a CRF, else None.
+            smoothing: share of boundary smoothing.
+        """
+        batch, forward = self.batch, self.forward
+        losses = tagging_loss(crf_head, forward.outputs, forward.log_probs, batch.labels, forward.attention_mask)
+        if smoothing:
+            losses = losses + smoothing_loss(forward.log_probs, batch.labels, self._moves(), smoothing)
+        windows, views = losses[: batch.first_view].sum(), losses[batch.first_view :].sum()
+        return windows / _at_least(self.totals.tokens * (1 + batch.copies)), views / _at_least(self.totals.view_tokens)
+
+    def _moves(self) -> Tensor:
+        begins = {self.labels.begin(name): self.labels.inside(name) for name in self.labels.types}
+        moves = boundary_moves(self.batch.labels.tolist(), begins, self.labels.outside)
+        return torch.tensor(moves, dtype=torch.long, device=self.batch.device).view(-1, 3)
+
+    def r_drop(self) -> Tensor:
+        """Mean R-Drop divergence per token."""
+        rows, log_probs = self.batch.windows, self.forward.log_probs
+        parts = r_drop_loss(log_probs[:rows], log_probs[rows : 2 * rows], self.batch.is_text[:rows])
+        return parts.sum() / _at_least(self.totals.tokens)
+
+    # ---- the teacher --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def correct(self) -> Tensor:
+        """(windows, tokens) text that the model labels rightly."""
+        rows = self.batch.windows
+        best = self.forward.log_probs[:rows].detach().argmax(-1)
+        return (best == self.batch.labels[:rows]) & self.batch.is_text[:rows]
+
+    @cached_property
+    def found(self) -> Tensor:
+        """(entities,) whether all tokens of the entity in focus are labelled rightly."""
+        starts, ends, _ = self.batch.spans
+        places = torch.arange(self.correct.shape[1], device=self.batch.device)
+        inside = (places >= starts[:, None]) & (places < ends[:, None])
+        return (self.correct[self.batch.focus_rows] | ~inside).all(1)
+
+    # ---- terms with explanations --------------------------------------------------------------------------------
+
+    def consistency(self) -> Tensor:
+        """Mean divergence per token that views left as it was; 0 for tokens that the teacher gets wrong."""
+        batch, log_probs = self.batch, self.forward.log_probs
+        views = batch.at_windows(log_probs[batch.first_view :], batch.aligned)
+        counted = (batch.aligned >= 0) & self.correct[batch.viewed_rows]
+        return consistency_loss(log_probs[batch.viewed_rows], views, counted).sum() / _at_least(self.totals.aligned)
+
+    def head_maps(self, head: Callable[..., Tensor]) -> HeadMaps:
+        """Let the explainer head explain all entities in focus, of windows and views, in one call.
+
+        It is called even where there is none, on the first row, so that every process takes part in its gradients.
+        """
+        batch, states = self.batch, self.forward.states
+        rows = torch.cat([batch.focus_rows, batch.first_view + batch.kept_views])
+        spans = [torch.cat(pair) for pair in zip(batch.spans, batch.kept_spans)]
+        if not len(rows):
+            nothing = rows.new_zeros(1)
+            maps = head(states[:1].float(), nothing, nothing + 1, nothing, batch.is_text[:1])[:, :] * 0
+            return HeadMaps(maps, maps[:0])
+        maps = head(states[rows].float(), *spans, batch.is_text[rows])
+        return HeadMaps(*maps.split([len(batch.focus_rows), len(batch.kept)]))
+
+    def stability(self, maps: HeadMaps, explained: Explained) -> Tensor:
+        """Mean divergence of the head's maps from the fused ones, on windows and views, of entities that are found."""
+        batch = self.batch
+        if not len(batch.focus_rows):
+            return maps.windows.sum()
+        counted = self.found & explained.has_map
+        own = stability_loss(maps.windows, explained.shares, explained.mask)
+        entities = batch.kept_entities
+        views = stability_loss(
+            batch.at_windows(maps.views, batch.kept_aligned),
+            explained.shares[entities],
+            explained.mask[entities] & (batch.kept_aligned >= 0),
+        )
+        total = torch.where(counted, own, 0).sum() + torch.where(counted[entities], views, 0).sum()
+        return total / _at_least(self.totals.entities + self.totals.kept)
+
+    def boundary(self, explained: Explained, edges: EdgeScale) -> Tensor:
+        """Margins at the boundaries of the entities in focus, and invariance of the views there."""
+        marginals = boundary_marginals(self.forward.log_probs, self.batch.is_text, self.labels)
+        margins = self._margins(marginals, explained, edges).sum() / _at_least(self.totals.entities)
+        return margins + self._invariance(marginals).sum() / _at_least(self.totals.kept)
+
+    def _margins(self, marginals: BoundaryMarginals, explained: Explained, edges: EdgeScale) -> Tensor:
+        """(entities,) mean margin loss of both sides."""
+        rows, (starts, ends, _) = self.batch.focus_rows, self.batch.spans
+        is_text = self.batch.is_text[rows]
+        gold_starts, gold_ends = self._gold_boundaries
+        parts = []
+        for side, gold, places, pair, scale in (
+            (marginals.starts, gold_starts, starts, (starts - 1, starts), edges.start),
+            (marginals.ends, gold_ends, ends - 1, (ends - 1, ends), edges.end),
+        ):
+            weights = unseen_weight(edge_mass(explained.shares, pair), scale)
+            weights = torch.where(explained.has_map, weights, 1.0)
+            parts.append(margin_loss(side[rows], places, is_text & ~gold[rows], weights))
+        return (parts[0] + parts[1]) / 2
+
+    @cached_property
+    def _gold_boundaries(self) -> tuple[Tensor, Tensor]:
+        """(rows, tokens) bool: an entity of the gold starts, or ends, with the token."""
+        gold = self.batch.labels
+        begins = torch.zeros_like(gold, dtype=torch.bool)
+        goes_on = torch.zeros_like(begins)
+        following = torch.nn.functional.pad(gold[:, 1:], (0, 1), value=self.labels.outside)
+        is_entity = begins.clone()
+        for name in self.labels.types:
+            begin, inside = self.labels.begin(name), self.labels.inside(name)
+            own = (gold == begin) | (gold == inside)
+            begins |= gold == begin
+            is_entity |= own
+            goes_on |= own & (following == inside)
+        return begins, is_entity & ~goes_on
+
+    def _invariance(self, marginals: BoundaryMarginals) -> Tensor:
+        """(kept,) mean invariance loss of both sides."""
+        batch = self.batch
+        rows, views = batch.focus_rows[batch.kept_entities], batch.first_view + batch.kept_views
+        counted = (batch.kept_aligned >= 0) & self.correct[rows]
+        places = torch.arange(counted.shape[1], device=batch.device)
+        starts, ends, _ = (one[batch.kept_entities] for one in batch.spans)
+        parts = [
+            invariance_loss(
+                side[rows],
+                batch.at_windows(side[views], batch.kept_aligned),
+                counted & ((places - place[:, None]).abs() <= 1),
+            )
+            for side, place in ((marginals.starts, starts), (marginals.ends, ends - 1))
+        ]
+        return (parts[0] + parts[1]) / 2
+
+
+def _at_least(total: float) -> float:
+    return max(total, 1.0)

@@ -1,0 +1,165 @@
+"""What a guided run reports of itself, and when it warns."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hf_adner.metrics.intraclass import intraclass_correlation
+
+logger = logging.getLogger(__name__)
+
+MOST_PAIRS = 256
+"""Entities of an epoch that the intraclass correlation is made of, in each process."""
+
+
+class RunningTerms:
+    """Sums of figures over the steps since they were last read, kept on the device until then.
+
+    Terms are summed (their parts over batches and processes make up the step's value) and divided by the steps; shares
+    are sums divided by sums.
+    """
+
+    def __init__(self) -> None:
+        self._terms: dict[str, Tensor] = {}
+        self._shares: dict[str, Tensor] = {}
+        self._first_step = 0
+
+    def add(self, **terms: Tensor) -> None:
+        """Add a batch's part of terms."""
+        for name, value in terms.items():
+            self._terms[name] = self._terms.get(name, 0) + value.detach().float()
+
+    def count(self, **shares: tuple[Tensor, Tensor]) -> None:
+        """Add a batch's (sum, number) of figures that are averages."""
+        for name, pair in shares.items():
+            both = torch.stack([one.detach().float() for one in pair])
+            self._shares[name] = self._shares.get(name, 0) + both
+
+    def read(self, step: int, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Means since the last reading, which then begins anew.
+
+        Args:
+            step: optimizer steps done so far.
+            reduce: sums a tensor over all processes, which all have the same names.
+        """
+        steps, self._first_step = max(step - self._first_step, 1), step
+        terms, shares = self._terms, self._shares
+        self._terms, self._shares = {}, {}
+        found = {}
+        if terms:
+            values = reduce(torch.stack([terms[name] for name in sorted(terms)])) / steps
+            found.update({f"loss_{name}": value for name, value in zip(sorted(terms), values.tolist())})
+        if shares:
+            sums, numbers = reduce(torch.stack([shares[name] for name in sorted(shares)])).T.tolist()
+            found.update({name: one / max(n, 1.0) for name, one, n in zip(sorted(shares), sums, numbers)})
+        return found
+
+
+class EpochFigures:
+    """Figures of an epoch of explaining, from which `alarms` reads whether the explanations have collapsed."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, list[float]] = {}
+        self.pairs: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def add(self, **figures: Tensor) -> None:
+        """Add figures of a batch's entities, each (entities,) or (0,)."""
+        for name, values in figures.items():
+            total = self.sums.setdefault(name, [0.0, 0.0])
+            total[0] += float(values.sum())
+            total[1] += len(values)
+
+    def add_pairs(self, windows: Tensor, views: Tensor) -> None:
+        """Add role masses (pairs, roles) of the head's maps of entities, in a window and in its view."""
+        room = MOST_PAIRS - len(self.pairs)
+        self.pairs += list(zip(windows[:room].cpu().numpy(), views[:room].cpu().numpy()))
+
+    def take(self, gather: Callable[[Any], Sequence[Any]]) -> dict[str, float]:
+        """Means over all processes, and begin anew.
+
+        Args:
+            gather: the same object of every process.
+        """
+        parts = gather((self.sums, self.pairs))
+        self.sums, self.pairs = {}, []
+        means = {}
+        for name in sorted({name for sums, _ in parts for name in sums}):
+            total, number = np.sum([sums.get(name, [0.0, 0.0]) for sums, _ in parts], axis=0)
+            means[name] = float(total / number) if number else float("nan")
+        pairs = [pair for _, own in parts for pair in own]
+        if len(pairs) > 1:
+            views = np.array([one for pair in pairs for one in pair], dtype=np.float64)  # (2 * pairs, roles)
+            instances = np.repeat(np.arange(len(pairs)), 2)
+            means["explanation_icc"] = intraclass_correlation(views, instances, min_views=2)["icc"]
+        return means
+
+
+_RULES: tuple[tuple[str, float, float, str], ...] = (
+    (
+        "explanation_entropy", 0.3, 0.95,
+        "the explainer head points at single characters (below) or at all alike (above): change stability_weight, or "
+        "explain more often (saliency_interval)",
+    ),
+    (
+        "explanation_icc", 0.2, float("inf"),
+        "the explainer head says the same of all entities: its maps are a template; lower stability_weight, lengthen "
+        "plain_share, or use fusion=local",
+    ),
+    (
+        "local_weight", 0.1, 0.9,
+        "the fusion trusts the global table alone (below) or the local maps alone (above): compare fusion=equal, and "
+        "look at the variance of the local maps (view_share measures it)",
+    ),
+    (
+        "teacher_correct", 0.3, float("inf"),
+        "the model gets most entities in focus wrong, so little of it is taught: lengthen plain_share",
+    ),
+)  # fmt: skip
+
+
+def alarms(figures: Mapping[str, float], before: Mapping[str, float]) -> list[str]:
+    """What an epoch's figures warn of, each with what to do.
+
+    Args:
+        figures: of the epoch, see `EpochFigures.take`.
+        before: of the epoch before, empty for the first.
+    """
+    found = [
+        f"{name} is {figures[name]:.2f}, usual are {low:g} to {high:g}: {advice}"
+        for name, low, high, advice in _RULES
+        if name in figures and not np.isnan(figures[name]) and not low <= figures[name] <= high
+    ]
+    now, past = figures.get("divergence"), before.get("divergence")
+    if now is not None and past is not None and now > 1.2 * past + 0.02:
+        found.append(
+            f"the explainer head's divergence from the fused maps rose from {past:.2f} to {now:.2f}: raise "
+            "stability_weight or explainer_learning_rate, or lower the encoder's learning rate"
+        )
+    return found
+
+
+def development_alarms(metrics: Mapping[str, float], best: Mapping[str, float]) -> list[str]:
+    """What validation figures warn of: views that make the model context-free, or overconfident.
+
+    Args:
+        metrics: of an evaluation, `eval_recall` and, where they are computed, `eval_ece`, `eval_unseen_recall`.
+        best: the best value of each so far.
+    """
+    found = []
+    for name in ("eval_unseen_recall", "eval_recall"):
+        if name in metrics and metrics[name] < best.get(name, 0.0) - 0.05:
+            found.append(
+                f"{name} fell to {metrics[name]:.3f} from {best[name]:.3f}: lower consistency_weight or edited_share"
+            )
+    if "eval_ece" in metrics and metrics["eval_ece"] > 1.2 * best.get("eval_ece", float("inf")):
+        found.append(
+            f"eval_ece rose to {metrics['eval_ece']:.3f} from {best['eval_ece']:.3f}: lower consistency_weight, which "
+            "sharpens what the model says"
+        )
+    return found
