@@ -154,6 +154,7 @@ class Bench:
         corpus, size = self.corpus, args.per_device_eval_batch_size
         found = scored_spans(trained.model, self.tokenizer, [document.text for document in corpus.test], size)
         spans = [[one.span for one in entities] for entities in found]
+        scores = entity_f1(spans, [document.spans for document in corpus.test])
         counts = {
             CLEAN: corpus.strict_counts(spans),
             SEEN: corpus.recall_counts(spans, seen=True),
@@ -173,11 +174,14 @@ class Bench:
             peak_memory=trained.peak_memory,
             counts=counts,
             perturbed={family: sorted(documents) for family, documents in corpus.perturbed.items()},
-            scores=entity_f1(spans, [document.spans for document in corpus.test]),
+            scores=scores,
             calibration=self._calibration(found),
-            explanations={} if self.explain is None else dict(self.explain(trained.model, self.tokenizer)),
+            explanations=self._explanations(trained.model) if scores["correct"] else {},
             device=args.device.type,
         )
+
+    def _explanations(self, model: PreTrainedModel) -> Mapping[str, Any]:
+        return {} if self.explain is None else self.explain(model, self.tokenizer)
 
     def _perturbed_counts(self, model: PreTrainedModel, batch_size: int) -> dict[str, list[list[int]]]:
         counts = {}

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hf_adner.metrics.robustness import robustness
 from hf_adner.metrics.significance import (
     approximate_randomisation,
     bootstrap_mean,
@@ -16,7 +15,7 @@ from hf_adner.metrics.significance import (
     paired_bootstrap,
     pooled_bootstrap,
 )
-from hf_adner.training.run_record import CLEAN, UNSEEN, RunRecord
+from hf_adner.training.run_record import CLEAN, RunRecord
 
 RESAMPLES = 10_000
 DECISION_LEVEL = 0.05
@@ -141,22 +140,26 @@ class Records:
         ]
         return _interval(pooled_bootstrap(cells, resamples=resamples)) if cells else None
 
-    def figure(self, measure: Callable[[RunRecord], float], arm: str) -> float:
+    def mean(self, measure: Callable[[RunRecord], float], arm: str) -> float:
         """Mean over cells of an arm's mean over seeds, NaN values left out; NaN where nothing is left."""
         means = [_mean(measure(record) for record in self.of(cell, arm)) for cell in self.cells]
         return _mean(means)
 
     def difference(
-        self, measure: Callable[[RunRecord], float], first: str, second: str, resamples: int = RESAMPLES
+        self, measure: Callable[[RunRecord, RunRecord], float], first: str, second: str, resamples: int = RESAMPLES
     ) -> Interval | None:
-        """Mean over the paired runs of all cells of a measure's difference, with the interval over these pairs.
+        """Mean over the paired runs of all cells of a difference, with the interval over these pairs.
+
+        Args:
+            measure: the difference of two records, first - second; NaN where it has none.
+            first, second: the arms.
+            resamples: how many.
 
         Returns:
             The interval of `bootstrap_mean`, or None where no pair has a number.
         """
         pairs = [pair for cell in self.cells for pair in self.pairs(cell, first, second)]
-        values = [measure(mine) - measure(other) for mine, other in pairs]
-        values = [value for value in values if math.isfinite(value)]
+        values = [value for pair in pairs if math.isfinite(value := measure(*pair))]
         if not values:
             return None
         found = bootstrap_mean(values, resamples=resamples)
@@ -206,27 +209,3 @@ def _interval(found: Mapping[str, Any]) -> Interval:
 def _mean(values: Iterable[float]) -> float:
     finite = [value for value in values if math.isfinite(value)]
     return statistics.fmean(finite) if finite else math.nan
-
-
-def unseen_recall(record: RunRecord) -> float:
-    """Recall of the gold entities whose surface form training did not have; NaN where there is none."""
-    return record.f1(UNSEEN) if any(row[2] for row in record.counts[UNSEEN]) else math.nan
-
-
-def mean_degradation(record: RunRecord) -> float:
-    """Mean relative loss of F1 over the held-out families; NaN without one."""
-    families = record.families
-    if not families:
-        return math.nan
-    perturbed = {family: record.f1(family) for family in families}
-    return robustness(perturbed, {family: record.clean_f1_of(family) for family in families})["mean_degradation"]
-
-
-def calibration_figure(name: str) -> Callable[[RunRecord], float]:
-    """A measure: one number of `RunRecord.calibration`, NaN where nothing was predicted."""
-
-    def measure(record: RunRecord) -> float:
-        value = record.calibration[name]
-        return math.nan if value is None else float(value)
-
-    return measure

@@ -47,9 +47,9 @@ class PairedTrainer(ExplanationGuidedTrainer):
     """`ExplanationGuidedTrainer` that reads its documents in the same order whatever the arm."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        rows = self.train_dataset if train_dataset is None else train_dataset
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)  # "random" is drawn by seed and epoch already
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return LengthGroupedOrder(rows[self.args.length_column_name], size, seed)
+        # what is passed has lost its lengths with all columns that the model does not take
+        return LengthGroupedOrder(self.train_dataset[self.args.length_column_name], size, seed)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hf_adner.audit.explanation_report import plain
 from hf_adner.data.writers.atomic import write_file
+from hf_adner.metrics.robustness import robustness
 from hf_adner.metrics.significance import micro_f1
 
 CLEAN, SEEN, UNSEEN = "clean", "seen", "unseen"
@@ -33,7 +36,7 @@ class RunRecord:
         perturbed: held-out family -> numbers of those documents in the test split.
         scores: `metrics.entity_f1` on the test split.
         calibration: `metrics.calibration` of the entities predicted there.
-        explanations: figures of explainers the training did not use, empty where they were not asked for.
+        explanations: `explanation_figures`, empty where they were not asked for or no entity was found.
         device: where it ran.
     """
 
@@ -74,9 +77,25 @@ class RunRecord:
         rows = [self.counts[CLEAN][number] for number in self.perturbed[family]]
         return float(micro_f1([sum(column) for column in zip(*rows)]))
 
+    @property
+    def unseen_recall(self) -> float:
+        """Recall of the gold entities whose surface form training did not have; NaN where there is none."""
+        return self.f1(UNSEEN) if any(row[2] for row in self.counts[UNSEEN]) else math.nan
+
+    @property
+    def degradation(self) -> float:
+        """Mean relative loss of F1 over the held-out families; NaN without one."""
+        perturbed = {family: self.f1(family) for family in self.families}
+        return robustness(perturbed, {family: self.clean_f1_of(family) for family in perturbed})["mean_degradation"]
+
+    def calibrated(self, name: str) -> float:
+        """A number of `calibration`; NaN where nothing was predicted."""
+        value = self.calibration[name]
+        return math.nan if value is None else value
+
     def save(self, path: Path) -> None:
         """Write the record as JSON, whole or not at all."""
-        write_file(path, [json.dumps(asdict(self), ensure_ascii=False), "\n"], "utf-8")
+        write_file(path, [json.dumps(plain(asdict(self)), ensure_ascii=False, allow_nan=False), "\n"], "utf-8")
 
     @classmethod
     def load(cls, path: Path) -> RunRecord:

@@ -1,0 +1,86 @@
+"""A comparison as two pictures: differences with their intervals, and every seed of every arm."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hf_adner.training.comparison_report import ComparisonReport
+
+_DOTS_PER_INCH = 120
+_COLOURS = {"win": "tab:green", "tie": "tab:gray", "loss": "tab:red"}
+
+
+def plot_forest(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
+    """Draw the candidate's difference from every other arm: a line per cell, and a diamond for all cells together.
+
+    Raises:
+        ValueError: the candidate has no counterpart, or a suffix that matplotlib cannot write.
+    """
+    pooled = [one for one in report.pooled if one.first == report.candidate]
+    if not pooled:
+        raise ValueError(f"no record of arm {report.candidate!r} has one of another arm beside it")
+    figure, panels = _panels(len(pooled), height=0.32 * len(report.records.cells) + 1.8)
+    for axes, one in zip(panels, pooled, strict=True):
+        own = report.contrasts_between(one.first, one.second)
+        for row, contrast in enumerate(own):
+            _interval(axes, row, contrast.f1, _COLOURS[contrast.outcome], "o")
+        _interval(axes, len(own), one.f1, "black", "D")
+        names = [*(f"{contrast.corpus}, {contrast.model}" for contrast in own), "all"]
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_title(f"{one.first} - {one.second}", fontsize="medium")
+        axes.set_xlabel("points of F1")
+    _save(figure, path)
+
+
+def plot_seeds(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
+    """Draw the F1 of every run: a panel per cell, a row per arm, a dot per seed and a bar at the mean.
+
+    Raises:
+        ValueError: a suffix that matplotlib cannot write.
+    """
+    arms = report.records.arms
+    figure, panels = _panels(len(report.records.cells), height=0.3 * len(arms) + 1.4)
+    for axes, cell in zip(panels, report.records.cells, strict=True):
+        for row, arm in enumerate(arms):
+            scores = [100 * record.f1() for record in report.records.of(cell, arm)]
+            axes.plot(scores, [row] * len(scores), "o", color="tab:blue", alpha=0.6)
+            if scores:
+                axes.plot([sum(scores) / len(scores)], [row], "|", color="black", markersize=14)
+        axes.set_yticks(range(len(arms)), arms)
+        axes.set_ylim(len(arms) - 0.5, -0.5)
+        axes.set_title(", ".join(cell), fontsize="medium")
+        axes.set_xlabel("strict F1, %")
+    _save(figure, path)
+
+
+def _panels(count: int, height: float, columns: int = 3) -> tuple[Any, list[Any]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(5.2 * columns, height * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for spare in panels[count:]:
+        spare.set_visible(False)
+    return figure, panels[:count]
+
+
+def _interval(axes: Any, row: int, interval: Any, colour: str, marker: str) -> None:
+    axes.plot([100 * interval.low, 100 * interval.high], [row, row], color=colour)
+    axes.plot([100 * interval.difference], [row], marker, color=colour)
+
+
+def _save(figure: Any, path: str | os.PathLike[str]) -> None:
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.part{path.suffix}")
+    try:
+        figure.savefig(temporary, dpi=_DOTS_PER_INCH)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
