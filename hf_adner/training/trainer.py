@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer
 
 from hf_adner.cards.card import write_card
 from hf_adner.cards.options import CardOptions
 from hf_adner.cards.record import record_of_run
+from hf_adner.training.checkpoint_push import CheckpointPush
 from hf_adner.training.parameter_groups import parameter_groups
 from hf_adner.training.run_facts import trainer_facts
 
 
-class AdnerTrainer(Trainer):
+class AdnerTrainer(CheckpointPush):
     """`Trainer` with one learning rate each for encoder, head and CRF (`AdnerTrainingArguments`).
 
     Works for our models and for any `AutoModelForTokenClassification`.
