@@ -330,5 +330,27 @@ def card(argv: Sequence[str]) -> None:
     print(output)
 
 
+@_command("push", "send a checkpoint with everything that belongs to it to the Hub")
+def push(argv: Sequence[str]) -> None:
+    """`adner push CHECKPOINT REPOSITORY`: weights, code, tokenizer, lexicon, global table, card, in one commit."""
+    parser = argparse.ArgumentParser(prog="adner push", description=COMMANDS["push"][0])
+    parser.add_argument("checkpoint", help="folder of the checkpoint")
+    parser.add_argument("repository", help="owner/name, or a name in your own namespace")
+    parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")
+    parser.add_argument("--revision", help="branch to push to (default: main); made where there is none")
+    parser.add_argument("--message", default="Upload checkpoint", help="of the commit (default: %(default)s)")
+    parser.add_argument("--create-pr", action="store_true", help="open a pull request instead")
+    parser.add_argument(
+        "--allow-document-lexicon", action="store_true", help="send a lexicon made from documents, which may be private"
+    )
+    args = parser.parse_args(argv)
+    from hf_adner.hub.push import push_checkpoint
+
+    options = {"private": args.private, "revision": args.revision, "commit_message": args.message}
+    options |= {"create_pr": args.create_pr, "allow_document_lexicon": args.allow_document_lexicon}
+    commit = push_checkpoint(args.checkpoint, args.repository, **options)
+    print(f"{commit.pr_url or commit.commit_url}\nload it with revision={commit.oid!r}")
+
+
 if __name__ == "__main__":
     sys.exit(main())
