@@ -1,0 +1,80 @@
+"""Stability against faithfulness, a point per explainer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hf_adner.audit.measurements.measurement import LOWER, MEASURES
+
+if TYPE_CHECKING:
+    from hf_adner.audit.explanation_report import ExplanationReport
+
+STABILITY = "discriminative_stability"
+_DOTS_PER_INCH = 120
+
+
+def plot_explainers(
+    report: ExplanationReport, path: str | os.PathLike[str], faithfulness: str = "soft_comprehensiveness_gain"
+) -> None:
+    """Draw discriminative stability (up) against a measure of faithfulness (across), with intervals.
+
+    Better is up and to the right; a measure of which less is better runs the other way.
+
+    Args:
+        report: with both measured.
+        path: PNG, SVG or PDF by the suffix.
+        faithfulness: name of a measure.
+
+    Raises:
+        ValueError: an unknown measure, no explainer for which both were measured, or a suffix that matplotlib cannot
+            write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    measure = next((one for one in MEASURES if one.name == faithfulness), None)
+    if measure is None:
+        raise ValueError(f"no measure {faithfulness!r}; expected one of {[one.name for one in MEASURES]}")
+    points = {
+        name: (scores.estimates[faithfulness], scores.estimates[STABILITY])
+        for name, scores in report.explainers.items()
+        if scores.mean(faithfulness) is not None and scores.mean(STABILITY) is not None
+    }
+    if not points:
+        raise ValueError(f"no explainer has both {faithfulness} and {STABILITY}: measure stability and faithfulness")
+    figure = Figure(figsize=(7.5, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name, (across, up) in points.items():
+        _draw_point(axes, name, across, up)
+    axes.set_xlabel(f"{measure.title} ({measure.better} is better)")
+    axes.set_ylabel("discriminative stability (higher is better)")
+    if measure.better == LOWER:
+        axes.invert_xaxis()
+    axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+    axes.legend(frameon=False, fontsize="small")
+    _save(figure, Path(path))
+
+
+def _draw_point(axes, name: str, across: dict, up: dict) -> None:
+    spans = [[[one["mean"] - one["low"]], [one["high"] - one["mean"]]] for one in (across, up)]
+    axes.errorbar(
+        [across["mean"]], [up["mean"]], xerr=_not_negative(spans[0]), yerr=_not_negative(spans[1]), fmt="o", label=name
+    )
+    axes.annotate(name, (across["mean"], up["mean"]), xytext=(4, 4), textcoords="offset points", fontsize="small")
+
+
+def _not_negative(sides: list[list[float]]) -> list[list[float]]:
+    """A resampled interval may leave out the mean itself."""
+    return [[max(0.0, value) for value in side] for side in sides]
+
+
+def _save(figure, path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.part{path.suffix}")
+    try:
+        figure.savefig(temporary, dpi=_DOTS_PER_INCH)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,156 @@
+"""The records of an audit of explanations."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hf_adner.audit.markdown import table
+from hf_adner.audit.measurements.measurement import HIGHER, LOWER, MEASURES, NEAR_ZERO, Measure
+
+ARROWS = {HIGHER: " up", LOWER: " dn", NEAR_ZERO: " ~0"}
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class ExplainerScores:
+    """What was measured of one explainer.
+
+    Attributes:
+        name: of the explainer.
+        entities: how many it explained, the first of the population.
+        estimates: name of a measure -> ``mean``, ``low``, ``high``, ``entities`` (`mean_over_entities`).
+        values: name of a measure -> a number per entity, None where it has none; for paired comparisons.
+        details: group -> what has no value per entity.
+        seconds: wall-clock time that explaining and measuring took.
+    """
+
+    name: str
+    entities: int
+    estimates: Mapping[str, Mapping[str, Any]]
+    values: Mapping[str, Sequence[float | None]]
+    details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def mean(self, measure: str) -> float | None:
+        """The mean of a measure, None where it was not measured."""
+        return self.estimates[measure]["mean"] if measure in self.estimates else None
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the views in which the model found the entities again, None where stability was not measured."""
+        return self.details["stability"]["coverage"] if "stability" in self.details else None
+
+    def summary(self) -> dict[str, Any]:
+        """Entities, coverage and the estimate of each measure."""
+        return {"entities": self.entities, "coverage": self.coverage, **self.estimates}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain dictionaries and numbers (None for NaN), ready for JSON."""
+        return plain(asdict(self))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> ExplainerScores:
+        """What `to_dict` gave."""
+        return cls(**content)
+
+
+@dataclass(frozen=True)
+class ExplanationReport:
+    """What an audit of the explanations of one model on one set of documents found.
+
+    Attributes:
+        explainers: name -> its scores.
+        population: how the entities came about: ``documents``, ``gold``, ``found`` gold entities, ``coverage`` = found
+            / gold, ``entities`` explained, and per explained entity its ``document`` (numbers in order of appearance).
+        model: what does not depend on an explainer: ``calibration`` (`CalibrationReport.to_dict`),
+            ``boundary_sensitivity`` (`Behaviour.boundary_sensitivity`).
+        settings: sizes of the audit; `families` are those that were used.
+    """
+
+    explainers: Mapping[str, ExplainerScores]
+    population: Mapping[str, Any]
+    model: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    def to_dict(self, full: bool = False) -> dict[str, Any]:
+        """Plain dictionaries and numbers (None for NaN), ready for JSON.
+
+        Args:
+            full: of each explainer everything, also the numbers per entity, not its `ExplainerScores.summary`.
+        """
+        scores = {name: one.to_dict() if full else one.summary() for name, one in self.explainers.items()}
+        parts = {"population": self.population, "model": self.model, "settings": self.settings}
+        return plain({"explainers": scores, **parts})
+
+    def to_markdown(self) -> str:
+        """Population, a table per group of measures with a row per explainer, and what the model itself does."""
+        parts = [self._head(), *(_group_table(group, list(self.explainers.values())) for group in self._groups())]
+        return "\n\n".join([*parts, *self._model_tables()]) + "\n"
+
+    def plot(self, path: str | os.PathLike[str], faithfulness: str = "soft_comprehensiveness_gain") -> None:
+        """Draw discriminative stability against faithfulness, a point per explainer; see `plot_explainers`."""
+        from hf_adner.audit.explanation_plot import plot_explainers
+
+        plot_explainers(self, path, faithfulness)
+
+    def _groups(self) -> Iterator[str]:
+        measured = {name for scores in self.explainers.values() for name in scores.estimates}
+        yield from dict.fromkeys(measure.group for measure in MEASURES if measure.name in measured)
+
+    def _head(self) -> str:
+        of = self.population
+        families = ", ".join(self.settings["families"])
+        return (
+            f"{of['entities']:,} entities of {len(set(of['document'])):,} documents were explained; the model finds "
+            f"{of['found']:,} of the {of['gold']:,} gold entities of all {of['documents']:,} documents "
+            f"(coverage {of['coverage']:.4f}). Views: {self.settings['views']} each of {families}. "
+            f"Intervals: {100 * self.settings['level']:g} %, documents resampled."
+        )
+
+    def _model_tables(self) -> list[str]:
+        found = []
+        if "calibration" in self.model:
+            of = self.model["calibration"]
+            names = ("entities", "coverage", "accuracy", "mean_confidence", "ece", "brier", "aurc", "best_aurc")
+            found.append(table(("entity calibration", "value"), [(name, of[name]) for name in names]))
+        if "boundary_sensitivity" in self.model:
+            rows = self.model["boundary_sensitivity"].items()
+            found.append(table(("boundary sensitivity of the model", "value"), rows))
+        return found
+
+
+def _group_table(group: str, scores: Sequence[ExplainerScores]) -> str:
+    measures = [one for one in MEASURES if one.group == group and any(one.name in found.estimates for found in scores)]
+    heads = [group, "entities", *(f"{one.title}{ARROWS.get(one.better, '')}" for one in measures)]
+    heads += ["coverage"] if group == "stability" else []
+    return table(heads, [_row(found, group, measures) for found in scores])
+
+
+def _row(scores: ExplainerScores, group: str, measures: Sequence[Measure]) -> list[Any]:
+    cells: list[Any] = [scores.name, scores.entities]
+    cells += [with_interval(scores.estimates.get(measure.name)) for measure in measures]
+    return [*cells, scores.coverage] if group == "stability" else cells
+
+
+def with_interval(estimate: Mapping[str, Any] | None) -> str | None:
+    """``0.123 [0.110, 0.140]``, None without a value."""
+    if estimate is None or estimate["mean"] is None:
+        return None
+    return f"{estimate['mean']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+
+
+def plain(value: Any) -> Any:
+    """Plain JSON values: numbers rounded to six digits, None for what is not finite, lists for sequences."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, str) or value is None or isinstance(value, (bool, int)):
+        return value
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None

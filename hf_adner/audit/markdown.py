@@ -1,0 +1,23 @@
+"""Tables of reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table, the first column to the left and the others to the right; see `cell`."""
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
+    lines += [f"| {' | '.join(map(cell, row))} |" for row in rows]
+    return "\n".join(lines)
+
+
+def cell(value: Any) -> str:
+    """Text as it is, whole numbers with thousands apart, others with four digits, ``-`` for None and NaN."""
+    if value is None or isinstance(value, float) and math.isnan(value):
+        return "-"
+    if isinstance(value, str):
+        return value.replace("|", "\\|")
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

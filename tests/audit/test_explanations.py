@@ -1,0 +1,150 @@
+"""evaluate_explanations from end to end on tiny models: controls, counts, that nothing is left behind, errors."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import hf_adner
+from hf_adner import evaluate_explanations, make_explainer
+from hf_adner.audit.explanation_report import ExplainerScores
+from hf_adner.audit.explanations import ExplanationAudit
+from hf_adner.explain.controls import ConstantExplainer, RandomExplainer
+
+SMALL = {
+    "views": 1,
+    "max_entities": 6,
+    "sensitivity_draws": 1,
+    "infidelity_draws": 4,
+    "soft_draws": 2,
+    "orderings": 1,
+    "replacements": 1,
+    "random_shares": (1.0,),
+    "resamples": 40,
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="module")
+def report(case):
+    lime = make_explainer("lime", case.model, case.tokenizer, n_samples=8)
+    explainers = {
+        "grad-x-input": make_explainer("grad-x-input", case.model, case.tokenizer),
+        "constant": ConstantExplainer(),
+        "lime": lime,
+    }
+    before = [parameter.clone() for parameter in case.model.parameters()]
+    case.model.train()
+    found = evaluate_explanations(
+        case.model, case.tokenizer, case.documents, explainers, max_sampling_entities=2, **SMALL
+    )
+    assert case.model.training
+    case.model.eval()
+    assert all(map(torch.equal, before, case.model.parameters()))
+    return found
+
+
+def test_a_constant_explanation_scores_zero(report):
+    constant = report.explainers["constant"]
+    for name in ("discriminative_stability", "agreement", "replaced_agreement", "soft_comprehensiveness_gain"):
+        assert constant.mean(name) == pytest.approx(0, abs=1e-9)
+    assert constant.mean("cosine") == pytest.approx(1)
+
+
+def test_everything_is_measured_of_every_explainer(report):
+    groups = {"stability", "sensitivity", "faithfulness", "boundary", "plausibility", "randomisation"}
+    for name, scores in report.explainers.items():
+        assert set(scores.details) - {"seed-noise"} == groups
+        assert scores.entities == (2 if name == "lime" else 6)
+        assert all(len(column) == scores.entities for column in scores.values.values())
+        assert ("seed_cosine" in scores.estimates) == (name == "lime")
+    assert report.population["entities"] == 6 == len(report.population["document"])
+
+
+def test_estimates_are_means_inside_their_intervals(report):
+    for scores in report.explainers.values():
+        for name, estimate in scores.estimates.items():
+            known = [value for value in scores.values[name] if value is not None]
+            assert estimate["entities"] == len(known)
+            if not known:
+                assert estimate["mean"] is None
+                continue
+            assert estimate["mean"] == pytest.approx(np.mean(known), rel=1e-6, abs=1e-9)
+            assert estimate["low"] <= estimate["mean"] + 1e-9 and estimate["high"] >= estimate["mean"] - 1e-9
+
+
+def test_the_report_is_plain_json_and_comes_back(report):
+    summary = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert summary["explainers"]["constant"]["cosine"]["mean"] == 1
+    assert summary["explainers"]["constant"]["coverage"] is not None
+    assert {"calibration", "boundary_sensitivity"} <= set(summary["model"])
+    full = json.loads(json.dumps(report.to_dict(full=True), allow_nan=False))
+    back = ExplainerScores.from_dict(full["explainers"]["lime"])
+    assert back.to_dict() == full["explainers"]["lime"]
+
+
+def test_markdown_has_a_table_per_group_and_every_explainer(report):
+    text = report.to_markdown()
+    for group in ("stability", "faithfulness", "boundary", "plausibility", "randomisation", "entity calibration"):
+        assert f"| {group} |" in text
+    assert text.count("| grad-x-input |") >= 6
+    assert "coverage" in text
+
+
+def test_plot(report, tmp_path):
+    report.plot(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    report.plot(tmp_path / "picture.svg", "sufficiency")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["picture.png", "picture.svg"]
+    with pytest.raises(ValueError, match="no measure 'speed'"):
+        report.plot(tmp_path / "other.png", "speed")
+
+
+def test_names_and_a_stock_model(stock):
+    settings = {**SMALL, "groups": ["boundary", "faithfulness"]}
+    names = ["integrated-gradients", "random"]
+    found = evaluate_explanations(stock.model, stock.tokenizer, stock.documents, names, **settings)
+    assert list(found.explainers) == names
+    assert found.explainers["random"].coverage is None
+    assert "| stability |" not in found.to_markdown()
+    with pytest.raises(ValueError, match="measure stability and faithfulness"):
+        found.plot("never.png")
+
+
+def test_the_same_seed_gives_the_same_numbers(case):
+    settings = {**SMALL, "groups": ["stability", "faithfulness"], "max_entities": 3}
+    both = [
+        evaluate_explanations(case.model, case.tokenizer, case.documents, ["grad-x-input"], **settings)
+        for _ in range(2)
+    ]
+    first, second = (found.explainers["grad-x-input"].values for found in both)
+    for name in first:
+        assert first[name] == pytest.approx(second[name], abs=1e-5)
+
+
+def test_explainers_can_be_scored_one_by_one(case):
+    from hf_adner.audit.explanation_settings import ExplanationSettings
+
+    small = {name: value for name, value in SMALL.items() if name != "progress"}
+    settings = ExplanationSettings(**{**small, "groups": ("stability",)})
+    audit = ExplanationAudit(case.model, case.tokenizer, case.documents, settings, progress=False)
+    scores = [audit.score("random", RandomExplainer()), audit.score("constant", audit.make("constant"))]
+    assert list(audit.report(scores).explainers) == ["random", "constant"]
+
+
+def test_bad_settings(case):
+    for wrong, error, message in (
+        ({"colour": 3}, TypeError, "colour"),
+        ({"views": 0}, ValueError, "views must be 1 or more"),
+        ({"groups": ["taste"]}, ValueError, "taste"),
+        ({"random_shares": (0.0,)}, ValueError, "random_shares"),
+        ({"families": ["virtual-boundary"]}, ValueError, "label-preserving"),
+        ({"level": 1.0}, ValueError, "level"),
+        ({"beam_width": -1}, ValueError, "beam_width"),
+    ):
+        with pytest.raises(error, match=message):
+            evaluate_explanations(case.model, case.tokenizer, case.documents, ["random"], **wrong)
+    with pytest.raises(ValueError, match="explainer 'magic' is not available"):
+        evaluate_explanations(case.model, case.tokenizer, case.documents, ["magic"], **SMALL)
+    assert "evaluate_explanations" in hf_adner.__all__
