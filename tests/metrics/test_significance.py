@@ -14,6 +14,7 @@ from hf_adner.metrics.significance import (
     holm,
     micro_f1,
     paired_bootstrap,
+    pooled_bootstrap,
 )
 
 
@@ -176,3 +177,49 @@ def test_metric_gives_what_the_functions_give(load):
     scores = load(module, Significance).compute(predictions=first, references=second, resamples=200, seed=3)
     assert scores.pop("p_value") == approximate_randomisation(first, second, 200, 3)["p_value"]
     assert scores == paired_bootstrap(first, second, resamples=200, seed=3)
+
+
+def test_one_cell_pooled_is_the_paired_bootstrap():
+    first, second = arms(seeds=3, documents=20)
+    pooled = pooled_bootstrap([("notes", first, second)], resamples=200)
+    alone = paired_bootstrap(first, second, resamples=200)
+    assert {name: pooled[name] for name in ("difference", "low", "high", "share_not_above_zero")} == {
+        name: alone[name] for name in ("difference", "low", "high", "share_not_above_zero")
+    }
+
+
+def test_cells_of_one_corpus_share_their_documents():
+    """Two equal cells of one corpus are no more certain than one of them; of two corpora they are."""
+    first, second = arms(seeds=1, documents=30)
+    widths = []
+    for corpora in (("a",), ("a", "a"), ("a", "b")):
+        found = pooled_bootstrap([(corpus, first, second) for corpus in corpora], resamples=3000)
+        widths.append(found["high"] - found["low"])
+    assert widths[1] == pytest.approx(widths[0]) and widths[2] == pytest.approx(widths[0] / np.sqrt(2), rel=0.1)
+
+
+def test_pooled_cells_are_resampled_as_all_draws_say():
+    cells = [("a", *arms(2, 2, seed=1)), ("b", *arms(1, 2, seed=2))]
+    found = pooled_bootstrap(cells, resamples=6000)
+    samples = []
+    for one, other in itertools.product(*(every_draw(first, second) for _, first, second in cells)):
+        samples.append((one + other) / 2)
+    assert found["low"] == pytest.approx(np.quantile(samples, 0.025, method="inverted_cdf"), abs=0.03)
+    assert found["high"] == pytest.approx(np.quantile(samples, 0.975, method="inverted_cdf"), abs=0.03)
+    assert found["difference"] == pytest.approx(np.mean(found["per_cell"]))
+
+
+def every_draw(first, second):
+    """The mean difference of each resample of seeds and documents that there is."""
+    seeds, documents = first.shape[:2]
+    for places in itertools.product(range(documents), repeat=documents):
+        picked = micro_f1(first[:, places].sum(1)) - micro_f1(second[:, places].sum(1))
+        yield from (picked[list(drawn)].mean() for drawn in itertools.product(range(seeds), repeat=seeds))
+
+
+def test_pooling_refuses_nothing_and_corpora_of_two_sizes():
+    first, second = arms(documents=5)
+    with pytest.raises(ValueError, match="at least one"):
+        pooled_bootstrap([])
+    with pytest.raises(ValueError, match=r"several numbers of them in \['a'\]"):
+        pooled_bootstrap([("a", first, second), ("a", first[:, :4], second[:, :4])])

@@ -1,0 +1,122 @@
+"""Paired statistics of arms, against hand-made and enumerated cases."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from hf_adner.metrics.significance import holm, micro_f1
+from hf_adner.training.contrasts import Records
+from hf_adner.training.run_record import UNSEEN
+
+from .records import GOLD, record
+
+PLAIN = [(1, 2, 1, 2), (2, 1, 0, 3)]
+FULL = [(2, 2, 1, 3), (2, 3, 1, 3)]
+
+
+def records(model="bert-crf", corpus="notes", full=FULL, **options):
+    return [
+        record(arm, seed, correct, model=model, corpus=corpus, **options)
+        for arm, runs in (("plain", PLAIN), ("full", full))
+        for seed, correct in enumerate(runs)
+    ]
+
+
+def by_hand(first, second):
+    return [(sum(mine) - sum(other)) / sum(GOLD) for mine, other in zip(first, second, strict=True)]
+
+
+def test_a_contrast_by_hand():
+    slower = [record("full", seed, correct, train_seconds=17.0, peak_memory=1500) for seed, correct in enumerate(FULL)]
+    found = Records([*records()[:2], *slower]).contrasts("full", "plain", resamples=200)
+    assert len(found) == 1 and (found[0].corpus, found[0].model, found[0].seeds) == ("notes", "bert-crf", (0, 1))
+    assert found[0].per_seed == pytest.approx(by_hand(FULL, PLAIN))
+    assert found[0].f1.difference == pytest.approx(np.mean(by_hand(FULL, PLAIN)))
+    assert (found[0].seconds_ratio, found[0].memory_ratio) == (1.7, 1.5)
+    assert found[0].f1.low <= found[0].f1.difference <= found[0].f1.high
+
+
+def test_the_interval_and_the_p_value_are_those_of_all_resamples_and_swaps():
+    contrast = Records(records()).contrasts("full", "plain", resamples=8000)[0]
+    counts = {arm: np.array([one.counts["clean"] for one in records() if one.arm == arm]) for arm in ("full", "plain")}
+    samples = []
+    for documents in itertools.product(range(4), repeat=4):
+        apart = micro_f1(counts["full"][:, documents].sum(1)) - micro_f1(counts["plain"][:, documents].sum(1))
+        samples += [apart[list(seeds)].mean() for seeds in itertools.product(range(2), repeat=2)]
+    limits = [np.quantile(samples, share, method="inverted_cdf") for share in (0.025, 0.975)]
+    assert (contrast.f1.low, contrast.f1.high) == pytest.approx(limits, abs=0.03)
+    pooled = {arm: rows.sum(0) for arm, rows in counts.items()}
+    swaps = []
+    for swapped in itertools.product([False, True], repeat=4):
+        swapped = np.array(swapped)[:, None]
+        mine = np.where(swapped, pooled["plain"], pooled["full"]).sum(0)
+        other = np.where(swapped, pooled["full"], pooled["plain"]).sum(0)
+        swaps.append(abs(micro_f1(mine) - micro_f1(other)))
+    expected = np.mean(np.array(swaps) >= contrast.f1.difference - 1e-9)
+    assert contrast.p_value == pytest.approx(expected, abs=0.02)
+
+
+def test_only_common_seeds_count_and_cells_without_both_arms_do_not():
+    runs = [*records(), record("full", 2, (2, 3, 1, 4)), *records("stock")[:2]]
+    table = Records(runs)
+    assert [contrast.seeds for contrast in table.contrasts("full", "plain", 50)] == [(0, 1)]
+    assert table.cells == [("notes", "bert-crf"), ("notes", "stock")] and table.arms == ["plain", "full"]
+    assert table.contrasts("r-drop", "plain", 50) == [] and table.pooled("r-drop", "plain", resamples=50) is None
+
+
+def wide(correct):
+    """Thirty documents of two entities each."""
+    return {"clean": [[right, 2, 2] for right in correct], "unseen": [], "seen": []}
+
+
+def test_decisions_are_corrected_over_the_cells():
+    clear = [wide([2] * 30), wide([0] * 15 + [1] * 15)]  # full far above plain
+    near = [wide([1] * 29 + [2]), wide([1] * 30)]
+    worse = clear[::-1]
+    runs = []
+    for model, (full, plain) in zip(("a", "b", "c"), (clear, near, worse), strict=True):
+        runs += [record("full", model=model, counts=full), record("plain", model=model, counts=plain)]
+    found = Records(runs).contrasts("full", "plain", resamples=999)
+    assert [one.decision for one in found] == ["better", "none", "worse"]
+    assert [one.outcome for one in found] == ["win", "tie", "loss"]
+    assert [one.adjusted for one in found] == holm([one.p_value for one in found])["adjusted"]
+    assert found[0].adjusted > found[0].p_value
+
+
+def test_the_pooled_difference_is_the_mean_over_cells():
+    runs = [*records(), *records("stock", full=FULL[::-1]), *records(corpus="news")]
+    table = Records(runs)
+    found = table.pooled("full", "plain", resamples=300)
+    each = [contrast.f1.difference for contrast in table.contrasts("full", "plain", 10)]
+    assert found.difference == pytest.approx(np.mean(each)) and found.low < found.difference < found.high
+    unseen = table.pooled("full", "plain", UNSEEN, resamples=300)
+    recalls = [table.mean(lambda one: one.unseen_recall, arm) for arm in ("full", "plain")]
+    assert unseen.difference == pytest.approx(recalls[0] - recalls[1])
+
+
+def test_differences_of_other_figures():
+    runs = [
+        *(record("plain", seed, calibration={"ece": 0.2}) for seed in range(3)),
+        *(record("full", seed, calibration={"ece": value}) for seed, value in enumerate((0.1, 0.15, None))),
+    ]
+    table = Records(runs)
+    found = table.difference(lambda a, b: a.calibrated("ece") - b.calibrated("ece"), "full", "plain", 200)
+    assert found.difference == pytest.approx(-0.075) and found.low == pytest.approx(-0.1)
+    assert table.mean(lambda one: one.calibrated("ece"), "full") == pytest.approx(0.125)
+    assert table.difference(lambda a, b: math.nan, "full", "plain", 10) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"initial_weights": "others"}, r"notes/bert-crf: arms of seeds \[0\] began with different weights"),
+        ({"settings": {"digest": "e"}}, "different documents"),
+        ({"arm": "plain"}, "recorded twice"),
+    ],
+)
+def test_records_that_cannot_be_compared(changed, message):
+    fields = {"arm": "full", "seed": 0, **changed}
+    with pytest.raises(ValueError, match=message):
+        Records([record("plain"), record(fields.pop("arm"), fields.pop("seed"), **fields)])
