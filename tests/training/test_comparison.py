@@ -1,0 +1,165 @@
+"""Comparisons as they run: the plan, what a run leaves, and that a stopped comparison goes on as if it had not been."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hf_adner.training import compared_run
+from hf_adner.training.compared_run import PairedTrainer, weights_digest
+from hf_adner.training.comparison import RECORDS, Comparison, ComparisonArguments, compare, parse_shard, plan
+from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
+from hf_adner.training.run_record import RunRecord
+
+from .corpus import quick, tiny_model, write_corpus
+
+WALL_CLOCK = {"train_seconds": 0.0, "peak_memory": 0}
+
+
+def guided(output, **options) -> ExplanationGuidedTrainingArguments:
+    """Three guided steps after a plain epoch."""
+    told = quick(output, **{"num_train_epochs": 2, "max_steps": -1, **options})
+    fields = {name: getattr(told, name) for name in (
+        "output_dir", "num_train_epochs", "max_steps", "per_device_train_batch_size", "learning_rate",
+        "head_learning_rate", "use_cpu", "disable_tqdm", "save_strategy", "eval_strategy", "load_best_model_at_end",
+    )}  # fmt: skip
+    return ExplanationGuidedTrainingArguments(**fields)
+
+
+def told(**options) -> ComparisonArguments:
+    fields = {"models": ["bilstm-crf"], "arms": ["plain", "full"], "seeds": [0, 1], "resamples": 20, "corpus": "notes"}
+    return ComparisonArguments(**{**fields, **options})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A comparison of four runs: its folder, and the orders in which they read their documents."""
+    folder = tmp_path_factory.mktemp("comparison")
+    arguments = write_corpus(folder, train=16, test=6)
+    orders = []
+
+    class Watched(PairedTrainer):
+        def _get_train_sampler(self, train_dataset=None):
+            sampler = super()._get_train_sampler(train_dataset)
+            epochs = []
+            for epoch in range(2):
+                sampler.set_epoch(epoch)
+                epochs.append(list(sampler))
+            sampler.set_epoch(0)
+            orders.append(epochs)
+            return sampler
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compared_run, "PairedTrainer", Watched)
+        report = compare(told(), arguments, tiny_model(lexicon=None), guided(folder / "out"))
+    return folder, arguments, report, orders
+
+
+def loaded(folder) -> dict[str, RunRecord]:
+    """The records of a folder without what differs from time to time."""
+    return {path.name: replace(RunRecord.load(path), **WALL_CLOCK) for path in (folder / RECORDS).iterdir()}
+
+
+def test_runs_leave_records_and_a_report(finished):
+    folder, _, report, _ = finished
+    found = loaded(folder / "out")
+    assert set(found) == {f"notes-bilstm-crf-{arm}-{seed}.json" for arm in ("plain", "full") for seed in (0, 1)}
+    assert {path.name for path in (folder / "out").iterdir()} >= {"comparison.json", "comparison.md", "forest.png"}
+    assert not (folder / "out" / "work").exists() or not list((folder / "out" / "work").iterdir())
+    one = found["notes-bilstm-crf-full-0.json"]
+    assert len(one.counts["clean"]) == 6 and set(one.perturbed) == {"clause-shuffle", "confusions"}
+    assert one.documents == {"train": 12, "validation": 4, "test": 6} and one.steps == 4
+    assert one.settings["training"]["stability_weight"] == 0.1 and "seed" not in one.settings["training"]
+    assert report.between("full", "plain").cells == 1
+    text = (folder / "out" / RECORDS / "notes-bilstm-crf-full-0.json").read_text(encoding="utf-8")
+    assert "瘙痒" not in text and str(folder) not in text
+
+
+def test_arms_begin_with_the_same_weights_and_read_in_the_same_order(finished):
+    folder, _, _, orders = finished
+    weights = {name: one.initial_weights for name, one in loaded(folder / "out").items()}
+    for seed in (0, 1):
+        assert weights[f"notes-bilstm-crf-plain-{seed}.json"] == weights[f"notes-bilstm-crf-full-{seed}.json"]
+    assert len(set(weights.values())) == 2
+    plain, full, other, _ = orders  # a seed's arms run one after the other
+    assert plain == full and plain != other and plain[0] != plain[1]
+
+
+def test_a_stopped_comparison_goes_on_and_ends_with_the_same_files(finished, tmp_path):
+    _, arguments, _, _ = finished
+    settings = told(seeds=[0]), arguments, tiny_model(lexicon=None), guided(tmp_path / "out")
+
+    class Stopped(PairedTrainer):
+        def train(self, *args, **kwargs):
+            if self.args.is_guided:
+                raise KeyboardInterrupt
+            return super().train(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(compared_run, "PairedTrainer", Stopped)
+        compare(*settings)
+    assert set(loaded(tmp_path / "out")) == {"notes-bilstm-crf-plain-0.json"}
+    first = tmp_path / "out" / RECORDS / "notes-bilstm-crf-plain-0.json"
+    before = first.read_bytes()
+    report = compare(*settings)
+    assert first.read_bytes() == before and len(report.runs) == 2
+    whole = loaded(finished[0] / "out")
+    assert loaded(tmp_path / "out") == {name: one for name, one in whole.items() if name.endswith("-0.json")}
+    written = (tmp_path / "out" / "comparison.json").read_text(encoding="utf-8")
+    compare(*settings)
+    assert (tmp_path / "out" / "comparison.json").read_text(encoding="utf-8") == written
+
+
+@pytest.mark.parametrize(
+    ("changed", "differ"),
+    [({"learning_rate": 1e-3}, "training"), ({"dataset": True}, "dataset, digest"), ({"held_out": True}, "held_out")],
+)
+def test_records_of_other_arguments_are_refused(changed, differ, finished, tmp_path):
+    folder, arguments, _, _ = finished
+    args = told(held_out=["confusions"]) if "held_out" in changed else told()
+    arguments = replace(arguments, max_train_documents=10) if "dataset" in changed else arguments
+    training = guided(folder / "out", **{name: value for name, value in changed.items() if name == "learning_rate"})
+    with pytest.raises(ValueError, match=rf"made with other arguments \(they differ in {differ}\)"):
+        Comparison(args, arguments, tiny_model(lexicon=None), training).run()
+
+
+def test_shards_divide_the_plan_and_keep_a_seeds_arms_together():
+    args = told(models=["stock", "bert-crf"], seeds=[0, 1, 2])
+    parts = [plan(replace(args, shard=f"{number}/4")) for number in range(4)]
+    whole = plan(args)
+    assert sorted(run.file("x") for part in parts for group in part for run in group) == sorted(
+        run.file("x") for group in whole for run in group
+    )
+    assert len(whole) == 6 and {len({(run.model, run.seed) for run in group}) for group in whole} == {1}
+    assert [(group[0].model, group[0].seed) for group in whole[:3]] == [("stock", 0), ("bert-crf", 0), ("stock", 1)]
+
+
+def test_bad_arguments(tmp_path):
+    for shard in ("2/2", "1", "-1/2", "1/0"):
+        with pytest.raises(ValueError, match="expected number/count"):
+            parse_shard(shard)
+    with pytest.raises(ValueError, match="seeds must be given, each once"):
+        told(seeds=[1, 1])
+    arguments = replace(write_corpus(tmp_path, 4, 2), test=None)
+    with pytest.raises(ValueError, match="needs a test split"):
+        Comparison(told(), arguments, tiny_model(), guided(tmp_path / "out")).run()
+
+
+def test_the_digest_sees_every_weight():
+    model = torch.nn.Linear(3, 2)
+    before = weights_digest(model)
+    assert weights_digest(model) == before
+    with torch.no_grad():
+        model.bias[1] += 1e-6
+    assert weights_digest(model) != before
+
+
+def test_a_report_can_be_made_alone(finished, tmp_path):
+    folder, arguments, _, _ = finished
+    out = json.loads((folder / "out" / "comparison.json").read_text(encoding="utf-8"))
+    args = told(report_only=True)
+    report = compare(args, replace(arguments, dataset="gone.jsonl"), tiny_model(lexicon=None), guided(folder / "out"))
+    assert report.to_dict()["runs"] == out["runs"]
+    with pytest.raises(ValueError, match="no records"):
+        compare(args, arguments, tiny_model(lexicon=None), guided(tmp_path / "empty"))

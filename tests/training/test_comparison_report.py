@@ -1,0 +1,140 @@
+"""The report of a comparison: its Markdown to the letter, its figures, its pictures."""
+
+import json
+
+import pytest
+
+from hf_adner.training.comparison import write_report
+from hf_adner.training.comparison_report import ComparisonReport
+
+from .records import record
+
+HEAD = (
+    "4 runs (cpu); corpora: notes; models: bert-crf; seeds: 0, 1. F1 is strict entity micro F1 in percent, differences "
+    "are in points. Arms of a cell share seeds, initial weights and the order of documents. Brackets: 95 % intervals "
+    "of a paired bootstrap (50 resamples of seeds, then documents); p: approximate randomisation over documents; Holm: p "
+    "corrected over all cells of the same two arms. Win, tie, loss: interval above, around, below zero; better, worse: "
+    "corrected p of at most 0.05. Time and memory: median ratio of training seconds and peak memory."
+)
+MARKDOWN = f"""# Comparison of arms
+
+{HEAD}
+
+## full against the others
+
+| full against | mean difference | ahead in | win / tie / loss | better / worse | time | memory |
+|---|---:|---:|---:|---:|---:|---:|
+| plain | +0.00 [+0.00, +0.00] | 0 of 1 | 0 / 1 / 0 | 0 / 0 | 1.50x | 1.20x |
+
+Claim rule: full has to be above plain, augmentation-only, r-drop, shuffled, other-sentence, random on average. \
+It is not above plain. Not run: augmentation-only, r-drop, shuffled, other-sentence, random.
+
+## Models
+
+| model | corpora | win / tie / loss | full - plain |
+|---|---:|---:|---:|
+| bert-crf | 1 | 0 / 1 / 0 | +0.00 |
+
+## Arms
+
+| arm | F1 | - plain | F1, confusions | unseen recall | ECE | AURC | time | memory |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|
+| plain | 60.00 | - | 25.00 | 33.33 | 10.00 | 30.00 | 1.00x | 1.00x |
+| full | 60.00 | +0.00 [+0.00, +0.00] | 25.00 (+0.00 [+0.00, +0.00]) | 33.33 (+0.00 [+0.00, +0.00]) | \
+5.00 (-5.00 [-5.00, -5.00]) | 30.00 (+0.00 [+0.00, +0.00]) | 1.50x | 1.20x |
+
+## notes, bert-crf
+
+1,000 training and 4 test documents.
+
+| arm | F1 | per seed | - plain | p | Holm | time | memory |
+|---|---:|---:|---:|---:|---:|---:|---:|
+| plain | 60.00 ± 0.00 | 60.00 60.00 | - | - | - | 1.00x | 1.00x |
+| full | 60.00 ± 0.00 | 60.00 60.00 | +0.00 [+0.00, +0.00] | 1.0000 | 1.0000 | 1.50x | 1.20x |
+"""
+
+
+def small():
+    calibrated = {"ece": 0.05, "brier": 0.2, "aurc": 0.3}
+    costly = {"train_seconds": 15.0, "peak_memory": 1200, "calibration": calibrated}
+    return [
+        *(record("plain", seed) for seed in range(2)),
+        *(record("full", seed, **costly) for seed in range(2)),
+    ]
+
+
+def test_markdown_to_the_letter():
+    assert ComparisonReport.of(small(), "plain", "full", 50).to_markdown() == MARKDOWN
+
+
+def test_headings_go_down_for_a_page_that_has_its_own():
+    headings = [
+        line
+        for line in ComparisonReport.of(small(), "plain", "full", 50).to_markdown(3).splitlines()
+        if line.startswith("#")
+    ]
+    assert headings[0] == "### Comparison of arms" and headings[-1] == "#### notes, bert-crf"
+
+
+def better(**options):
+    return [record("full", seed, (2, 3, 1, 4), **options) for seed in range(2)]
+
+
+def test_the_claim_needs_every_control():
+    controls = [
+        record(arm, seed) for arm in ("augmentation-only", "r-drop", "shuffled", "other-sentence") for seed in (0, 1)
+    ]
+    plain = small()[:2]
+    met = ComparisonReport.of([*plain, *better(), *controls], "plain", "full", 50).to_markdown()
+    assert "It is above plain, augmentation-only, r-drop, shuffled, other-sentence. Not run: random." in met
+    strong = [record("random", seed, (2, 3, 1, 4)) for seed in (0, 1)]
+    lost = ComparisonReport.of([*plain, *better(), *controls, *strong], "plain", "full", 50).to_markdown()
+    assert "It is not above random." in lost and "Not run" not in lost
+
+
+def test_every_arm_is_compared_with_the_baseline_and_the_candidate_with_every_arm():
+    report = ComparisonReport.of([*small(), record("r-drop")], "plain", "full", 50)
+    pairs = [(one.first, one.second) for one in report.pooled]
+    assert pairs == [("full", "plain"), ("r-drop", "plain"), ("full", "r-drop")]
+    assert report.contrast(("notes", "bert-crf"), "full", "r-drop").seeds == (0,)
+    assert report.contrast(("notes", "bert-crf"), "plain", "r-drop") is None
+
+
+def test_explanations_are_compared_over_the_entities_that_both_models_find():
+    def explained(**values):
+        return {"occlusion": {"discriminative_stability": values, "agreement": {}}}
+
+    runs = [
+        record("plain", explanations=explained(a=0.2, b=0.9)),
+        record("full", explanations=explained(a=0.5, c=-1.0)),
+    ]
+    report = ComparisonReport.of(runs, "plain", "full", 50)
+    interval = report.between("full", "plain").figures["occlusion discriminative_stability"]
+    assert interval.difference == pytest.approx(0.3)
+    assert "occlusion agreement" not in report.between("full", "plain").figures
+    text = report.to_markdown()
+    assert "| arm | occlusion DS | occlusion BFA |" in text
+    assert "| full | -0.250 (+0.300 [+0.300, +0.300]) | - |" in text
+
+
+def test_files_hold_the_figures_and_no_counts(tmp_path):
+    report = ComparisonReport.of([*small(), record("r-drop")], "plain", "full", 50)
+    write_report(report, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "comparison.md", "forest.png", "seeds.png"}
+    content = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
+    assert [run["f1"] for run in content["runs"]] == [0.6] * 5 and "counts" not in content["runs"][0]
+    assert content["pooled"][0]["figures"]["ece"]["difference"] == pytest.approx(-0.05)
+    assert content["contrasts"][0]["outcome"] == "tie"
+    assert (tmp_path / "comparison.md").read_text(encoding="utf-8") == report.to_markdown()
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("forest.png", "seeds.png"))
+
+
+def test_one_arm_alone_has_a_table_but_no_contrast(tmp_path):
+    report = ComparisonReport.of(small()[:2], "plain", "full", 50)
+    write_report(report, tmp_path)
+    assert "against the others" not in report.to_markdown() and not (tmp_path / "forest.png").exists()
+
+
+def test_nothing_to_report():
+    with pytest.raises(ValueError, match="no records"):
+        ComparisonReport.of([], "plain", "full")
