@@ -141,12 +141,29 @@ def cross_validate(argv: Sequence[str]) -> None:
     print(markdown_table(run(*parse_dataclasses(types, argv, "cross-validate"))))
 
 
+@_command("compare", "compare ways of training over models and seeds, with intervals and tests")
+def compare(argv: Sequence[str]) -> None:
+    """`adner compare [settings.yaml] --models bert-crf --arms plain full --dataset ... --output_dir ...`."""
+    from hf_adner.training.arguments import DatasetArguments, ModelArguments
+    from hf_adner.training.comparison import ComparisonArguments
+    from hf_adner.training.comparison import compare as run
+    from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
+
+    types = (ComparisonArguments, DatasetArguments, ModelArguments, ExplanationGuidedTrainingArguments)
+    print(run(*parse_dataclasses(types, argv, "compare")).to_markdown())
+
+
 def _inference_parser(command: str, summary: str, **input_options: Any) -> argparse.ArgumentParser:
+    parser = _model_parser(command, summary, **input_options)
+    parser.add_argument("--threshold", type=float, default=0.0, help="least posterior of an entity, 0 to 1")
+    return parser
+
+
+def _model_parser(command: str, summary: str, **input_options: Any) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"adner {command}", description=summary)
     parser.add_argument("model", help="checkpoint: a folder or a Hub name")
     _add_input(parser, **input_options)
     parser.add_argument("--batch-size", type=int, default=16, help="windows per step (default: %(default)s)")
-    parser.add_argument("--threshold", type=float, default=0.0, help="least posterior of an entity, 0 to 1")
     parser.add_argument("--device", default=None, help="cpu, cuda:0, ... (default: a GPU where there is one)")
     parser.add_argument("--revision", default=None, help="revision of a Hub checkpoint")
     return parser
@@ -212,6 +229,33 @@ def evaluate(argv: Sequence[str]) -> None:
     print(report.to_markdown())
     if args.json:
         write_json(Path(args.json), report.to_dict())
+
+
+@_command("audit", "measure explainers of a checkpoint against each other")
+def audit(argv: Sequence[str]) -> None:
+    """`adner audit MODEL INPUT [--explainers NAME ...] [--json FILE] [--plot FILE]`: tables as Markdown."""
+    parser = _model_parser("audit", "measure explainers of a checkpoint against each other")
+    parser.add_argument("--split", help="split of the input (a folder, or ad-synthetic); default: all of it")
+    parser.add_argument("--explainers", nargs="+", default=["grad-x-input", "integrated-gradients", "occlusion"])
+    parser.add_argument("--groups", nargs="+", help="groups of measures (default: all)")
+    parser.add_argument("--views", type=int, default=2, help="perturbed texts per document and family")
+    parser.add_argument("--max-entities", type=int, default=150, help="entities that are explained")
+    parser.add_argument("--json", help="also write the report to this file")
+    parser.add_argument("--plot", help="picture of stability against faithfulness (PNG, SVG or PDF)")
+    args = parser.parse_args(argv)
+    from hf_adner.audit.explanations import evaluate_explanations
+    from hf_adner.training.run import write_json
+
+    documents = _split_documents(args) if args.split else list(_documents(args))
+    pipe = _pipeline(args)
+    settings = {"views": args.views, "max_entities": args.max_entities, "batch_size": args.batch_size}
+    settings |= {"groups": args.groups} if args.groups else {}
+    report = evaluate_explanations(pipe.model, pipe.tokenizer, documents, args.explainers, **settings)
+    print(report.to_markdown())
+    if args.json:
+        write_json(Path(args.json), report.to_dict())
+    if args.plot:
+        report.plot(args.plot)
 
 
 @_command("predict", "tag texts and write the entities in any format")
