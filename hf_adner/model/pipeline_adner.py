@@ -158,7 +158,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         )
 
     def _window_sizes(self, window_size: int | None = None, window_overlap: int | None = None) -> tuple[int, int]:
-        limit = _longest_text(self.model, self.tokenizer)
+        limit = longest_text(self.model, self.tokenizer)
         size = _count((limit or DEFAULT_WINDOW) if window_size is None else window_size, "window_size", 1)
         if limit is not None and size > limit:
             raise ValueError(f"window_size is {size} characters, but tokenizer and encoder take {limit} at most")
@@ -332,7 +332,7 @@ def _check_model(model: Any, tokenizer: Any) -> None:
     model.check_tokenizer(tokenizer)
 
 
-def _longest_text(model: Any, tokenizer: Any) -> int | None:
+def longest_text(model: Any, tokenizer: Any) -> int | None:
     """Characters that both tokenizer and encoder take at once; None if neither has a limit."""
     limits = [tokenizer.model_max_length]
     config = model.config.encoder_config
