@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -48,20 +50,38 @@ class PartFiles:
     Each file appears whole or not at all, whichever process writes it.
 
     Args:
-        folder: made by `claim` if it is not there; for processes on several machines, on a file system they share.
+        folder: made by `locked` if it is not there; for processes on several machines, on a file system they share.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs off the folder, which is made if it is not there, until the context or the process ends.
+
+        Raises:
+            BlockingIOError: another run is at work on it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BlockingIOError(
+                    f"another run is writing {self.folder}: wait for it, or end its processes "
+                    "(a launcher that was killed may have left them behind)"
+                ) from None
+            yield
+
     def claim(self, manifest: Mapping[str, Any]) -> None:
-        """Make the folder and note what its parts are made with; parts already there must be made with the same.
+        """Note what the folder's parts are made with; parts already there must be made with the same.
 
         Raises:
             ValueError: as `check`.
         """
-        there = self.folder.iterdir() if self.folder.is_dir() else ()
-        if all(path.name.startswith(".") for path in there):  # a file that was being written when its process died
+        # hidden: the lock, and what was being written when its process died
+        if all(path.name.startswith(".") for path in self.folder.iterdir()):
             text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
             write_file(self.folder / MANIFEST_FILE, [text], "utf-8")
         self.check(manifest)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def predict_to_file(
         parameters: as for `predict_documents`.
 
     Raises:
+        BlockingIOError: another run is writing the same output.
         ValueError: unknown format, or parts of an interrupted run with other settings, another model or other input.
     """
     resolve_writer(Path(output), format)
@@ -86,18 +88,18 @@ def predict_to_file(
     parts = PartFiles(Path(f"{output}{PARTS_SUFFIX}"))
     settings = {"block_size": block_size, "batch_size": batch_size, **parameters}
     manifest = {**pipeline_fingerprint(pipe), **settings}
-    if index == 0:
-        parts.claim(manifest)
-    _wait(state)
-    parts.check(manifest)
     bar = tqdm(desc="tagging", unit="document", disable=None if progress and index == 0 else True)
-    with bar:
-        written = write_parts(pipe, documents, parts, bar, index=index, count=count, **settings)
-    _wait(state)
-    if index == 0:
-        write_documents(parts.documents(written), output, format)
-        parts.remove()
-    _wait(state)
+    with bar, parts.locked() if index == 0 else nullcontext():
+        if index == 0:
+            parts.claim(manifest)
+        _wait(state)
+        parts.check(manifest)
+        number = write_parts(pipe, documents, parts, bar, index=index, count=count, **settings)
+        _wait(state)
+        if index == 0:
+            write_documents(parts.documents(number), output, format)
+            parts.remove()
+        _wait(state)
 
 
 def write_parts(

@@ -10,6 +10,7 @@ from accelerate import PartialState, debug_launcher
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
 from hf_adner.audit import sharded_prediction
+from hf_adner.audit.part_files import PartFiles
 from hf_adner.audit.prediction import predict_documents
 from hf_adner.audit.sharded_prediction import join_processes, pipeline_fingerprint, predict_to_file
 from hf_adner.data import Document, read_documents, write_documents
@@ -135,6 +136,13 @@ def test_a_folder_of_something_else_is_left_alone(pipe, tmp_path):
     with pytest.raises(ValueError, match="no folder of parts"):
         predict_to_file(pipe, corpus(), tmp_path / "found.jsonl")
     assert (tmp_path / "found.jsonl.parts" / "thesis.txt").exists()
+
+
+def test_two_runs_of_one_output_do_not_meet(pipe, tmp_path):
+    output = tmp_path / "found.jsonl"
+    with PartFiles(tmp_path / "found.jsonl.parts").locked(), pytest.raises(BlockingIOError, match="another run"):
+        predict_to_file(pipe, corpus(), output)
+    predict_to_file(pipe, corpus(), output)
 
 
 def test_what_died_while_it_wrote_the_manifest_is_no_obstacle(pipe, tmp_path):
