@@ -1,0 +1,70 @@
+"""What the page says of one entity."""
+
+import pytest
+
+from hf_adner.explain.pages.section import make_section, number, place
+
+from .notes import NOTE, explanation
+
+
+def section(**changes):
+    return make_section("n1-e1", explanation(**changes), 0.8, 0.5)
+
+
+def test_it_tells_what_the_explanation_holds():
+    one = section()
+    assert (one.surface, one.label, one.is_signed, one.largest) == ("红斑块", "Symptom", True, 2.0)
+    assert "".join(piece.text for piece in one.pieces) == NOTE
+    assert "".join(piece.text for piece in one.pieces if "own" in piece.style) == "红斑块"
+    assert len(one.levels) == len(NOTE) and one.levels[2:5] == "qqq"
+    assert [(row.text, row.place, row.value) for row in one.words] == [("红斑块", "2–5", "1.25")]
+    assert [(row.text, row.place, row.note) for row in one.cues] == [("红", "2", "its first character")]
+    assert one.fusion_shares == [("this text", pytest.approx(0.75)), ("the corpus", pytest.approx(0.25))]
+    assert sum(role.percent for role in one.roles) == pytest.approx(100)
+    assert one.details == [("completeness_error", "0.125"), ("norm", "signed")]
+    assert one.question == "why these characters are labelled Symptom"
+    assert one.top[0].note.endswith("%") and one.top[0].value == "2"
+
+
+def test_probes_show_the_text_around_the_entity():
+    first, second = section().probes
+    assert [(piece.text, piece.style) for piece in first.pieces][1:3] == [("红", "edit own"), ("斑块", "own")]
+    assert first.has_fallen and first.is_boundary and not second.has_fallen
+    assert second.name == "signs and spaces written differently"
+
+
+def test_rivals_are_other_likely_boundaries_nearby():
+    profile = [0.0] * len(NOTE)
+    profile[2], profile[1], profile[15] = 0.7, 0.3, 0.9
+    assert section(start_profile=profile, end_profile=None).rivals == ["begin at 肢 (1): 30%"]
+
+
+def test_what_is_missing_is_left_out():
+    bare = section(
+        lexicon=[],
+        start_profile=None,
+        end_profile=None,
+        fusion_weights={},
+        probes=(),
+        cues=(),
+        details={},
+        stability=None,
+    )
+    assert bare.boundary is None and bare.fusion is None and bare.fusion_shares == [] == bare.rivals
+    assert not (bare.words or bare.cues or bare.probes or bare.details or bare.checks)
+    zero = section(scores=[0.0] * len(NOTE))
+    assert zero.largest == 0 and zero.roles == [] == zero.top and set(zero.levels) == {"i"}
+
+
+def test_why_a_person_should_look():
+    assert section().checks == []
+    assert section(posterior=0.5, stability=0.25).checks == [
+        "the model is not sure (50%)",
+        "the explanation is not stable (0.25)",
+    ]
+    assert section(posterior=None, stability=None).checks == []
+
+
+def test_numbers_and_places():
+    assert number(-0.12345) == "\u22120.123" and number(0.0) == "0" and number(1234.0) == "1.23e+03"
+    assert place(3, 4) == "3" and place(3, 6) == "3–6"
