@@ -116,11 +116,25 @@ def _print_scores(strict: dict[str, Any]) -> None:
 @_command("train", "train a model on documents with entities")
 def train(argv: Sequence[str]) -> None:
     """`adner train [settings.yaml] --dataset ... --output_dir ...`."""
-    from hf_adner.cards.options import CardOptions
-    from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+    from hf_adner.training.arguments import AdnerTrainingArguments
 
-    types = (DatasetArguments, ModelArguments, AdnerTrainingArguments, CardOptions)
-    arguments = parse_dataclasses(types, argv, "train")
+    _train(argv, "train", AdnerTrainingArguments)
+
+
+@_command("train-guided", "train a model that is also taught by its own explanations")
+def train_guided(argv: Sequence[str]) -> None:
+    """`adner train-guided [settings.yaml] --dataset ... --output_dir ... [--stability_weight 0.1 ...]`."""
+    from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
+
+    _train(argv, "train-guided", ExplanationGuidedTrainingArguments)
+
+
+def _train(argv: Sequence[str], command: str, training_arguments: type) -> None:
+    from hf_adner.cards.options import CardOptions
+    from hf_adner.training.arguments import DatasetArguments, ModelArguments
+
+    types = (DatasetArguments, ModelArguments, training_arguments, CardOptions)
+    arguments = parse_dataclasses(types, argv, command)
     from hf_adner.training.run import METRICS_FILE, MODEL_FOLDER, run_training
 
     metrics = run_training(*arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hf_adner.explain.amortised import AmortisedExplainer
 from hf_adner.explain.attention import AttentionTimesGradient
 from hf_adner.explain.checkpoint_table import resolve_global_table
 from hf_adner.explain.explainer import LocalExplainer
@@ -93,7 +94,12 @@ def fusion_for(name: str, table: GlobalTable) -> Fusion:
     return make_fusion(name, **(measured if name in USES_TAU2 else {}))
 
 
-EXPLAINERS: dict[str, Callable[..., Explainer]] = {**LOCAL_EXPLAINERS, "global": make_global, "fused": make_fused}
+EXPLAINERS: dict[str, Callable[..., Explainer]] = {
+    **LOCAL_EXPLAINERS,
+    "global": make_global,
+    "fused": make_fused,
+    "amortised": AmortisedExplainer,
+}
 """What `make_explainer` knows, by name."""
 
 
@@ -105,8 +111,8 @@ def make_explainer(name: str, model: Any, tokenizer: Any, **options: Any) -> Exp
         model: an `AdnerForTokenClassification`, or any `AutoModelForTokenClassification`.
         tokenizer: its fast tokenizer.
         options: of every explainer `target` (``label``, ``start``, ``end``, ``span``) and `batch_size`; others are the
-            explainer's own, such as `steps` of integrated gradients, `n_samples` and `seed` of LIME and KernelSHAP, or
-            `global_table`, `local` and `fusion` of ``fused`` (see `make_fused`).
+            explainer's own, such as `steps` of integrated gradients, `n_samples` and `seed` of LIME and KernelSHAP,
+            `global_table`, `local` and `fusion` of ``fused`` (see `make_fused`), or the `head` of ``amortised``.
 
     Returns:
         ``explainer(texts, entities=None)``: per text a list of `Explanation`, see `LocalExplainer.__call__`.

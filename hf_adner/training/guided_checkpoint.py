@@ -7,6 +7,7 @@ all that a resumed run needs: it tells of single documents, and no push carries 
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import torch
@@ -18,6 +19,8 @@ from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.head import ExplainerHead
 from hf_adner.training.guidance import Guidance
 from hf_adner.training.saliency_cache import SaliencyCache
+
+logger = logging.getLogger(__name__)
 
 CACHE_FILE = "private/saliency_cache.safetensors"
 STATE_FILE = "private/guidance.json"
@@ -43,15 +46,16 @@ def save_guidance(folder: str | Path, guidance: Guidance) -> None:
 def load_guidance(folder: str | Path, head: ExplainerHead, guidance: Guidance) -> None:
     """Bring head and guidance into the state of a checkpoint.
 
+    A checkpoint that came without `private/`, as pushed ones do, has the head alone; the rest begins anew.
+
     Raises:
         FileNotFoundError: the checkpoint is not of a guided run.
     """
     folder = Path(folder)
-    if not (folder / STATE_FILE).is_file():
-        raise FileNotFoundError(
-            f"{folder} has no {STATE_FILE}: it is not a checkpoint of an explanation-guided run, which could be resumed"
-        )
     head.load_state_dict(ExplainerHead.from_pretrained(folder).state_dict())
+    if not (folder / STATE_FILE).is_file():
+        logger.warning("%s has no %s: maps and global table begin anew", folder, STATE_FILE)
+        return
     guidance.load_state(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
     tensors = load_file(folder / CACHE_FILE)
     guidance.cache = SaliencyCache.from_tensors(tensors)

@@ -90,14 +90,12 @@ class ViewEncoder:
             return None
         types = [entity.label for entity in perturbed.document.entities]
         features["labels"] = self._labels(own, zip(spans, types))
-        masked = masked_tokens(own.offsets.tolist(), perturbed.masked) if perturbed.masked else ()
-        features["input_ids"] = [
-            self.mask_id if hidden else one for one, hidden in zip(features["input_ids"], masked)
-        ] or features["input_ids"]
+        masked = masked_tokens(own.offsets.tolist(), perturbed.masked)
+        ids = zip(features["input_ids"], masked)
+        features["input_ids"] = [self.mask_id if is_masked else one for one, is_masked in ids]
         kept = focus is not None and focus not in perturbed.changed_entities
-        return View(
-            features, aligned_tokens(tokens, own, perturbed), spans[perturbed.entity_map[focus]] if kept else None
-        )
+        where = spans[perturbed.entity_map[focus]] if kept else None
+        return View(features, aligned_tokens(tokens, own, perturbed), where)
 
     def _labels(self, tokens: TokenMap, entities: Any) -> list[int]:
         labels = np.where(tokens.is_text, self.label2id[OUTSIDE], UNOBSERVED)

@@ -48,7 +48,7 @@ class ExplanationGuidedTrainer(AdnerTrainer):
     `hf_adner.training.schedule`.
 
     A checkpoint gets `explainer_head.safetensors` (`make_explainer("amortised", ...)`), the published `global_table/`,
-    and in `private/` what must not leave: `push_to_hub` refuses, `adner push` leaves it out.
+    and in `private/` what must not leave, which no push carries.
 
     Args:
         model: the tagger.
@@ -90,7 +90,6 @@ class ExplanationGuidedTrainer(AdnerTrainer):
     def _check(self) -> None:
         args = self.args
         refused = {
-            "push_to_hub": args.push_to_hub and "checkpoints hold private/; use `adner push` after training",
             "model_init": self.model_init is not None and "explanations belong to one model; pass model",
             "label_smoothing_factor": args.label_smoothing_factor and "use boundary_smoothing",
             "dataloader_persistent_workers": args.dataloader_persistent_workers and "views change with the epoch",
@@ -251,8 +250,9 @@ class ExplanationGuidedTrainer(AdnerTrainer):
         figures = self.objective.figures.take(gathered)
         if not figures:
             return
-        for line in alarms(figures, self._figures):
-            logger.warning("%s", line)
+        if self.schedule.is_settled(self.state.global_step):
+            for line in alarms(figures, self._figures):
+                logger.warning("%s", line)
         self._figures = figures
         self.log({f"epoch_{name}": value for name, value in figures.items()})
 
@@ -294,16 +294,6 @@ class ExplanationGuidedTrainer(AdnerTrainer):
         super()._load_best_model()
         if self.is_guided:
             load_guidance(self.state.best_model_checkpoint, self.head, self.guidance)
-
-    def push_to_hub(self, *args: Any, **kwargs: Any) -> Any:
-        """Push as `Trainer` does, unless there is something private to leak.
-
-        Raises:
-            ValueError: the run's checkpoints hold `private/`.
-        """
-        if self.is_guided:
-            raise ValueError("checkpoints of guided runs hold private/ (raw statistics of documents); use `adner push`")
-        return super().push_to_hub(*args, **kwargs)
 
 
 def _as_dataset(documents: Any) -> Any:

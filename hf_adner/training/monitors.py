@@ -131,7 +131,7 @@ def alarms(figures: Mapping[str, float], before: Mapping[str, float]) -> list[st
         before: of the epoch before, empty for the first.
     """
     found = [
-        f"{name} is {figures[name]:.2f}, usual are {low:g} to {high:g}: {advice}"
+        f"{name} is {figures[name]:.2f}, expected {_range(low, high)}: {advice}"
         for name, low, high, advice in _RULES
         if name in figures and not np.isnan(figures[name]) and not low <= figures[name] <= high
     ]
@@ -142,6 +142,10 @@ def alarms(figures: Mapping[str, float], before: Mapping[str, float]) -> list[st
             "stability_weight or explainer_learning_rate, or lower the encoder's learning rate"
         )
     return found
+
+
+def _range(low: float, high: float) -> str:
+    return f"at least {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
 
 
 def development_alarms(metrics: Mapping[str, float], best: Mapping[str, float]) -> list[str]:

@@ -10,22 +10,29 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetDict
+from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from hf_adner.audit.evaluation import EvaluationReport, evaluate_documents
+from hf_adner.audit.calibration import calibration_report
+from hf_adner.audit.evaluation import EvaluationReport, compare_documents
+from hf_adner.audit.explanation_report import plain
+from hf_adner.audit.prediction import predict_documents
 from hf_adner.cards.examples import example_texts
 from hf_adner.cards.options import CardOptions
 from hf_adner.cards.titles import base_model_of
 from hf_adner.data.collator import AdnerDataCollator
 from hf_adner.data.encoding import encode_dataset
 from hf_adner.data.loading import documents_from_dataset
+from hf_adner.data.records import Document
 from hf_adner.data.statistics import corpus_statistics
 from hf_adner.data.writers.atomic import write_file
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
+from hf_adner.training.guided_trainer import ExplanationGuidedTrainer
 from hf_adner.training.preparation import build_model, build_tokenizer, entity_types_of, load_splits
 from hf_adner.training.run_facts import trainer_facts
 from hf_adner.training.sequence_scores import predicted_labels, span_scores
@@ -102,9 +109,10 @@ def train(
         if name in splits
     }
     patience = training_args.early_stopping_patience
-    trainer = AdnerTrainer(
+    trainer = make_trainer(
+        training_args,
+        splits["train"],
         model=model,
-        args=training_args,
         train_dataset=encoded["train"],
         eval_dataset=encoded.get("validation"),
         processing_class=tokenizer,
@@ -115,6 +123,19 @@ def train(
     )
     trainer.train(resume_from_checkpoint=checkpoint)
     return trainer
+
+
+def make_trainer(args: AdnerTrainingArguments, documents: Dataset, **options: Any) -> AdnerTrainer:
+    """The trainer that arguments are for.
+
+    Args:
+        args: those of an explanation-guided run make its trainer.
+        documents: of the training split.
+        options: of `Trainer`.
+    """
+    if isinstance(args, ExplanationGuidedTrainingArguments):
+        return ExplanationGuidedTrainer(args=args, train_documents=documents, **options)
+    return AdnerTrainer(args=args, **options)
 
 
 def encode_split(
@@ -131,8 +152,16 @@ def evaluate_split(
     model: AdnerForTokenClassification, tokenizer: AdnerTokenizer, split: Dataset, batch_size: int
 ) -> EvaluationReport:
     """Score whole documents with the pipeline, nested gold counted in full."""
-    pipe = AdnerPipeline(model=model, tokenizer=tokenizer)
-    return evaluate_documents(pipe, list(documents_from_dataset(split)), batch_size=batch_size)
+    return compare_documents(*tag_split(model, tokenizer, split, batch_size))
+
+
+def tag_split(
+    model: AdnerForTokenClassification, tokenizer: AdnerTokenizer, split: Dataset, batch_size: int
+) -> tuple[list[Document], list[Document]]:
+    """The documents of a split with predicted entities, and as they are."""
+    pipe, gold = AdnerPipeline(model=model, tokenizer=tokenizer), list(documents_from_dataset(split))
+    found = predict_documents(pipe, gold, batch_size)
+    return list(tqdm(found, total=len(gold), unit="document", desc="evaluating")), gold
 
 
 def checkpoint_to_resume(args: AdnerTrainingArguments) -> str | None:
@@ -160,11 +189,14 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def _final_scores(model, tokenizer, splits: DatasetDict, batch_size: int) -> dict[str, Any]:
-    return {
-        name: evaluate_split(model, tokenizer, splits[name], batch_size).to_dict()
-        for name in ("validation", "test")
-        if name in splits
-    }
+    """The scores of validation and test; the calibration is that of the last of them."""
+    scores: dict[str, Any] = {}
+    for name in ("validation", "test"):
+        if name in splits:
+            tagged = tag_split(model, tokenizer, splits[name], batch_size)
+            scores |= {name: compare_documents(*tagged).to_dict()}
+            scores["calibration"] = plain(calibration_report(*tagged).to_dict())
+    return scores
 
 
 def _statistics(splits: DatasetDict) -> dict[str, Any]:

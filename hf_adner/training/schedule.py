@@ -65,8 +65,12 @@ class GuidedSchedule:
         """Whether a step makes new local maps."""
         return step % self.saliency_interval == 0
 
+    def is_settled(self, step: int) -> bool:
+        """Whether explanations have had their full weight for an epoch after so many steps."""
+        return step >= self.plain_steps + self.ramp_steps + self.steps_per_epoch
+
     def ramp(self, step: int) -> float:
-        """Weight of the terms with explanations in a step, 0..1: exp(-5 (1 - t)^2) over the ramp (Laine & Aila 2017)."""
+        """Weight of the terms with explanations, 0..1: exp(-5 (1 - t)^2) over the ramp (Laine & Aila 2017)."""
         since = step - self.plain_steps
         if since < 0:
             return 0.0

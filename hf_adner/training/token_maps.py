@@ -72,7 +72,7 @@ class TokenMap:
         return np.bincount(owners[covered], values[covered], minlength=len(self)) / np.maximum(sizes, 1)
 
     def tokens_of(self, start: int, end: int) -> tuple[int, int] | None:
-        """Tokens (start, end) that cover exactly these characters, white space between tokens aside; None if none do."""
+        """Tokens (start, end) that cover exactly these characters, white space aside; None if none do."""
         own = np.unique(self.owners[start:end])
         own = own[own != NO_TOKEN]
         if not len(own) or self.offsets[own[0], 0] < start or self.offsets[own[-1], 1] > end:

@@ -13,7 +13,7 @@ from hf_adner.explain.explainers import EXPLAINERS, LOCAL_EXPLAINERS
 def test_names():
     known = {"grad-x-input", "integrated-gradients", "occlusion", "lime", "kernel-shap", "attention"}
     assert known <= set(LOCAL_EXPLAINERS)
-    assert {*LOCAL_EXPLAINERS, "global", "fused"} == set(EXPLAINERS)
+    assert {*LOCAL_EXPLAINERS, "global", "fused", "amortised"} == set(EXPLAINERS)
     assert all(explainer.name == name for name, explainer in LOCAL_EXPLAINERS.items())
 
 
