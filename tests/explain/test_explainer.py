@@ -7,10 +7,14 @@ from hf_adner import Document, Entity, make_explainer
 from hf_adner.explain.explainer import spread_over_characters
 from hf_adner.explain.explainers import EXPLAINERS
 
+from .tables import random_table
+
 QUICK = {"lime": {"n_samples": 10}, "kernel-shap": {"n_samples": 12}, "integrated-gradients": {"steps": 4}}
 
 
 def explainer(case, name, **options):
+    if name in ("global", "fused"):
+        options = {"global_table": random_table(case), **options}
     return make_explainer(name, case.model, case.tokenizer, **{**QUICK.get(name, {}), **options})
 
 

@@ -1,0 +1,63 @@
+"""Units of a text, and cells that grow."""
+
+import numpy as np
+
+from hf_adner import Lexicon
+from hf_adner.explain.cells import ANY, FIRST_UNIT, UNKNOWN_WORD, UNSEEN, Cells, Units, own_moments, shrink
+
+
+def named(units, ids):
+    names = {ANY: "any", UNSEEN: None, UNKNOWN_WORD: "?"}
+    return [names[one] if one < FIRST_UNIT else units.names[one - FIRST_UNIT] for one in ids.tolist()]
+
+
+def test_characters_and_the_longest_words_from_left_to_right():
+    units = Units(Lexicon(["红斑", "斑块", "反复红斑", "红", "IgE"]))
+    assert units.find("红斑").tolist() == [[ANY, ANY], [UNSEEN, UNSEEN], [UNKNOWN_WORD, UNKNOWN_WORD]]
+    ids = units.enter("红斑块IgE\ud800\U00020000")
+    assert named(units, ids[1]) == ["红", "斑", "块", "i", "g", "e", "\ufffd", "\U00020000"]
+    assert named(units, ids[2]) == ["红斑", "红斑", None, "ige", "ige", "ige", None, None]
+    assert (units.find("红斑块ige\ufffd\U00020000") == ids).all()
+    assert named(units, units.find("反复红斑")[2]) == ["?"] * 4
+    assert len(units) == len(set(units.names)) == 10
+    assert units.id_of("红斑") == ids[2, 0] and units.id_of("\U0010ffff") == FIRST_UNIT + 10
+    assert units.find("").shape == (3, 0)
+
+
+def test_without_a_lexicon_there_are_only_characters():
+    units = Units()
+    assert named(units, units.enter("红斑")[2]) == [None, None]
+
+
+def test_cells_grow_and_unknown_ones_are_empty():
+    cells = Cells()
+    units, roles = np.array([3, 900, 3]), np.array([1, 4, 1])
+    moments = np.array([[1.0, 2.0, 4.0], [1.0, 3.0, 9.0], [1.0, 5.0, 25.0]])
+    cells.add("Disease", units[:1], roles[:1], moments[:1])
+    cells.add("Disease", units[1:], roles[1:], moments[1:])
+    assert cells.read("Disease", units, roles).tolist() == [[2, 7, 29], [1, 3, 9], [2, 7, 29]]
+    assert not cells.read("Disease", np.array([[3, 901, 10**6]]), np.array([[2, 4, 1]])).any()
+    assert not cells.read("Drug", units, roles).any() and cells.labels == ["Disease"]
+    cells.scale(0.5)
+    assert cells.read("Disease", units, roles)[1].tolist() == [0.5, 1.5, 4.5]
+
+
+def test_own_moments_are_summed_over_characters_that_share_a_cell():
+    keys = np.array([[7, 7, 7], [1, 2, 1]])
+    moments = np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 4.0], [1.0, 4.0, 16.0]])
+    found = own_moments(keys, moments)
+    assert found[..., 1].tolist() == [[7, 7, 7], [5, 2, 5]]
+    assert found[..., 0].tolist() == [[3, 3, 3], [2, 1, 2]]
+    assert found[..., 2].tolist() == [[21, 21, 21], [17, 4, 17]]
+
+
+def test_a_cell_without_observations_has_its_parents_mean_and_the_variance_of_a_guess():
+    moments = np.zeros((3, 3, 3))
+    moments[0, :] = [10.0, 20.0, 60.0]  # mean 2, variance 2
+    moments[1, 1:] = [4.0, 4.0, 8.0]
+    mean, variance, count = shrink(moments, 5.0, np.array([False, False, True]))
+    role_mean, role_variance = 20 / 15, (20 + 5 * 1.0) / 15
+    assert np.allclose(mean, [role_mean, (4 + 5 * role_mean) / 9, (4 + 5 * role_mean) / 9])
+    own = (4 + 5 * role_variance) / 9
+    assert np.allclose(variance, [role_variance / 5, own / 9, own / 5])
+    assert count.tolist() == [0, 4, 0]

@@ -1,0 +1,164 @@
+"""Fused and global explanations."""
+
+import numpy as np
+import pytest
+import torch
+
+from hf_adner import Explanation, make_explainer
+from hf_adner.explain.fused import DEFAULT_LOCAL_VARIANCE
+from hf_adner.explain.fusion import FUSIONS, EmpiricalBayes, make_fusion, pad_inputs
+from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.local_maps import local_maps
+from hf_adner.explain.roles import character_roles
+
+from .tables import random_table
+
+
+def flat(explanations):
+    return [one for ones in explanations for one in ones]
+
+
+@pytest.fixture(scope="module")
+def bert(build):
+    return build("bert-crf")
+
+
+def test_scores_are_those_of_the_fusion_of_both_maps(case):
+    table = random_table(case)
+    fused = flat(make_explainer("fused", case.model, case.tokenizer, global_table=table)(case.texts, case.entities))
+    local = flat(make_explainer("grad-x-input", case.model, case.tokenizer)(case.texts, case.entities))
+    for one, other in zip(fused, local, strict=True):
+        span = (one.entity.start, one.entity.end, one.entity.label)
+        (found,) = local_maps([other])
+        roles = character_roles(len(one.text), *span[:2])
+        prior = table.lookup(one.text, span)
+        expected = EmpiricalBayes(table.noise.tau2)(pad_inputs([found.logs], [prior], [0.4], [roles], [found.mask]))
+        assert one.scores == pytest.approx(expected.scores[0].tolist(), abs=1e-5)
+        assert one.fusion_weights["local"] == pytest.approx(expected.local_weight[0].tolist(), abs=1e-5)
+        assert one.fusion_weights["global"] == pytest.approx(expected.global_weight[0].tolist(), abs=1e-5)
+        assert sum(one.scores) == pytest.approx(1, abs=1e-5) and one.method == "fused" and one.stability is None
+        for name in ("value", "target", "lexicon", "start_profile", "end_profile", "entity"):
+            assert getattr(one, name) == getattr(other, name)
+        assert one.details == {
+            **other.details,
+            "local": "grad-x-input",
+            "fusion": "empirical-bayes",
+            "local_variance": 0.4,
+        }
+
+
+@pytest.mark.parametrize("fusion", sorted(FUSIONS))
+def test_every_fusion(bert, fusion):
+    table = random_table(bert)
+    found = flat(
+        make_explainer("fused", bert.model, bert.tokenizer, global_table=table, fusion=fusion)(
+            bert.texts, bert.entities
+        )
+    )
+    local = flat(make_explainer("grad-x-input", bert.model, bert.tokenizer)(bert.texts, bert.entities))
+    prior = flat(make_explainer("global", bert.model, bert.tokenizer, global_table=table)(bert.texts, bert.entities))
+    for one, other, corpus in zip(found, local, prior, strict=True):
+        assert one.details["fusion"] == fusion and sum(one.scores) == pytest.approx(1, abs=1e-5)
+        assert corpus.method == "global" and corpus.value == pytest.approx(other.value, abs=1e-5)
+        assert corpus.start_profile == pytest.approx(other.start_profile, abs=1e-6)
+        if fusion == "local":
+            assert one.scores == pytest.approx(other.shares, abs=1e-3)
+        if fusion == "global":
+            assert one.scores == pytest.approx(corpus.scores, abs=1e-6)
+
+
+def test_the_global_map_is_the_tables(bert):
+    table = random_table(bert)
+    ((one,),) = make_explainer("global", bert.model, bert.tokenizer, global_table=table)(
+        bert.texts[:1], bert.entities[:1]
+    )
+    mean = torch.tensor(table.lookup(one.text, bert.entities[0][0]).mean)
+    assert one.scores == pytest.approx(mean.softmax(0).tolist(), abs=1e-6)
+    assert set(one.fusion_weights["global"]) == {1.0} and set(one.fusion_weights["local"]) == {0.0}
+
+
+def test_local_explainers_and_fusions_may_be_given(bert):
+    options = {"global_table": random_table(bert)}
+    by_name = make_explainer("fused", bert.model, bert.tokenizer, local="occlusion", target="start", **options)
+    occlusion = make_explainer("occlusion", bert.model, bert.tokenizer, target="start")
+    tau2 = options["global_table"].noise.tau2
+    given = make_explainer(
+        "fused",
+        bert.model,
+        bert.tokenizer,
+        local=occlusion,
+        fusion=make_fusion("empirical-bayes", tau2=tau2),
+        **options,
+    )
+    found, other = (flat(one(bert.texts, bert.entities)) for one in (by_name, given))
+    assert [one.scores for one in found] == [one.scores for one in other]
+    assert {one.target for one in found} == {"start"} and {one.details["local"] for one in found} == {"occlusion"}
+    with pytest.raises(TypeError, match=r"options \['target'\] are for a local explainer given by name"):
+        make_explainer("fused", bert.model, bert.tokenizer, local=occlusion, target="end", **options)
+    for name in ("fused", "global", "shap"):
+        with pytest.raises(ValueError, match=f"local explainer '{name}' is unknown; expected one of .*'occlusion'"):
+            make_explainer("fused", bert.model, bert.tokenizer, local=name, **options)
+    with pytest.raises(ValueError, match="fusion 'mean' is not available"):
+        make_explainer("fused", bert.model, bert.tokenizer, fusion="mean", **options)
+    with pytest.raises(ValueError, match="variance_views must be"):
+        make_explainer("fused", bert.model, bert.tokenizer, variance_views=-1, **options)
+
+
+def test_views_measure_variance_and_stability(bert, tmp_path):
+    table = random_table(bert)
+    explain = make_explainer("fused", bert.model, bert.tokenizer, global_table=table, variance_views=4)
+    found = explain(bert.texts, bert.entities)
+    assert flat(found) == flat(explain(bert.texts, bert.entities))
+    for ones in found:
+        for one in ones:
+            if one.text == "痒":
+                assert one.stability is None and one.details["local_variance"] == 0.4
+            else:
+                assert 0 < one.stability <= 1 and one.details["local_variance"] >= 0.2
+                assert one.details["local_variance"] != 0.4
+    # what does not move with the text is stable, and noise is not
+    steady = make_explainer(
+        "fused", bert.model, bert.tokenizer, global_table=GlobalTable(), fusion="global", variance_views=4
+    )
+    assert flat(steady(bert.texts, bert.entities))[0].stability == pytest.approx(1)
+    one = flat(found)[0]
+    one.save(tmp_path / "one.json")
+    assert Explanation.load(tmp_path / "one.json") == one
+
+
+def test_a_table_without_noise_is_taken_with_defaults(bert):
+    table = random_table(bert)
+    table.noise = None
+    explain = make_explainer("fused", bert.model, bert.tokenizer, global_table=table)
+    assert explain.fusion.tau2.tolist() == [1.0] * 5
+    (one,) = explain(bert.texts[:1], bert.entities[:1])[0]
+    assert one.details["local_variance"] == DEFAULT_LOCAL_VARIANCE
+
+
+def test_long_texts_are_fused_in_their_windows(bert):
+    text = bert.texts[4] * 12
+    entities = [(2 + 13 * number, 4 + 13 * number, "Disease") for number in range(12)]
+    explain = make_explainer("fused", bert.model, bert.tokenizer, global_table=random_table(bert))
+    (found,) = explain([text], [entities])
+    for one in found:
+        start, end = one.details["window"]
+        assert 0 <= start <= one.entity.start < one.entity.end <= end <= len(text) and end - start < len(text)
+        read = np.zeros(len(text), dtype=bool)
+        read[start:end] = True
+        for values in (one.scores, *one.fusion_weights.values()):
+            assert ((np.array(values) > 0) == read).all()
+        assert sum(one.scores) == pytest.approx(1, abs=1e-5)
+
+
+def test_no_entities(bert):
+    explain = make_explainer("fused", bert.model, bert.tokenizer, global_table=random_table(bert), variance_views=1)
+    assert explain([]) == [] and explain([""]) == [[]] and explain(["红斑"], [[]]) == [[]]
+
+
+def test_another_tagger_leaves_the_explainer_as_it_was(bert, build):
+    import copy
+
+    explain = make_explainer("fused", bert.model, bert.tokenizer, global_table=random_table(bert))
+    other, before = copy.copy(explain), explain.tagger
+    other.tagger = build("bert-crf", seed=1).tagger
+    assert explain.tagger is before and other.tagger is not before and other.target is explain.target

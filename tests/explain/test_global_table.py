@@ -1,0 +1,306 @@
+"""The global table against sums by hand: shrinkage, back-off, leave-one-out, merging, publishing."""
+
+import itertools
+import json
+import pickle
+import random
+
+import numpy as np
+import pytest
+
+from hf_adner import Lexicon
+from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.roles import ROLES, character_roles
+
+WORDS = ["红斑", "瘙痒", "他克莫司"]
+KAPPA = 3.0
+
+
+def instances(count, seed=0):
+    """(text, entity, map, document, group) of random texts in which words come up."""
+    rng = random.Random(seed)
+    made = []
+    for number in range(count):
+        text = "".join(rng.choice([*"红斑瘙痒手足有伴及", *WORDS]) for _ in range(rng.randint(2, 12)))
+        start = rng.randrange(len(text))
+        entity = (start, rng.randint(start + 1, len(text)), rng.choice(["Disease", "Symptom"]))
+        values = [rng.gauss(0, 1) for _ in text]
+        made.append((text, entity, values, f"d{number // 2}", f"p{number // 6}"))
+    return made
+
+
+def table_of(ones, lexicon=True):
+    table = GlobalTable(KAPPA, Lexicon(WORDS) if lexicon else None)
+    for text, entity, values, document, group in ones:
+        table.add(text, entity, values, document=document, group=group)
+    return table
+
+
+def same(first, second, tolerance=1e-9):
+    for one, other in zip(first, second, strict=True):
+        assert np.allclose(one, other, atol=tolerance, rtol=0)
+
+
+def words_of(text):
+    """(start, end) of the words, which neither overlap nor hold one another."""
+    return [(at, at + len(word)) for word in WORDS for at in range(len(text)) if text.startswith(word, at)]
+
+
+def observed(ones, label, role, unit):
+    """Values of a unit: of all characters (None), of a character, or of the characters of a word."""
+    found = []
+    for text, (start, end, own_label), values, *_ in ones:
+        roles = character_roles(len(text), start, end)
+        covered = {place: text[first:after] for first, after in words_of(text) for place in range(first, after)}
+        for place, value in enumerate(values):
+            here = unit is None or unit == (covered.get(place) if len(unit) > 1 else text[place])
+            if own_label == label and ROLES[roles[place]] == role and here:
+                found.append(value)
+    return np.array(found)
+
+
+def by_hand(ones, text, entity, place):
+    """Mean, variance and count of one character."""
+    start, end, label = entity
+    role = ROLES[character_roles(len(text), start, end)[place]]
+    units = [None, text[place], *(text[first:after] for first, after in words_of(text) if first <= place < after)]
+    mean, spread = 0.0, 1.0
+    for unit in units:
+        values = observed(ones, label, role, unit)
+        n, squares = len(values), ((values - values.mean()) ** 2).sum() if len(values) else 0.0
+        mean = (values.sum() + KAPPA * mean) / (n + KAPPA)
+        spread = (squares + KAPPA * spread) / (n + KAPPA)
+    return mean, spread / (n + KAPPA), n
+
+
+@pytest.fixture(scope="module")
+def ones():
+    return instances(30)
+
+
+@pytest.fixture(scope="module")
+def table(ones):
+    return table_of(ones)
+
+
+def test_shrinkage_and_back_off_by_hand(ones, table):
+    for text, entity, *_ in [*ones[:8], ("红斑很痒X他克莫司", (2, 5, "Disease")), ("有斑", (0, 1, "Tumour"))]:
+        entry = table.lookup(text, entity)
+        expected = [by_hand(ones, text, entity, place) for place in range(len(text))]
+        same(entry, np.array(expected).T)
+
+
+def test_leaving_one_out_is_a_table_without_it(ones, table):
+    for number in (0, 7, 19):
+        text, entity, values, *_ = ones[number]
+        without = table_of(ones[:number] + ones[number + 1 :])
+        same(table.lookup(text, entity, leave_out=values), without.lookup(text, entity))
+    alone = table_of(ones[:1])
+    entry = alone.lookup(*ones[0][:2], leave_out=ones[0][2])
+    assert not entry.mean.any() and not entry.count.any() and np.allclose(entry.variance, 1 / KAPPA)
+
+
+def test_what_was_added_often_and_decayed_can_be_left_out(ones):
+    table, without = table_of(ones[1:]), table_of(ones[1:])
+    text, entity, values, *_ = ones[0]
+    own = np.zeros((3, len(text)))
+    for epoch in range(3):
+        values = np.array(values) + 0.1 * epoch
+        table.add(text, entity, values, document="x")
+        own += [np.ones(len(text)), values, values**2]
+        for one in (table, without):
+            one.decay(0.7)
+        own *= 0.7
+    same(table.lookup(text, entity, leave_out=own), without.lookup(text, entity))
+
+
+def test_many_at_once_are_as_one_by_one(ones, table):
+    texts, entities, values = zip(*((text, entity, values) for text, entity, values, *_ in ones))
+    leave_out = [own if number % 2 else None for number, own in enumerate(values)]
+    for found, *one in zip(table.lookup_many(texts, entities, leave_out), texts, entities, leave_out, strict=True):
+        same(found, table.lookup(*one))
+    assert table.lookup_many([], []) == []
+    with pytest.raises(ValueError, match="2 texts, 1 entities and 2 parts"):
+        table.lookup_many(["红", "斑"], [(0, 1, "Disease")])
+
+
+def test_characters_without_a_value_count_nowhere(ones):
+    text, entity = "红斑伴瘙痒", (0, 2, "Disease")
+    values = [1.0, 2.0, np.nan, 3.0, np.nan]
+    table = table_of(ones)
+    table.add(text, entity, values, document="x")
+    expected = table_of([*ones, ("红斑", entity, [1.0, 2.0], "x", None)])
+    assert table.lookup(text, entity).count[:2].tolist() == expected.lookup(text, entity).count[:2].tolist()
+    same(table.lookup(text, entity, leave_out=values), table_of(ones).lookup(text, entity))
+
+
+def test_merging_is_adding_all_at_once_in_any_order(ones, table):
+    parts = [ones[:9], ones[9:21], ones[21:]]
+    for order in itertools.permutations(parts):
+        merged = GlobalTable(KAPPA, Lexicon(WORDS))
+        for part in order:
+            merged.merge(table_of(part))
+        for text, entity, *_ in ones:
+            same(merged.lookup(text, entity), table.lookup(text, entity))
+        for least in (1, 2, 4):
+            assert contents(merged.publish(least)) == contents(table.publish(least))
+
+
+def contents(table):
+    return {
+        (label, role, *(one if isinstance(one, str) else round(one, 9) for one in top))
+        for label in table.labels
+        for role in ROLES
+        for top in table.top(label, role, 1000)
+    }
+
+
+def test_decay_scales_the_statistics(ones):
+    table, expected = table_of(ones), GlobalTable(KAPPA / 0.7, Lexicon(WORDS))
+    for text, entity, values, *_ in ones:
+        expected.add(text, entity, values, document="x")
+    table.decay(0.7)  # weights 0.7 against kappa are weights 1 against kappa / 0.7
+    found, other = table.lookup(*ones[0][:2]), expected.lookup(*ones[0][:2])
+    assert np.allclose(found.mean, other.mean) and np.allclose(found.count, 0.7 * other.count)
+
+
+def test_letter_case_does_not_matter():
+    table = GlobalTable()
+    table.add("IgE高", (0, 3, "Test"), [1.0, 2.0, 3.0, 0.5], document="d")
+    same(table.lookup("ige高", (0, 3, "Test")), table.lookup("IGE高", (0, 3, "Test")))
+    assert table.lookup("ige高", (0, 3, "Test")).count.tolist() == [1, 1, 1, 1]
+
+
+def test_top_units_are_those_with_the_highest_shrunk_means(ones, table):
+    found = table.top("Disease", "left-edge", 100)
+    assert [one.mean for one in found] == sorted((one.mean for one in found), reverse=True)
+    everything = observed(ones, "Disease", "left-edge", None)
+    role = everything.sum() / (len(everything) + KAPPA)
+    for one in found:
+        values = observed(ones, "Disease", "left-edge", one.unit)
+        assert one.count == len(values) > 0
+        assert one.mean == pytest.approx((values.sum() + KAPPA * role) / (len(values) + KAPPA))
+    assert table.top("Disease", "left-edge", 2) == found[:2] and table.top("Tumour", "middle") == []
+    with pytest.raises(ValueError, match="role must be one of"):
+        table.top("Disease", "inside")
+
+
+def test_markdown(table):
+    text = table.to_markdown(2)
+    best = table.top("Disease", "left-edge", 1)[0]
+    assert text.startswith("### ") and "### Disease\n\n| left-context | left-edge |" in text
+    assert f"{best.unit} {best.mean:+.2f} ({best.count:.0f})" in text
+
+
+# ---- publishing -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_group", [False, True])
+def test_published_cells_were_seen_in_enough_documents(ones, table, by_group):
+    where = 4 if by_group else 3
+    table = table if by_group else table_of([(*one[:4], None) for one in ones])
+    public = table.publish(3)
+    assert public.min_documents == 3 and contents(public)
+    expected = set()
+    for label, role, unit, *_ in contents(table):
+        documents = {one[where] for one in ones if len(observed([one], label, role, unit))}
+        expected |= {(label, role, unit)} if len(documents) >= 3 else set()
+    assert {one[:3] for one in contents(public)} == expected
+    for label, role, unit in expected:
+        assert observed(ones, label, role, unit).size == next(
+            top.count for top in public.top(label, role, 1000) if top.unit == unit
+        )
+
+
+def test_rare_units_fall_back_and_are_not_named(tmp_path, ones):
+    lexicon = Lexicon([*WORDS, "张三丰"])
+    table = GlobalTable(KAPPA, lexicon)
+    for text, entity, values, document, group in ones:
+        table.add(text, entity, values, document=document, group=group)
+    for _ in range(9):  # often, but in one document, of which there is one patient
+        table.add("张三丰患瘙痒", (4, 6, "Disease"), [5.0] * 6, document="record 4711", group="patient 8")
+    public = table.publish(2)
+    entry, unknown = (public.lookup(text, (4, 6, "Disease")) for text in ("张三丰患瘙痒", "XYZW瘙痒"))
+    same(entry, unknown)
+    public.save(tmp_path / "public")
+    written = b"".join(path.read_bytes() for path in (tmp_path / "public").iterdir())
+    for secret in ("张", "三", "丰", "4711", "patient", "d1", "p1"):
+        assert secret.encode() not in written
+    assert set(public.lexicon.words) == set(WORDS)
+    names = json.loads((tmp_path / "public" / "global_table.json").read_text(encoding="utf-8"))
+    assert names["documents"] == [] and names["units"] == sorted(names["units"])
+
+
+def test_groups_may_be_given_when_publishing(ones):
+    table = table_of([(*one[:4], None) for one in ones])
+    groups = {one[3]: one[4] for one in ones}
+    expected = contents(table_of(ones).publish(3))
+    assert contents(table.publish(3, group_key=groups)) == contents(table.publish(3, groups.get)) == expected
+    assert expected < contents(table.publish(3))
+    with pytest.raises(KeyError):
+        table.publish(3, group_key={})
+
+
+def test_what_is_published_stays_as_it_is(ones, table):
+    public = table.publish(3)
+    assert public.publish(2) is public
+    with pytest.raises(ValueError, match="published with min_documents 3; use the raw one"):
+        public.publish(4)
+    for change in (lambda: public.merge(table), lambda: table.merge(public)):
+        with pytest.raises(ValueError, match="a published table cannot be merged"):
+            change()
+    with pytest.raises(ValueError, match="a published table cannot be added to"):
+        public.add(*ones[0][:3], document="d")
+    for least in (0, 257, True, 2.0):
+        with pytest.raises(ValueError, match="min_documents must be an integer in 1..256"):
+            table.publish(least)
+
+
+def test_publishing_everything_changes_nothing_but_unknown_words(ones, table):
+    public = table.publish(1)
+    for text, entity, *_ in ones:
+        same(public.lookup(text, entity), table.lookup(text, entity))
+
+
+# ---- files and errors -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lexicon", [True, False])
+def test_the_file(tmp_path, ones, lexicon):
+    table = table_of(ones, lexicon)
+    table.save(tmp_path / "table")
+    for again in (GlobalTable.load(tmp_path / "table"), pickle.loads(pickle.dumps(table))):
+        for text, entity, values, *_ in ones:
+            same(again.lookup(text, entity, values), table.lookup(text, entity, values), 0)
+        assert contents(again.publish(3)) == contents(table.publish(3))
+        assert again.labels == table.labels and len(again) == len(table) and again.kappa == KAPPA
+    again.add(*ones[0][:3], document="more")
+    again.save(tmp_path / "table")  # in place of the first
+    assert GlobalTable.load(tmp_path / "table").lookup(*ones[0][:2]).count[0] > table.lookup(*ones[0][:2]).count[0]
+
+
+def test_an_empty_table(tmp_path):
+    table = GlobalTable()
+    entry = table.lookup("红斑", (0, 1, "Disease"))
+    assert not entry.mean.any() and entry.variance.tolist() == [0.2, 0.2]
+    table.save(tmp_path / "table")
+    assert len(GlobalTable.load(tmp_path / "table").publish()) == 0
+    assert table.to_markdown() == ""
+
+
+def test_errors(table):
+    with pytest.raises(ValueError, match="kappa must be above 0"):
+        GlobalTable(0.0)
+    for values in ([1.0], np.zeros((2, 2))):
+        with pytest.raises(ValueError, match="for a text of 2 characters"):
+            table.add("红斑", (0, 1, "Disease"), values, document="d")
+    with pytest.raises(ValueError, match="must be finite, or NaN"):
+        table.add("红斑", (0, 1, "Disease"), [1.0, np.inf], document="d")
+    with pytest.raises(ValueError, match="outside the text of 2"):
+        table.lookup("红斑", (1, 3, "Disease"))
+    with pytest.raises(ValueError, match="rate must lie in"):
+        table.decay(0.0)
+    with pytest.raises(ValueError, match="kappa 5.0 cannot be merged"):
+        table.merge(GlobalTable(5.0, Lexicon(WORDS)))
+    with pytest.raises(ValueError, match=r"other words cannot be merged \(3 and 0 words\)"):
+        table.merge(GlobalTable(KAPPA))

@@ -1,0 +1,126 @@
+"""Building a table from documents."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from hf_adner import Document, Entity, make_explainer
+from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.local_maps import local_maps
+from hf_adner.explain.roles import character_roles
+from hf_adner.explain.table_sweep import MeasuredMap, build_global_table, estimate_noise
+
+
+def documents_of(case, copies=2):
+    return [
+        Document(f"d{copy}-{number}", text, tuple(Entity(*one) for one in entities), meta={"patient": f"p{copy}"})
+        for copy in range(copies)
+        for number, (text, entities) in enumerate(zip(case.texts, case.entities))
+    ]
+
+
+@pytest.fixture(scope="module")
+def case(build):
+    return build("bert-crf")
+
+
+@pytest.fixture(scope="module")
+def local(case):
+    return make_explainer("grad-x-input", case.model, case.tokenizer)
+
+
+def test_the_table_holds_every_map(case, local):
+    documents = documents_of(case)
+    table = build_global_table(local, documents, progress=False, kappa=2.0)
+    expected = GlobalTable(2.0, case.tokenizer.lexicon)
+    for document in documents:
+        for found in local_maps(local([document.text], [document.spans])[0]):
+            expected.add(found.text, found.entity, found.values, document=document.id)
+    for text, entities in zip(case.texts, case.entities):
+        for entity in entities:
+            for one, other in zip(table.lookup(text, entity), expected.lookup(text, entity)):
+                assert np.allclose(one, other, atol=1e-4)
+    assert len(table.publish(2)) == len(table) and table.noise.entities == 14
+    assert table.lexicon is case.tokenizer.lexicon
+
+
+def test_processes_sweep_over_parts(case, local):
+    documents = documents_of(case)
+    whole = build_global_table(local, iter(documents), progress=False, variance_views=0)
+    merged = build_global_table(local, documents[:5], progress=False, variance_views=0)
+    merged.merge(build_global_table(local, documents[5:], progress=False, variance_views=0))
+    entry, expected = (table.lookup(case.texts[0], case.entities[0][0]) for table in (merged, whole))
+    assert all(np.allclose(one, other, atol=1e-5) for one, other in zip(entry, expected))
+    assert whole.noise is None
+
+
+def test_entities_that_the_model_finds(case, local):
+    documents = documents_of(case, 1)
+    table = build_global_table(local, documents, progress=False, entities="predicted", variance_views=0)
+    found = [one for ones in local([one.text for one in documents]) for one in ones]
+    assert found
+    for one in found:
+        span = (one.entity.start, one.entity.end, one.entity.label)
+        assert table.lookup(one.text, span).count[one.entity.start] >= 1
+    with pytest.raises(ValueError, match="entities must be one of"):
+        build_global_table(local, documents, entities="silver")
+
+
+def test_groups(case, local):
+    documents = documents_of(case, 3)
+    for key in ("patient", lambda document: document.meta["patient"]):
+        table = build_global_table(local, documents, progress=False, group_key=key, variance_views=0)
+        assert len(table.publish(3)) == len(table) and len(table.publish(4)) == 0
+    with pytest.raises(ValueError, match="document 'd0-0' has no 'ward' in its meta"):
+        build_global_table(local, documents, progress=False, group_key="ward")
+
+
+def test_what_cannot_be_explained_is_told(stock, caplog):
+    local = make_explainer("grad-x-input", stock.model, stock.tokenizer)
+    good = documents_of(stock, 1)
+    inside = Document("inside", stock.texts[0], (Entity(23, 26, "Disease"), Entity(16, 29, "Disease")))
+    with caplog.at_level(logging.WARNING):
+        table = build_global_table(local, [*good, inside], progress=False, variance_views=0)
+    assert "1 of 7 entities could not be explained" in caplog.text and "inside the token" in caplog.text
+    assert table.lookup(stock.texts[0], (16, 29, "Disease")).count[16] == 2
+    with pytest.raises(ValueError, match="inside the token"):
+        build_global_table(local, [Document("i", stock.texts[0], (Entity(23, 26, "Disease"),))], progress=False)
+    with pytest.raises(ValueError, match="does not have the label 'Tumour'"):
+        build_global_table(local, [Document("t", stock.texts[0], (Entity(0, 3, "Tumour"),))], progress=False)
+    with pytest.raises(ValueError, match="no entity to build a global table from"):
+        build_global_table(local, [Document("n", stock.texts[0])], progress=False)
+
+
+def test_the_noise_is_found_again():
+    """Maps made of a known table, known errors of it and known noise."""
+    rng = np.random.default_rng(0)
+    characters = [chr(0x4E00 + number) for number in range(40)]
+    shared = dict(zip(characters, rng.normal(size=40)))
+    tau2, noise = np.array([0.1, 0.3, 0.5, 0.3, 0.2]), 0.25
+    table, maps = GlobalTable(), []
+    for number in range(400):
+        text = "".join(rng.choice(characters, 12))
+        roles = character_roles(12, 4, 8)
+        true = np.array([shared[one] for one in text]) + rng.normal(size=12) * np.sqrt(tau2[roles])
+        values = true + rng.normal(size=12) * np.sqrt(noise)
+        table.add(text, (4, 8, "Disease"), values, document=str(number))
+        explanation = _Map(text, (4, 8, "Disease"), values)
+        maps.append(MeasuredMap(explanation, noise if number % 2 else None))
+    found = estimate_noise(table, maps)
+    assert found.local_variance == pytest.approx(noise) and found.entities == 400
+    assert found.tau2 == pytest.approx(tau2.tolist(), abs=0.12)
+    assert estimate_noise(table, [one._replace(variance=None) for one in maps]) is None
+
+
+class _Map:
+    def __init__(self, text, entity, values):
+        self.text, self.entity, self.values, self.logs = text, entity, values, values
+        self.mask = np.ones(len(text), dtype=bool)
+
+
+def test_a_sweep_takes_no_random_numbers(case, local):
+    state = torch.get_rng_state()
+    first, second = (build_global_table(local, documents_of(case), progress=False) for _ in range(2))
+    assert torch.get_rng_state().equal(state) and first.noise == second.noise
