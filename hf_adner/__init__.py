@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .data.writers import write_documents
     from .explain.explainers import make_explainer
     from .explain.explanation import Explanation
+    from .explain.global_table import GlobalTable
     from .training.guided_arguments import ExplanationGuidedTrainingArguments
     from .training.guided_trainer import ExplanationGuidedTrainer
 
@@ -33,6 +34,7 @@ _LAZY = {
     "Document": "data.records",
     "Entity": "data.records",
     "Explanation": "explain.explanation",
+    "GlobalTable": "explain.global_table",
     "evaluate_explanations": "audit.explanations",
     "ExplanationGuidedTrainer": "training.guided_trainer",
     "ExplanationGuidedTrainingArguments": "training.guided_arguments",
@@ -52,6 +54,7 @@ __all__ = [
     "Explanation",
     "ExplanationGuidedTrainer",
     "ExplanationGuidedTrainingArguments",
+    "GlobalTable",
     "Lexicon",
     "evaluate_explanations",
     "load_ner_dataset",
