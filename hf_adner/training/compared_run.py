@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, Trainer, TrainingArguments, set_seed
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from hf_adner.audit.scored_spans import ScoredSpan, scored_spans
 from hf_adner.data.collator import AdnerDataCollator
@@ -42,13 +42,21 @@ Explain = Callable[[PreTrainedModel, Any], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Trained:
-    """A model after training, and what training took."""
+    """A model after training, and what training took.
+
+    Attributes:
+        model: the trained model.
+        initial_weights: hash of the weights it began with.
+        steps: optimizer steps.
+        seconds: wall-clock, the trainer's preparations included.
+        memory: most bytes while training.
+    """
 
     model: PreTrainedModel
     initial_weights: str
     steps: int
     seconds: float
-    peak_memory: int
+    memory: PeakMemory
 
 
 class Bench:
@@ -85,12 +93,25 @@ class Bench:
             args: the comparison's training arguments.
             work: a folder for checkpoints, removed afterwards.
         """
-        told = arm.apply(args, seed=seed, data_seed=seed, output_dir=str(work))
         try:
-            trained = self._train(told)
-            return self._record(arm, seed, args, trained)
+            return self._record(arm, seed, args, self.train(arm, seed, args, work))
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+    def train(self, arm: Arm, seed: int, args: AdnerTrainingArguments, work: Path) -> Trained:
+        """Train a model by an arm's rules; arguments as for `run`, but `work` stays."""
+        told = arm.apply(args, seed=seed, data_seed=seed, output_dir=str(work), disable_tqdm=True)
+        model = self.initial_model(seed)
+        digest = weights_digest(model)
+        splits = {"train_dataset": self.encoded("train", model), "eval_dataset": self.encoded("validation", model)}
+        with PeakMemory(told.device) as memory:
+            began = time.perf_counter()
+            trainer = self._trainer(model, told, splits)
+            trainer.train()
+            if told.device.type == "cuda":
+                torch.cuda.synchronize(told.device)
+            seconds = time.perf_counter() - began
+        return Trained(trainer.model, digest, trainer.state.global_step, seconds, memory)
 
     def initial_model(self, seed: int) -> PreTrainedModel:
         """A new model with the weights that all arms of a seed begin with."""
@@ -124,22 +145,9 @@ class Bench:
             "training": training_settings(arm.apply(args)),
         }
 
-    def _train(self, args: AdnerTrainingArguments) -> Trained:
-        model = self.initial_model(args.seed)
-        digest = weights_digest(model)
-        splits = {"train_dataset": self.encoded("train", model), "eval_dataset": self.encoded("validation", model)}
-        with PeakMemory(args.device) as memory:
-            began = time.perf_counter()
-            trainer = self._trainer(model, args, splits)
-            trainer.train()
-            if args.device.type == "cuda":
-                torch.cuda.synchronize(args.device)
-            seconds = time.perf_counter() - began
-        return Trained(trainer.model, digest, trainer.state.global_step, seconds, memory.peak)
-
     def _trainer(self, model: PreTrainedModel, args: AdnerTrainingArguments, splits: Mapping[str, Any]) -> Trainer:
         names = [model.config.id2label[index] for index in range(len(model.config.id2label))]
-        return PairedTrainer(
+        trainer = PairedTrainer(
             model=model,
             args=args,
             processing_class=self.tokenizer,
@@ -149,6 +157,8 @@ class Bench:
             train_documents=self.corpus.train,
             **splits,
         )
+        trainer.remove_callback(PrinterCallback)  # a comparison has one progress bar for all its runs
+        return trainer
 
     def _record(self, arm: Arm, seed: int, args: AdnerTrainingArguments, trained: Trained) -> RunRecord:
         corpus, size = self.corpus, args.per_device_eval_batch_size
@@ -171,7 +181,7 @@ class Bench:
             documents={split: len(rows) for split, rows in corpus.splits.items()},
             steps=trained.steps,
             train_seconds=round(trained.seconds, 3),
-            peak_memory=trained.peak_memory,
+            peak_memory=trained.memory.peak,
             counts=counts,
             perturbed={family: sorted(documents) for family, documents in corpus.perturbed.items()},
             scores=scores,

@@ -1,0 +1,118 @@
+"""Time whole explanation-guided runs against plain ones: same encoder, same documents, same order.
+
+    python scripts/benchmarks/guided_training.py [--encoder FOLDER --dataset FILE] [--model bert-crf] [--turns 3]
+
+Every turn trains each arm once from the same weights, in another order each turn: plain, full (the default settings,
+sweep included), fast and R-Drop. The time is the trainer's whole work, preparations included; ratios are medians over
+the turns. Peak memory is what the process (or the GPU) held at most, and what of it came on top of what was there
+before. Without files a random encoder and the built-in synthetic corpus are used. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from hf_adner.training.arguments import DatasetArguments, ModelArguments
+from hf_adner.training.arms import ARMS
+from hf_adner.training.compared_corpus import ComparedCorpus
+from hf_adner.training.compared_run import Bench, Trained
+from hf_adner.training.families import FAMILIES
+from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
+
+GOALS = {"plain": None, "full": 1.8, "fast": 1.35, "r-drop": None}
+MEGABYTE = 1 << 20
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--encoder", help="folder of a pretrained encoder (default: a random one)")
+    parser.add_argument("--layers", type=int, default=4, help="layers of the encoder")
+    parser.add_argument("--size", type=int, default=256, help="width of the random encoder")
+    parser.add_argument("--model", default="bert-crf", choices=FAMILIES, help="model family")
+    parser.add_argument("--dataset", default="ad-synthetic", help="documents with entities")
+    parser.add_argument("--test", help="test documents, where the dataset has none (they are not used)")
+    parser.add_argument("--lexicon", help="word list, for models that read one")
+    parser.add_argument("--documents", type=int, default=300, help="training documents")
+    parser.add_argument("--epochs", type=float, default=5, help="passes over them")
+    parser.add_argument("--batch", type=int, default=16, help="documents in a step")
+    parser.add_argument("--turns", type=int, default=3, help="how often each arm is trained")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--arms", nargs="+", default=list(GOALS), choices=list(ARMS), help="arms, plain among them")
+    return parser.parse_args()
+
+
+def prepare(args: argparse.Namespace) -> Bench:
+    """Corpus, tokenizer and encoded documents, shared by all runs."""
+    dataset = DatasetArguments(
+        args.dataset, test=args.test, validation_share=0.0, max_train_documents=args.documents, max_test_documents=8,
+        max_validation_documents=8,
+    )  # fmt: skip
+    model = ModelArguments(
+        encoder=args.encoder, encoder_layers=args.layers, encoder_size=args.size, lexicon=args.lexicon
+    )
+    bench = Bench(ComparedCorpus.load("benchmark", dataset, []), args.model, model, dataset)
+    bench.encoded("train", bench.initial_model(0))
+    return bench
+
+
+def turns(bench: Bench, args: argparse.Namespace, work: Path) -> list[dict[str, Trained]]:
+    """Train every arm once per turn, after one step that warms up."""
+    training = ExplanationGuidedTrainingArguments(
+        output_dir=str(work), num_train_epochs=args.epochs, per_device_train_batch_size=args.batch, eval_strategy="no",
+        save_strategy="no", load_best_model_at_end=False, logging_strategy="no",
+    )  # fmt: skip
+    bench.train(ARMS["plain"], 0, replace(training, max_steps=1), work)
+    found = []
+    for number in range(args.turns):
+        order = args.arms[number % len(args.arms) :] + args.arms[: number % len(args.arms)]
+        found.append({arm: bench.train(ARMS[arm], number, training, work) for arm in order})
+    return found
+
+
+def table(found: list[dict[str, Trained]], arms: list[str]) -> str:
+    """Seconds, ratios to plain and goals as Markdown."""
+    lines = [
+        "| arm | seconds | time | goal | met | peak, MB | memory | growth, MB | growth |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for arm in arms:
+        times = [turn[arm].seconds / turn["plain"].seconds for turn in found]
+        seconds = statistics.median(turn[arm].seconds for turn in found)
+        cells = [arm, f"{seconds:.1f}", f"{statistics.median(times):.2f}x ({min(times):.2f}-{max(times):.2f})"]
+        goal = GOALS.get(arm)
+        cells += [f"at most {goal}x", "yes" if statistics.median(times) <= goal else "NO"] if goal else ["-", "-"]
+        for name in ("peak", "growth"):
+            bytes_of = [(getattr(turn[arm].memory, name), getattr(turn["plain"].memory, name)) for turn in found]
+            cells.append(f"{statistics.median(own for own, _ in bytes_of) / MEGABYTE:.0f}")
+            cells.append(f"{statistics.median(own / plain for own, plain in bytes_of):.2f}x")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the contest and print the table."""
+    args = parse()
+    if "plain" not in args.arms:
+        raise SystemExit("--arms needs plain, which the others are compared with")
+    torch.set_num_threads(args.threads)
+    transformers_logging.set_verbosity_error()
+    bench = prepare(args)
+    with tempfile.TemporaryDirectory() as work:
+        found = turns(bench, args, Path(work))
+    steps = {turn[arm].steps for turn in found for arm in args.arms}
+    device = "GPU" if torch.cuda.is_available() else f"CPU, {args.threads} threads"
+    print(f"{args.model}, {args.layers} layers, {len(bench.corpus.train)} documents, {args.epochs:g} epochs, ")
+    print(f"{'/'.join(map(str, sorted(steps)))} steps of {args.batch}, {args.turns} turns, {device}\n")
+    print(table(found, args.arms))
+
+
+if __name__ == "__main__":
+    main()
