@@ -17,7 +17,14 @@ MARGIN = 0.01
 
 BETTER, NOT_WORSE, UNDECIDED, WORSE = "better", "not worse", "undecided", "worse"
 
-CLAIM = ("discriminative_stability", "agreement", "replaced_agreement", "soft_comprehensiveness_gain")
+CLAIM = (
+    "discriminative_stability",
+    "agreement",
+    "replaced_agreement",
+    "agreement_given_position",
+    "soft_comprehensiveness_gain",
+    "comprehensiveness",
+)
 """Stability, both boundary agreements and faithfulness: what a fused explanation has to show against single ones."""
 
 

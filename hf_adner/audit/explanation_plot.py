@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hf_adner.audit.explanation_report import ExplanationReport
 
 STABILITY = "discriminative_stability"
+MARKERS = "osD^v"
 _DOTS_PER_INCH = 120
 
 
@@ -44,26 +45,25 @@ def plot_explainers(
     }
     if not points:
         raise ValueError(f"no explainer has both {faithfulness} and {STABILITY}: measure stability and faithfulness")
-    figure = Figure(figsize=(7.5, 5.5), layout="constrained")
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for name, (across, up) in points.items():
-        _draw_point(axes, name, across, up)
+    for number, (name, (across, up)) in enumerate(points.items()):
+        _draw_point(axes, name, across, up, f"C{number % 10}", MARKERS[number // 10 % len(MARKERS)])
     axes.set_xlabel(f"{measure.title} ({measure.better} is better)")
     axes.set_ylabel("discriminative stability (higher is better)")
     if measure.better == LOWER:
         axes.invert_xaxis()
     axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
-    axes.legend(frameon=False, fontsize="small")
+    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     _save(figure, Path(path))
 
 
-def _draw_point(axes, name: str, across: dict, up: dict) -> None:
+def _draw_point(axes, name: str, across: dict, up: dict, colour: str, marker: str) -> None:
     spans = [[[one["mean"] - one["low"]], [one["high"] - one["mean"]]] for one in (across, up)]
-    axes.errorbar(
-        [across["mean"]], [up["mean"]], xerr=_not_negative(spans[0]), yerr=_not_negative(spans[1]), fmt="o", label=name
-    )
-    axes.annotate(name, (across["mean"], up["mean"]), xytext=(4, 4), textcoords="offset points", fontsize="small")
+    x, y = map(_not_negative, spans)
+    line = {"fmt": marker, "color": colour, "elinewidth": 0.8, "markersize": 6, "label": name}
+    axes.errorbar([across["mean"]], [up["mean"]], xerr=x, yerr=y, **line)
 
 
 def _not_negative(sides: list[list[float]]) -> list[list[float]]:

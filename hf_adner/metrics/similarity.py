@@ -60,6 +60,21 @@ def spearman(first: Numbers, second: Numbers) -> float:
     return cosine(*(average_ranks(values) - (values.size + 1) / 2 for values in (first, second)))
 
 
+def partial_spearman(first: Numbers, second: Numbers, given: Numbers) -> float:
+    """Rank correlation of two maps with what a third one tells of both taken out (Kendall 1942, for ranks).
+
+    Two maps that agree because both fall with the distance to an entity, say, have a high `spearman` and, given the
+    distance, none of it. Range [-1, 1]; 0 where `given` tells everything of either map, and where either is constant.
+
+    Raises:
+        ValueError: the maps are not finite vectors of one length.
+    """
+    direct, mine, theirs = spearman(first, second), spearman(first, given), spearman(second, given)
+    rest = (1 - mine**2) * (1 - theirs**2)
+    # within rounding of a full explanation nothing is left to correlate
+    return float(np.clip((direct - mine * theirs) / math.sqrt(rest), -1, 1)) if rest > CONSTANT_SPREAD else 0.0
+
+
 def default_top(length: int) -> int:
     """How many characters of a text count as most important: max(3, a tenth rounded up), at most all of them."""
     return min(length, max(LEAST_TOP, math.ceil(length / 10)))

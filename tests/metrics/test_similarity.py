@@ -13,6 +13,7 @@ from hf_adner.metrics.similarity import (
     cosine,
     default_top,
     map_consistency,
+    partial_spearman,
     spearman,
     top_k_jaccard,
     top_membership,
@@ -142,3 +143,20 @@ def test_an_alignment_covers_the_original():
         aligned([1, 2, 3], [9, 7, 8, 6], [0, 1])
     with pytest.raises(ValueError, match="perturbed map must hold 3 numbers, found 4"):
         aligned([1, 2, 3], [9, 7, 8, 6])
+
+
+def test_partial_correlation_is_that_of_the_residuals_of_ranks():
+    rng = np.random.default_rng(0)
+    given_map = rng.normal(size=40)
+    first, second = given_map + rng.normal(size=40), given_map + rng.normal(size=40)
+    ranks = [rankdata(values) - 20.5 for values in (first, second, given_map)]
+    residuals = [values - (values @ ranks[2]) / (ranks[2] @ ranks[2]) * ranks[2] for values in ranks[:2]]
+    expected = np.corrcoef(*residuals)[0, 1]
+    assert partial_spearman(first, second, given_map) == pytest.approx(expected)
+    assert abs(expected) < spearman(first, second)
+
+
+def test_partial_correlation_is_zero_where_nothing_is_left():
+    assert partial_spearman(DISTINCT, [0.1, 0.4, 0.2, 0.3, 0.0], DISTINCT) == 0
+    assert partial_spearman([1.0] * 5, DISTINCT, DISTINCT[::-1]) == 0
+    assert partial_spearman(DISTINCT, DISTINCT, [1.0] * 5) == pytest.approx(1)

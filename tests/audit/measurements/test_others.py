@@ -38,8 +38,27 @@ def test_boundary_agreement_of_the_effects_themselves_is_perfect(run_of, audit):
     assert found.values["agreement"] == pytest.approx(1)
     assert (found.values["replaced_agreement"] < 1).any()
     assert found.values["boundary_mass_lift"] == pytest.approx(1)  # the map of the label is constant
+    assert (found.values["agreement_given_position"] > 0.45).all()  # an edge whose effects fall with distance has 0
     constant = boundary.measure(run_of("constant"))
     assert constant.values["agreement"] == pytest.approx(0) and constant.details["agreement"]["constant"] == 1
+
+
+def test_a_template_of_distances_agrees_only_by_position(run_of):
+    class Distances(ConstantExplainer):
+        """Falls with the distance to the edge."""
+
+        def __init__(self, edge):
+            self.edge = edge
+
+        def _scores(self, text, entity):
+            place = entity.start if self.edge == "start" else entity.end - 1
+            return [1 / (1 + abs(place - number)) for number in range(len(text))]
+
+    targets = {"label": ConstantExplainer(), **{edge: Distances(edge) for edge in ("start", "end")}}
+    found = boundary.measure(run_of(TargetedExplainer(targets))).values
+    assert (found["agreement"] != 0).any()
+    assert found["agreement_given_position"] == pytest.approx(0)
+    assert found["replaced_agreement_given_position"] == pytest.approx(0)
 
 
 def test_explainers_are_asked_for_the_boundarys_target(case):
@@ -75,6 +94,7 @@ def test_plausibility_reads_the_entitys_own_cues(run_of):
 def test_randomisation_tells_maps_of_the_text_from_maps_of_the_model(run_of):
     template = randomisation.measure(run_of("template"))
     assert template.values["random_agreement"] == pytest.approx(1)
+    assert template.values["random_agreement_given_position"] == pytest.approx(0)
     gradient = randomisation.measure(run_of("grad-x-input"))
     assert set(gradient.details) == {"0.4", "1"}
     assert np.abs(gradient.values["random_context_agreement"]).mean() < 0.9
