@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"adner: unknown command {argv[0]!r}; one of: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    for client in ("httpx", "httpx2"):  # of huggingface_hub, a line for each request
+        logging.getLogger(client).setLevel(logging.WARNING)
     try:
         COMMANDS[argv[0]][1](argv[1:])
     except (ValueError, OSError, ImportError) as error:
