@@ -95,6 +95,16 @@ def evaluate_documents(
     return gold.compared_with([document.spans for document in bar])
 
 
+def compare_documents(predicted: Iterable[Document], gold: Iterable[Document]) -> EvaluationReport:
+    """Compare documents with predicted entities, as `predict_documents` gives them, with the same documents' gold.
+
+    Raises:
+        ValueError: different numbers of documents.
+    """
+    watched = _Gold()
+    return watched.compared_with([one.spans for one, _ in zip(predicted, watched.watch(gold), strict=True)])
+
+
 class _Gold:
     """The gold spans of documents that pass by."""
 

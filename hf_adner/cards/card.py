@@ -11,9 +11,8 @@ from typing import Any
 import jinja2
 from huggingface_hub import ModelCard
 
-from hf_adner.cards import markdown, rows
+from hf_adner.cards import audit_tables, markdown, rows
 from hf_adner.cards.architecture import describe, is_ours
-from hf_adner.cards.figures import figure_tables
 from hf_adner.cards.labels import label_guide
 from hf_adner.cards.metadata import card_metadata
 from hf_adner.cards.record import CardRecord
@@ -81,8 +80,11 @@ def _context(record: CardRecord) -> dict[str, Any]:
         "description": describe(record.architecture),
         "encoder": _encoder(record),
         "hardware": rows.hardware_line(record.hardware),
-        "explanation_tables": figure_tables(record.explanations, record.labels),
-        "robustness_tables": figure_tables(record.robustness, record.labels),
+        "explanation_tables": audit_tables.explanation_tables(record.explanations),
+        "population": audit_tables.population_line(record.explanations),
+        "robustness_tables": audit_tables.robustness_tables(record.robustness),
+        "calibration_rows": audit_tables.calibration_rows(record.calibration),
+        "risk_rows": list(audit_tables.risk_rows(record.calibration)),
         **_usage_context(record),
         **_score_context(record.scores.get(record.scored_split or "")),
         **_table_context(record),
@@ -94,7 +96,7 @@ def _usage_context(record: CardRecord) -> dict[str, Any]:
         "model_id": record.model_id or PLACEHOLDER_ID,
         "revision": record.revision or UNPINNED,
         "revision_comment": "" if record.revision else UNPINNED_COMMENT,
-        "sample": record.examples[0].text if record.examples else NEUTRAL_TEXT,
+        "sample": min((example.text for example in record.examples), key=len, default=NEUTRAL_TEXT),
         "examples_tagged": any(example.entities is not None for example in record.examples),
     }
 
@@ -113,7 +115,6 @@ def _table_context(record: CardRecord) -> dict[str, Any]:
     return {
         "labels_are_defined": any(label.definition for label in guide),
         "guide_rows": [rows.label_row(label) for label in guide],
-        "calibration_rows": rows.calibration_rows(record.calibration),
         "split_rows": list(rows.split_rows(record.statistics)),
         "shared_rows": list(rows.shared_rows(record.statistics)),
         "setting_rows": rows.setting_rows(record.settings),

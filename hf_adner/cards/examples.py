@@ -17,9 +17,10 @@ SEED = 20_250
 SHORTEST_SENTENCE = 5
 """Characters from which on a sentence must not be one of the training data; shorter ones (无发热) are everybody's."""
 
-_CANDIDATES = 60
+_CANDIDATES = 150
 _NOTE_TYPES = ("门诊病历", "现病史", "医嘱", "主诉", "问句病例")
-_LENGTHS = range(20, 121)
+_LENGTHS = range(15, 81)
+_PLAIN = re.compile(r"[\u4e00-\u9fff\d，。、：；“”？]+")
 _SENTENCE_END = re.compile(r"[。！？!?；;\n\r]+")
 
 
@@ -97,8 +98,13 @@ def synthetic_texts(training: TrainingText, number: int = 3) -> list[str]:
 @lru_cache(maxsize=1)
 def _candidates() -> tuple[str, ...]:
     wanted = dict.fromkeys(("train", "validation", "test_unseen", "contrast"), 0) | {"test": _CANDIDATES}
-    documents = [one for one in generate_corpus(SEED, wanted)["test"] if len(one.text) in _LENGTHS]
+    documents = [one for one in generate_corpus(SEED, wanted)["test"] if _is_plain(one)]
     return tuple(one.text for one in sorted(documents, key=_attraction))
+
+
+def _is_plain(document: Document) -> bool:
+    """Neither long nor with the foreign letters and odd punctuation that part of the corpus has."""
+    return len(document.text) in _LENGTHS and bool(_PLAIN.fullmatch(document.text))
 
 
 def _attraction(document: Document) -> tuple[int, int, str]:

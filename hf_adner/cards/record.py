@@ -52,9 +52,9 @@ class CardRecord:
         versions: see `environment.versions`.
         energy_kwh: measured energy.
         co2_grams: measured emissions.
-        calibration: `metrics.calibration`'s result, or a mapping of such.
-        explanations: report of `evaluate_explanations`.
-        robustness: report on perturbed documents.
+        calibration: `CalibrationReport.to_dict()`.
+        explanations: `ExplanationReport.to_dict()`.
+        robustness: `RobustnessReport.to_dict()`.
         examples: texts that are not from the training data, with what the model finds in them.
     """
 

@@ -8,15 +8,6 @@ from typing import Any
 from hf_adner.cards import markdown
 from hf_adner.cards.labels import Label
 
-CALIBRATION_FIGURES = {
-    "ece": "expected calibration error",
-    "brier": "Brier score",
-    "aurc": "area under the risk-coverage curve",
-    "accuracy": "share of predicted entities that are right",
-    "mean_confidence": "mean score",
-    "entities": "predicted entities",
-}
-
 
 def label_row(label: Label) -> tuple[str, ...]:
     """Name, definition where there is one, training entities, different texts."""
@@ -49,13 +40,6 @@ def _figures(scores: Mapping[str, Any]) -> Iterator[str]:
 
 def _counts(scores: Mapping[str, Any]) -> Iterator[str]:
     return (markdown.cell(scores[name]) for name in ("support", "predicted"))
-
-
-def calibration_rows(report: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """A line for each of `CALIBRATION_FIGURES` that was measured."""
-    return [
-        (title, markdown.cell(report[name])) for name, title in CALIBRATION_FIGURES.items() if name in (report or {})
-    ]
 
 
 def split_rows(statistics: Mapping[str, Any] | None) -> Iterator[tuple[str, ...]]:

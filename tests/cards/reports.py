@@ -64,7 +64,8 @@ def metrics(labels=("Disease", "Symptom"), **others) -> dict:
         "test": evaluation(labels),
         "statistics": statistics(labels),
         "calibration": {"ece": 0.0312, "brier": 0.12, "aurc": 0.05, "accuracy": 0.8, "mean_confidence": 0.83,
-                        "entities": 20, "reliability": []},
+                        "entities": 20, "intervals": {"ece": {"low": 0.01, "high": 0.07}},
+                        "risk_coverage": [{"coverage": 0.1, "risk": 0.0}, {"coverage": 1.0, "risk": 0.2}]},
         "examples": [
             {"text": "面部红斑伴瘙痒。", "entities": [{"word": "红斑", "entity_group": "Symptom", "score": 0.987}]},
             {"text": "一切正常。", "entities": []},
@@ -74,24 +75,28 @@ def metrics(labels=("Disease", "Symptom"), **others) -> dict:
 
 
 def explanations() -> dict:
-    interval = {"mean": 0.81234, "low": 0.75, "high": 0.86}
+    interval = {"mean": 0.81234, "low": 0.75, "high": 0.86, "entities": 150}
+    unmeasured = {"mean": None, "low": None, "high": None, "entities": 0}
     return {
-        "entities": 150,
         "explainers": {
-            "occlusion": {"stability": {"cosine": interval}, "boundary": {"agreement": 0.4}},
-            "fused": {"stability": {"cosine": interval}},
+            "occlusion": {"entities": 150, "coverage": 0.9, "cosine": interval, "agreement": interval},
+            "fused": {"entities": 150, "coverage": 0.9, "cosine": interval, "agreement": unmeasured},
         },
+        "population": {"documents": 20, "gold": 240, "found": 190, "coverage": 0.79, "entities": 150},
+        "model": {"boundary_sensitivity": {"inside_edge": 1.5, "outside_edge": 0.25}},
+        "settings": {"views": 2},
     }
 
 
 def robustness() -> dict:
     return {
+        "documents": 20,
+        "f1": 0.8,
         "families": {
-            "typos": {"f1": 0.7, "clean_f1": 0.8, "degradation": 0.125},
-            "punctuation": {"f1": 0.8, "clean_f1": 0.8, "degradation": 0.0},
+            "confusions": {"f1": 0.7, "clean_f1": 0.8, "degradation": 0.125, "coverage": 0.95},
+            "virtual-boundary": {"f1": 0.8, "clean_f1": 0.8, "degradation": float("nan"), "coverage": 0.0},
         },
-        "mean_degradation": 0.0625,
-        "worst_family": "typos",
+        "recall": {"seen_recall": 0.9, "unseen_recall": 0.5, "seen": 200, "unseen": 40},
     }
 
 

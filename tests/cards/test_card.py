@@ -270,4 +270,6 @@ def test_code_without_the_package_runs(checkpoint, tmp_path):
 
 def test_without_examples_the_code_holds_a_neutral_text():
     card = model_card(bare_record())
-    assert all(NEUTRAL_TEXT in block for block in code_blocks(card)) and "No text was given." in sections(card)["Examples"]
+    assert (
+        all(NEUTRAL_TEXT in block for block in code_blocks(card)) and "No text was given." in sections(card)["Examples"]
+    )
