@@ -73,11 +73,11 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def _explainer_of_pipeline(pipeline: AdnerPipeline, explain: Any) -> Any:
+def _explainer_of_pipeline(pipeline: AdnerPipeline, explain: Any, measure_stability: bool) -> Any:
     """What the pipeline explains with; the room that does it is loaded when it is first needed."""
     from .explain.explainers import pipeline_explainer
 
-    return pipeline_explainer(pipeline, explain)
+    return pipeline_explainer(pipeline, explain, measure_stability)
 
 
 def _register() -> None:

@@ -16,6 +16,7 @@ from hf_adner.explain.gradient import GradientTimesInput
 from hf_adner.explain.integrated import IntegratedGradients
 from hf_adner.explain.occlusion import Occlusion
 from hf_adner.explain.sampling import KernelShap, Lime
+from hf_adner.explain.stability import StabilityMeter
 from hf_adner.explain.tagger import Tagger
 
 DEFAULT_EXPLAINER = "grad-x-input"
@@ -126,12 +127,14 @@ def make_explainer(name: str, model: Any, tokenizer: Any, **options: Any) -> Exp
     return EXPLAINERS[name](Tagger(model, tokenizer), **options)
 
 
-def pipeline_explainer(pipeline: Any, explain: Any) -> Callable[..., Any]:
+def pipeline_explainer(pipeline: Any, explain: Any, measure_stability: bool = False) -> Callable[..., Any]:
     """What `AdnerPipeline` explains with.
 
     Args:
         pipeline: an `AdnerPipeline`.
         explain: True for gradient x input, the name of an explainer, or an explainer.
+        measure_stability: let the explanations of a named explainer tell how stable they are; one that is given does
+            that itself or not.
 
     Raises:
         TypeError: something else.
@@ -142,4 +145,5 @@ def pipeline_explainer(pipeline: Any, explain: Any) -> Callable[..., Any]:
     if explain is not True and not isinstance(explain, str):
         raise TypeError(f"explain is {type(explain).__name__}, expected True, an explainer's name or an explainer")
     name = DEFAULT_EXPLAINER if explain is True else explain
-    return make_explainer(name, pipeline.model, pipeline.tokenizer)
+    explainer = make_explainer(name, pipeline.model, pipeline.tokenizer)
+    return StabilityMeter(explainer) if measure_stability else explainer

@@ -20,9 +20,6 @@ DEFAULT_VIEWS = 4
 HIDDEN_SHARE = 0.3
 """Share of the unimportant half of the context that a view hides."""
 
-STABILITY_THRESHOLD = 0.5
-"""Below this an explanation says more about chance than about the entity."""
-
 Explainer = Callable[..., Sequence[Sequence[Explanation]]]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -20,6 +21,8 @@ SCORED_TOGETHER = 32
 """Windows whose entities are scored in one pass of the CRF, which costs about the same for one row as for many."""
 REVIEW_THRESHOLD = 0.8
 """Below this posterior at least one entity in five is wrong, if the model is calibrated."""
+STABILITY_THRESHOLD = 0.5
+"""Below this stability an explanation depends more on what should not matter than on the entity."""
 
 
 class _Settings(NamedTuple):
@@ -30,6 +33,7 @@ class _Settings(NamedTuple):
     window_overlap: int
     threshold: float
     review_threshold: float | None
+    stability_threshold: float
     explain: Any
 
 
@@ -54,10 +58,13 @@ class AdnerPipeline(TokenClassificationPipeline):
         tokenizer: its `AdnerTokenizer`.
         batch_size: windows per forward pass (default 16); windows of like length share a batch.
         threshold: entities with a lower score are left out, in [0, 1] (default 0: all of the best path).
-        needs_review: add the flag `needs_review` to each entity: its score is below `review_threshold`.
+        needs_review: add the flag `needs_review` to each entity: its score is below `review_threshold`, or it is
+            explained and its explanation's stability below `stability_threshold`.
         review_threshold: in [0, 1], default 0.8: of calibrated entities at that score one in five is wrong.
         window_size: characters of a window; default and limit is what tokenizer and encoder take, 510 if unlimited.
         window_overlap: characters that neighbouring windows share, default 64, at most half of a window.
+        stability_threshold: in [0, 1], default 0.5. With `explain` and `needs_review` the stability of explanations is
+            measured, which takes several times as long as explaining; 0 leaves that out.
         explain: add an `explanation` to each entity. The value goes to `explainer_factory`, which the package sets.
         kwargs: as for any pipeline (`device`, `task`, ...).
 
@@ -66,9 +73,9 @@ class AdnerPipeline(TokenClassificationPipeline):
         ValueError: the tokenizer's lexicon is not the model's, or a parameter is out of range.
     """
 
-    explainer_factory: ClassVar[Callable[[AdnerPipeline, Any], Callable[..., Sequence[Sequence[Any]]]] | None] = None
-    """`factory(pipeline, explain)` gives `explainer(texts, entities)`: per text a list of explanations, one for each of
-    its `(start, end, label)` entities."""
+    explainer_factory: ClassVar[Callable[..., Callable[..., Sequence[Sequence[Any]]]] | None] = None
+    """`factory(pipeline, explain, measure_stability)` gives `explainer(texts, entities)`: per text a list of
+    explanations, one for each of its `(start, end, label)` entities."""
 
     buffer_batches: ClassVar[int] = 32
     """Batches whose windows are sorted by length together; streams are read that far ahead."""
@@ -101,7 +108,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         """
         settings = self._settings(self._batch_size if batch_size is None else batch_size, parameters)
         if settings.explain:
-            settings = settings._replace(explain=self._explainer(settings.explain))
+            settings = settings._replace(explain=self._explainer(settings))
         if isinstance(inputs, str):
             return next(self._stream([inputs], settings))
         if isinstance(inputs, (list, tuple)):
@@ -130,6 +137,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         threshold: float | None = None,
         needs_review: bool | None = None,
         review_threshold: float | None = None,
+        stability_threshold: float | None = None,
         window_size: int | None = None,
         window_overlap: int | None = None,
         explain: Any = None,
@@ -139,6 +147,7 @@ class AdnerPipeline(TokenClassificationPipeline):
             "threshold": threshold,
             "needs_review": needs_review,
             "review_threshold": review_threshold,
+            "stability_threshold": stability_threshold,
             "explain": explain,
         }
         return _given(windows), {}, _given(choices)
@@ -154,6 +163,9 @@ class AdnerPipeline(TokenClassificationPipeline):
             window_overlap=overlap,
             threshold=_probability(choices.get("threshold", 0.0), "threshold"),
             review_threshold=review_threshold if choices.get("needs_review") else None,
+            stability_threshold=_probability(
+                choices.get("stability_threshold", STABILITY_THRESHOLD), "stability_threshold"
+            ),
             explain=choices.get("explain") or None,
         )
 
@@ -167,14 +179,15 @@ class AdnerPipeline(TokenClassificationPipeline):
             raise ValueError(f"window_overlap is {overlap} characters, expected less than window_size ({size})")
         return size, overlap
 
-    def _explainer(self, explain: Any) -> Callable[..., Sequence[Sequence[Any]]]:
+    def _explainer(self, settings: _Settings) -> Callable[..., Sequence[Sequence[Any]]]:
         factory = type(self).explainer_factory
         if factory is None:
             raise ImportError(
                 "explain=True needs the package hf_adner, for a checkpoint does not carry the explainers: install it "
                 "(`pip install .` in a clone of its repository) and `import hf_adner` before making the pipeline"
             )
-        return factory(self, explain)
+        measure_stability = settings.review_threshold is not None and settings.stability_threshold > 0
+        return factory(self, settings.explain, measure_stability)
 
     # ---- from texts to entities -------------------------------------------------------------------------------
 
@@ -308,16 +321,24 @@ class AdnerPipeline(TokenClassificationPipeline):
             for entity in (entity for entities in found for entity in entities):
                 entity["needs_review"] = entity["score"] < settings.review_threshold
         if settings.explain is not None:
-            self._explain(texts, found, settings.explain)
+            self._explain(texts, found, settings)
         return found
 
-    def _explain(self, texts: list[str], found: list[list[dict[str, Any]]], explainer: Callable) -> None:
+    def _explain(self, texts: list[str], found: list[list[dict[str, Any]]], settings: _Settings) -> None:
         places = [
             [(entity["start"], entity["end"], entity["entity_group"]) for entity in entities] for entities in found
         ]
-        for entities, explanations in zip(found, explainer(texts, entities=places), strict=True):
+        for entities, explanations in zip(found, settings.explain(texts, entities=places), strict=True):
             for entity, explanation in zip(entities, explanations, strict=True):
-                entity["explanation"] = explanation
+                entity["explanation"] = _with_posterior(explanation, entity["score"])
+                stability = getattr(explanation, "stability", None)
+                if settings.review_threshold is not None and stability is not None:
+                    entity["needs_review"] |= stability < settings.stability_threshold
+
+
+def _with_posterior(explanation: Any, posterior: float) -> Any:
+    """The explanation with the entity's score, where it has a place for it."""
+    return replace(explanation, posterior=posterior) if hasattr(explanation, "posterior") else explanation
 
 
 def _check_model(model: Any, tokenizer: Any) -> None:

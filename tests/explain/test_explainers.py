@@ -6,7 +6,15 @@ import sys
 import pytest
 
 import hf_adner
-from hf_adner import AdnerPipeline, Explanation, make_explainer
+from hf_adner import (
+    AdnerForTokenClassification,
+    AdnerPipeline,
+    Document,
+    Entity,
+    Explanation,
+    make_explainer,
+)
+from hf_adner.explain.checkpoint_table import build_checkpoint_table
 from hf_adner.explain.explainers import EXPLAINERS, LOCAL_EXPLAINERS
 
 
@@ -53,6 +61,42 @@ def test_the_pipeline_takes_an_explainer(build):
         pipe(case.texts[0], explain=3)
     with pytest.raises(ValueError, match="'magic' is not available"):
         pipe(case.texts[0], explain="magic")
+
+
+NOTE = "患者反复红斑，伴瘙痒，皮肤干燥，外用他克莫司软膏，夜间明显。"
+
+
+def surest(pipe) -> float:
+    """A threshold that leaves one entity of `NOTE`, and so a context in which something can be hidden."""
+    return max(entity["score"] for entity in pipe(NOTE))
+
+
+def test_the_pipeline_flags_unstable_explanations(build):
+    case = build("bert-crf")
+    pipe = AdnerPipeline(model=case.model, tokenizer=case.tokenizer)
+    options = {"explain": True, "needs_review": True, "review_threshold": 0.0, "threshold": surest(pipe)}
+    (entity,) = pipe(NOTE, **options)
+    stability = entity["explanation"].stability
+    assert entity["explanation"].posterior == entity["score"] and 0 < stability < 1
+    for limit, flag in ((stability * 0.9, False), (stability * 0.9 + 0.1, True)):
+        assert pipe(NOTE, stability_threshold=limit, **options)[0]["needs_review"] is flag
+    assert pipe(NOTE, explain=True)[0]["explanation"].stability is None
+
+
+def test_the_pipeline_explains_with_the_checkpoints_table(build, tmp_path):
+    case = build("bert-crf")
+    folder = tmp_path / "checkpoint"
+    case.model.save_pretrained(folder)
+    case.tokenizer.save_pretrained(folder)
+    model = AdnerForTokenClassification.from_pretrained(folder)
+    pipe = AdnerPipeline(model=model, tokenizer=case.tokenizer)
+    with pytest.raises(ValueError, match="need a global table.*build_checkpoint_table"):
+        pipe(NOTE, explain="fused")
+    documents = [Document("a", case.texts[0], (Entity(2, 5, "Disease"),))]
+    build_checkpoint_table(folder, documents, min_documents=1, progress=False)
+    (entity,) = pipe(NOTE, explain="fused", needs_review=True, threshold=surest(pipe))
+    one = entity["explanation"]
+    assert one.method == "fused" and set(one.fusion_weights) == {"local", "global"} and 0 < one.stability <= 1
 
 
 def test_public_names_are_lazy():

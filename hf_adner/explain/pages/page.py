@@ -24,8 +24,7 @@ from hf_adner.explain.pages.note import ExplainedNote, make_note_view, summarise
 from hf_adner.explain.pages.section import number
 from hf_adner.explain.pages.visible_text import visible
 from hf_adner.explain.pages.wording import ROLES
-from hf_adner.explain.stability import STABILITY_THRESHOLD
-from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
+from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD, STABILITY_THRESHOLD
 
 if TYPE_CHECKING:
     from hf_adner.explain.global_table import GlobalTable
