@@ -98,8 +98,8 @@ class ExplanationReport:
         plot_explainers(self, path, faithfulness)
 
     def _groups(self) -> Iterator[str]:
-        measured = {name for scores in self.explainers.values() for name in scores.estimates}
-        yield from dict.fromkeys(measure.group for measure in MEASURES if measure.name in measured)
+        found = list(self.explainers.values())
+        yield from dict.fromkeys(one.group for one in MEASURES if _is_measured(one, found))
 
     def _head(self) -> str:
         of = self.population
@@ -124,10 +124,15 @@ class ExplanationReport:
 
 
 def _group_table(group: str, scores: Sequence[ExplainerScores]) -> str:
-    measures = [one for one in MEASURES if one.group == group and any(one.name in found.estimates for found in scores)]
+    measures = [one for one in MEASURES if one.group == group and _is_measured(one, scores)]
     heads = [group, "entities", *(f"{one.title}{ARROWS.get(one.better, '')}" for one in measures)]
     heads += ["coverage"] if group == "stability" else []
     return table(heads, [_row(found, group, measures) for found in scores])
+
+
+def _is_measured(measure: Measure, scores: Sequence[ExplainerScores]) -> bool:
+    """Whether any entity of any explainer has a value."""
+    return any(found.mean(measure.name) is not None for found in scores)
 
 
 def _row(scores: ExplainerScores, group: str, measures: Sequence[Measure]) -> list[Any]:

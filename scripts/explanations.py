@@ -1,0 +1,380 @@
+#!/usr/bin/env python3
+"""Measure all explainers and fusions on known cues and on real text; the tables become a section of RESULTS.md.
+
+    python scripts/explanations.py                                   # ad-synthetic; trains the quickstart's model
+    python scripts/explanations.py --data FOLDER                     # and cMedQANER
+    python scripts/explanations.py --model runs/quickstart/model     # with a model that is there
+
+Every explainer's record is kept as soon as it is measured and is not measured again with the same model and settings,
+so the command can be stopped and started; `--table` only writes the section. FOLDER holds cmedqaner/, encoders/ and
+lexicon/ and is no part of this project.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from hf_adner import AdnerForTokenClassification, AdnerTokenizer, load_ner_dataset, make_explainer
+from hf_adner.audit.explainer_comparison import comparison_markdown
+from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
+from hf_adner.audit.explanation_settings import ExplanationSettings
+from hf_adner.audit.explanations import ExplanationAudit
+from hf_adner.audit.targeted import TargetedExplainer
+from hf_adner.data import Document
+from hf_adner.data.loading import documents_from_dataset
+from hf_adner.data.writers.atomic import write_file
+from hf_adner.explain.controls import CONTROLS
+from hf_adner.explain.explainers import fusion_for
+from hf_adner.explain.fusion import Fusion, pad_inputs
+from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.head import HEAD_FILE
+from hf_adner.explain.local_maps import local_maps
+from hf_adner.explain.roles import character_roles
+from hf_adner.explain.table_sweep import build_global_table
+from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+from hf_adner.training.demo import demo_arguments
+from hf_adner.training.results_table import replace_section
+from hf_adner.training.run import MODEL_FOLDER, run_training, write_json
+
+TABLE = Path("model_cards/RESULTS.md")
+RECORDS = Path("model_cards/results/explanations")
+AUDIT_FILE = "audit.json"
+SINGLES = ("grad-x-input", "integrated-gradients", "occlusion", "attention", "lime", "kernel-shap", "global")
+FUSIONS = ("empirical-bayes", "equal", "product", "inverse-variance", "stability-softmax", "learned-gate")
+LOCALS = ("grad-x-input", "integrated-gradients", "occlusion")
+TARGETS = ("label", "start", "end")
+RANDOM_DOCUMENTS = 50
+GATE_DOCUMENTS = 40
+
+HEADING = "## Explanations"
+HEADER = """
+Explainers of one model against each other on the same test entities that it finds, in the same perturbed views; written
+by
+
+    python scripts/explanations.py --data FOLDER
+
+`fused-X` is gradient x input fused with the global table by rule X, `fused-of-Y` explainer Y with its own table by
+empirical Bayes; tables are built on training documents, one each for the label, the start and the end. `constant`,
+`template` (nearness to the entity alone) and `random` explain nothing: what they score is free of charge. What each
+column is, and its range, stands in `hf_adner/audit/measurements`; "position out" is what is left of a rank correlation
+once the distance to the entity is taken out of it. Under random weights tables are built again with them.
+*Coverage* is the share of views in which the model finds the entity again, the same for every explainer. LIME and
+KernelSHAP explain fewer entities with few samples, so their seed noise stands beside them.
+"""
+
+
+class Corpus(NamedTuple):
+    """Where a model and its documents come from.
+
+    Attributes:
+        name: of the corpus.
+        arguments: of the training run that makes the model where there is none.
+        splits: role (`train`, `validation`, `test`) -> documents.
+    """
+
+    name: str
+    arguments: tuple[DatasetArguments, ModelArguments, AdnerTrainingArguments]
+    splits: Callable[[], Mapping[str, list[Document]]]
+
+
+def corpora(args: argparse.Namespace) -> dict[str, Corpus]:
+    """The corpora that can be measured: the synthetic one, and cMedQANER where its folder is named."""
+    work = args.work / "ad-synthetic"
+    found = {"ad-synthetic": Corpus("ad-synthetic", demo_arguments(str(work)), lambda: splits_of("ad-synthetic"))}
+    if args.data:
+        files = {name: str(args.data / f"cmedqaner/{name}.jsonl") for name in ("train", "dev", "test")}
+        found["cmedqaner"] = Corpus(
+            "cmedqaner",
+            cmedqaner_arguments(args, files),
+            lambda: {
+                "train": splits_of(files["train"])["train"],
+                "validation": splits_of(files["dev"])["train"],
+                "test": splits_of(files["test"])["train"],
+            },
+        )
+    return found
+
+
+def cmedqaner_arguments(args: argparse.Namespace, files: Mapping[str, str]) -> tuple:
+    """As `scripts/results.py` trains on it."""
+    return (
+        DatasetArguments(files["train"], test=files["test"], validation_share=0.0, sample_seed=0),
+        ModelArguments(
+            encoder=str(args.data / "encoders/e5-small-zh-char"),
+            encoder_layers=args.layers,
+            architecture=args.architecture,
+            lexicon=str(args.data / "lexicon/medical_words.tsv"),
+        ),
+        AdnerTrainingArguments(
+            output_dir=str(args.work / "cmedqaner"),
+            learning_rate=5e-4,
+            head_learning_rate=1e-3,
+            crf_learning_rate=5e-3,
+            num_train_epochs=3,
+            per_device_train_batch_size=16,
+            seed=0,
+            eval_strategy="no",
+            save_strategy="no",
+            load_best_model_at_end=False,
+            resume_from_checkpoint=None,
+        ),
+    )
+
+
+def splits_of(name: str) -> dict[str, list[Document]]:
+    """All documents of a data set, by split."""
+    return {split: list(documents_from_dataset(rows)) for split, rows in load_ner_dataset(name).items()}
+
+
+class Explained:
+    """A model with what its explainers need: tables, a trained gate, and the same again under random weights.
+
+    Args:
+        model, tokenizer: the model.
+        splits: documents by role.
+        folder: where tables are kept.
+        args: of the command.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, splits: Mapping[str, list[Document]], folder: Path, args: Any):
+        self.model, self.tokenizer, self.splits = model, tokenizer, splits
+        self.folder, self.args = folder, args
+        self._random: dict[tuple[str, float], GlobalTable] = {}
+
+    def local(self, name: str, target: str = "label") -> Any:
+        """A local explainer for a target."""
+        options = {"n_samples": self.args.samples} if name in ("lime", "kernel-shap") else {}
+        return make_explainer(name, self.model, self.tokenizer, target=target, **options)
+
+    def table(self, local: str, target: str) -> GlobalTable:
+        """The table of a local explainer and target, from the file if it was built before."""
+        folder = self.folder / f"{local}-{target}"
+        if not folder.exists():
+            documents = self.splits["train"][: self.args.table_documents]
+            build_global_table(self.local(local, target), documents).save(folder)
+        return GlobalTable.load(folder)
+
+    def random_table(self, local: str) -> GlobalTable:
+        """The table of the model as it is now, its weights being random."""
+        key = (local, sum(float(parameter.detach().double().sum()) for parameter in self.model.parameters()))
+        if key not in self._random:
+            documents = self.splits["train"][:RANDOM_DOCUMENTS]
+            self._random[key] = build_global_table(self.local(local), documents, progress=False)
+        return self._random[key]
+
+    def fused(self, local: str, fusion: str) -> TargetedExplainer:
+        """A fused explainer for every target."""
+        return TargetedExplainer({target: self._fused(local, fusion, target) for target in TARGETS})
+
+    def _fused(self, local: str, fusion: str, target: str) -> Any:
+        table = self.table(local, target)
+        if fusion == "global":
+            return make_explainer("global", self.model, self.tokenizer, global_table=table, target=target)
+        rule = self._gate(local, table, target) if fusion == "learned-gate" else fusion_for(fusion, table)
+        explainer = self.local(local, target)
+        return make_explainer("fused", self.model, self.tokenizer, global_table=table, local=explainer, fusion=rule)
+
+    def fused_at_random(self, local: str, fusion: str) -> Any:
+        """A fused explainer whose table is that of the random model."""
+        table = self.random_table(local)
+        if fusion == "global":
+            return make_explainer("global", self.model, self.tokenizer, global_table=table)
+        rule = fusion_for(fusion, table)  # a gate that was not trained is empirical Bayes
+        return make_explainer(
+            "fused", self.model, self.tokenizer, global_table=table, local=self.local(local), fusion=rule
+        )
+
+    def _gate(self, local: str, table: GlobalTable, target: str) -> Fusion:
+        """The learned gate, trained on validation documents to say what hiding each character does."""
+        documents = [document.flattened() for document in self.splits["validation"] if document.entities]
+        texts = [document.text for document in documents[:GATE_DOCUMENTS]]
+        spans = [document.spans for document in documents[:GATE_DOCUMENTS]]
+        found, effects = (
+            local_maps([one for ones in self.local(name, target)(texts, spans) for one in ones])
+            for name in (local, "occlusion")
+        )
+        gate = fusion_for("learned-gate", table)
+        variance = 0.5 if table.noise is None else table.noise.local_variance
+        inputs = pad_inputs(
+            [one.logs for one in found],
+            table.lookup_many([one.text for one in found], [one.entity for one in found]),
+            [variance] * len(found),
+            [character_roles(len(one.text), *one.entity[:2]) for one in found],
+            [one.mask for one in found],
+        )
+        wanted = torch.zeros_like(inputs.local)
+        for row, one in enumerate(effects):
+            wanted[row, : len(one.logs)] = torch.from_numpy(one.logs).exp() * torch.from_numpy(one.mask)
+        gate.fit(inputs, wanted)
+        return gate
+
+
+def plan(of: Explained, has_head: bool) -> dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]]:
+    """Name -> (makes the explainer, makes it anew under random weights or None)."""
+    found: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
+        name: (lambda name=name: of.local(name), None) for name in SINGLES if name != "global"
+    }
+    fused = {"global": ("grad-x-input", "global")}
+    fused |= {f"fused-{rule}": ("grad-x-input", rule) for rule in FUSIONS}
+    fused |= {f"fused-of-{local}": (local, FUSIONS[0]) for local in LOCALS[1:]}
+    for name, parts in fused.items():
+        found[name] = (lambda parts=parts: of.fused(*parts), lambda parts=parts: of.fused_at_random(*parts))
+    if has_head:
+        found["amortised"] = (lambda: make_explainer("amortised", of.model, of.tokenizer), None)
+    return {**found, **{name: (control, None) for name, control in CONTROLS.items()}}
+
+
+def settings_of(args: argparse.Namespace) -> ExplanationSettings:
+    """Sizes of the audit: a few hundred entities and minutes per explainer."""
+    return ExplanationSettings(
+        views=args.views,
+        max_entities=args.entities,
+        entities_per_document=4,
+        max_sampling_entities=min(100, args.sampling_entities),
+        sensitivity_draws=3,
+        infidelity_draws=30,
+        orderings=4,
+        random_shares=(0.5, 1.0),
+        batch_size=32,
+    )
+
+
+def measure(corpus: Corpus, args: argparse.Namespace) -> None:
+    """Measure every explainer of a corpus that has no record with this model and these settings yet."""
+    folder = model_folder(corpus, args)
+    model = AdnerForTokenClassification.from_pretrained(folder).to(args.device).eval()
+    tokenizer = AdnerTokenizer.from_pretrained(folder)
+    splits, settings = corpus.splits(), settings_of(args)
+    setup = {
+        "model": sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:12],
+        "settings": asdict(settings),
+        "samples": args.samples,
+        "table_documents": args.table_documents,
+    }
+    of = Explained(model, tokenizer, splits, args.work / f"{corpus.name}-tables-{setup['model']}", args)
+    missing = {
+        name: make
+        for name, make in plan(of, (folder / HEAD_FILE).exists()).items()
+        if not args.only or name in args.only
+    }
+    missing = {name: make for name, make in missing.items() if not is_recorded(corpus.name, name, setup)}
+    if not missing:
+        return
+    audit = ExplanationAudit(model, tokenizer, splits["test"], settings)
+    keep_audit(audit, corpus.name, {**setup, "architecture": model.config.architecture})
+    for name, (make, rebuild) in missing.items():
+        scores = audit.score(name, make(), rebuild)
+        write_json(record_of(corpus.name, name), {"setup": setup, "scores": scores.to_dict()})
+
+
+def model_folder(corpus: Corpus, args: argparse.Namespace) -> Path:
+    """The model's checkpoint: a given one, or that of a training run which is made if it is not there."""
+    if args.model and corpus.name == "ad-synthetic":
+        return args.model
+    folder = Path(corpus.arguments[2].output_dir) / MODEL_FOLDER
+    if not folder.exists():
+        run_training(*corpus.arguments)
+    return folder
+
+
+def record_of(corpus: str, name: str) -> Path:
+    """File of an explainer's record."""
+    return RECORDS / corpus / f"{name}.json"
+
+
+def is_recorded(corpus: str, name: str, setup: Mapping[str, Any]) -> bool:
+    """Whether an explainer was measured with this model and these settings."""
+    path = record_of(corpus, name)
+    return path.exists() and read_json(path)["setup"] == json.loads(json.dumps(setup))
+
+
+def keep_audit(audit: ExplanationAudit, corpus: str, setup: Mapping[str, Any]) -> None:
+    """What all explainers of a corpus share."""
+    report = audit.report([]).to_dict()
+    del report["explainers"]
+    write_json(RECORDS / corpus / AUDIT_FILE, {"setup": setup, **report})
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_tables() -> None:
+    """Make the section of RESULTS.md, and the pictures, from the records."""
+    parts = [corpus_section(folder) for folder in sorted(RECORDS.iterdir()) if (folder / AUDIT_FILE).exists()]
+    page = TABLE.read_text(encoding="utf-8")
+    write_file(TABLE, [replace_section(page, HEADING, "\n\n".join([HEADER, *parts]))], "utf-8")
+
+
+def corpus_section(folder: Path) -> str:
+    """Tables of one corpus: every group of measures, then each fusion against each single explainer."""
+    shared = read_json(folder / AUDIT_FILE)
+    found = {}
+    for name in [
+        *SINGLES,
+        "amortised",
+        *(f"fused-{rule}" for rule in FUSIONS),
+        *(f"fused-of-{one}" for one in LOCALS),
+        *CONTROLS,
+    ]:
+        path = folder / f"{name}.json"
+        if path.exists() and read_json(path)["setup"]["model"] == shared["setup"]["model"]:
+            found[name] = ExplainerScores.from_dict(read_json(path)["scores"])
+    report = ExplanationReport(found, shared["population"], shared["model"], shared["settings"])
+    if any(scores.mean("discriminative_stability") is not None for scores in found.values()):
+        report.plot(folder / "stability-faithfulness.png")
+    singles = [name for name in (*SINGLES, "amortised") if name in found]
+    fused = [name for name in found if name.startswith("fused-")]
+    setup = shared["setup"]
+    head = f"### Explanations of {folder.name}\n\n{setup['architecture']}, checkpoint {setup['model']}; "
+    head += f"[stability against faithfulness](results/explanations/{folder.name}/stability-faithfulness.png)."
+    compared = comparison_markdown(report, fused, singles)
+    return "\n\n".join([head, report.to_markdown().strip(), VERDICTS, compared])
+
+
+VERDICTS = """Fused minus single, paired on the entities both explained, turned so that more is better; *not worse*: the
+interval lies above minus 1 % of the single one's mean."""
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpora", nargs="+", help="ad-synthetic, cmedqaner (default: all that can be)")
+    parser.add_argument("--data", type=Path, help="folder with cmedqaner/, lexicon/ and encoders/")
+    parser.add_argument("--model", type=Path, help="checkpoint for ad-synthetic instead of training one")
+    parser.add_argument("--work", type=Path, default=Path("runs/explanations"), help="folder for what is not kept")
+    parser.add_argument("--only", nargs="+", help="names of explainers to measure")
+    parser.add_argument("--entities", type=int, default=150, help="entities that are explained")
+    parser.add_argument("--views", type=int, default=2, help="perturbed texts per document and family")
+    parser.add_argument("--sampling-entities", type=int, default=50, help="the same for LIME and KernelSHAP")
+    parser.add_argument("--samples", type=int, default=200, help="of LIME and KernelSHAP per entity")
+    parser.add_argument("--table-documents", type=int, default=200, help="training documents of the global tables")
+    parser.add_argument("--architecture", default="m-dscmg", help="of the model for cmedqaner")
+    parser.add_argument("--layers", type=int, default=1, help="of its encoder")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--table", action="store_true", help="only write the section")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure what is missing, then write the section."""
+    args = parse()
+    torch.set_num_threads(args.threads)
+    known = corpora(args)
+    for name in [] if args.table else args.corpora or known:
+        measure(known[name], args)
+        write_tables()
+    if args.table:
+        write_tables()
+
+
+if __name__ == "__main__":
+    main()
