@@ -52,6 +52,8 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
 def _check_lexicon(folder: Path, tokenizer: dict[str, Any], allow: bool) -> None:
     if tokenizer.get("lexicon_hash") is None:
         return
+    if not (folder / LEXICON_FILE).is_file():
+        raise FileNotFoundError(f"{folder} has no {LEXICON_FILE}, which its tokenizer was saved with")
     lexicon = Lexicon.load(folder / LEXICON_FILE)
     if lexicon.hash != tokenizer["lexicon_hash"]:
         raise ValueError(f"{folder}: {LEXICON_FILE} is not the word list that the tokenizer was saved with")
@@ -59,18 +61,16 @@ def _check_lexicon(folder: Path, tokenizer: dict[str, Any], allow: bool) -> None
 
 
 def _check_code(folder: Path, config: dict[str, Any]) -> None:
-    """Every file that `config.json` names, and all that these import."""
-    references = [
-        *config.get("auto_map", {}).values(),
-        *(one["impl"] for one in config.get("custom_pipelines", {}).values()),
-    ]
-    entries = {(one if isinstance(one, str) else one[0]).partition(".")[0] for one in references}
-    named = {folder / f"{entry}.py" for entry in entries}
-    missing = sorted(path.name for path in named if not path.is_file())
-    if not missing:
-        needed = {Path(name) for path in named for name in get_relative_import_files(path)}
-        missing = sorted(path.name for path in needed if not path.is_file())
-    if missing or not named:
+    """Every file that `config.json` names is there, and all that these import."""
+    references = [*config.get("auto_map", {}).values()]
+    references += [pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()]
+    modules = {(one if isinstance(one, str) else one[0]).partition(".")[0] for one in references}
+    try:
+        imported = {name for module in modules for name in get_relative_import_files(folder / f"{module}.py")}
+        missing = sorted(Path(name).name for name in imported if not Path(name).is_file())
+    except FileNotFoundError as error:
+        missing = [Path(error.filename).name]
+    if missing or not modules:
         raise FileNotFoundError(
             f"{folder} lacks code that it needs without the package ({', '.join(missing) or 'all of it'}); "
             "load it and save it again"

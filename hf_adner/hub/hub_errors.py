@@ -28,19 +28,27 @@ def plain_errors(repo_id: str) -> Iterator[None]:
     """
     try:
         yield
-    except LocalTokenNotFoundError as error:
-        raise PermissionError("no Hub token: log in with `hf auth login`, or set HF_TOKEN") from error
-    except OfflineModeIsEnabled as error:
-        raise ConnectionError("offline mode is on: unset HF_HUB_OFFLINE to use the Hub") from error
-    except HfHubHTTPError as error:
+    except (LocalTokenNotFoundError, OfflineModeIsEnabled, HTTPError) as error:
         raise _plain(error, repo_id) from error
-    except HTTPError as error:
-        raise ConnectionError(
-            f"no connection to {constants.ENDPOINT} ({error}); what was not committed is not in {repo_id}"
-        ) from error
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, HTTPError):
+            raise
+        raise _plain(error.__cause__, repo_id) from error  # of one upload among several
 
 
-def _plain(error: HfHubHTTPError, repo_id: str) -> OSError:
+def _plain(error: Exception, repo_id: str) -> OSError:
+    if isinstance(error, LocalTokenNotFoundError):
+        return PermissionError("no Hub token: log in with `hf auth login`, or set HF_TOKEN")
+    if isinstance(error, OfflineModeIsEnabled):
+        return ConnectionError("offline mode is on: unset HF_HUB_OFFLINE to use the Hub")
+    if isinstance(error, HfHubHTTPError):
+        return _refusal(error, repo_id)
+    return ConnectionError(
+        f"no connection to {constants.ENDPOINT} ({error}); what was not committed is not in {repo_id}"
+    )
+
+
+def _refusal(error: HfHubHTTPError, repo_id: str) -> OSError:
     status, told = error.response.status_code, error.server_message or "no reason given"
     if isinstance(error, RevisionNotFoundError):
         return FileNotFoundError(f"{repo_id} has no such branch, tag or commit: {told}")

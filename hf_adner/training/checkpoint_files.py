@@ -1,16 +1,15 @@
-"""Which files of a folder belong to a checkpoint, and which never leave the machine."""
+"""Which files of a folder belong to a checkpoint, and may leave the machine with it.
+
+Both are lists of what goes, never of what stays: what nobody thought of stays. So do `private/` (raw explanation
+statistics and caches, which tell of documents) and `training_args.bin` (a pickle with paths, and the Hub token if one
+was given).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-
-PRIVATE_FOLDER = "private"
-"""Raw explanation statistics and caches, which quote documents."""
-
-TRAINING_ARGUMENTS = "training_args.bin"
-"""A pickle of the Trainer's arguments: paths of this machine, and the Hub token if one was given."""
 
 PUBLISHED = (
     "config.json",
@@ -29,30 +28,39 @@ PUBLISHED = (
 )
 """Patterns of what a published checkpoint is made of, relative to its folder."""
 
+RESUMED = (
+    *PUBLISHED,
+    "optimizer*",
+    "scheduler.pt",
+    "scaler.pt",
+    "rng_state*.pth",
+    "trainer_state.json",
+    "pytorch_model*",
+    "pytorch_model*/*",
+    "optimizer*/*",
+    "global_step*/*",
+    "latest",
+)
+"""Patterns of what the Trainer resumes from, with FSDP and DeepSpeed too."""
+
 
 def published_files(folder: Path) -> list[str]:
-    """The files of a folder that belong to its checkpoint, relative to the folder and sorted.
-
-    Whatever else lies there (optimizer, logs, predictions, `private/`) is not among them.
-    """
+    """The files of a folder that a published checkpoint is made of, relative to the folder and sorted."""
     return [name for name in _files(folder) if is_published(name)]
 
 
 def is_published(name: str) -> bool:
     """Whether a file of that name, relative to its checkpoint, belongs to what is published."""
-    depth = name.count("/")
-    return any(fnmatch(name, pattern) and depth == pattern.count("/") for pattern in PUBLISHED)
+    return _fits(name, PUBLISHED)
 
 
-def resumable_files(folder: Path) -> list[str]:
-    """What training is resumed from, relative to the folder and sorted: all but what never leaves the machine."""
-    return [name for name in _files(folder) if not is_private(name)]
+def resumed_files(folder: Path) -> list[str]:
+    """The files of a folder that training is resumed from, relative to the folder and sorted."""
+    return [name for name in _files(folder) if _fits(name, RESUMED)]
 
 
-def is_private(name: str) -> bool:
-    """Whether a file of that name, relative to its checkpoint, must stay."""
-    *folders, file = name.split("/")
-    return PRIVATE_FOLDER in folders or file == TRAINING_ARGUMENTS
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, pattern) and name.count("/") == pattern.count("/") for pattern in patterns)
 
 
 def _files(folder: Path) -> Iterator[str]:

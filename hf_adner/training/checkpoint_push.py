@@ -17,7 +17,7 @@ from transformers import Trainer
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import PushInProgress
 
-from hf_adner.training.checkpoint_files import published_files, resumable_files
+from hf_adner.training.checkpoint_files import published_files, resumed_files
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +34,10 @@ class CheckpointPush(Trainer):
         ValueError: `push_to_hub` with a lexicon made from documents, unless `hub_allow_document_lexicon` allows it.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        if self.args.push_to_hub:
-            self._check_push()
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Make the repository where there is none; with `push_to_hub` this is done before training."""
+        self._check_push()
+        super().init_hf_repo(token, private)
 
     def _check_push(self) -> None:
         if not hasattr(Trainer, "_push_from_checkpoint"):
@@ -92,7 +92,7 @@ class CheckpointPush(Trainer):
         if self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
             is_last = self.args.hub_strategy == HubStrategy.CHECKPOINT
             target = "last-checkpoint" if is_last else checkpoint.name
-            additions += _additions(staged, resumable_files(staged), target)
+            additions += _additions(staged, resumed_files(staged), target)
         message = f"Training in progress, step {self.state.global_step}"
         job = self._commit(additions, message, None, self.args.hub_revision, in_background=True)
         job.add_done_callback(lambda done: _after_push(done, staged))
@@ -130,7 +130,7 @@ def _additions(folder: Path, names: Iterable[str], target: str = "") -> list[Com
 def _staged(checkpoint: Path, output: Path) -> Path:
     """A folder with links to a checkpoint's files, for the checkpoint may be deleted before it has been sent."""
     staged = Path(tempfile.mkdtemp(prefix=".push-", dir=output))
-    for name in resumable_files(checkpoint):
+    for name in resumed_files(checkpoint):
         (staged / name).parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(checkpoint / name, staged / name)

@@ -1,0 +1,138 @@
+"""From push to `from_pretrained` in an empty cache, and what a push says that cannot be."""
+
+import json
+import re
+
+import pytest
+
+CODE = {"configuration_adner.py", "modeling_adner.py", "pipeline_adner.py", "tokenization_adner.py", "crf_adner.py"}
+MODEL = {"config.json", "model.safetensors"}
+TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "lexicon.json"}
+TABLE = {"global_table/global_table.json", "global_table/global_table.safetensors"}
+EVERYTHING = CODE | MODEL | TOKENIZER | TABLE | {"README.md", "explainer_head.safetensors"}
+
+
+def names(files):
+    """Without the code that other code imports."""
+    return {name for name in files if not name.endswith("_adner.py") or name in CODE}
+
+
+def test_a_push_sends_everything_that_belongs_to_a_checkpoint(pushed, hub):
+    assert names(hub.files("alice/m-dscmg")) == EVERYTHING
+    assert hub.messages("alice/m-dscmg") == ["initial", "First"]
+    status, output = pushed["shell"]
+    commit = hub.repositories["alice/m-dscmg"].branches["main"][-1].oid
+    assert status == 0 and output.endswith(f"/alice/m-dscmg/commit/{commit}\nload it with revision='{commit}'\n")
+
+
+def test_a_new_repository_is_private_and_in_the_own_namespace_where_that_was_said(pushed, hub):
+    assert hub.repositories["alice/bert-crf"].private and not hub.repositories["alice/m-dscmg"].private
+
+
+def test_a_branch_is_made_and_holds_only_its_checkpoint(pushed, hub):
+    assert json.loads(hub.files("alice/m-dscmg", "small")["config.json"])["architecture"] == "bert-crf"
+    assert json.loads(hub.files("alice/m-dscmg")["config.json"])["architecture"] == "m-dscmg"
+
+
+def test_nothing_private_leaves(pushed, hub):
+    """No push of any kind sends `private/`, pickled arguments, or anything that names a document."""
+    for name, repository in hub.repositories.items():
+        for commit in (commit for branch in repository.branches.values() for commit in branch):
+            for path, content in commit.files.items():
+                assert "private" not in path and "training_args" not in path, (name, path)
+                assert b"secret-patient" not in content and b"hf_alice" not in content, (name, path)
+    assert not any(b"secret-patient" in blob for blob in hub.blobs.values())
+
+
+@pytest.mark.parametrize("architecture", ["m-dscmg", "bert-crf"])
+def test_without_the_package_the_hub_gives_what_was_pushed(architecture, loaded):
+    found = loaded[architecture]
+    assert all(found[what] for what in ("logits", "hidden states", "entities", "stock"))
+    assert found["modules"] == ["transformers_modules"]
+
+
+def test_with_the_package_the_hub_needs_no_trust(pushed):
+    assert pushed["from the Hub"]
+
+
+def test_a_model_goes_with_its_code_a_pipeline_with_its_tokenizer(pushed, hub):
+    assert names(hub.files("alice/model-only")) == CODE | MODEL | {"README.md"}
+    assert names(hub.files("alice/pipeline")) == CODE | MODEL | TOKENIZER | {"README.md"}
+
+
+@pytest.mark.parametrize(
+    "case, message",
+    [
+        ("document lexicon", r"ValueError: .*words or exact counts of documents.*allow_document_lexicon"),
+        ("document lexicon, allowed", "^$"),
+        ("document lexicon of a tokenizer", "ValueError: .*words or exact counts of documents"),
+        ("document lexicon of a saved tokenizer", "ValueError: .*words or exact counts of documents"),
+        ("document lexicon of a pipeline", "ValueError: .*words or exact counts of documents"),
+        ("document lexicon of a trainer", "ValueError: .*words or exact counts of documents"),
+        ("raw table", r"ValueError: .*raw table, which names documents; put table.publish\(\)"),
+        ("no code", r"FileNotFoundError: .*lacks code .*\(crf_adner.py\); load it and save it again"),
+        ("no weights", "FileNotFoundError: .*no weights, expected model.safetensors"),
+        ("no lexicon", "FileNotFoundError: .*has no lexicon.json, which its tokenizer"),
+        ("another model", "ValueError: .*holds a model of type 'bert', expected 'adner'"),
+    ],
+)
+def test_what_must_not_or_cannot_leave(case, message, pushed, hub):
+    assert re.search(message, pushed["checkpoints"][case], re.DOTALL), pushed["checkpoints"][case]
+    assert "alice/refused" not in hub.repositories
+
+
+@pytest.mark.parametrize(
+    "case, message",
+    [
+        ("wrong token", "PermissionError: the Hub does not accept the token"),
+        ("someone else's", "PermissionError: the token may not write to alice/m-dscmg"),
+        ("someone else's, private", "PermissionError: the token may not write to alice/bert-crf"),
+        ("public", "ValueError: alice/m-dscmg exists and is public, private=True was asked for"),
+        ("another kind", "ValueError: alice/bert exists and holds a model of type 'bert'"),
+        ("no name", "HFValidationError: Repo id must be"),
+        ("no network", "ConnectionError: no connection to http://127.0.0.1:9"),
+        ("offline", "ConnectionError: offline mode is on: unset HF_HUB_OFFLINE"),
+    ],
+)
+def test_a_push_that_cannot_be_says_why(case, message, pushed):
+    assert pushed["pushes"][case].startswith(message)
+
+
+def test_the_shell_says_it_in_one_line(pushed):
+    status, output = pushed["pushes"]["shell"]
+    assert status == 1 and re.fullmatch("adner push: ValueError: .*public.*\n", output)
+
+
+@pytest.mark.parametrize(
+    "case, message",
+    [
+        ("missing repository", "OSError: alice/nothing is not a local folder and is not a valid model identifier"),
+        ("missing revision", "OSError: nowhere is not a valid git identifier"),
+        ("wrong token", r"OSError: .*(Invalid|401)"),
+        ("someone else's", "OSError: alice/bert-crf is not a local folder and is not a valid model identifier"),
+        ("future", "ValueError: the checkpoint has format 2.0, this version of hf_adner reads 1.0; install a newer"),
+        ("offline", "OSError: We couldn't connect to"),
+    ],
+)
+def test_a_load_that_cannot_be_says_why(case, message, pushed):
+    assert re.match(message, pushed["loads"][case], re.DOTALL), pushed["loads"][case]
+
+
+def test_a_missing_revision_is_told_in_the_shell(pushed):
+    status, output = pushed["loads"]["missing revision, shell"]
+    assert status == 1 and "nowhere is not a valid git identifier" in output
+
+
+def test_an_interrupted_push_changes_nothing_and_can_be_repeated(pushed, hub):
+    told = pushed["interrupted"]
+    assert told["commit"].startswith("ConnectionError: no connection to")
+    assert told["upload"].startswith("PermissionError: the token may not write to alice/no-uploads: upload refused")
+    assert hub.messages("alice/no-uploads") == ["initial"] and not hub.files("alice/no-uploads")
+    assert not told["again"]
+    assert hub.messages("alice/m-dscmg", "next") == ["initial", "First", "Second"]
+
+
+def test_a_second_push_replaces_the_checkpoint(pushed, hub):
+    first, second = hub.files("alice/m-dscmg"), hub.files("alice/m-dscmg", "next")
+    assert names(second) == EVERYTHING - TABLE
+    assert second["README.md"] == b"# Another card\n" and second["model.safetensors"] != first["model.safetensors"]
