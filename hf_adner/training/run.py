@@ -91,6 +91,8 @@ def run_training(
         write_json(folder / METRICS_FILE, metrics)
         trainer.measured, trainer.card_options = metrics, card_options
         trainer.write_model_card(folder / MODEL_FOLDER)
+    if training_args.push_to_hub:
+        trainer.push_to_hub()  # again, with the card that tells what was measured
     return metrics
 
 
