@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_adner.audit.json_values import plain
 from hf_adner.audit.markdown import table
 from hf_adner.data.records import Document
 from hf_adner.metrics.calibration import BINS, calibration, risk_coverage
@@ -51,8 +52,8 @@ class CalibrationReport:
     risk_coverage: list[dict[str, float]]
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain dictionaries and numbers, ready for JSON."""
-        return asdict(self)
+        """The report as plain dictionaries and numbers (None for NaN), ready for JSON."""
+        return plain(asdict(self))
 
     def to_markdown(self) -> str:
         """Figures, risk at coverage and reliability as Markdown."""

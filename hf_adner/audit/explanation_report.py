@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from hf_adner.audit.json_values import plain
 from hf_adner.audit.markdown import table
 from hf_adner.audit.measurements.measurement import HIGHER, LOWER, MEASURES, NEAR_ZERO, Measure
 
 ARROWS = {HIGHER: " up", LOWER: " dn", NEAR_ZERO: " ~0"}
-_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -146,16 +145,3 @@ def with_interval(estimate: Mapping[str, Any] | None) -> str | None:
     if estimate is None or estimate["mean"] is None:
         return None
     return f"{estimate['mean']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
-
-
-def plain(value: Any) -> Any:
-    """Plain JSON values: numbers rounded to six digits, None for what is not finite, lists for sequences."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, str) or value is None or isinstance(value, (bool, int)):
-        return value
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
-    return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None

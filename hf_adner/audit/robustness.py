@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from hf_adner.audit.json_values import plain
 from hf_adner.audit.markdown import table
 from hf_adner.audit.perturbations import make_families
 from hf_adner.audit.scored_spans import scored_spans
@@ -47,8 +48,8 @@ class RobustnessReport:
     recall: Mapping[str, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain dictionaries and numbers, ready for JSON."""
-        return asdict(self)
+        """The report as plain dictionaries and numbers (None for NaN), ready for JSON."""
+        return plain(asdict(self))
 
     def to_markdown(self) -> str:
         """A row per family, and the recall of seen and unseen entities."""

@@ -47,6 +47,7 @@ def test_each_family_beside_the_same_documents(case):
     assert row["f1"] == pytest.approx(entity_f1(spans, [document.spans for document in changed])["f1"])
     assert row["degradation"] == pytest.approx(1 - row["f1"])
     empty = found.families["nothing"]
+    assert found.to_dict()["families"]["nothing"]["degradation"] is None
     assert empty["views"] == 0 and empty["degradation"] != empty["degradation"]
     assert found.worst_family == "prefix" and found.mean_degradation == row["degradation"]
     assert found.recall is None
