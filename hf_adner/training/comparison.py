@@ -146,8 +146,23 @@ class Comparison:
         with tqdm(total=sum(map(len, groups)), unit="run", desc=self.name, disable=None) as bar:
             for run in (run for group in groups for run in group):
                 bar.set_postfix_str(f"{run.model} {run.arm.name} {run.seed}")
-                self._done_once(run)
+                self.do(run)
                 bar.update()
+
+    def do(self, run: Run) -> None:
+        """Do one run and leave its record, unless it is there.
+
+        Raises:
+            ValueError: as `run`.
+        """
+        path, bench = self._path(run), self._bench(run.model)
+        if path.exists():
+            self._check(path, {**bench.settings(run.arm, self.training_args), **self._measured()})
+            return
+        work = self.folder / "work" / path.stem
+        record = bench.run(run.arm, run.seed, self.training_args, work)
+        record.settings.update(self._measured())
+        record.save(path)
 
     def records(self) -> Iterator[RunRecord]:
         """The records of this comparison's runs, of all shards, as far as they are there; by model, arm and seed."""
@@ -158,16 +173,6 @@ class Comparison:
 
     def _path(self, run: Run) -> Path:
         return self.folder / RECORDS / run.file(self.name)
-
-    def _done_once(self, run: Run) -> None:
-        path, bench = self._path(run), self._bench(run.model)
-        if path.exists():
-            self._check(path, {**bench.settings(run.arm, self.training_args), **self._measured()})
-            return
-        work = self.folder / "work" / path.stem
-        record = bench.run(run.arm, run.seed, self.training_args, work)
-        record.settings.update(self._measured())
-        record.save(path)
 
     def _bench(self, model: str) -> Bench:
         if model not in self._benches:

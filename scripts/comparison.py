@@ -1,0 +1,171 @@
+"""Compare ways of training on real corpora, and write what comes of it into model_cards/RESULTS.md.
+
+    python scripts/comparison.py --data FOLDER [--seeds 5] [--shard 0/2] [--report]
+
+The corpora are not part of the project; FOLDER holds `cmedqaner/`, `cmeee/`, `resume/`, `ad_real/`, `lexicon/` and
+`encoders/e5-small-zh-char`. Six core arms run on every corpus and model, all arms on one of them (`--all_arms`). A run
+leaves a record under `--work`; runs whose record is there are skipped, so the command can be stopped and started again.
+`--shard 0/2` and `--shard 1/2` divide the runs between two processes, `--report` only writes what the records say.
+One seed of everything comes before the second of anything. The section of the results page that this command owns is
+made anew, all others stay; the figures and pictures go to `model_cards/comparison/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from hf_adner.data.writers.atomic import write_file
+from hf_adner.training.arguments import DatasetArguments, ModelArguments
+from hf_adner.training.arms import ARMS, CORE, make_arms
+from hf_adner.training.comparison import (
+    MODELS,
+    RECORDS,
+    Comparison,
+    ComparisonArguments,
+    Run,
+    parse_shard,
+    write_report,
+)
+from hf_adner.training.comparison_report import ComparisonReport
+from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
+from hf_adner.training.results_table import replace_section
+from hf_adner.training.run_record import RunRecord
+
+PAGE = Path("model_cards/RESULTS.md")
+KEPT = Path("model_cards/comparison")
+HEADING = "## Explanation-guided training"
+TEXT = """\
+Test text that no choice was made on, the last checkpoint of every run. Models: `stock` is the encoder's own
+`BertForTokenClassification`, the others are ours; all but bilstm-crf begin with the first {layers} layer(s) of
+`e5-small-zh-char`. Training documents are a fixed sample of at most {documents} per corpus (ad-real has 120), test
+documents of at most {test_documents}; learning rates: encoder {learning_rate:g}, head 1e-3, CRF 5e-3, 10 % warm-up,
+linear decay, batches of {batch}. CMeEE's test part is its dev file, with nested gold counted in full. Figures of every
+run are in [comparison/comparison.json](comparison/comparison.json), pictures in
+[forest.png](comparison/forest.png) and [seeds.png](comparison/seeds.png). Made by
+
+    python scripts/comparison.py --data FOLDER{told}
+
+"""
+FILES = {
+    "cmedqaner": ("cmedqaner/train.jsonl", "cmedqaner/test.jsonl"),
+    "cmeee": ("cmeee/CMeEE_train.json", "cmeee/CMeEE_dev.json"),
+    "resume": ("resume/train.char.bmes", "resume/test.char.bmes"),
+    "ad-real": ("ad_real/train.jsonl", "ad_real/dev.jsonl"),
+}
+EPOCHS = {"cmedqaner": 1.0, "cmeee": 1.0, "resume": 1.0, "ad-real": 2.0}
+"""Epochs of each corpus as a multiple of `--epochs`: the smallest corpus needs more passes for as many steps."""
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with corpora, lexicon/ and encoders/")
+    parser.add_argument("--work", type=Path, default=Path("runs/comparison"), help="folder of the records")
+    parser.add_argument("--corpora", nargs="+", default=list(FILES), choices=list(FILES))
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--arms", nargs="+", default=list(CORE), help="arms of every corpus and model")
+    parser.add_argument("--all_arms", default="cmedqaner/bert-crf", help="corpus/model where all arms run, or none")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
+    parser.add_argument("--documents", type=int, default=400, help="training documents, at most")
+    parser.add_argument("--test_documents", type=int, default=300, help="test documents, at most")
+    parser.add_argument("--layers", type=int, default=1, help="layers of the encoder that are used")
+    parser.add_argument("--epochs", type=float, default=6, help="passes over the documents (ad-real: twice as many)")
+    parser.add_argument("--batch", type=int, default=16, help="documents in a step")
+    parser.add_argument("--learning_rate", type=float, default=5e-4, help="of the encoder")
+    parser.add_argument("--explainers", nargs="*", default=[], help="also measure explanations, such as occlusion")
+    parser.add_argument("--explained_entities", type=int, default=40, help="entities that they explain")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all, divided by shards)")
+    parser.add_argument("--shard", default="0/1", help="part of the runs to do, such as 0/2")
+    parser.add_argument("--report", action="store_true", help="only write the report")
+    return parser.parse_args()
+
+
+def comparison(corpus: str, args: argparse.Namespace) -> Comparison:
+    """The comparison of one corpus."""
+    train, test = FILES[corpus]
+    epochs = args.epochs * EPOCHS[corpus]
+    return Comparison(
+        ComparisonArguments(
+            models=args.models, seeds=list(range(args.seeds)), corpus=corpus, explainers=args.explainers,
+            explained_entities=args.explained_entities,
+        ),
+        DatasetArguments(
+            str(args.data / train), test=str(args.data / test), validation_share=0.0,
+            max_train_documents=args.documents, max_test_documents=args.test_documents,
+        ),
+        ModelArguments(
+            encoder=str(args.data / "encoders/e5-small-zh-char"), encoder_layers=args.layers,
+            lexicon=str(args.data / "lexicon/medical_words.tsv"),
+        ),
+        ExplanationGuidedTrainingArguments(
+            output_dir=str(args.work), learning_rate=args.learning_rate, head_learning_rate=1e-3,
+            crf_learning_rate=5e-3, num_train_epochs=epochs, per_device_train_batch_size=args.batch,
+            eval_strategy="no", save_strategy="no", load_best_model_at_end=False, logging_strategy="no",
+        ),
+    )  # fmt: skip
+
+
+def groups(args: argparse.Namespace) -> Iterator[tuple[str, list[Run]]]:
+    """(corpus, runs of one model and seed), of all shards."""
+    for seed in range(args.seeds):
+        for corpus in args.corpora:
+            for model in args.models:
+                arms = list(ARMS) if f"{corpus}/{model}" == args.all_arms else args.arms
+                yield corpus, [Run(model, seed, arm) for arm in make_arms(arms)]
+
+
+def do_runs(args: argparse.Namespace) -> None:
+    """Do this shard's runs that have no record yet."""
+    number, count = parse_shard(args.shard)
+    torch.set_num_threads(args.threads or max(1, (os.cpu_count() or 1) // count))
+    logging.basicConfig(level=logging.ERROR)
+    comparisons = {corpus: comparison(corpus, args) for corpus in args.corpora}
+    mine = list(groups(args))[number::count]
+    with tqdm(total=sum(len(runs) for _, runs in mine), unit="run") as bar:
+        for corpus, runs in mine:
+            for run in runs:
+                bar.set_postfix_str(f"{corpus} {run.model} {run.arm.name} {run.seed}")
+                comparisons[corpus].do(run)
+                bar.update()
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write figures, pictures and the section of the results page from all records."""
+    wanted = [(corpus, run) for corpus, runs in groups(args) for run in runs]
+    paths = [args.work / RECORDS / run.file(corpus) for corpus, run in wanted]
+    records = [RunRecord.load(path) for path in paths if path.exists()]
+    order = {(corpus, model): (args.corpora.index(corpus), args.models.index(model)) for corpus, model in
+             ((record.corpus, record.model) for record in records)}  # fmt: skip
+    names = [*args.arms, *(arm for arm in ARMS if arm not in args.arms)]
+    records.sort(key=lambda record: (names.index(record.arm), order[record.cell], record.seed))
+    found = ComparisonReport.of(records, "plain", "full")
+    KEPT.mkdir(parents=True, exist_ok=True)
+    write_report(found, KEPT)
+    body = TEXT.format(**vars(args), told=told(args)) + found.to_markdown(level=3)
+    write_file(PAGE, [replace_section(PAGE.read_text(encoding="utf-8"), HEADING, body)], "utf-8")
+    print(f"{len(records)} of {len(paths)} runs are done")
+
+
+def told(args: argparse.Namespace) -> str:
+    """The settings of this command that make a difference to the figures."""
+    names = ("seeds", "documents", "test_documents", "layers", "epochs", "learning_rate")
+    return "".join(f" --{name} {getattr(args, name):g}" for name in names)
+
+
+def main() -> None:
+    """Do what is missing, then report."""
+    args = parse()
+    if not args.report:
+        do_runs(args)
+    report(args)
+
+
+if __name__ == "__main__":
+    main()
