@@ -274,6 +274,61 @@ def audit(argv: Sequence[str]) -> None:
         report.plot(args.plot)
 
 
+@_command("explain", "show why a checkpoint finds the entities of a text or of documents")
+def explain(argv: Sequence[str]) -> None:
+    """`adner explain MODEL (INPUT | --text TEXT) [--output FILE.html|.json|.jsonl]`: a page, JSON, or lines of text."""
+    parser = _model_parser("explain", "show why a checkpoint finds its entities", nargs="?")
+    parser.add_argument("--text", help="a text to explain instead of an input")
+    parser.add_argument("--split", help="split of the input (a folder, or ad-synthetic); default: all of it")
+    parser.add_argument("--output", help="page (.html) or JSON (.json, .jsonl) to write; default: print lines")
+    parser.add_argument("--global-table", help="folder of a global table (default: the one beside the checkpoint)")
+    parser.add_argument("--build-table", metavar="DOCUMENTS", help="first build the table from training documents")
+    parser.add_argument("--explainer", help="default: fused where there is a global table, else grad-x-input")
+    parser.add_argument("--target", default="label", help="label, start, end or span (default: %(default)s)")
+    parser.add_argument("--entities", default="predicted", help="predicted, or gold: those of the documents")
+    parser.add_argument("--probes", type=_names, help="changes of the text to try: a,b,... or none (default: all)")
+    parser.add_argument("--stability-views", type=int, default=4, help="texts to measure stability with, 0: none")
+    parser.add_argument("--limit", type=int, help="explain only so many documents")
+    parser.add_argument("--seed", type=int, default=0, help="of changes and views (default: %(default)s)")
+    args = parser.parse_intermixed_args(argv)
+    from hf_adner.explain.explained_checkpoint import ExplainedCheckpoint
+    from hf_adner.explain.explanation_files import check_explanation_path
+    from hf_adner.explain.explanation_run import run_explanations
+
+    if args.output:
+        check_explanation_path(args.output)
+    documents = None if args.build_table and not (args.input or args.text) else _input_or_text(args)
+    place = {"revision": args.revision, "device": args.device, "table_folder": args.global_table}
+    training = _training_documents(args.build_table) if args.build_table else None
+    checkpoint = ExplainedCheckpoint.load(args.model, **place, build_from=training)
+    if documents is not None:
+        names = ("explainer", "target", "batch_size", "entities", "probes", "stability_views", "limit", "seed")
+        run_explanations(checkpoint, documents, args.output, **{name: getattr(args, name) for name in names})
+        if hasattr(documents, "report"):
+            _warn(documents)
+
+
+def _names(text: str) -> list[str]:
+    return [] if text == "none" else text.split(",")
+
+
+def _input_or_text(args: argparse.Namespace) -> Any:
+    from hf_adner.data import Document
+
+    if (args.input is None) == (args.text is None):
+        raise ValueError("give either an input or --text")
+    if args.text is not None:
+        return [Document(id="text", text=args.text)]
+    return _split_documents(args) if args.split else _documents(args, require_entities=args.entities == "gold")
+
+
+def _training_documents(source: str) -> list[Any]:
+    from hf_adner.data import load_ner_dataset
+    from hf_adner.data.loading import documents_from_dataset
+
+    return list(documents_from_dataset(load_ner_dataset(source)["train"]))
+
+
 @_command("predict", "tag texts and write the entities in any format")
 def predict(argv: Sequence[str]) -> None:
     """`adner predict MODEL INPUT --output FILE`, also under a launcher; or `adner predict MODEL --text TEXT`."""

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hf_adner import AdnerForTokenClassification, AdnerTokenizer, __version__
+from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Explanation, __version__
 from hf_adner.cli import COMMANDS, main, parse_dataclasses
 from hf_adner.data import Document, Entity, read_documents, write_documents
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
@@ -111,3 +111,31 @@ def test_settings_come_from_yaml_and_flags_win(tmp_path):
     (tmp_path / "list.yaml").write_text("- a\n", encoding="utf-8")
     with pytest.raises(ValueError, match="expected a mapping"):
         parse_dataclasses(types, [str(tmp_path / "list.yaml")], "train")
+
+
+def test_explain_a_text_and_a_file(checkpoint, gold, tmp_path, capsys):
+    common = ["explain", checkpoint, "--device", "cpu", "--stability-views", "1", "--probes", "punctuation"]
+    assert main([*common, "--text", TEXTS[0]]) == 0
+    assert capsys.readouterr().out.startswith("text: ")
+    for name in ("page.html", "found.jsonl"):
+        assert main([*common, gold, "--output", str(tmp_path / name), "--entities", "gold", "--limit", "1"]) == 0
+    assert "<article" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    (row,) = (tmp_path / "found.jsonl").read_text(encoding="utf-8").splitlines()
+    assert Explanation.from_dict(json.loads(row)).entity.text == "红斑"
+
+
+def test_explain_with_a_table_built_first(checkpoint, gold, tmp_path, capsys):
+    table = ["--global-table", str(tmp_path / "table"), "--device", "cpu"]
+    assert main(["explain", checkpoint, "--build-table", gold, *table]) == 0
+    options = ["--entities", "gold", "--stability-views", "0", "--output", str(tmp_path / "found.json")]
+    assert main(["explain", checkpoint, gold, *table, *options]) == 0
+    (row,) = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert row["method"] == "fused" and row["fusion_weights"] and row["cues"]
+
+
+def test_explain_says_what_is_wrong(checkpoint, gold, tmp_path, capsys):
+    assert main(["explain", checkpoint, gold, "--output", str(tmp_path / "found.txt")]) == 1
+    assert main(["explain", checkpoint]) == 1 and main(["explain", checkpoint, gold, "--text", "x"]) == 1
+    assert main(["explain", checkpoint, gold, "--explainer", "magic", "--device", "cpu"]) == 1
+    errors = capsys.readouterr().err
+    assert "must end in .html" in errors and errors.count("either an input or --text") == 2 and "'magic'" in errors

@@ -1,0 +1,100 @@
+"""Documents in, notes with explained entities out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from hf_adner.data.records import Document
+from hf_adner.explain.cues import add_cues
+from hf_adner.explain.explanation import Explanation
+from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.pages.note import ExplainedNote
+from hf_adner.explain.probing import DEFAULT_PROBES, check_probes, probe_explanations
+from hf_adner.explain.stability import DEFAULT_VIEWS, StabilityMeter
+from hf_adner.explain.table_sweep import SOURCES
+
+DOCUMENTS_AT_ONCE = 8
+ANNOTATION = "annotation"
+"""Key of `Explanation.details` under which stands what the annotators said of a found entity."""
+
+
+def explain_documents(
+    explainer: Any,
+    documents: Iterable[Document],
+    *,
+    entities: str = "predicted",
+    table: GlobalTable | None = None,
+    probes: Sequence[str] = DEFAULT_PROBES,
+    stability_views: int = DEFAULT_VIEWS,
+    seed: int = 0,
+) -> Iterator[ExplainedNote]:
+    """Explain the entities of documents with all that a page can show; documents are read as notes are asked for.
+
+    Explanations get their entity's posterior, what becomes of it in changed texts, and their stability; those of found
+    entities in annotated documents also tell in `details` whether the annotators marked the same.
+
+    Args:
+        explainer: one that `make_explainer` gave.
+        documents: any iterable; a note has the name of its document.
+        entities: ``predicted`` explains what the model finds, ``gold`` what the documents hold.
+        table: a global table to take cues from.
+        probes: perturbations to try, see `probe_explanations`; none for posteriors alone.
+        stability_views: see `StabilityMeter`; 0 leaves stability out.
+        seed: of perturbations and views.
+
+    Raises:
+        ValueError: another `entities`, an unknown probe, or an entity that cannot be explained; names the document.
+    """
+    if entities not in SOURCES:
+        raise ValueError(f"entities must be one of {SOURCES}, found {entities!r}")
+    check_probes(probes)
+    meter = StabilityMeter(explainer, stability_views, seed) if stability_views else None
+    return _notes(explainer, iter(documents), entities == "gold", table, probes, meter, seed)
+
+
+def _notes(
+    explainer: Any,
+    documents: Iterator[Document],
+    of_gold: bool,
+    table: GlobalTable | None,
+    probes: Sequence[str],
+    meter: StabilityMeter | None,
+    seed: int,
+) -> Iterator[ExplainedNote]:
+    while chunk := list(islice(documents, DOCUMENTS_AT_ONCE)):
+        explanations = _explained(explainer, chunk, of_gold)
+        explanations = explanations if meter is None else meter.measure(explanations)
+        explanations = probe_explanations(explainer.tagger, explanations, probes, seed=seed)
+        explanations = explanations if table is None else add_cues(table, explanations)
+        for document, ones in zip(chunk, explanations, strict=True):
+            ones = ones if of_gold else [_with_annotation(one, document) for one in ones]
+            yield ExplainedNote(document.id, document.text, tuple(ones))
+
+
+def _explained(explainer: Any, documents: Sequence[Document], of_gold: bool) -> Sequence[Sequence[Explanation]]:
+    entities = [list(document.spans) for document in documents] if of_gold else None
+    try:
+        return explainer([document.text for document in documents], entities)
+    except ValueError as error:
+        if len(documents) > 1:  # find out which document it is
+            return [_explained(explainer, [document], of_gold)[0] for document in documents]
+        raise ValueError(f"document {documents[0].id[:40]!r}: {error}") from None
+
+
+def _with_annotation(explanation: Explanation, document: Document) -> Explanation:
+    if not document.entities:
+        return explanation
+    return replace(explanation, details={**explanation.details, ANNOTATION: _verdict(explanation, document)})
+
+
+def _verdict(explanation: Explanation, document: Document) -> str:
+    found = explanation.entity
+    touching = [one for one in document.entities if one.start < found.end and found.start < one.end]
+    if any((one.start, one.end, one.label) == (found.start, found.end, found.label) for one in touching):
+        return "the same entity"
+    if any(one.label == found.label for one in touching):
+        return "the same label with other boundaries"
+    return f"other labels: {', '.join(sorted({one.label for one in touching}))}" if touching else "no entity here"
