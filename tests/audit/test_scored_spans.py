@@ -70,8 +70,6 @@ def test_order_batches_and_windows_make_no_difference(stock, tokenizer, batch_si
     assert together[1] == []
     for text, ones in zip(TEXTS, together, strict=True):
         assert all(0 <= one.start < one.end <= len(text) for one in ones)
-        0 <= one.start < one.end <= len(text) for text, ones in zip(TEXTS, together, strict=True) for one in ones
-    )
     for first, second in itertools.pairwise(together[3]):  # longer than the model: several windows
         assert first.end <= second.start
 
