@@ -34,7 +34,8 @@ HEADER = """
 m-dscmg with the first layers of `e5-small-zh-char` and the built-in lexicon, trained on `ad-synthetic` alone (or on
 what the row names) and scored on the 60 lines of `ad_real/dev`: real dermatology text of consumers and doctors, 410
 entities, annotated by the same guide. Strict F1 in percent; one seed; every figure is in
-[results/transfer/](results/transfer/). The generator was steered by `ad_real/train`, never by `dev`.
+[results/transfer/](results/transfer/). The generator was steered by `ad_real/train`, never by `dev`. `first-version`:
+the generator's first committed state, which was deep already and had seen more of the terms that are unseen today.
 
     python scripts/transfer.py --data FOLDER --earlier EARLIER
 """
@@ -101,7 +102,7 @@ def markdown(records: Mapping[str, Mapping[str, Any]]) -> str:
 def label_rows(record: Mapping[str, Any]) -> list[str]:
     """F1 per label of one run on each of the texts."""
     scored = {"ad_real/dev": record["test"], **record["synthetic"]}
-    labels = list(record["test"]["strict"]["per_label"])
+    labels = list(record["synthetic"]["test"]["strict"]["per_label"])
     lines = ["| F1 per label, `ad-synthetic` | " + " | ".join(labels) + " |", "|---|" + "---:|" * len(labels)]
     for name, report in scored.items():
         found = report["strict"]["per_label"]
