@@ -224,7 +224,7 @@ def lattice_adjacency(text_mask: torch.Tensor, matches: LexiconMatches | None) -
     """
     length = text_mask.shape[1]
     position = torch.arange(length, device=text_mask.device)
-    joined = ((position[:, None] - position).abs() == 1).expand(len(text_mask), -1, -1)
+    joined = ((position[:, None] - position).abs() == 1).expand(text_mask.shape[0], -1, -1)
     if matches is not None and matches.ids.shape[1]:
         joined = joined | _word_edges(matches, length)
     both = text_mask[:, :, None] & text_mask[:, None, :]
