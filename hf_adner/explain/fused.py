@@ -37,7 +37,7 @@ class FusedExplainer:
 
     Args:
         local: gives the local maps.
-        table: gives the global ones.
+        table: gives the global ones; it should have been built with the same explainer.
         fusion: what weighs them.
         variance_views: how often each text is explained again with parts of the context hidden, to measure the
             variance of its own maps (shrunk halfway to the corpus' mean) and their `stability`, the mean cosine
@@ -46,7 +46,7 @@ class FusedExplainer:
         name: how the method calls itself.
 
     Raises:
-        ValueError: a negative number of views.
+        ValueError: a negative number of views, or a table of maps for another target.
     """
 
     def __init__(
@@ -60,6 +60,11 @@ class FusedExplainer:
     ):
         if isinstance(variance_views, bool) or not isinstance(variance_views, int) or variance_views < 0:
             raise ValueError(f"variance_views must be an integer of 0 or more, found {variance_views!r}")
+        if table.target != local.target.name:
+            raise ValueError(
+                f"the global table is of maps for {table.target!r}, and {local.target.name!r} is explained; build a "
+                "table with an explainer for that target, or take a local explainer alone"
+            )
         self.local, self.table, self.fusion = local, table, fusion.eval()
         self.variance_views, self.seed, self.name = variance_views, seed, name
 

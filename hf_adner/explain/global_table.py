@@ -15,6 +15,7 @@ from hf_adner.explain.passages import Span
 from hf_adner.explain.roles import ROLES, character_roles
 from hf_adner.explain.table_files import TableRecord, read_table, write_table
 from hf_adner.explain.table_noise import TableNoise, merge_noise
+from hf_adner.explain.targets import TARGETS
 from hf_adner.explain.top_units import TopUnit, tops_to_markdown
 from hf_adner.model.lexicon_adner import Lexicon
 
@@ -46,19 +47,22 @@ class GlobalTable:
     Args:
         kappa: observations that the coarser cell counts for, above 0.
         lexicon: words that are units beside the characters.
+        target: what its maps explain, a name of `hf_adner.explain.targets.TARGETS`.
 
     Attributes:
         noise: how noisy the maps were and how far the table is off, or None if not estimated.
         min_documents: of a published table in how many documents each of its cells was seen at least; None of others.
 
     Raises:
-        ValueError: kappa out of range.
+        ValueError: kappa out of range, or an unknown target.
     """
 
-    def __init__(self, kappa: float = 5.0, lexicon: Lexicon | None = None):
+    def __init__(self, kappa: float = 5.0, lexicon: Lexicon | None = None, target: str = "label"):
         if not kappa > 0:
             raise ValueError(f"kappa must be above 0, found {kappa!r}")
-        self.kappa = float(kappa)
+        if target not in TARGETS:
+            raise ValueError(f"target {target!r} is unknown; expected one of {TARGETS}")
+        self.kappa, self.target = float(kappa), target
         self._units = Units(lexicon)
         self._cells = Cells()
         self._documents = DistinctDocuments()
@@ -174,7 +178,7 @@ class GlobalTable:
         The estimates of noise are averaged; `hf_adner.explain.table_sweep.estimate_noise` makes better ones.
 
         Raises:
-            ValueError: the tables have another kappa or other words, or one of them was published.
+            ValueError: the tables have another kappa, target or other words, or one of them was published.
         """
         self._check_is_raw("merged")
         other._check_is_raw("merged")
@@ -208,6 +212,8 @@ class GlobalTable:
     def _check_same_kind(self, other: GlobalTable) -> None:
         if other.kappa != self.kappa:
             raise ValueError(f"a table with kappa {other.kappa} cannot be merged into one with kappa {self.kappa}")
+        if other.target != self.target:
+            raise ValueError(f"a table for {other.target!r} cannot be merged into one for {self.target!r}")
         words = [() if table.lexicon is None else table.lexicon.words for table in (self, other)]
         if words[0] != words[1]:
             raise ValueError(f"tables with other words cannot be merged ({len(words[0])} and {len(words[1])} words)")
@@ -308,6 +314,7 @@ class GlobalTable:
             moments[own] = self._cells.read(label, units[own], roles[own])
         return TableRecord(
             kappa=self.kappa,
+            target=self.target,
             labels=tuple(self.labels),
             units=tuple(self._units.names),
             words=None if self.lexicon is None else self.lexicon.words,
@@ -321,7 +328,7 @@ class GlobalTable:
 
     @classmethod
     def _from_record(cls, record: TableRecord) -> GlobalTable:
-        table = cls(record.kappa, None if record.words is None else Lexicon(record.words))
+        table = cls(record.kappa, None if record.words is None else Lexicon(record.words), record.target)
         for name in record.units:
             table._units.id_of(name)
         units, labels, roles = record.cells.T

@@ -31,6 +31,7 @@ class TableRecord:
 
     Attributes:
         kappa: observations that the coarser cell counts for.
+        target: what the maps explain.
         labels: entity types, by number.
         units: characters and words; the first has the number `FIRST_UNIT`.
         words: the lexicon, or None.
@@ -46,6 +47,7 @@ class TableRecord:
     """
 
     kappa: float
+    target: str
     labels: tuple[str, ...]
     units: tuple[str, ...]
     words: tuple[str, ...] | None
@@ -118,6 +120,7 @@ def _fill(record: TableRecord, folder: Path) -> None:
         "format": FORMAT,
         "version": VERSION,
         "kappa": record.kappa,
+        "target": record.target,
         "min_documents": record.min_documents,
         "roles": ROLES,
         "labels": record.labels,
@@ -164,6 +167,7 @@ def _check_format(names: Any) -> None:
 def _record(names: Mapping[str, Any], numbers: Mapping[str, np.ndarray]) -> TableRecord:
     return TableRecord(
         kappa=names["kappa"],
+        target=names["target"],
         labels=tuple(names["labels"]),
         units=tuple(names["units"]),
         words=None if names["words"] is None else tuple(names["words"]),

@@ -59,7 +59,7 @@ def build_global_table(
     only: what the table knows of a test document, it cannot explain honestly.
 
     Args:
-        explainer: a local explainer, as `make_explainer` gives it.
+        explainer: a local explainer, as `make_explainer` gives it; the table is for its maps and its target.
         documents: training documents; entities whose boundaries the tokenizer has no tokens for are left out, with a
             warning that says how many.
         group_key: whose a document is, for `GlobalTable.publish`: a key of its `meta`, or a function of it.
@@ -77,7 +77,7 @@ def build_global_table(
     if entities not in SOURCES:
         raise ValueError(f"entities must be one of {SOURCES}, found {entities!r}")
     lexicon = getattr(explainer.tagger.tokenizer, "lexicon", None) if lexicon is None else lexicon
-    sweep = _Sweep(explainer, GlobalTable(kappa, lexicon), variance_views, seed)
+    sweep = _Sweep(explainer, GlobalTable(kappa, lexicon, explainer.target.name), variance_views, seed)
     total = len(documents) if isinstance(documents, Sized) else None
     with tqdm(total=total, desc="global table", unit="doc", disable=not progress) as bar:
         for chunk in _chunks(documents):

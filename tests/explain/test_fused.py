@@ -78,7 +78,9 @@ def test_the_global_map_is_the_tables(bert):
 
 
 def test_local_explainers_and_fusions_may_be_given(bert):
-    options = {"global_table": random_table(bert)}
+    table = random_table(bert)
+    table.target = "start"
+    options = {"global_table": table}
     by_name = make_explainer("fused", bert.model, bert.tokenizer, local="occlusion", target="start", **options)
     occlusion = make_explainer("occlusion", bert.model, bert.tokenizer, target="start")
     tau2 = options["global_table"].noise.tau2
@@ -100,6 +102,8 @@ def test_local_explainers_and_fusions_may_be_given(bert):
             make_explainer("fused", bert.model, bert.tokenizer, local=name, **options)
     with pytest.raises(ValueError, match="fusion 'mean' is not available"):
         make_explainer("fused", bert.model, bert.tokenizer, fusion="mean", **options)
+    with pytest.raises(ValueError, match="table is of maps for 'start', and 'end' is explained"):
+        make_explainer("fused", bert.model, bert.tokenizer, target="end", **options)
     with pytest.raises(ValueError, match="variance_views must be"):
         make_explainer("fused", bert.model, bert.tokenizer, variance_views=-1, **options)
 

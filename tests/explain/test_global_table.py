@@ -304,3 +304,7 @@ def test_errors(table):
         table.merge(GlobalTable(5.0, Lexicon(WORDS)))
     with pytest.raises(ValueError, match=r"other words cannot be merged \(3 and 0 words\)"):
         table.merge(GlobalTable(KAPPA))
+    with pytest.raises(ValueError, match="for 'end' cannot be merged into one for 'label'"):
+        table.merge(GlobalTable(KAPPA, Lexicon(WORDS), "end"))
+    with pytest.raises(ValueError, match="target 'middle' is unknown"):
+        GlobalTable(target="middle")

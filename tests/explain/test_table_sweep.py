@@ -43,7 +43,14 @@ def test_the_table_holds_every_map(case, local):
             for one, other in zip(table.lookup(text, entity), expected.lookup(text, entity)):
                 assert np.allclose(one, other, atol=1e-4)
     assert len(table.publish(2)) == len(table) and table.noise.entities == 14
-    assert table.lexicon is case.tokenizer.lexicon
+    assert table.lexicon is case.tokenizer.lexicon and table.target == "label"
+
+
+def test_the_target_is_the_explainers(case, tmp_path):
+    local = make_explainer("grad-x-input", case.model, case.tokenizer, target="end")
+    table = build_global_table(local, documents_of(case, 1), progress=False, variance_views=0)
+    table.publish(1).save(tmp_path / "table")
+    assert table.target == GlobalTable.load(tmp_path / "table").target == "end"
 
 
 def test_processes_sweep_over_parts(case, local):
