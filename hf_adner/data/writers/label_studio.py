@@ -27,6 +27,29 @@ def label_studio_text(documents: Iterable[Document]) -> Iterator[str]:
     yield "\n]\n" if separator != "[\n" else "[]\n"
 
 
+def label_studio_predictions_text(documents: Iterable[Document], model_version: str) -> Iterator[str]:
+    """A JSON array of tasks that still are to be annotated, their entities shown as what a model predicts.
+
+    Args:
+        documents: `score` in an entity's `meta`, in [0, 1], becomes the score of its region.
+        model_version: name of the model, by which Label Studio groups predictions.
+
+    Raises:
+        DataFormatError: as `label_studio_text`.
+    """
+    separator = "[\n"
+    for document in documents:
+        task = _task(document)
+        results = task.pop("annotations")[0]["result"]
+        for result in results:
+            if isinstance(score := result.get("meta", {}).get("score"), float):
+                result["score"] = score
+        task["predictions"] = [{"model_version": model_version, "result": results}]
+        yield separator + json_text(task, document.id)
+        separator = ",\n"
+    yield "\n]\n" if separator != "[\n" else "[]\n"
+
+
 def _task(document: Document) -> dict[str, Any]:
     origin = _origin(document.meta, document.id)
     taken = sorted({"text", DOCUMENT_ID} & document.meta.keys())
