@@ -230,6 +230,12 @@ def plan(of: Explained, has_head: bool) -> dict[str, tuple[Callable[[], Any], Ca
     return {**found, **{name: (control, None) for name, control in CONTROLS.items()}}
 
 
+def names() -> list[str]:
+    """All explainers, in the order of the tables."""
+    fused = [*(f"fused-{rule}" for rule in FUSIONS), *(f"fused-of-{local}" for local in LOCALS[1:])]
+    return [*SINGLES, "amortised", *fused, *CONTROLS]
+
+
 def settings_of(args: argparse.Namespace) -> ExplanationSettings:
     """Sizes of the audit: a few hundred entities and minutes per explainer."""
     return ExplanationSettings(
@@ -317,13 +323,7 @@ def corpus_section(folder: Path) -> str:
     """Tables of one corpus: every group of measures, then each fusion against each single explainer."""
     shared = read_json(folder / AUDIT_FILE)
     found = {}
-    for name in [
-        *SINGLES,
-        "amortised",
-        *(f"fused-{rule}" for rule in FUSIONS),
-        *(f"fused-of-{one}" for one in LOCALS),
-        *CONTROLS,
-    ]:
+    for name in names():
         path = folder / f"{name}.json"
         if path.exists() and read_json(path)["setup"]["model"] == shared["setup"]["model"]:
             found[name] = ExplainerScores.from_dict(read_json(path)["scores"])

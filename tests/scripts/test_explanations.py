@@ -1,0 +1,69 @@
+"""The evidence command: what it plans, what it keeps, and the section it writes from its records."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from hf_adner.audit.explanation_report import ExplainerScores
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "explanations.py"
+DOCUMENTS = [0, 0, 1, 2]
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("explanations_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model_cards").mkdir()
+    page = "# Results\n\n## Explanations\n\nyesterday\n\n## Speed\n\nfast\n"
+    (tmp_path / "model_cards" / "RESULTS.md").write_text(page, encoding="utf-8")
+    return module
+
+
+def keep(script, name: str, level: float, model: str = "abc") -> None:
+    values = {"discriminative_stability": [level] * 4, "soft_comprehensiveness_gain": [level, level, 0.5, None]}
+    estimates = {measure: {"mean": level, "low": level - 0.1, "high": level + 0.1, "entities": 4} for measure in values}
+    scores = ExplainerScores(name, 4, estimates, values, {"stability": {"coverage": 0.9}})
+    record = {"setup": {"model": model}, "scores": scores.to_dict()}
+    script.write_json(script.record_of("ad-synthetic", name), record)
+
+
+def keep_audit(script) -> None:
+    population = {"documents": 3, "gold": 6, "found": 5, "coverage": 5 / 6, "entities": 4, "document": DOCUMENTS}
+    shared = {"population": population, "model": {}, "settings": {"families": ["p5"], "views": 2, "level": 0.95}}
+    setup = {"model": "abc", "architecture": "m-dscmg"}
+    script.write_json(script.RECORDS / "ad-synthetic" / script.AUDIT_FILE, {"setup": setup, **shared})
+
+
+def test_the_section_is_made_from_records_of_one_model(script):
+    keep_audit(script)
+    keep(script, "grad-x-input", 0.3)
+    keep(script, "fused-equal", 0.4)
+    keep(script, "occlusion", 0.9, model="another")
+    script.write_tables()
+    page = Path("model_cards/RESULTS.md").read_text(encoding="utf-8")
+    assert page.startswith("# Results\n\n## Explanations\n") and page.endswith("## Speed\n\nfast\n")
+    assert "yesterday" not in page and "### Explanations of ad-synthetic" in page
+    assert "| fused-equal - grad-x-input | 0.100 [0.100, 0.100] better |" in page
+    assert "| occlusion |" not in page
+    assert (script.RECORDS / "ad-synthetic" / "stability-faithfulness.png").exists()
+
+
+def test_a_record_holds_for_its_own_settings_only(script):
+    setup = {"model": "abc", "settings": {"random_shares": (0.5, 1.0)}}
+    assert not script.is_recorded("ad-synthetic", "lime", setup)
+    script.write_json(script.record_of("ad-synthetic", "lime"), {"setup": setup, "scores": {}})
+    assert script.is_recorded("ad-synthetic", "lime", setup)
+    assert not script.is_recorded("ad-synthetic", "lime", {**setup, "model": "abd"})
+    assert json.loads(script.record_of("ad-synthetic", "lime").read_text())["setup"]["model"] == "abc"
+
+
+def test_every_explainer_of_the_section_is_planned(script):
+    planned = script.plan(None, has_head=True)
+    assert set(planned) == set(script.names())
+    assert all(rebuild is not None for name, (_, rebuild) in planned.items() if name.startswith(("fused", "global")))
+    assert all(rebuild is None for name, (_, rebuild) in planned.items() if name in script.LOCALS)
