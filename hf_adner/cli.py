@@ -258,8 +258,11 @@ def audit(argv: Sequence[str]) -> None:
     parser.add_argument("--max-entities", type=int, default=150, help="entities that are explained")
     parser.add_argument("--json", help="also write the report to this file")
     parser.add_argument("--plot", help="picture of stability against faithfulness (PNG, SVG or PDF)")
+    parser.add_argument("--calibration", help="write the calibration of all predicted entities to this file")
+    parser.add_argument("--robustness", help="also score perturbed documents and write that report to this file")
     args = parser.parse_args(argv)
     from hf_adner.audit.explanations import evaluate_explanations
+    from hf_adner.audit.robustness import robustness_report
     from hf_adner.training.run import write_json
 
     documents = _split_documents(args) if args.split else list(_documents(args))
@@ -272,6 +275,12 @@ def audit(argv: Sequence[str]) -> None:
         write_json(Path(args.json), report.to_dict())
     if args.plot:
         report.plot(args.plot)
+    if args.calibration:
+        write_json(Path(args.calibration), report.to_dict()["model"]["calibration"])
+    if args.robustness:
+        robustness = robustness_report(pipe.model, pipe.tokenizer, documents, batch_size=args.batch_size)
+        print(robustness.to_markdown())
+        write_json(Path(args.robustness), robustness.to_dict())
 
 
 @_command("explain", "show why a checkpoint finds the entities of a text or of documents")
