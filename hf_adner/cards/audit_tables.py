@@ -34,12 +34,20 @@ CALIBRATION = {
     "entities": "predicted entities",
 }
 
+SENSITIVITY = {
+    "start": "first character of the entity (its start)",
+    "end": "last character (its end)",
+    "middle": "a character in the middle (both, mean)",
+    "outer": "the neighbour outside (both, absolute)",
+}
+"""Parts of `Behaviour.boundary_sensitivity`, each a mean over entities."""
+
 _ARROWS = {HIGHER: " ↑", LOWER: " ↓", NEAR_ZERO: " → 0"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.,:()+=-]{0,59}")
 
 
 def explanation_tables(report: Report | None) -> str:
-    """A table for each group of measures with a line per explainer, and how firm the model's own boundaries are.
+    """A table for each group of measures with a column per explainer, and what moves the model's own boundaries.
 
     Args:
         report: `ExplanationReport.to_dict()`, full or not; "" for None.
@@ -48,9 +56,8 @@ def explanation_tables(report: Report | None) -> str:
     explainers = _named(report.get("explainers"))
     estimates = {name: part.get("estimates", part) for name, part in explainers if isinstance(part, Mapping)}
     groups = (_group(group, meaning, estimates) for group, meaning in GROUPS.items())
-    rows = [(markdown.text(name.replace("_", " ")), _figure(value)) for name, value in _named(_boundaries(report))]
-    own = markdown.table(rows, ("boundary sensitivity of the model itself", "value"), "lr") if rows else ""
-    return "".join(f"\n{part}\n" for part in (*groups, own) if part)
+    parts = (*groups, _sensitivity_table((report.get("model") or {}).get("boundary_sensitivity") or {}))
+    return "".join(f"\n{part}\n" for part in parts if part)
 
 
 def population_line(report: Report | None) -> str | None:
@@ -98,24 +105,22 @@ def calibration_rows(report: Report | None) -> list[tuple[str, str]]:
 
 def risk_rows(report: Report | None) -> Iterator[tuple[str, str]]:
     """A line for each share of the most confident entities: how many of them are wrong."""
-    for row in (report or {}).get("risk_coverage") or ():
-        if isinstance(row, Mapping):
-            yield f"{row['coverage']:.0%}", markdown.share(row["risk"])
+    curve = [row for row in (report or {}).get("risk_coverage") or () if isinstance(row, Mapping)]
+    for row in curve[1::2]:  # every second of ten says enough
+        yield f"{row['coverage']:.0%}", markdown.share(row["risk"])
 
 
 def _group(group: str, meaning: str, estimates: Mapping[str, Report]) -> str:
     measures = [one for one in MEASURES if one.group == group and any(one.name in part for part in estimates.values())]
     if not measures:
         return ""
-    rows = [
-        (markdown.text(name), *(_figure(part.get(one.name)) for one in measures)) for name, part in estimates.items()
-    ]
-    heads = ("explainer", *map(_head, measures))
-    return f"**{group}**: {meaning}.\n\n{markdown.table(rows, heads, 'l' + 'r' * len(measures))}"
+    rows = [(_title(one), *(_figure(part.get(one.name)) for part in estimates.values())) for one in measures]
+    heads = ("measure", *map(markdown.text, estimates))
+    return f"**{group}**: {meaning}.\n\n{markdown.table(rows, heads, 'l' + 'r' * len(estimates))}"
 
 
-def _head(measure: Measure) -> str:
-    return markdown.text(measure.title) + _ARROWS.get(measure.better, "")
+def _title(measure: Measure) -> str:
+    return markdown.text(measure.name.replace("_", " ")) + _ARROWS.get(measure.better, "")
 
 
 def _figure(value: Any) -> str:
@@ -137,8 +142,10 @@ def _named(part: Report | None) -> Iterator[tuple[str, Any]]:
     return ((name, value) for name, value in (part or {}).items() if _NAME.fullmatch(name))
 
 
-def _boundaries(report: Report) -> Report:
-    return (report.get("model") or {}).get("boundary_sensitivity") or {}
+def _sensitivity_table(report: Report) -> str:
+    rows = [(title, _figure(report[name])) for name, title in SENSITIVITY.items() if report.get(name) is not None]
+    own = "Explainers aside, what the boundaries of the model hang on:"
+    return f"{own}\n\n{markdown.table(rows, ('hidden', 'probability of the boundary lost'), 'lr')}" if rows else ""
 
 
 def _recall_table(recall: Report) -> str:

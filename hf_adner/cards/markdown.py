@@ -41,8 +41,9 @@ def setting(value: Any) -> str:
 
 
 def literal(value: str) -> str:
-    """A Python string literal; no backtick in it can close a block of code."""
-    return json.dumps(value, ensure_ascii=False).replace("`", "\\u0060").replace("\x7f", "\\u007f")
+    """A Python string literal on one line; no backtick in it can close a block of code."""
+    quoted = json.dumps(value, ensure_ascii=False)
+    return "".join(one if one.isprintable() and one != "`" else f"\\U{ord(one):08x}" for one in quoted)
 
 
 def share(value: float) -> str:

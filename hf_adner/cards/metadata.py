@@ -22,11 +22,15 @@ def card_metadata(record: CardRecord) -> ModelCardData:
         "license": record.license,
         "base_model": record.base_model,
         "datasets": list(record.dataset_ids) or None,
-        "widget": [{"text": example.text} for example in record.examples] or None,
+        "widget": [{"text": _line(example.text)} for example in record.examples] or None,
         "co2_eq_emissions": _emissions(record),
     }
     if results:
-        optional |= {"model_name": record.title, "eval_results": results, "metrics": [name for name, _ in _FIGURES]}
+        optional |= {
+            "model_name": _line(record.title),
+            "eval_results": results,
+            "metrics": [name for name, _ in _FIGURES],
+        }
     return ModelCardData(
         language="zh",
         library_name="transformers",
@@ -48,7 +52,7 @@ def evaluation_results(record: CardRecord) -> Iterator[EvalResult]:
     rows = [(name, f"{title} (strict)", report["strict"][name]) for name, title in _FIGURES]
     for label, scores in sorted(report["strict"].get("per_label", {}).items()):
         if scores["support"]:
-            rows.append(("f1", f"F1 {' '.join(label.split())} (strict)", scores["f1"]))
+            rows.append(("f1", f"F1 {_line(label)} (strict)", scores["f1"]))
     rows.append(("f1", "F1 of boundaries, label ignored", report["boundaries"]["untyped"]["both"]["f1"]))
     for metric_type, name, value in rows:
         if math.isfinite(value):
@@ -59,13 +63,18 @@ def _result(record: CardRecord, split: str, metric_type: str, name: str, value: 
     return EvalResult(
         task_type=TASK,
         task_name="Named entity recognition",
-        dataset_type=record.dataset_ids[0] if record.dataset_ids else record.dataset,
-        dataset_name=record.dataset,
+        dataset_type=record.dataset_ids[0] if record.dataset_ids else _line(record.dataset),
+        dataset_name=_line(record.dataset),
         dataset_split=split,
         metric_type=metric_type,
         metric_name=name,
         metric_value=round(float(value), 4),
     )
+
+
+def _line(value: str) -> str:
+    """Without line breaks and runs of white space, of which YAML does not bring every kind back."""
+    return " ".join(value.split())
 
 
 def _emissions(record: CardRecord) -> Mapping[str, Any] | None:

@@ -197,4 +197,8 @@ def _settings(model: Report, dataset: Report, training: Report) -> dict[str, Any
         **{name: dataset.get(name) for name in _DATASET_SETTINGS},
         **training,
     }
+    if model.get("encoder"):
+        del chosen["encoder_size"]  # of the encoder that is built when none is given
+    if chosen.get("max_steps") == -1:
+        del chosen["max_steps"]  # transformers' word for: as many as the epochs have
     return {name: without_paths(value) for name, value in chosen.items() if value is not None}

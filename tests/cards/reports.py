@@ -65,7 +65,7 @@ def metrics(labels=("Disease", "Symptom"), **others) -> dict:
         "statistics": statistics(labels),
         "calibration": {"ece": 0.0312, "brier": 0.12, "aurc": 0.05, "accuracy": 0.8, "mean_confidence": 0.83,
                         "entities": 20, "intervals": {"ece": {"low": 0.01, "high": 0.07}},
-                        "risk_coverage": [{"coverage": 0.1, "risk": 0.0}, {"coverage": 1.0, "risk": 0.2}]},
+                        "risk_coverage": [{"coverage": 0.5, "risk": 0.0}, {"coverage": 1.0, "risk": 0.2}]},
         "examples": [
             {"text": "面部红斑伴瘙痒。", "entities": [{"word": "红斑", "entity_group": "Symptom", "score": 0.987}]},
             {"text": "一切正常。", "entities": []},
@@ -83,7 +83,7 @@ def explanations() -> dict:
             "fused": {"entities": 150, "coverage": 0.9, "cosine": interval, "agreement": unmeasured},
         },
         "population": {"documents": 20, "gold": 240, "found": 190, "coverage": 0.79, "entities": 150},
-        "model": {"boundary_sensitivity": {"inside_edge": 1.5, "outside_edge": 0.25}},
+        "model": {"boundary_sensitivity": {"start": 0.9, "end": 0.8, "start_log_odds": 7.5, "outer": 0.01}},
         "settings": {"views": 2},
     }
 

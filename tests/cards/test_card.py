@@ -12,7 +12,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer
@@ -165,7 +165,7 @@ AWKWARD = [
 ]
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(
     st.lists(
         st.sampled_from(AWKWARD) | NAMES.filter(str.strip),
@@ -190,7 +190,8 @@ def check_odd_names(labels: list[str], name: str) -> None:
     card = model_card(record_of_run(metrics(labels, examples=examples), options, model_id=f"me/{name}"))
     assert list(sections(card)) == SECTIONS
     check_metadata(card)
-    assert card.data.model_name == f"x{name}" and card.data.widget[0]["text"] == f"x{name}"
+    told = " ".join(f"x{name}".split())
+    assert card.data.model_name == told and card.data.widget[0]["text"] == told
     assert len(card.data.eval_results) == 4 + len(labels)
     for block in code_blocks(card):
         values: dict = {}

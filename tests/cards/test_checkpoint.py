@@ -71,7 +71,12 @@ def test_command(run_folder, capsys):
     path = run_folder / "model" / "README.md"
     card = path.read_text(encoding="utf-8")
     assert capsys.readouterr().out.strip() == str(path)
-    assert "# Derma\n" in card and '"me/derma"' in card and "| occlusion |" in card and "| confusions |" in card
+    assert (
+        "# Derma\n" in card
+        and '"me/derma"' in card
+        and "| measure | occlusion | fused |" in card
+        and "| confusions |" in card
+    )
 
 
 def test_command_refuses_a_training_sentence(run_folder, capsys):

@@ -28,6 +28,14 @@ def test_settings_name_no_folder_and_nothing_unset():
     assert "early_stopping_patience" not in settings and "lexicon" not in settings
 
 
+def test_settings_that_say_nothing_are_left_out():
+    training, model = {"max_steps": -1}, {"architecture": "bert-crf", "encoder": "a/b", "encoder_size": 128}
+    assert "max_steps" not in record_of_run(metrics(training=training)).settings
+    assert "encoder_size" not in record_of_run(metrics(model=model)).settings
+    own = record_of_run(metrics(training={"max_steps": 9}, model={**model, "encoder": None})).settings
+    assert (own["max_steps"], own["encoder_size"]) == (9, 128)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
