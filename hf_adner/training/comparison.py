@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -163,6 +164,8 @@ class Comparison:
         record = bench.run(run.arm, run.seed, self.training_args, work)
         record.settings.update(self._measured())
         record.save(path)
+        with suppress(OSError):  # other processes may be at work there
+            work.parent.rmdir()
 
     def records(self) -> Iterator[RunRecord]:
         """The records of this comparison's runs, of all shards, as far as they are there; by model, arm and seed."""

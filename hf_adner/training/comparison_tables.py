@@ -54,7 +54,8 @@ def _head(report: ComparisonReport) -> str:
         "cell share seeds, initial weights and the order of documents. Brackets: 95 % intervals of a paired bootstrap "
         f"({report.resamples:,} resamples of seeds, then documents); p: approximate randomisation over documents; "
         "Holm: p corrected over all cells of the same two arms. Win, tie, loss: interval above, around, below zero; "
-        "better, worse: corrected p of at most 0.05. Time and memory: median ratio of training seconds and peak memory."
+        "better, worse: corrected p of at most 0.05. ECE and AURC are in percent, lower is better. Time and memory: "
+        "median ratio of training seconds and peak memory."
     )
 
 
