@@ -53,9 +53,11 @@ class DistinctDocuments:
         return self._pairs
 
     def _compact(self) -> None:
-        pairs = np.unique(np.concatenate([self._pairs, *self._pending]), axis=0)
-        order = np.lexsort((self._ranks()[pairs[:, 1]], pairs[:, 0])) if len(pairs) else []
-        pairs = pairs[order]
+        pairs = np.concatenate([self._pairs, *self._pending])
+        pairs = pairs[np.lexsort((pairs[:, 1], self._ranks()[pairs[:, 1]], pairs[:, 0]))]
+        is_new = np.ones(len(pairs), dtype=bool)
+        is_new[1:] = (pairs[1:] != pairs[:-1]).any(1)
+        pairs = pairs[is_new]
         _, firsts, sizes = np.unique(pairs[:, 0], return_index=True, return_counts=True)
         place = np.arange(len(pairs)) - np.repeat(firsts, sizes)
         self._pairs, self._pending, self._pending_rows = pairs[place < LIMIT], [], 0

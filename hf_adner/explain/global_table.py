@@ -175,7 +175,7 @@ class GlobalTable:
     def merge(self, other: GlobalTable) -> None:
         """Add all of another table's statistics; the order of merging does not matter.
 
-        The estimates of noise are averaged; `hf_adner.explain.table_sweep.estimate_noise` makes better ones.
+        The estimates of noise are averaged.
 
         Raises:
             ValueError: the tables have another kappa, target or other words, or one of them was published.
@@ -342,7 +342,10 @@ class GlobalTable:
 
     def _keys(self, label: str, units: np.ndarray, roles: np.ndarray) -> np.ndarray:
         """One number per cell."""
-        return units * _CELLS_PER_UNIT + self.labels.index(label) * len(ROLES) + roles
+        number = self.labels.index(label)
+        if number >= MAX_LABELS:
+            raise ValueError(f"a global table holds at most {MAX_LABELS} labels")
+        return units * _CELLS_PER_UNIT + number * len(ROLES) + roles
 
     @staticmethod
     def _split(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

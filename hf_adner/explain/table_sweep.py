@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -77,7 +78,8 @@ def build_global_table(
     if entities not in SOURCES:
         raise ValueError(f"entities must be one of {SOURCES}, found {entities!r}")
     lexicon = getattr(explainer.tagger.tokenizer, "lexicon", None) if lexicon is None else lexicon
-    sweep = _Sweep(explainer, GlobalTable(kappa, lexicon, explainer.target.name), variance_views, seed)
+    halves = [GlobalTable(kappa, lexicon, explainer.target.name) for _ in range(2)]
+    sweep = _Sweep(explainer, halves, variance_views, seed)
     total = len(documents) if isinstance(documents, Sized) else None
     with tqdm(total=total, desc="global table", unit="doc", disable=not progress) as bar:
         for chunk in _chunks(documents):
@@ -86,46 +88,50 @@ def build_global_table(
     return sweep.finished()
 
 
-def estimate_noise(table: GlobalTable, maps: Sequence[MeasuredMap]) -> TableNoise | None:
-    """How noisy maps are, and how far the table is off from each when it is left out (method of moments).
+def estimate_noise(parts: Iterable[tuple[GlobalTable, Sequence[MeasuredMap]]]) -> TableNoise | None:
+    """How noisy maps are, and how far a table is off from those of documents that it does not know.
+
+    By the method of moments: tau2 of a role is the mean of (local - global)^2 less the variances of both.
 
     Args:
-        table: holds each of the maps once.
-        maps: a sample of them.
+        parts: tables, each with maps of other documents than it was made of.
 
     Returns:
         None if no map has a variance.
     """
-    variances = [one.variance for one in maps if one.variance is not None]
+    parts = list(parts)
+    variances = [one.variance for _, maps in parts for one in maps if one.variance is not None]
     if not variances:
         return None
     mean = float(np.mean(variances))
     sums, counts = np.zeros(len(ROLES)), np.zeros(len(ROLES))
-    for first in range(0, len(maps), 64):
-        part = maps[first : first + 64]
-        errors, numbers = role_errors(_inputs(table, part, mean))
-        sums, counts = sums + errors.double().numpy(), counts + numbers.double().numpy()
+    for table, maps in parts:
+        for first in range(0, len(maps), 64):
+            errors, numbers = role_errors(_inputs(table, maps[first : first + 64], mean))
+            sums, counts = sums + errors.double().numpy(), counts + numbers.double().numpy()
     overall = sums.sum() / max(counts.sum(), 1)  # for roles that no entity has
     tau2 = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
-    return TableNoise(mean, tuple(tau2.tolist()), len(maps))
+    return TableNoise(mean, tuple(tau2.tolist()), sum(len(maps) for _, maps in parts))
 
 
 def _inputs(table: GlobalTable, measured: Sequence[MeasuredMap], mean: float):
     maps = [one.map for one in measured]
-    priors = table.lookup_many([one.text for one in maps], [one.entity for one in maps], [one.values for one in maps])
+    priors = table.lookup_many([one.text for one in maps], [one.entity for one in maps])
     variances = [mean if one.variance is None else one.variance for one in measured]
     roles = [character_roles(len(one.text), *one.entity[:2]) for one in maps]
     return pad_inputs([one.logs for one in maps], priors, variances, roles, [one.mask for one in maps])
 
 
 class _Sweep:
-    """Explains documents, fills a table and keeps a sample of the maps."""
+    """Explains documents, fills two tables with half of them each, and keeps a sample of the maps.
 
-    def __init__(self, explainer: LocalExplainer, table: GlobalTable, views: int, seed: int):
-        self._explainer, self._table, self._views, self._seed = explainer, table, views, seed
-        self._sample: list[MeasuredMap] = []
-        self._rng = random.Random(seed)
-        self._seen, self._left_out = 0, 0
+    Each half shows how far the other is off. Both together are the table.
+    """
+
+    def __init__(self, explainer: LocalExplainer, halves: Sequence[GlobalTable], views: int, seed: int):
+        self._explainer, self._halves, self._views, self._seed = explainer, halves, views, seed
+        self._samples = [_Sample(NOISE_ENTITIES // len(halves), seed) for _ in halves]
+        self._left_out = 0
         self._last_error: ValueError | None = None
 
     def read(self, documents: Sequence[Document], groups: Sequence[str | None], with_gold: bool) -> None:
@@ -137,23 +143,29 @@ class _Sweep:
             explanations = self._explainer(texts)
         variances = self._variances(explanations)
         for document, group, ones, values in zip(documents, groups, explanations, variances):
+            half = crc32((group or document.id).encode()) % len(self._halves)
             for found, variance in zip(local_maps(ones), values):
-                self._table.add(found.text, found.entity, found.values, document=document.id, group=group)
-                self._keep(MeasuredMap(found, variance))
+                self._halves[half].add(found.text, found.entity, found.values, document=document.id, group=group)
+                self._samples[half].add(MeasuredMap(found, variance))
 
     def finished(self) -> GlobalTable:
         """The table with its noise; says what was left out."""
-        if not self._seen:
+        seen = sum(sample.seen for sample in self._samples)
+        if not seen:
             raise self._last_error or ValueError("the documents hold no entity to build a global table from")
         if self._left_out:
             logger.warning(
                 "%d of %d entities could not be explained and are not in the global table, for instance: %s",
                 self._left_out,
-                self._left_out + self._seen,
+                self._left_out + seen,
                 self._last_error,
             )
-        self._table.noise = estimate_noise(self._table, self._sample)
-        return self._table
+        noise = estimate_noise(zip(reversed(self._halves), (sample.maps for sample in self._samples)))
+        table, *others = self._halves
+        for other in others:
+            table.merge(other)
+        table.noise = noise
+        return table
 
     def _explain(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[list[Explanation]]:
         """Explanations; entities that cannot be explained are looked for only where something fails."""
@@ -179,13 +191,22 @@ class _Sweep:
                 values += [] if variance is None else [variance]
         return [[float(np.mean(values)) if values else None for values in lists] for lists in found]
 
-    def _keep(self, measured: MeasuredMap) -> None:
-        """A uniform sample of all maps."""
-        self._seen += 1
-        if len(self._sample) < NOISE_ENTITIES:
-            self._sample.append(measured)
-        elif (place := self._rng.randrange(self._seen)) < NOISE_ENTITIES:
-            self._sample[place] = measured
+
+class _Sample:
+    """A uniform sample of the maps that it was shown."""
+
+    def __init__(self, size: int, seed: int):
+        self.maps: list[MeasuredMap] = []
+        self.seen = 0
+        self._size, self._rng = size, random.Random(seed)
+
+    def add(self, measured: MeasuredMap) -> None:
+        """Show it a map."""
+        self.seen += 1
+        if len(self.maps) < self._size:
+            self.maps.append(measured)
+        elif (place := self._rng.randrange(self.seen)) < self._size:
+            self.maps[place] = measured
 
 
 def _chunks(documents: Iterable[Document]) -> Iterable[list[Document]]:

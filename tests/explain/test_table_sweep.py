@@ -106,19 +106,19 @@ def test_the_noise_is_found_again():
     characters = [chr(0x4E00 + number) for number in range(40)]
     shared = dict(zip(characters, rng.normal(size=40)))
     tau2, noise = np.array([0.1, 0.3, 0.5, 0.3, 0.2]), 0.25
-    table, maps = GlobalTable(), []
-    for number in range(400):
+    tables, maps = [GlobalTable(), GlobalTable()], [[], []]
+    for number in range(800):
         text = "".join(rng.choice(characters, 12))
         roles = character_roles(12, 4, 8)
         true = np.array([shared[one] for one in text]) + rng.normal(size=12) * np.sqrt(tau2[roles])
         values = true + rng.normal(size=12) * np.sqrt(noise)
-        table.add(text, (4, 8, "Disease"), values, document=str(number))
+        tables[number % 2].add(text, (4, 8, "Disease"), values, document=str(number))
         explanation = _Map(text, (4, 8, "Disease"), values)
-        maps.append(MeasuredMap(explanation, noise if number % 2 else None))
-    found = estimate_noise(table, maps)
-    assert found.local_variance == pytest.approx(noise) and found.entities == 400
+        maps[number % 2].append(MeasuredMap(explanation, noise if number % 3 else None))
+    found = estimate_noise(zip(tables, maps[::-1]))
+    assert found.local_variance == pytest.approx(noise) and found.entities == 800
     assert found.tau2 == pytest.approx(tau2.tolist(), abs=0.12)
-    assert estimate_noise(table, [one._replace(variance=None) for one in maps]) is None
+    assert estimate_noise([(tables[0], [one._replace(variance=None) for one in maps[1]])]) is None
 
 
 class _Map:
