@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 PREFERRED = (
     "Noto Sans CJK SC",
@@ -26,6 +27,9 @@ PREFERRED = (
     "SimSun",
 )
 """Names of fonts that are tried first, best first."""
+
+BOXES = "Last Resort"
+"""Name of the fonts that have a box for every character; one comes with matplotlib."""
 
 PROBE = "的一病症"
 """A font that has these is taken for a Chinese one."""
@@ -55,9 +59,33 @@ def chinese_fonts() -> tuple[str, ...]:
     """Paths of the installed fonts with Chinese characters, preferred ones first."""
     from matplotlib.font_manager import fontManager
 
-    rank = {name: place for place, name in enumerate(PREFERRED)}
-    fonts = sorted(fontManager.ttflist, key=lambda font: (rank.get(font.name, len(rank)), font.weight != 400))
-    paths = dict.fromkeys(font.fname for font in fonts if font.style == "normal")
+    known = {font.fname: (_rank(font.name), font.weight != 400) for font in fontManager.ttflist if _is_upright(font)}
+    found = _with_chinese(sorted(known, key=known.__getitem__))
+    return found or tuple(sorted(_with_chinese(set(_installed()) - set(known)), key=_file_rank))
+
+
+def _installed() -> list[str]:
+    """All font files of the system: matplotlib's own list may be older than a font."""
+    from matplotlib.font_manager import findSystemFonts
+
+    return findSystemFonts()
+
+
+def _rank(name: str) -> int:
+    return PREFERRED.index(name) if name in PREFERRED else len(PREFERRED)
+
+
+def _file_rank(path: str) -> tuple[int, bool, str]:
+    from matplotlib.ft2font import FT2Font
+
+    return _rank(FT2Font(path).family_name), "Regular" not in path, path
+
+
+def _is_upright(font: Any) -> bool:
+    return font.style == "normal" and not font.name.startswith(BOXES)
+
+
+def _with_chinese(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(path for path in paths if frozenset(PROBE) <= _coverage(path))
 
 

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DEFAULT_CONTEXT = 20
+LEAST = 0.005
+"""Probability from which on a boundary is drawn."""
 FOR, AGAINST, START, END, ENTITY = "#e8821e", "#5b8fd6", "#0072b2", "#c65400", "#e9ebef"
 _SIGNS = {"\n": "↵", "\r": "↵", "\t": "⇥", " ": "␣", "\u3000": "␣"}
 
 
 def plot_explanation(explanation: Explanation, axes: Axes | None = None, context: int | None = DEFAULT_CONTEXT) -> Axes:
-    """Draw the scores of the characters as bars, the boundary profile as lines, the entity as a shaded range.
+    """Draw the scores of the characters as bars, the boundary profile as pins, the entity as a shaded range.
 
     Characters that no installed font has are named by their places, with one warning in a process.
 
@@ -89,9 +91,10 @@ def _draw_profiles(axes: Axes, explanation: Explanation, first: int, after: int)
         return
     beside = axes.twinx()
     for name, profile, colour, marker in present:
-        beside.plot(
-            range(first, after), profile[first:after], color=colour, marker=marker, markersize=3.5, lw=1, label=name
-        )
+        places = [place for place in range(first, after) if profile[place] >= LEAST]
+        heights = [profile[place] for place in places]
+        beside.vlines(places, 0, heights, color=colour, linewidth=1)
+        beside.plot(places, heights, color=colour, marker=marker, markersize=4, linestyle="none", label=name)
     beside.set_ylim(0, 1.02)
     beside.set_ylabel("probability of a boundary")
     beside.legend(frameon=False, fontsize="small", loc="upper right")

@@ -1,5 +1,7 @@
 """Which font draws which characters."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from hf_adner.explain import fonts
@@ -33,7 +35,22 @@ def test_the_first_font_with_most_characters_is_taken(installed):
     assert fonts.font_for("红a") == (None, {"a"})
 
 
+def test_a_font_of_boxes_is_none(monkeypatch):
+    listed = [
+        SimpleNamespace(fname=name, name=name, style="normal", weight=400) for name in ("Last Resort High", "SimHei")
+    ]
+    listed += [SimpleNamespace(fname="slanted", name="SimHei", style="italic", weight=400)]
+    monkeypatch.setattr(fonts, "_coverage", lambda path: frozenset(fonts.PROBE))
+    monkeypatch.setattr("matplotlib.font_manager.fontManager.ttflist", listed)
+    assert fonts.chinese_fonts.__wrapped__() == ("SimHei",)
+    monkeypatch.setattr("matplotlib.font_manager.fontManager.ttflist", listed[:1])
+    monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: ["b", "a"])  # newer than the list
+    monkeypatch.setattr(fonts, "_file_rank", lambda path: (0, False, path))
+    assert fonts.chinese_fonts.__wrapped__() == ("a", "b")
+
+
 def test_the_installed_chinese_fonts_have_chinese_characters():
     for path in fonts.chinese_fonts()[:2]:
+        assert "LastResort" not in path
         assert set(fonts.PROBE) <= fonts.font_for(fonts.PROBE)[1] <= fonts._coverage(path)
     assert fonts._coverage(__file__) == frozenset()  # no font at all

@@ -22,12 +22,15 @@ from hf_adner.explain.pages.wording import (
 )
 
 TOP_CHARACTERS = 10
+NEAR = 8
 RIVALS = 3
 RIVAL = 0.05
 """Probability from which on another boundary is worth naming."""
 SURFACE = 40
 PROBE_REACH = 14
-MAX_WORDS = 20
+MAX_WORDS = 12
+WEAK = 0.02
+"""Share of the strongest word's score from which on a word is worth a line."""
 _DETAIL = 200
 
 
@@ -128,6 +131,7 @@ def make_section(key: str, explanation: Explanation, review_threshold: float, st
     levels, shares = heat_levels(explanation.scores), explanation.shares
     span = (explanation.entity.start, explanation.entity.end)
     words = _words(explanation)
+    strong = [word for word in words if abs(word.share) >= WEAK][:MAX_WORDS]
     return Section(
         key=key,
         explanation=explanation,
@@ -141,8 +145,8 @@ def make_section(key: str, explanation: Explanation, review_threshold: float, st
         roles=_roles(explanation, shares),
         boundary=_boundary(explanation),
         rivals=_rivals(explanation),
-        words=words[:MAX_WORDS],
-        hidden_words=max(len(words) - MAX_WORDS, 0),
+        words=strong,
+        hidden_words=len(words) - len(strong),
         cues=_cues(explanation),
         fusion=_fusion(explanation),
         fusion_shares=_fusion_shares(explanation, shares),
@@ -230,19 +234,23 @@ def _boundary(explanation: Explanation) -> Strip | None:
 
 
 def _rivals(explanation: Explanation) -> list[str]:
-    """Other places near the entity where the model might let it begin or end."""
+    """Other places where the model might let this entity, and not a neighbour, begin or end."""
     entity, text = explanation.entity, visible(explanation.text)
-    near = range(max(entity.start - 8, 0), min(entity.end + 8, len(text)))
-    found: list[tuple[float, str]] = []
-    profiles = (
-        ("begin at", explanation.start_profile, entity.start),
-        ("end with", explanation.end_profile, entity.end - 1),
-    )
-    for verb, profile, own in profiles:
-        for at in near if profile is not None else ():
-            if at != own and profile[at] >= RIVAL:
-                found.append((profile[at], f"{verb} {_marked_space(text[at])} ({at}): {profile[at]:.0%}"))
-    return [words for _, words in sorted(found, reverse=True)[:RIVALS]]
+    begins = explanation.start_profile or (0.0,) * len(text)
+    ends = explanation.end_profile or (0.0,) * len(text)
+    # to reach the entity, what begins before it must not end before it (at least so much is left: union bound)
+    found = [
+        (begins[at] - sum(ends[at : entity.start]), at, "begin at")
+        for at in range(max(entity.start - NEAR, 0), entity.end)
+        if at != entity.start
+    ]
+    found += [
+        (ends[at] - sum(begins[entity.end : at + 1]), at, "end with")
+        for at in range(entity.start, min(entity.end + NEAR, len(text)))
+        if at != entity.end - 1
+    ]
+    best = sorted((one for one in found if one[0] >= RIVAL), reverse=True)[:RIVALS]
+    return [f"{verb} {_marked_space(text[at])} ({at}): {value:.0%}" for value, at, verb in best]
 
 
 def _fusion(explanation: Explanation) -> Strip | None:

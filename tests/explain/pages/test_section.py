@@ -2,6 +2,7 @@
 
 import pytest
 
+from hf_adner.explain.explanation import WordScore
 from hf_adner.explain.pages.section import make_section, number, place
 
 from .notes import NOTE, explanation
@@ -33,10 +34,20 @@ def test_probes_show_the_text_around_the_entity():
     assert second.name == "signs and spaces written differently"
 
 
-def test_rivals_are_other_likely_boundaries_nearby():
-    profile = [0.0] * len(NOTE)
-    profile[2], profile[1], profile[15] = 0.7, 0.3, 0.9
-    assert section(start_profile=profile, end_profile=None).rivals == ["begin at 肢 (1): 30%"]
+def test_rivals_are_other_boundaries_of_the_same_entity():
+    begins, ends = [0.0] * len(NOTE), [0.0] * len(NOTE)
+    begins[2], begins[1], begins[15] = 0.7, 0.3, 0.9
+    assert section(start_profile=begins, end_profile=None).rivals == ["begin at 肢 (1): 30%"]
+    ends[1] = 0.3  # what begins there ends there: a neighbour
+    begins[3], ends[4], ends[6], begins[6] = 0.2, 0.9, 0.1, 0.1
+    assert section(start_profile=begins, end_profile=ends).rivals == ["begin at 斑 (3): 20%"]
+    assert section(start_profile=None, end_profile=None).rivals == []
+
+
+def test_weak_words_are_counted():
+    words = [WordScore("", 2, 5, 10.0), WordScore("", 2, 4, -1.0), WordScore("", 6, 8, 0.01)]
+    one = section(lexicon=words)
+    assert ([word.text for word in one.words], one.hidden_words) == (["红斑块", "红斑"], 1)
 
 
 def test_what_is_missing_is_left_out():
