@@ -6,6 +6,7 @@ import numpy as np
 
 from hf_adner.audit.explainer_run import ExplainerRun, magnitudes
 from hf_adner.audit.measurements.measurement import Measurement
+from hf_adner.audit.measurements.seed_noise import reseeded
 from hf_adner.audit.randomised import randomised_weights
 from hf_adner.metrics.randomisation import randomisation
 from hf_adner.metrics.similarity import partial_spearman
@@ -19,12 +20,13 @@ def measure(run: ExplainerRun) -> Measurement:
     that reads a text in order is more sensitive to what is near. Details: for every share `metrics.randomisation`
     without its values, and `context_rank_agreement`. What an explainer learned of the model beforehand (a global table)
     it must learn again of the random one, or it is not put to the test: see `rebuild` of `ExplanationAudit.score`.
+    One that samples does so with another seed, or both maps would share its noise.
     """
     shares = sorted(run.settings.random_shares)
     details = {}
     for share in shares:
         with randomised_weights(run.behaviour.model, share, run.settings.seed):
-            explainer = run.explainer if run.rebuild is None else run.rebuild()
+            explainer = reseeded(run.explainer) if run.rebuild is None else run.rebuild()
             others = [magnitudes(one) for one in run.explain(explainer)]
         found = randomisation(run.maps, others)
         outside = randomisation(_contexts(run, run.maps), _contexts(run, others))

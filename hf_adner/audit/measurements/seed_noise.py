@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +20,16 @@ def measure(run: ExplainerRun) -> Measurement:
     """
     if not isinstance(run.explainer, SamplingExplainer):
         return Measurement()
-    other = copy.copy(run.explainer)
-    other.seed = run.explainer.seed + 1
+    other = reseeded(run.explainer)
     found = pairwise_stability(run.maps, [magnitudes(one) for one in run.explain(other)])
     values = {f"seed_{name}": np.asarray(found[name]) for name in ("cosine", "spearman", "top_k_jaccard")}
     return Measurement(values, {"n_samples": run.explainer.n_samples})
+
+
+def reseeded(explainer: Any) -> Any:
+    """An explainer that samples with another seed; any other one as it is."""
+    if not isinstance(explainer, SamplingExplainer):
+        return explainer
+    other = copy.copy(explainer)
+    other.seed = explainer.seed + 1
+    return other

@@ -123,5 +123,6 @@ def test_seed_noise_is_measured_of_samplers_alone(run_of, case):
     text, span = run.population.text_of(0), run.subjects[0].span
     wanted = spearman(run.maps[0], np.abs(other([text], [[span]])[0][0].scores))
     assert found.values["seed_spearman"][0] == pytest.approx(wanted, abs=1e-6)
+    assert seed_noise.reseeded(sampler).seed == 1 and seed_noise.reseeded(other_kind := RandomExplainer()) is other_kind
     assert sampler.seed == 0 and found.details == {"n_samples": 12}
     assert not seed_noise.measure(run_of("random")).values
