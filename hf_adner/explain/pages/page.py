@@ -21,7 +21,7 @@ from hf_adner.data.writers.atomic import write_file
 from hf_adner.explain.explanation import Explanation
 from hf_adner.explain.pages.heat import LEVELS
 from hf_adner.explain.pages.note import ExplainedNote, make_note_view, summarise
-from hf_adner.explain.pages.section import number
+from hf_adner.explain.pages.section import number, percent
 from hf_adner.explain.pages.visible_text import visible
 from hf_adner.explain.pages.wording import ROLES
 from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD, STABILITY_THRESHOLD
@@ -136,7 +136,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
     )
     environment.filters["number"] = number
-    environment.filters["percent"] = lambda share: f"{share:.0%}" if share < 0.995 or share == 1 else "> 99%"
+    environment.filters["percent"] = percent
     environment.globals.update(LEVELS=LEVELS, ROLES=ROLES, TONES=TONES)
     return environment
 

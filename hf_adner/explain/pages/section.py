@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from hf_adner.data.records import Entity
 from hf_adner.explain.evidence import Probe
 from hf_adner.explain.explanation import Explanation
-from hf_adner.explain.pages.heat import LEVELS, encode_levels, heat_levels, heat_runs
+from hf_adner.explain.pages.heat import encode_levels, heat_levels, heat_runs
 from hf_adner.explain.pages.strips import Strip, grouped_strip, stacked_strip
 from hf_adner.explain.pages.visible_text import shortened, visible
 from hf_adner.explain.pages.wording import (
@@ -170,6 +170,13 @@ def number(value: float) -> str:
     return f"{value:.3g}".replace("-", "\u2212")
 
 
+def percent(share: float) -> str:
+    """A share in percent that says 0 and 100 only where it is just that."""
+    if 0 < share < 0.005:
+        return "< 1%"
+    return "> 99%" if 0.995 <= share < 1 else f"{share:.0%}"
+
+
 def place(start: int, end: int) -> str:
     """Characters by their numbers from 0, end exclusive as everywhere."""
     return str(start) if end == start + 1 else f"{start}–{end}"
@@ -293,6 +300,3 @@ def _probe_pieces(probe: Probe) -> list[Piece]:
 def _detail(value: Any) -> str:
     text = number(value) if isinstance(value, float) else str(value)
     return shortened(visible(text), _DETAIL)
-
-
-__all__ = ["LEVELS", "Piece", "ProbeView", "RoleShare", "Score", "Section", "checks", "make_section", "number", "place"]

@@ -12,7 +12,7 @@ LEFT = 30
 TOP = 8
 HEIGHT = 84
 LABELS = 30
-REACH = 8
+REACH = 6
 LONGEST = 40
 """Characters that a strip shows in one piece; of a longer entity its two ends."""
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hf_adner.explain.explanation import WordScore
-from hf_adner.explain.pages.section import make_section, number, place
+from hf_adner.explain.pages.section import make_section, number, percent, place
 
 from .notes import NOTE, explanation
 
@@ -78,4 +78,6 @@ def test_why_a_person_should_look():
 
 def test_numbers_and_places():
     assert number(-0.12345) == "\u22120.123" and number(0.0) == "0" and number(1234.0) == "1.23e+03"
+    shares = (0.0, 0.001, 0.25, 0.999, 1.0)
+    assert [percent(share) for share in shares] == ["0%", "< 1%", "25%", "> 99%", "100%"]
     assert place(3, 4) == "3" and place(3, 6) == "3–6"
