@@ -4,9 +4,22 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from hf_adner.cli_options import (
+    add_input,
+    deliver,
+    inference_parser,
+    load_pipeline,
+    model_parser,
+    open_documents,
+    parse_dataclasses,
+    split_documents,
+    warn_of,
+    with_progress,
+)
 
 COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], None]]] = {}
 """Name -> (one line of help, what runs it)."""
@@ -49,40 +62,6 @@ def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {summary}" for name, (summary, _) in COMMANDS.items()]
     return "usage: adner COMMAND [options]; adner COMMAND --help tells the options\n\n" + "\n".join(lines)
-
-
-def parse_dataclasses(types: Sequence[type], argv: Sequence[str], command: str) -> tuple[Any, ...]:
-    """Arguments for dataclasses from flags, from a YAML or JSON file named first, or from both (flags win).
-
-    Raises:
-        ValueError: the file holds an unknown key.
-    """
-    from transformers import HfArgumentParser
-
-    parser = HfArgumentParser(tuple(types), prog=f"adner {command}")
-    rest = list(argv)
-    if rest and rest[0].endswith((".yaml", ".yml", ".json")):
-        defaults = _read_settings(Path(rest.pop(0)))
-        actions = {action.dest: action for action in parser._actions}
-        unknown = sorted(set(defaults) - set(actions))
-        if unknown:
-            raise ValueError(f"{argv[0]}: unknown settings {unknown}")
-        for name in defaults:
-            actions[name].required = False
-        parser.set_defaults(**defaults)
-    return parser.parse_args_into_dataclasses(rest)
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML too
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path}: expected a mapping of settings, found {type(settings).__name__}")
-    return settings
 
 
 @_command("demo", "train a small model on the synthetic corpus and show it on a note")
@@ -169,79 +148,20 @@ def compare(argv: Sequence[str]) -> None:
     print(run(*parse_dataclasses(types, argv, "compare")).to_markdown())
 
 
-def _inference_parser(command: str, summary: str, **input_options: Any) -> argparse.ArgumentParser:
-    parser = _model_parser(command, summary, **input_options)
-    parser.add_argument("--threshold", type=float, default=0.0, help="least posterior of an entity, 0 to 1")
-    return parser
-
-
-def _model_parser(command: str, summary: str, **input_options: Any) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"adner {command}", description=summary)
-    parser.add_argument("model", help="checkpoint: a folder or a Hub name")
-    _add_input(parser, **input_options)
-    parser.add_argument("--batch-size", type=int, default=16, help="windows per step (default: %(default)s)")
-    parser.add_argument("--device", default=None, help="cpu, cuda:0, ... (default: a GPU where there is one)")
-    parser.add_argument("--revision", default=None, help="revision of a Hub checkpoint")
-    return parser
-
-
-def _add_input(parser: argparse.ArgumentParser, **options: Any) -> None:
-    parser.add_argument("input", help="file or folder", **options)
-    parser.add_argument("--format", help="format of the input (default: recognised)")
-    parser.add_argument("--encoding", help="text encoding (default: UTF-8, then GB18030)")
-    parser.add_argument("--skip-invalid", action="store_true", help="skip and list broken records")
-
-
-def _pipeline(args: argparse.Namespace) -> Any:
-    from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
-
-    model = AdnerForTokenClassification.from_pretrained(args.model, revision=args.revision or "main")
-    tokenizer = AdnerTokenizer.from_pretrained(args.model, revision=args.revision or "main")
-    return AdnerPipeline(model=model, tokenizer=tokenizer, device=args.device)
-
-
-def _documents(args: argparse.Namespace, **options: Any) -> Any:
-    from hf_adner.data import read_documents
-    from hf_adner.data.split_files import files_by_split
-
-    return read_documents(
-        files_by_split({"input": args.input})["input"],
-        args.format,
-        skip_invalid=args.skip_invalid,
-        encoding=args.encoding,
-        **options,
-    )
-
-
-def _split_documents(args: argparse.Namespace) -> list[Any]:
-    from hf_adner.data import load_ner_dataset
-    from hf_adner.data.loading import documents_from_dataset
-
-    dataset = load_ner_dataset(args.input, args.format, skip_invalid=args.skip_invalid, encoding=args.encoding)
-    if args.split not in dataset:
-        raise ValueError(f"{args.input} has no split {args.split!r}, only {', '.join(dataset)}")
-    return list(documents_from_dataset(dataset[args.split]))
-
-
-def _warn(stream: Any) -> None:
-    for line in stream.report.warnings():
-        print(f"adner: {line}", file=sys.stderr)
-
-
 @_command("evaluate", "score a checkpoint on documents with entities")
 def evaluate(argv: Sequence[str]) -> None:
     """`adner evaluate MODEL INPUT`: strict, flattened and boundary scores as Markdown, or JSON with --json."""
-    parser = _inference_parser("evaluate", "score a checkpoint on documents with entities")
+    parser = inference_parser("evaluate", "score a checkpoint on documents with entities")
     parser.add_argument("--split", help="split of the input (a folder, or ad-synthetic) to score; default: all of it")
     parser.add_argument("--json", help="also write the report to this file")
     args = parser.parse_args(argv)
     from hf_adner.audit.evaluation import evaluate_documents
     from hf_adner.training.run import write_json
 
-    documents = _split_documents(args) if args.split else _documents(args)
-    report = evaluate_documents(_pipeline(args), documents, args.batch_size, threshold=args.threshold)
+    documents = split_documents(args) if args.split else open_documents(args)
+    report = evaluate_documents(load_pipeline(args), documents, args.batch_size, threshold=args.threshold)
     if not args.split:
-        _warn(documents)
+        warn_of(documents)
     print(report.to_markdown())
     if args.json:
         write_json(Path(args.json), report.to_dict())
@@ -250,7 +170,7 @@ def evaluate(argv: Sequence[str]) -> None:
 @_command("audit", "measure explainers of a checkpoint against each other")
 def audit(argv: Sequence[str]) -> None:
     """`adner audit MODEL INPUT [--explainers NAME ...] [--json FILE] [--plot FILE]`: tables as Markdown."""
-    parser = _model_parser("audit", "measure explainers of a checkpoint against each other")
+    parser = model_parser("audit", "measure explainers of a checkpoint against each other")
     parser.add_argument("--split", help="split of the input (a folder, or ad-synthetic); default: all of it")
     parser.add_argument("--explainers", nargs="+", default=["grad-x-input", "integrated-gradients", "occlusion"])
     parser.add_argument("--groups", nargs="+", help="groups of measures (default: all)")
@@ -265,8 +185,8 @@ def audit(argv: Sequence[str]) -> None:
     from hf_adner.audit.robustness import robustness_report
     from hf_adner.training.run import write_json
 
-    documents = _split_documents(args) if args.split else list(_documents(args))
-    pipe = _pipeline(args)
+    documents = split_documents(args) if args.split else list(open_documents(args))
+    pipe = load_pipeline(args)
     settings = {"views": args.views, "max_entities": args.max_entities, "batch_size": args.batch_size}
     settings |= {"groups": args.groups} if args.groups else {}
     report = evaluate_explanations(pipe.model, pipe.tokenizer, documents, args.explainers, **settings)
@@ -286,7 +206,7 @@ def audit(argv: Sequence[str]) -> None:
 @_command("explain", "show why a checkpoint finds the entities of a text or of documents")
 def explain(argv: Sequence[str]) -> None:
     """`adner explain MODEL (INPUT | --text TEXT) [--output FILE.html|.json|.jsonl]`: a page, JSON, or lines of text."""
-    parser = _model_parser("explain", "show why a checkpoint finds its entities", nargs="?")
+    parser = model_parser("explain", "show why a checkpoint finds its entities", nargs="?")
     parser.add_argument("--text", help="a text to explain instead of an input")
     parser.add_argument("--split", help="split of the input (a folder, or ad-synthetic); default: all of it")
     parser.add_argument("--output", help="page (.html) or JSON (.json, .jsonl) to write; default: print lines")
@@ -314,7 +234,7 @@ def explain(argv: Sequence[str]) -> None:
         names = ("explainer", "target", "batch_size", "entities", "probes", "stability_views", "limit", "seed")
         run_explanations(checkpoint, documents, args.output, **{name: getattr(args, name) for name in names})
         if hasattr(documents, "report"):
-            _warn(documents)
+            warn_of(documents)
 
 
 def _names(text: str) -> list[str]:
@@ -328,7 +248,7 @@ def _input_or_text(args: argparse.Namespace) -> Any:
         raise ValueError("give either an input or --text")
     if args.text is not None:
         return [Document(id="text", text=args.text)]
-    return _split_documents(args) if args.split else _documents(args, require_entities=args.entities == "gold")
+    return split_documents(args) if args.split else open_documents(args, require_entities=args.entities == "gold")
 
 
 def _training_documents(source: str) -> list[Any]:
@@ -341,7 +261,7 @@ def _training_documents(source: str) -> list[Any]:
 @_command("predict", "tag texts and write the entities in any format")
 def predict(argv: Sequence[str]) -> None:
     """`adner predict MODEL INPUT --output FILE`, also under a launcher; or `adner predict MODEL --text TEXT`."""
-    parser = _inference_parser("predict", "tag texts and write the entities", nargs="?")
+    parser = inference_parser("predict", "tag texts and write the entities", nargs="?")
     parser.add_argument("--text", help="a text to tag instead of an input")
     parser.add_argument("--output", help="file or folder to write (default: JSON lines on standard output)")
     parser.add_argument("--output-format", help="format of the output (default: by its name)")
@@ -358,52 +278,74 @@ def predict(argv: Sequence[str]) -> None:
     if state is not None and not args.output:
         raise ValueError(f"{state.num_processes} processes cannot share standard output; give --output")
     args.device = args.device if state is None else state.device
-    stream = [Document(id="text", text=args.text)] if args.input is None else _documents(args, require_entities=False)
+    stream = (
+        [Document(id="text", text=args.text)] if args.input is None else open_documents(args, require_entities=False)
+    )
     options = {"batch_size": args.batch_size, "threshold": args.threshold, "review_threshold": args.review_threshold}
     if args.output:
         options |= {"format": args.output_format, "block_size": args.block_size, "state": state}
-        predict_to_file(_pipeline(args), stream, args.output, **options)
+        predict_to_file(load_pipeline(args), stream, args.output, **options)
     else:
-        _deliver(_with_progress(predict_documents(_pipeline(args), stream, **options), "tagging"), None, None)
+        deliver(with_progress(predict_documents(load_pipeline(args), stream, **options), "tagging"), None, None)
     if args.input is not None and (state is None or state.is_main_process):
-        _warn(stream)
+        warn_of(stream)
 
 
-def _with_progress(documents: Iterable[Any], doing: str) -> Iterator[Any]:
-    from tqdm.auto import tqdm
+@_command("rank", "order unlabelled documents by how much a human label would help")
+def rank(argv: Sequence[str]) -> None:
+    """`adner rank MODEL INPUT --output FILE [--count N]`: the most doubtful first, for an annotation tool."""
+    parser = inference_parser("rank", "order documents by doubt, for labelling")
+    parser.add_argument("--output", required=True, help="file to write")
+    parser.add_argument("--output-format", default="doccano", help="doccano or label-studio (default: %(default)s)")
+    parser.add_argument("--count", type=int, help="documents to keep (default: all)")
+    parser.add_argument("--explain", metavar="EXPLAINER", help="count unstable explanations of this explainer too")
+    args = parser.parse_args(argv)
+    from hf_adner.audit.ranking import check_ranked_format, rank_documents, write_ranked
 
-    return iter(tqdm(documents, desc=doing, unit="document", disable=None))
+    check_ranked_format(args.output_format)
+    stream = open_documents(args, require_entities=False)
+    options = {"count": args.count, "threshold": args.threshold, "explain": args.explain}
+    ranked = rank_documents(load_pipeline(args), stream, batch_size=args.batch_size, **options)
+    write_ranked(ranked, args.output, args.output_format, Path(args.model).name)
+    warn_of(stream)
+    print(f"{len(ranked)} documents in {args.output}")
 
 
-def _deliver(documents: Iterator[Any], output: str | None, format: str | None) -> None:
-    from hf_adner.data import write_documents
-    from hf_adner.data.writers.jsonl import jsonl_text
+@_command("export", "write a checkpoint for ONNX Runtime")
+def export(argv: Sequence[str]) -> None:
+    """`adner export MODEL FOLDER [--int8]`."""
+    parser = argparse.ArgumentParser(prog="adner export", description="write a checkpoint for ONNX Runtime")
+    parser.add_argument("model", help="checkpoint: a folder or a Hub name")
+    parser.add_argument("output", help="new folder")
+    parser.add_argument("--int8", action="store_true", help="8-bit weights and products; measure what it costs you")
+    parser.add_argument("--revision", default=None, help="revision of a Hub checkpoint")
+    args = parser.parse_args(argv)
+    from hf_adner.hub.export_onnx import export_onnx
 
-    if output:
-        write_documents(documents, output, format=format)
-        return
-    for line in jsonl_text(documents):
-        print(line, end="", flush=True)
+    args.device = "cpu"
+    pipe = load_pipeline(args)
+    export_onnx(pipe.model, pipe.tokenizer, args.output, int8=args.int8)
+    print(args.output)
 
 
 @_command("convert", "read documents in one format and write them in another")
 def convert(argv: Sequence[str]) -> None:
     """`adner convert INPUT OUTPUT`."""
     parser = argparse.ArgumentParser(prog="adner convert", description="convert between annotation formats")
-    _add_input(parser)
+    add_input(parser)
     parser.add_argument("output", help="file or folder to write")
     parser.add_argument("--output-format", help="format of the output (default: by its name)")
     args = parser.parse_args(argv)
-    stream = _documents(args, overlaps="any")
-    _deliver(_with_progress(stream, "converting"), args.output, args.output_format)
-    _warn(stream)
+    stream = open_documents(args, overlaps="any")
+    deliver(with_progress(stream, "converting"), args.output, args.output_format)
+    warn_of(stream)
 
 
 @_command("stats", "tell what a corpus is made of, and what its splits share")
 def stats(argv: Sequence[str]) -> None:
     """`adner stats INPUT [--plot FILE.png] [--json FILE]`; INPUT is a file, a folder or ad-synthetic."""
     parser = argparse.ArgumentParser(prog="adner stats", description=COMMANDS["stats"][0])
-    _add_input(parser)
+    add_input(parser)
     parser.add_argument("--threshold", type=float, default=0.8, help="similarity of near-duplicates, 0 to 1")
     parser.add_argument("--plot", help="picture to write (PNG, SVG or PDF)")
     parser.add_argument("--json", help="also write the figures to this file")

@@ -1,6 +1,7 @@
 """The command line: what it does, and how it says what is wrong."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -139,3 +140,20 @@ def test_explain_says_what_is_wrong(checkpoint, gold, tmp_path, capsys):
     assert main(["explain", checkpoint, gold, "--explainer", "magic", "--device", "cpu"]) == 1
     errors = capsys.readouterr().err
     assert "must end in .html" in errors and errors.count("either an input or --text") == 2 and "'magic'" in errors
+
+
+def test_rank_writes_pre_annotated_documents(checkpoint, gold, tmp_path, capsys):
+    output = tmp_path / "ranked.jsonl"
+    assert main(["rank", checkpoint, gold, "--output", str(output), "--count", "1", "--device", "cpu"]) == 0
+    record = json.loads(output.read_text(encoding="utf-8"))
+    assert record["text"] in TEXTS and record["adner_rank"] == 1 and record["adner_reasons"]
+    assert main(["rank", checkpoint, gold, "--output", str(output), "--output-format", "brat"]) == 1
+    assert "expected one of doccano, label-studio" in capsys.readouterr().err
+
+
+def test_several_processes_need_an_output(checkpoint, gold, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "hf_adner.audit.sharded_prediction.join_processes", lambda device: SimpleNamespace(num_processes=2)
+    )
+    assert main(["predict", checkpoint, gold]) == 1
+    assert "2 processes cannot share standard output" in capsys.readouterr().err

@@ -95,6 +95,12 @@ def rank_documents(
     ]
 
 
+def check_ranked_format(format: str) -> None:
+    """Raise a `ValueError` for a format that `write_ranked` does not write."""
+    if format not in RANKED_FORMATS:
+        raise ValueError(f"format {format!r} is unknown here; expected one of {', '.join(RANKED_FORMATS)}")
+
+
 def write_ranked(
     documents: Iterable[Document], path: str | Path, format: str = "doccano", model_version: str = "adner"
 ) -> None:
@@ -110,8 +116,7 @@ def write_ranked(
         ValueError: unknown format.
         DataFormatError: a document that the format cannot hold.
     """
-    if format not in RANKED_FORMATS:
-        raise ValueError(f"format {format!r} is unknown here; expected one of {', '.join(RANKED_FORMATS)}")
+    check_ranked_format(format)
     if format == "doccano":  # with a score beside them it would take the labels for those of a relation project
         write_file(Path(path), doccano_text(map(_plain, documents)), "utf-8")
     else:

@@ -86,25 +86,32 @@ def _require(module: str) -> None:
 def _write_graph(network: EmissionNetwork, path: Path) -> None:
     dimension = torch.export.Dim
     rows = dimension("batch")
-    tokens, words = {0: rows, 1: dimension("tokens", min=3)}, {0: rows, 1: dimension("words")}
-    torch.onnx.export(
-        network,
-        network.example(),
-        path,
-        dynamo=True,
-        opset_version=OPSET,
-        external_data=False,
-        input_names=list(network.input_names),
-        output_names=["emissions"],
-        dynamic_shapes=(tokens, tokens, words, words, words)[: len(network.input_names)],
-        verbose=False,
-    )
+    tokens, words = {0: rows, 1: dimension("tokens", min=4)}, {0: rows, 1: dimension("words")}
+    shapes = (tokens, tokens, words, words, words)[: len(network.input_names)]
+    # by itself torch.onnx.export would fix a dimension that it cannot keep free, and say nothing
+    program = torch.export.export(network, network.example(), dynamic_shapes=shapes, strict=False)
+    names = {"input_names": list(network.input_names), "output_names": ["emissions"]}
+    torch.onnx.export(program, f=path, dynamo=True, opset_version=OPSET, external_data=False, verbose=False, **names)
 
 
 def _quantise(path: Path) -> None:
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    whole = path.with_suffix(".float.onnx")
-    path.rename(whole)
-    quantize_dynamic(whole, path, weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": 1})
-    whole.unlink()
+    whole = onnx.load(path)
+    _separate_gemm_weights(whole.graph)
+    whole.graph.ClearField("value_info")  # it states shapes of weights that are about to be transposed
+    quantize_dynamic(whole, path, weight_type=QuantType.QInt8)
+
+
+def _separate_gemm_weights(graph: Any) -> None:
+    """Give each Gemm node a weight of its own: the quantiser transposes it once per node that uses it."""
+    weights = {weight.name: weight for weight in graph.initializer}
+    seen: set[str] = set()
+    for node in graph.node:
+        if node.op_type == "Gemm" and node.input[1] in seen:
+            copied = graph.initializer.add()
+            copied.CopyFrom(weights[node.input[1]])
+            copied.name = node.input[1] = f"{node.input[1]}/{node.name}"
+        elif node.op_type == "Gemm":
+            seen.add(node.input[1])

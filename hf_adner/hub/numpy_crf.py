@@ -23,13 +23,12 @@ class NumpyCrf:
     """
 
     def __init__(self, states: Sequence[str], scores: Mapping[str, Sequence]):
-        allowed, count = allowed_transitions(states), len(states)
-        self.starts, self.ends, self.transitions = (
-            np.where(may, np.asarray(scores[name], dtype=np.float64), -np.inf)
-            for name, may in zip(("starts", "ends", "transitions"), (allowed.starts, allowed.ends, allowed.transitions))
-        )
-        if self.starts.shape != (count,) or self.ends.shape != (count,) or self.transitions.shape != (count, count):
-            raise ValueError(f"the CRF's scores do not have {count} states, as its labels say")
+        allowed = allowed_transitions(states)._asdict()  # starts, ends, transitions
+        for name, may in allowed.items():
+            given = np.asarray(scores[name], dtype=np.float64)
+            if given.shape != np.shape(may):
+                raise ValueError(f"{name} of a CRF of {len(states)} states have shape {given.shape}")
+            setattr(self, name, np.where(may, given, -np.inf))
 
     def best_path(self, emissions: _Row) -> list[int]:
         """The most probable states of a row of emissions (length, states), by Viterbi's algorithm."""

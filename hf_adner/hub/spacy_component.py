@@ -1,0 +1,149 @@
+"""The spaCy component `adner`: `nlp.add_pipe("adner", config={"model": path_or_repo})`.
+
+spaCy finds it by the entry point of the package once the extra `spacy` is installed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+
+from hf_adner.model.modeling_adner import AdnerForTokenClassification
+from hf_adner.model.pipeline_adner import AdnerPipeline
+from hf_adner.model.tokenization_adner import AdnerTokenizer
+
+SCORES = ("score", "start_score", "end_score")
+SPANS_KEY = "adner"
+ALIGNMENT_MODES = ("strict", "contract", "expand")
+
+
+class MisalignedEntityWarning(UserWarning):
+    """An entity begins or ends inside a spaCy token."""
+
+
+class AdnerComponent:
+    """Adds the entities of an `AdnerPipeline` to a `Doc`.
+
+    `doc.ents` gets every entity whose ends are token ends; `doc.spans["adner"]` gets every entity without exception:
+    one that begins or ends inside a token as `alignment_mode` moves it, with a warning. `span._.adner` holds, for each,
+    `score`, `start_score`, `end_score` and the exact characters `start`, `end`. A pipeline whose tokens are single
+    characters, as of `spacy.blank("zh")`, never needs to move one.
+
+    Args:
+        pipe: what finds the entities.
+        alignment_mode: of `Doc.char_span`: `expand` (whole tokens around the entity), `contract` (whole tokens inside
+            it) or `strict` (none); in the last two cases an entity that vanishes is widened after all.
+        overwrite: replace the `doc.ents` there are; else ours are added where they overlap none of those.
+        batch_size: windows per forward pass.
+        threshold: entities with a lower posterior are left out, in [0, 1].
+
+    Raises:
+        ValueError: unknown alignment mode.
+    """
+
+    def __init__(
+        self,
+        pipe: AdnerPipeline,
+        *,
+        alignment_mode: str = "expand",
+        overwrite: bool = True,
+        batch_size: int = 16,
+        threshold: float = 0.0,
+    ):
+        if alignment_mode not in ALIGNMENT_MODES:
+            raise ValueError(f"alignment_mode must be one of {ALIGNMENT_MODES}, found {alignment_mode!r}")
+        if not Span.has_extension("adner"):
+            Span.set_extension("adner", default=None)
+        self._tagger = pipe
+        self.alignment_mode, self.overwrite = alignment_mode, overwrite
+        self.batch_size, self.threshold = batch_size, threshold
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Add the entities of one document."""
+        return next(self.pipe([doc]))
+
+    def pipe(self, stream: Iterable[Doc], batch_size: int = 128) -> Iterator[Doc]:
+        """Add the entities of many documents, `batch_size` of them at a time."""
+        waiting: list[Doc] = []
+        for doc in stream:
+            waiting.append(doc)
+            if len(waiting) == batch_size:
+                yield from self._tagged(waiting)
+                waiting = []
+        yield from self._tagged(waiting)
+
+    def _tagged(self, docs: list[Doc]) -> Iterator[Doc]:
+        texts = [doc.text for doc in docs]
+        found = self._tagger(texts, batch_size=self.batch_size, threshold=self.threshold)
+        for doc, entities in zip(docs, found):
+            self._add(doc, entities)
+            yield doc
+
+    def _add(self, doc: Doc, entities: list[dict[str, Any]]) -> None:
+        spans = [self._span(doc, entity) for entity in entities]
+        aligned = [span for span in spans if _is_aligned(span)]
+        doc.spans[SPANS_KEY] = spans
+        doc.ents = aligned if self.overwrite else [*doc.ents, *_apart(aligned, doc.ents)]
+
+    def _span(self, doc: Doc, entity: dict[str, Any]) -> Span:
+        start, end, label = entity["start"], entity["end"], entity["entity_group"]
+        span = doc.char_span(start, end, label=label, alignment_mode=self.alignment_mode)
+        if span is None or not len(span):
+            span = doc.char_span(start, end, label=label, alignment_mode="expand")
+        span._.adner = {name: entity[name] for name in (*SCORES, "start", "end")}
+        if not _is_aligned(span):
+            warnings.warn(
+                f"entity {label} at characters {start}-{end} cuts a token: it is not in doc.ents, and covers "
+                f"{span.start_char}-{span.end_char} in doc.spans[{SPANS_KEY!r}]",
+                MisalignedEntityWarning,
+                stacklevel=2,
+            )
+        return span
+
+
+def _is_aligned(span: Span) -> bool:
+    return (span.start_char, span.end_char) == (span._.adner["start"], span._.adner["end"])
+
+
+def _apart(spans: list[Span], taken: tuple[Span, ...]) -> list[Span]:
+    """Those of `spans` that overlap none of `taken`."""
+    return [span for span in spans if all(span.end <= one.start or one.end <= span.start for one in taken)]
+
+
+@Language.factory(
+    "adner",
+    assigns=["doc.ents", "doc.spans", "span._.adner"],
+    default_config={
+        "revision": None,
+        "device": None,
+        "alignment_mode": "expand",
+        "overwrite": True,
+        "batch_size": 16,
+        "threshold": 0.0,
+    },
+)
+def make_component(
+    nlp: Language,
+    name: str,
+    model: str,
+    revision: str | None,
+    device: str | None,
+    alignment_mode: str,
+    overwrite: bool,
+    batch_size: int,
+    threshold: float,
+) -> AdnerComponent:
+    """Load the checkpoint `model`, a folder or a Hub name at `revision`, on `device`; see `AdnerComponent`."""
+    options = {"revision": revision or "main"}
+    pipe = AdnerPipeline(
+        model=AdnerForTokenClassification.from_pretrained(model, **options),
+        tokenizer=AdnerTokenizer.from_pretrained(model, **options),
+        device=device,
+    )
+    return AdnerComponent(
+        pipe, alignment_mode=alignment_mode, overwrite=overwrite, batch_size=batch_size, threshold=threshold
+    )
