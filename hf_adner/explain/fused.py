@@ -39,9 +39,9 @@ class FusedExplainer:
         local: gives the local maps.
         table: gives the global ones; it should have been built with the same explainer.
         fusion: what weighs them.
-        variance_views: how often each text is explained again with parts of the context hidden, to measure the
-            variance of its own maps (shrunk halfway to the corpus' mean) and their `stability`, the mean cosine
-            between the fused scores before and after; 0 takes the corpus' mean and leaves `stability` None.
+        variance_views: how often each text is explained again after label-preserving edits, to measure the variance
+            of its own maps (shrunk halfway to the corpus' mean) and their `stability`, the mean cosine between the
+            fused scores before and after; 0 takes the corpus' mean and leaves `stability` None.
         seed: of the views.
         name: how the method calls itself.
 

@@ -67,7 +67,7 @@ def build_global_table(
         progress: show a progress bar.
         entities: ``gold`` or ``predicted``.
         kappa, lexicon: of the table; by default the lexicon of the tokenizer, if it has one.
-        variance_views: how often each document is explained again with parts of the context hidden, to estimate
+        variance_views: how often each document is explained again after a label-preserving edit, to estimate
             `GlobalTable.noise`; 0 leaves it out.
         seed: of those views.
 
