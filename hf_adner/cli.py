@@ -125,6 +125,17 @@ def _train(argv: Sequence[str], command: str, training_arguments: type) -> None:
         print(f"\ncheckpoint {output / MODEL_FOLDER}\nscores     {output / METRICS_FILE}")
 
 
+@_command("pretrain", "pretrain an encoder on plain text with the MacBERT objective")
+def pretrain(argv: Sequence[str]) -> None:
+    """`adner pretrain ENCODER TEXT... --output DIR`, with `--check`, or without ENCODER and `--from-scratch`."""
+    from hf_adner.training.pretraining_arguments import parse_pretraining
+
+    command = parse_pretraining(argv)
+    from hf_adner.training.pretraining import run_command
+
+    print(run_command(command))
+
+
 @_command("cross-validate", "k-fold scores of several architectures")
 def cross_validate(argv: Sequence[str]) -> None:
     """`adner cross-validate [settings.yaml] --architectures bert-crf m-dscmg --dataset ... --output_dir ...`."""

@@ -1,0 +1,75 @@
+"""Words of a sequence of tokens, for whole-word masking."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from hf_adner.data.segmentation import segment
+from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.model.tokenization_adner import SPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+UNKNOWN = "\ufffd"
+_CONTINUES = "##"
+
+Span = tuple[int, int]
+
+
+class TokenWords:
+    """Finds the words in token ids, with one token per character or with word pieces.
+
+    Args:
+        tokenizer: of the ids.
+        lexicon: words that are kept together; None leaves runs of letters and digits, and characters.
+        longest: most characters of a lexicon word.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, lexicon: Lexicon | None = None, longest: int = 8) -> None:
+        self.lexicon, self.longest = lexicon, longest
+        self.lower_case = bool(getattr(tokenizer, "do_lower_case", False))
+        self.unknown = tokenizer.unk_token_id
+        self.special = frozenset(tokenizer.all_special_ids) - {self.unknown}
+        tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+        self._continues = [token.startswith(_CONTINUES) and len(token) > 2 for token in tokens]
+        self._texts = [
+            token.removeprefix(_CONTINUES) if later else token for token, later in zip(tokens, self._continues)
+        ]
+        self._texts = [" " if text == SPACE else text for text in self._texts]
+        if self.unknown is not None:
+            self._texts[self.unknown] = UNKNOWN
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What tokens stand for, an unknown one as U+FFFD."""
+        return "".join([self._texts[one] for one in ids])
+
+    def runs(self, ids: Sequence[int]) -> list[list[Span]]:
+        """The words of each run of tokens between special ones.
+
+        Args:
+            ids: token ids; all special ids but that of the unknown token end a run.
+
+        Returns:
+            Per run the (first token, token after the last) of its words, in order and without gaps.
+        """
+        runs, start = [], 0
+        for place, one in enumerate([*ids, None]):
+            if one is None or one in self.special:
+                if place > start:
+                    runs.append(self._words(ids[start:place], start))
+                start = place + 1
+        return runs
+
+    def _words(self, ids: Sequence[int], first: int) -> list[Span]:
+        spans = segment(self.text(ids), self.lexicon, lower_case=self.lower_case, longest=self.longest)
+        starts = {start for start, _ in spans}
+        offsets = accumulate((len(self._texts[one]) for one in ids), initial=0)
+        begins = [
+            place for place, (one, offset) in enumerate(zip(ids, offsets))
+            if place == 0 or (offset in starts and not self._continues[one])
+        ]  # fmt: skip
+        return [(first + start, first + end) for start, end in zip(begins, [*begins[1:], len(ids)])]
