@@ -34,7 +34,8 @@ class StabilityMeter:
     Of each text some views are made in which characters of the context are hidden that mattered least to all of the
     text's entities. Stability is the mean over the views of the cosine between the scores before and after, over the
     characters that were not hidden, negative cosines counted as 0 (after Alvarez-Melis and Jaakkola 2018, who hide
-    nothing but move the input). It costs as much again as explaining each view.
+    nothing but move the input). It costs as much again as explaining each view. It does not tell whether the entity is
+    right: a confident mistake may be explained as stably as a hit.
 
     Args:
         explainer: one that `make_explainer` gave.
