@@ -13,12 +13,11 @@ import torch
 from hf_adner.data.records import Entity
 from hf_adner.explain.explainer import Attribution, LocalExplainer, Places
 from hf_adner.explain.explanation import Explanation
-from hf_adner.explain.fusion import Fused, Fusion, pad_inputs, shrunk_variance
+from hf_adner.explain.fusion import Fused, Fusion, shrunk_variance
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.local_maps import LocalMap, local_maps, map_variance
+from hf_adner.explain.local_maps import LocalMap, fusion_inputs, local_maps, map_variance
 from hf_adner.explain.map_views import MapView, explain_views
 from hf_adner.explain.passages import Span
-from hf_adner.explain.roles import character_roles
 from hf_adner.explain.tagger import Tagger, TokenBatch
 
 DEFAULT_LOCAL_VARIANCE = 0.5
@@ -125,11 +124,8 @@ class FusedExplainer:
 
     def _fuse_batch(self, explanations: Sequence[Explanation], variances: Sequence[float]) -> list[Explanation]:
         maps = local_maps(explanations)
-        priors = self.table.lookup_many([one.text for one in maps], [one.entity for one in maps])
-        roles = [character_roles(len(one.text), *one.entity[:2]) for one in maps]
-        inputs = pad_inputs([one.logs for one in maps], priors, variances, roles, [one.mask for one in maps])
         with torch.no_grad():
-            fused = Fused(*(part.numpy() for part in self.fusion(inputs)))
+            fused = Fused(*(part.numpy() for part in self.fusion(fusion_inputs(maps, self.table, variances))))
         return [
             self._explanation(one, found, Fused(*(part[row] for part in fused)), variance)
             for row, (one, found, variance) in enumerate(zip(explanations, maps, variances))

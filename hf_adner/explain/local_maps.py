@@ -9,8 +9,11 @@ import numpy as np
 import torch
 
 from hf_adner.explain.explanation import Explanation
+from hf_adner.explain.fusion import FusionInputs, pad_inputs
+from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.log_attributions import log_attributions
 from hf_adner.explain.passages import Span
+from hf_adner.explain.roles import character_roles
 
 
 class LocalMap(NamedTuple):
@@ -61,6 +64,19 @@ def local_maps(explanations: Sequence[Explanation]) -> list[LocalMap]:
 def _moved(explanation: Explanation, by: int) -> Span:
     entity = explanation.entity
     return entity.start + by, entity.end + by, entity.label
+
+
+def fusion_inputs(maps: Sequence[LocalMap], table: GlobalTable, variances: Sequence[float]) -> FusionInputs:
+    """Maps, and what a table expects of them, as the input of a fusion.
+
+    Args:
+        maps: of one entity each.
+        table: is asked for each; it should not hold these very maps.
+        variances: perturbation variance of each map.
+    """
+    priors = table.lookup_many([one.text for one in maps], [one.entity for one in maps])
+    roles = [character_roles(len(one.text), *one.entity[:2]) for one in maps]
+    return pad_inputs([one.logs for one in maps], priors, variances, roles, [one.mask for one in maps])
 
 
 def map_variance(before: Explanation, after: Explanation, kept: Iterable[tuple[int, int]]) -> float | None:

@@ -14,12 +14,12 @@ from tqdm.auto import tqdm
 from hf_adner.data.records import Document
 from hf_adner.explain.explainer import LocalExplainer
 from hf_adner.explain.explanation import Explanation
-from hf_adner.explain.fusion import pad_inputs, role_errors
+from hf_adner.explain.fusion import role_errors
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.local_maps import LocalMap, local_maps, map_variance
+from hf_adner.explain.local_maps import LocalMap, fusion_inputs, local_maps, map_variance
 from hf_adner.explain.map_views import explain_views
 from hf_adner.explain.passages import Span
-from hf_adner.explain.roles import ROLES, character_roles
+from hf_adner.explain.roles import ROLES
 from hf_adner.explain.table_noise import TableNoise
 from hf_adner.model.lexicon_adner import Lexicon
 
@@ -107,19 +107,13 @@ def estimate_noise(parts: Iterable[tuple[GlobalTable, Sequence[MeasuredMap]]]) -
     sums, counts = np.zeros(len(ROLES)), np.zeros(len(ROLES))
     for table, maps in parts:
         for first in range(0, len(maps), 64):
-            errors, numbers = role_errors(_inputs(table, maps[first : first + 64], mean))
+            part = maps[first : first + 64]
+            own = [mean if one.variance is None else one.variance for one in part]
+            errors, numbers = role_errors(fusion_inputs([one.map for one in part], table, own))
             sums, counts = sums + errors.double().numpy(), counts + numbers.double().numpy()
     overall = sums.sum() / max(counts.sum(), 1)  # for roles that no entity has
     tau2 = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
     return TableNoise(mean, tuple(tau2.tolist()), sum(len(maps) for _, maps in parts))
-
-
-def _inputs(table: GlobalTable, measured: Sequence[MeasuredMap], mean: float):
-    maps = [one.map for one in measured]
-    priors = table.lookup_many([one.text for one in maps], [one.entity for one in maps])
-    variances = [mean if one.variance is None else one.variance for one in measured]
-    roles = [character_roles(len(one.text), *one.entity[:2]) for one in maps]
-    return pad_inputs([one.logs for one in maps], priors, variances, roles, [one.mask for one in maps])
 
 
 class _Sweep:
