@@ -31,6 +31,7 @@ from hf_adner.training.comparison import (
     ComparisonArguments,
     Run,
     parse_shard,
+    rotated,
     write_report,
 )
 from hf_adner.training.comparison_report import ComparisonReport
@@ -45,10 +46,11 @@ TEXT = """\
 Test text that no choice was made on, the last checkpoint of every run. Models: `stock` is the encoder's own
 `BertForTokenClassification`, the others are ours; all but bilstm-crf begin with the first {layers} layer(s) of
 `e5-small-zh-char`. Training documents are a fixed sample of at most {documents} per corpus (ad-real has 120), test
-documents of at most {test_documents}; learning rates: encoder {learning_rate:g}, head 1e-3, CRF 5e-3, 10 % warm-up,
-linear decay, batches of {batch}. CMeEE's test part is its dev file, with nested gold counted in full. Figures of every
-run are in [comparison/comparison.json](comparison/comparison.json), pictures in
-[forest.png](comparison/forest.png) and [seeds.png](comparison/seeds.png). Made by
+documents of at most {test_documents}; learning rates: encoder {learning_rate:g}, head 1e-3 (bilstm-crf 1e-2), CRF 5e-3,
+10 % warm-up, linear decay, batches of {batch}, {epochs:g} epochs (ad-real twice as many). CMeEE's test part is its dev
+file, with nested gold counted in full. Figures of every run are in
+[comparison/comparison.json](comparison/comparison.json), pictures in [forest.png](comparison/forest.png) and
+[seeds.png](comparison/seeds.png). Made by
 
     python scripts/comparison.py --data FOLDER{told}
 
@@ -59,6 +61,9 @@ FILES = {
     "resume": ("resume/train.char.bmes", "resume/test.char.bmes"),
     "ad-real": ("ad_real/train.jsonl", "ad_real/dev.jsonl"),
 }
+RATES = {"bilstm-crf": {"head_learning_rate": 1e-2}}
+"""Learning rates of models that need others, the same for all arms: nothing of bilstm-crf is pretrained."""
+
 EPOCHS = {"cmedqaner": 1.0, "cmeee": 1.0, "resume": 1.0, "ad-real": 2.0}
 """Epochs of each corpus as a multiple of `--epochs`: the smallest corpus needs more passes for as many steps."""
 
@@ -73,11 +78,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--arms", nargs="+", default=list(CORE), help="arms of every corpus and model")
     parser.add_argument("--all_arms", default="cmedqaner/bert-crf", help="corpus/model where all arms run, or none")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
-    parser.add_argument("--documents", type=int, default=400, help="training documents, at most")
+    parser.add_argument("--documents", type=int, default=300, help="training documents, at most")
     parser.add_argument("--test_documents", type=int, default=300, help="test documents, at most")
     parser.add_argument("--layers", type=int, default=1, help="layers of the encoder that are used")
-    parser.add_argument("--epochs", type=float, default=6, help="passes over the documents (ad-real: twice as many)")
-    parser.add_argument("--batch", type=int, default=16, help="documents in a step")
+    parser.add_argument("--epochs", type=float, default=8, help="passes over the documents (ad-real: twice as many)")
+    parser.add_argument("--batch", type=int, default=8, help="documents in a step")
     parser.add_argument("--learning_rate", type=float, default=5e-4, help="of the encoder")
     parser.add_argument("--explainers", nargs="*", default=[], help="also measure explanations, such as occlusion")
     parser.add_argument("--explained_entities", type=int, default=40, help="entities that they explain")
@@ -87,13 +92,14 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def comparison(corpus: str, args: argparse.Namespace) -> Comparison:
-    """The comparison of one corpus."""
+def comparison(corpus: str, model: str, args: argparse.Namespace) -> Comparison:
+    """The comparison of one corpus and model."""
     train, test = FILES[corpus]
     epochs = args.epochs * EPOCHS[corpus]
+    rates = {"learning_rate": args.learning_rate, "head_learning_rate": 1e-3, "crf_learning_rate": 5e-3}
     return Comparison(
         ComparisonArguments(
-            models=args.models, seeds=list(range(args.seeds)), corpus=corpus, explainers=args.explainers,
+            models=[model], seeds=list(range(args.seeds)), corpus=corpus, explainers=args.explainers,
             explained_entities=args.explained_entities,
         ),
         DatasetArguments(
@@ -105,9 +111,9 @@ def comparison(corpus: str, args: argparse.Namespace) -> Comparison:
             lexicon=str(args.data / "lexicon/medical_words.tsv"),
         ),
         ExplanationGuidedTrainingArguments(
-            output_dir=str(args.work), learning_rate=args.learning_rate, head_learning_rate=1e-3,
-            crf_learning_rate=5e-3, num_train_epochs=epochs, per_device_train_batch_size=args.batch,
+            output_dir=str(args.work), num_train_epochs=epochs, per_device_train_batch_size=args.batch,
             eval_strategy="no", save_strategy="no", load_best_model_at_end=False, logging_strategy="no",
+            **{**rates, **RATES.get(model, {})},
         ),
     )  # fmt: skip
 
@@ -115,8 +121,8 @@ def comparison(corpus: str, args: argparse.Namespace) -> Comparison:
 def groups(args: argparse.Namespace) -> Iterator[tuple[str, list[Run]]]:
     """(corpus, runs of one model and seed), of all shards."""
     for seed in range(args.seeds):
-        for corpus in args.corpora:
-            for model in args.models:
+        for turn, corpus in enumerate(args.corpora, start=seed):
+            for model in rotated(args.models, turn):
                 arms = list(ARMS) if f"{corpus}/{model}" == args.all_arms else args.arms
                 yield corpus, [Run(model, seed, arm) for arm in make_arms(arms)]
 
@@ -126,13 +132,13 @@ def do_runs(args: argparse.Namespace) -> None:
     number, count = parse_shard(args.shard)
     torch.set_num_threads(args.threads or max(1, (os.cpu_count() or 1) // count))
     logging.basicConfig(level=logging.ERROR)
-    comparisons = {corpus: comparison(corpus, args) for corpus in args.corpora}
+    comparisons = {(corpus, model): comparison(corpus, model, args) for corpus in args.corpora for model in args.models}
     mine = list(groups(args))[number::count]
     with tqdm(total=sum(len(runs) for _, runs in mine), unit="run") as bar:
         for corpus, runs in mine:
             for run in runs:
                 bar.set_postfix_str(f"{corpus} {run.model} {run.arm.name} {run.seed}")
-                comparisons[corpus].do(run)
+                comparisons[corpus, run.model].do(run)
                 bar.update()
 
 
@@ -155,7 +161,7 @@ def report(args: argparse.Namespace) -> None:
 
 def told(args: argparse.Namespace) -> str:
     """The settings of this command that make a difference to the figures."""
-    names = ("seeds", "documents", "test_documents", "layers", "epochs", "learning_rate")
+    names = ("seeds", "documents", "test_documents", "layers", "epochs", "batch", "learning_rate")
     return "".join(f" --{name} {getattr(args, name):g}" for name in names)
 
 

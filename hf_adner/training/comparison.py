@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,8 +98,14 @@ def plan(args: ComparisonArguments) -> list[list[Run]]:
     """
     number, count = parse_shard(args.shard)
     arms = make_arms(args.arms)
-    groups = [[Run(model, seed, arm) for arm in arms] for seed in args.seeds for model in args.models]
-    return groups[number::count]
+    pairs = [(seed, model) for turn, seed in enumerate(args.seeds) for model in rotated(args.models, turn)]
+    return [[Run(model, seed, arm) for arm in arms] for seed, model in pairs][number::count]
+
+
+def rotated(items: Sequence[str], turns: int) -> list[str]:
+    """The items, begun with another one each turn, so that no shard gets all of the slow ones."""
+    first = turns % len(items)
+    return [*items[first:], *items[:first]]
 
 
 class Comparison:

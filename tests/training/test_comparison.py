@@ -132,7 +132,10 @@ def test_shards_divide_the_plan_and_keep_a_seeds_arms_together():
         run.file("x") for group in whole for run in group
     )
     assert len(whole) == 6 and {len({(run.model, run.seed) for run in group}) for group in whole} == {1}
-    assert [(group[0].model, group[0].seed) for group in whole[:3]] == [("stock", 0), ("bert-crf", 0), ("stock", 1)]
+    order = [(group[0].model, group[0].seed) for group in whole]
+    assert order[:4] == [("stock", 0), ("bert-crf", 0), ("bert-crf", 1), ("stock", 1)]
+    halves = [plan(replace(args, shard=f"{number}/2")) for number in range(2)]
+    assert [{group[0].model for group in half} for half in halves] == [{"stock", "bert-crf"}] * 2
 
 
 def test_bad_arguments(tmp_path):
