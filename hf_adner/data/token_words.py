@@ -69,7 +69,14 @@ class TokenWords:
         starts = {start for start, _ in spans}
         offsets = accumulate((len(self._texts[one]) for one in ids), initial=0)
         begins = [
-            place for place, (one, offset) in enumerate(zip(ids, offsets))
-            if place == 0 or (offset in starts and not self._continues[one])
-        ]  # fmt: skip
+            place
+            for place, (one, offset) in enumerate(zip(ids, offsets))
+            if not self._continues[one] and (offset in starts or self._is_apart(ids[place - 1], one))
+        ]
+        begins = begins if begins[:1] == [0] else [0, *begins]
         return [(first + start, first + end) for start, end in zip(begins, [*begins[1:], len(ids)])]
+
+    def _is_apart(self, before: int, one: int) -> bool:
+        """Whether two tokens of word pieces are two words that a space stood between."""
+        text = self._texts[one]
+        return text.isascii() and text.isalnum() and (len(text) > 1 or len(self._texts[before]) > 1)

@@ -198,6 +198,7 @@ def build_trainer(
     options = {
         "replacement": args.replacement,
         "share": args.masked_share,
+        "ngram_shares": args.ngram_shares,
         "longest_word": args.longest_word,
         "seed": training_args.seed,
     }

@@ -10,6 +10,7 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from hf_adner.data.macbert_collator import REPLACEMENTS
+from hf_adner.data.ngram_selection import NGRAM_SHARES
 
 
 @dataclass
@@ -32,6 +33,9 @@ class PretrainingArguments:
         metadata={"help": "what stands in for masked words: similar ones, or [MASK]", "choices": list(REPLACEMENTS)},
     )
     masked_share: float = field(default=0.15, metadata={"help": "share of the words that are to be predicted"})
+    ngram_shares: list[float] = field(
+        default_factory=lambda: list(NGRAM_SHARES), metadata={"help": "shares of masked n-grams of 1, 2, ... words"}
+    )
     word_vectors: str | None = field(
         default=None,
         metadata={"help": "word2vec/fastText text file for similar words (default: learned from the text)"},

@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+"""What pretraining on plain text is worth: strict F1 of taggers before and after, a part of RESULTS.md.
+
+    python scripts/pretraining.py --data FOLDER [--layers 4] [--steps 2000] [--seeds 3] [--bf16]
+
+FOLDER holds `cmedqaner/`, `cmeee/`, `lexicon/`, `unlabelled/medical_lines.txt` and `encoders/e5-small-zh-char`, which
+are no part of this project. Every way of pretraining begins with the same weights and makes as many steps of as many
+blocks; then a bert-crf is trained on each encoder, on every corpus and with every seed. The command can be stopped and
+started again: a pretraining goes on from its last checkpoint, a run whose record is there is not run again, and
+`--table` only writes the table. Encoders stay under `--work` and are not kept in the repository.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from hf_adner.data.writers.atomic import write_file
+from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+from hf_adner.training.pretrained_encoder import save_vocabulary
+from hf_adner.training.pretraining import build_masked_lm, load_tokenizer, run_pretraining
+from hf_adner.training.pretraining_arguments import PretrainingArguments, PretrainingTrainingArguments
+from hf_adner.training.pretraining_text import read_texts
+from hf_adner.training.results_table import replace_section
+from hf_adner.training.run import METRICS_FILE, run_training, write_json
+
+TABLE = Path("model_cards/RESULTS.md")
+RECORDS = Path("model_cards/results/pretraining")
+HEADING = "## Pretraining on plain text"
+TEXT = """
+Strict F1 in percent on text that no choice was made on; bert-crf, {layers} layers, {seeds} seeds, last checkpoint.
+`as it is`: `e5-small-zh-char` (its first layers); the next three rows went on from it on `medical_lines.txt` (no line
+of a test set) for {steps:,} steps of {batch} blocks: characters masked with [MASK], n-grams of whole words masked with
+[MASK], and MacBERT's similar words in their place. `random` and `from scratch` are an encoder of {scratch_layers}
+layers and width {scratch_size} with a vocabulary made from the text, before and after as many steps of MacBERT's
+objective. Perplexities are over held-out masked tokens of the row's own kind and do not compare across rows. CMeEE: a
+fixed sample of 3,000 training sentences, its dev file as test, nested gold counted in full. Differences are to the
+first row of the same kind of encoder, seed by seed. Made by
+
+    python scripts/pretraining.py --data FOLDER{told}
+"""
+
+PLAIN = {"replacement": "mask", "lexicon": None, "ngram_shares": [1.0]}
+ARMS: dict[str, dict[str, Any] | None] = {
+    "as it is": None,
+    "plain [MASK]": PLAIN,
+    "whole-word [MASK]": {"replacement": "mask"},
+    "MacBERT": {"replacement": "similar"},
+    "random": None,
+    "from scratch": {"replacement": "similar"},
+}
+"""Masking of each way of pretraining; None for none at all."""
+SCRATCH = ("random", "from scratch")
+CORPORA = ("cmedqaner", "cmeee")
+
+
+def slug(arm: str) -> str:
+    """A way of pretraining as part of a file name."""
+    return "-".join("".join(one if one.isalnum() else " " for one in arm.lower()).split())
+
+
+def pretraining_arguments(arm: str, args: argparse.Namespace) -> PretrainingArguments:
+    """Text, lexicon and masking of an arm."""
+    is_scratch = arm in SCRATCH
+    return PretrainingArguments(
+        **{
+            "lexicon": str(args.data / "lexicon/medical_words.tsv"),
+            "encoder_layers": args.scratch_layers if is_scratch else args.layers,
+            "encoder_size": args.scratch_size,
+            "max_length": args.max_length,
+            **(ARMS[arm] or {}),
+        }
+    )
+
+
+def encoder_of(arm: str, args: argparse.Namespace) -> Path:
+    """Folder of an arm's encoder, pretrained now if it is not there yet."""
+    start, folder = args.data / "encoders/e5-small-zh-char", args.work / slug(arm)
+    if arm == "as it is":
+        return start
+    if arm == "random":
+        return untrained(folder, args)
+    if not (folder / METRICS_FILE).exists():
+        run_pretraining(
+            None if arm in SCRATCH else str(start),
+            [str(args.data / "unlabelled/medical_lines.txt")],
+            pretraining_arguments(arm, args),
+            PretrainingTrainingArguments(
+                output_dir=str(folder),
+                resume_from_checkpoint="auto",
+                max_steps=args.steps,
+                learning_rate=args.pretraining_rate,
+                per_device_train_batch_size=args.batch,
+                bf16=args.bf16,
+                dataloader_num_workers=args.workers,
+                eval_steps=max(1, args.steps // 4),
+                save_steps=max(1, args.steps // 10),
+                seed=0,
+            ),
+        )
+    return folder
+
+
+def untrained(folder: Path, args: argparse.Namespace) -> Path:
+    """The encoder that `from scratch` begins with."""
+    if not (folder / "vocab.txt").exists():
+        own = pretraining_arguments("random", args)
+        set_seed(0)
+        tokenizer = load_tokenizer(None, read_texts([str(args.data / "unlabelled/medical_lines.txt")]), own)
+        model = build_masked_lm(None, tokenizer, own)
+        model.save_pretrained(folder)
+        save_vocabulary(tokenizer, folder, max_length=model.config.max_position_embeddings)
+    return folder
+
+
+def corpus_of(name: str, args: argparse.Namespace) -> DatasetArguments:
+    """Training and test documents of a corpus."""
+    files = {
+        "cmedqaner": ("cmedqaner/train.jsonl", "cmedqaner/test.jsonl", None),
+        "cmeee": ("cmeee/CMeEE_train.json", "cmeee/CMeEE_dev.json", 3000),
+    }
+    train, test, size = files[name]
+    limits = {"max_train_documents": args.documents or size, "max_test_documents": args.test_documents}
+    return DatasetArguments(str(args.data / train), test=str(args.data / test), validation_share=0.0, **limits)
+
+
+def train_one(arm: str, corpus: str, seed: int, args: argparse.Namespace) -> None:
+    """Train and score a tagger unless its record is there; its checkpoint is not kept."""
+    record, work = RECORDS / f"{corpus}-{slug(arm)}-{seed}.json", args.work / f"{corpus}-{slug(arm)}-{seed}"
+    if record.exists():
+        return
+    encoder = encoder_of(arm, args)
+    layers = args.scratch_layers if arm in SCRATCH else args.layers
+    metrics = run_training(
+        corpus_of(corpus, args),
+        ModelArguments(encoder=str(encoder), encoder_layers=layers, architecture="bert-crf"),
+        AdnerTrainingArguments(
+            output_dir=str(work), learning_rate=args.learning_rate, num_train_epochs=args.epochs, seed=seed,
+            bf16=args.bf16, eval_strategy="no", save_strategy="no", load_best_model_at_end=False,
+        ),
+    )  # fmt: skip
+    shutil.rmtree(work, ignore_errors=True)
+    kept = {
+        "arm": arm, "corpus": corpus, "seed": seed, "strict": metrics["test"]["strict"],
+        "documents": metrics["documents"], "train_seconds": metrics["train_seconds"],
+        "settings": {name: str(value) for name, value in vars(args).items() if name not in ("data", "work", "table")},
+        "pretraining": pretraining_figures(encoder / METRICS_FILE),
+    }  # fmt: skip
+    write_json(record, kept)
+
+
+def pretraining_figures(path: Path) -> dict[str, Any]:
+    """Steps, time and perplexities of a pretraining; nothing for encoders without one."""
+    if not path.exists():
+        return {}
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: metrics[name] for name in ("steps", "train_seconds", "held_out", "texts", "blocks") if name in metrics
+    }
+
+
+def markdown(records: Iterable[Mapping[str, Any]]) -> str:
+    """A row per way of pretraining: F1 per corpus with the difference to its start, and perplexities."""
+    scores: dict[tuple[str, str], dict[int, float]] = {}
+    figures: dict[str, Mapping[str, Any]] = {}
+    for record in records:
+        scores.setdefault((record["arm"], record["corpus"]), {})[record["seed"]] = 100 * record["strict"]["f1"]
+        figures[record["arm"]] = record["pretraining"]
+    heads = " | ".join(f"{corpus} F1 | difference" for corpus in CORPORA)
+    lines = [f"| encoder | {heads} | perplexity before, after | s |", "|---|" + "---:|" * (2 * len(CORPORA) + 2)]
+    for arm in (arm for arm in ARMS if arm in figures):
+        start = "random" if arm in SCRATCH else "as it is"
+        cells = [cell for corpus in CORPORA for cell in _cells(scores, arm, start, corpus)]
+        lines.append(f"| {arm} | {' | '.join(cells)} | {' | '.join(_costs(figures[arm]))} |")
+    return "\n".join(lines)
+
+
+def _cells(scores: Mapping[tuple[str, str], dict[int, float]], arm: str, start: str, corpus: str) -> tuple[str, str]:
+    own, first = scores.get((arm, corpus), {}), scores.get((start, corpus), {})
+    common = sorted(set(own) & set(first)) if arm != start else []
+    return _mean(list(own.values())), _mean([own[seed] - first[seed] for seed in common], "+")
+
+
+def _mean(values: list[float], sign: str = "") -> str:
+    if not values:
+        return "-"
+    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{sign}.2f}{deviation}"
+
+
+def _costs(figures: Mapping[str, Any]) -> tuple[str, str]:
+    if "held_out" not in figures:
+        return "-", "-"
+    before, after = (figures["held_out"][when]["perplexity"] for when in ("before", "after"))
+    return f"{before:.1f}, {after:.1f}", f"{figures['train_seconds']:.0f}"
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with corpora, lexicon, text and encoder")
+    parser.add_argument("--work", type=Path, default=Path("runs/pretraining"), help="folder for what is not kept")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--layers", type=int, default=4, help="layers of the encoder that are used")
+    parser.add_argument("--steps", type=int, default=2000, help="of every pretraining")
+    parser.add_argument("--batch", type=int, default=32, help="blocks in a step of pretraining")
+    parser.add_argument("--max_length", type=int, default=256, help="tokens of a block")
+    parser.add_argument("--pretraining_rate", type=float, default=3e-4, help="learning rate of pretraining")
+    parser.add_argument("--scratch_layers", type=int, default=4, help="layers of the encoder from scratch")
+    parser.add_argument("--scratch_size", type=int, default=256, help="its width")
+    parser.add_argument("--learning_rate", type=float, default=2e-4, help="of the encoder in the taggers")
+    parser.add_argument("--epochs", type=float, default=3, help="of the taggers")
+    parser.add_argument("--seeds", type=int, default=3, help="of the taggers")
+    parser.add_argument("--documents", type=int, help="training documents, at most (for a trial)")
+    parser.add_argument("--test_documents", type=int, help="test documents, at most (for a trial)")
+    parser.add_argument("--workers", type=int, default=2, help="processes that mask")
+    parser.add_argument("--bf16", action="store_true", help="train in bfloat16")
+    parser.add_argument("--table", action="store_true", help="only write the table")
+    return parser.parse_args(argv)
+
+
+def write_section(args: argparse.Namespace) -> None:
+    """Write the section of the results page from all records."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RECORDS.glob("*.json"))]
+    if not records:
+        return
+    told = {
+        name: getattr(args, name) for name in ("layers", "steps", "seeds", "batch", "scratch_layers", "scratch_size")
+    }
+    flags = "".join(f" --{name} {told[name]}" for name in ("layers", "steps", "batch", "seeds")) + " --bf16" * args.bf16
+    body = f"{TEXT.format(**told, told=flags)}\n{markdown(records)}"
+    write_file(TABLE, [replace_section(TABLE.read_text(encoding="utf-8"), HEADING, body)], "utf-8")
+
+
+def main() -> None:
+    """Do the runs that are missing, then write the table."""
+    args = parse()
+    if not args.table:
+        for seed in range(args.seeds):
+            for arm in args.arms:
+                for corpus in CORPORA:
+                    train_one(arm, corpus, seed, args)
+    write_section(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Whole pretraining runs: the loss falls, a resumed run is the same run, every architecture takes the encoder."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, TrainerCallback
+
+from hf_adner import AdnerForTokenClassification, AdnerTokenizer
+from hf_adner.cli import main
+from hf_adner.model.configuration_adner import ARCHITECTURES
+from hf_adner.training import pretraining
+from hf_adner.training.pretraining import (
+    build_masked_lm,
+    build_trainer,
+    check_text,
+    divide_text,
+    given_vectors,
+    load_tokenizer,
+    run_pretraining,
+)
+from hf_adner.training.pretraining_arguments import (
+    PretrainingArguments,
+    PretrainingTrainingArguments,
+    parse_pretraining,
+)
+from hf_adner.training.pretraining_trainer import PretrainingTrainer, masked_token_sums, perplexity
+
+from .corpus import note
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("text") / "lines.txt"
+    path.write_text("".join(f"{note(number).text}\n" for number in range(200)), encoding="utf-8")
+    return str(path)
+
+
+def small(**options) -> PretrainingArguments:
+    return PretrainingArguments(
+        **{"encoder_size": 32, "encoder_layers": 1, "max_length": 64, "validation_share": 0.1, **options}
+    )
+
+
+def quick(output, **options) -> PretrainingTrainingArguments:
+    defaults = {
+        "max_steps": 8,
+        "per_device_train_batch_size": 8,
+        "learning_rate": 5e-3,
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "dataloader_num_workers": 0,
+    }
+    return PretrainingTrainingArguments(output_dir=str(output), **{**defaults, **options})
+
+
+@pytest.fixture(scope="module")
+def pretrained(lines, tmp_path_factory):
+    """An encoder from scratch and what its run measured."""
+    folder = tmp_path_factory.mktemp("run") / "encoder"
+    return folder, run_pretraining(None, [lines], small(), quick(folder, max_steps=60))
+
+
+def test_perplexity_falls_on_a_tiny_text(pretrained):
+    folder, metrics = pretrained
+    before, after = (metrics["held_out"][when]["perplexity"] for when in ("before", "after"))
+    assert after < before / 3
+    assert json.loads((folder / "metrics.json").read_text(encoding="utf-8")) == json.loads(json.dumps(metrics))
+    assert metrics["texts"]["held_out"] > 5 and metrics["steps"] == 60
+
+
+def test_the_encoder_loads_alone_and_in_every_architecture(pretrained):
+    folder, _ = pretrained
+    encoder = AutoModel.from_pretrained(folder)
+    weights = encoder.embeddings.word_embeddings.weight
+    tokenizer = AdnerTokenizer.from_pretrained(folder)
+    assert (folder / "vocab.txt").exists() and len(tokenizer) == encoder.config.vocab_size
+    for architecture in ARCHITECTURES:
+        if architecture == "bilstm-crf":
+            continue
+        model = AdnerForTokenClassification.from_encoder_pretrained(str(folder), tokenizer, ["Symptom"], architecture)
+        tables = [value for name, value in model.named_parameters() if name.endswith("word_embeddings.weight")]
+        assert any(torch.equal(table, weights) for table in tables), architecture
+
+
+def test_another_run_goes_on_from_it_and_the_folder_is_not_overwritten(pretrained, lines, tmp_path):
+    folder, first = pretrained
+    args = small(encoder_layers=None)
+    metrics = run_pretraining(str(folder), [lines], args, quick(tmp_path / "more", max_steps=2))
+    assert metrics["held_out"]["before"] == pytest.approx(first["held_out"]["after"], rel=1e-4)
+    with pytest.raises(FileExistsError, match="earlier run"):
+        run_pretraining(None, [lines], small(), quick(folder))
+
+
+class Kill(TrainerCallback):
+    """Ends training as a kill would, right after a checkpoint."""
+
+    def on_save(self, args, state, control, **kwargs):
+        if state.global_step == 4:
+            raise KeyboardInterrupt
+
+
+def test_a_killed_run_resumed_ends_with_the_same_bits(lines, tmp_path, monkeypatch):
+    saving = {"save_strategy": "steps", "save_steps": 2, "eval_strategy": "steps", "eval_steps": 3}
+    run_pretraining(None, [lines], small(), quick(tmp_path / "whole", **saving))
+
+    class Killed(PretrainingTrainer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.add_callback(Kill())
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pretraining, "PretrainingTrainer", Killed)
+        run_pretraining(None, [lines], small(), quick(tmp_path / "killed", **saving))
+    resumed = quick(tmp_path / "killed", resume_from_checkpoint="auto", **saving)
+    run_pretraining(None, [lines], small(), resumed)
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_losses_of_parts_add_up_to_that_of_the_whole(lines, tmp_path):
+    args = small(replacement="mask", ngram_shares=[1.0], lexicon="none")
+    texts = Path(lines).read_text(encoding="utf-8").splitlines()
+    tokenizer = load_tokenizer(None, texts, args)
+    model = build_masked_lm(None, tokenizer, args).eval()
+    trainer = build_trainer(model, tokenizer, divide_text(texts, tokenizer, args), args, quick(tmp_path))
+    batch = trainer.data_collator([trainer.train_dataset[number] for number in range(4)])
+    items = (batch["labels"] != -100).sum()
+    parts = [{name: value[row : row + 1] for name, value in batch.items()} for row in range(4)]
+    whole = trainer.compute_loss(model, batch, num_items_in_batch=items).item()
+    assert whole == pytest.approx(model(**batch).loss.item(), rel=1e-5)
+    split = [trainer.compute_loss(model, part, num_items_in_batch=items).item() for part in parts]
+    assert sum(split) == pytest.approx(whole, rel=1e-5)
+
+
+def test_perplexity_counts_masked_tokens_only():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(3, 5, 7), torch.full((3, 5), -100)
+    labels[0, 1], labels[0, 3], labels[2, 4] = 2, 6, 0
+    sums = masked_token_sums(logits, labels)
+    assert sums[:, 2].tolist() == [2.0, 0.0, 1.0]
+    mean = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()).item()
+
+    class Predicted:
+        predictions = sums.numpy()
+
+    scores = perplexity(Predicted)
+    assert scores["perplexity"] == pytest.approx(math.exp(mean)) and 0 <= scores["accuracy"] <= 1
+
+
+def test_given_vectors_and_vectors_of_another_language(tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_text("2 2\n红斑 1 0\n瘙痒 0.9 0.1\n", encoding="utf-8")
+    vectors = given_vectors(["患", "红斑", "瘙痒"], str(path))
+    assert vectors.shape == (3, 2) and vectors[0].tolist() == [0, 0] and vectors[1].tolist() == [1, 0]
+    with pytest.raises(ValueError, match="has none of the text's 1 words"):
+        given_vectors(["患"], str(path))
+
+
+def test_a_vocabulary_that_does_not_know_the_text_is_refused_and_checked(pretrained, tmp_path, capsys):
+    folder, _ = pretrained
+    path = tmp_path / "other.txt"
+    path.write_text("дерматит\nэкзема患者\n", encoding="utf-8")
+    assert check_text(str(folder), [str(path)], small()).unknown_rate == pytest.approx(14 / 16)
+    with pytest.raises(ValueError, match="87.5 % of the characters are not in the vocabulary"):
+        run_pretraining(str(folder), [str(path)], small(), quick(tmp_path / "run"))
+    assert main(["pretrain", "--check", str(folder), str(path)]) == 0
+    assert "87.500 %" in capsys.readouterr().out
+
+
+def test_the_command_line(capsys):
+    command = parse_pretraining(
+        ["encoder", "a.txt", "b.txt", "--output", "out", "--replacement", "mask", "--bf16", "False"]
+    )
+    assert (command.encoder, command.texts, command.training.output_dir) == ("encoder", ["a.txt", "b.txt"], "out")
+    assert command.arguments.replacement == "mask" and not command.check
+    scratch = parse_pretraining(["a.txt", "--from-scratch", "--output_dir", "out", "--lexicon", "none"])
+    assert scratch.encoder is None and scratch.texts == ["a.txt"] and scratch.arguments.lexicon is None
+    assert main(["pretrain", "encoder", "a.txt"]) == 1 and "--output DIR" in capsys.readouterr().err
+    assert main(["pretrain", "encoder", "--output", "out"]) == 1 and "no text was given" in capsys.readouterr().err
