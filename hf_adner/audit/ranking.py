@@ -67,6 +67,7 @@ def rank_documents(
     """The documents a label would help most with, most doubtful first, with the model's entities as pre-annotations.
 
     Every text is read twice, and more often with `explain`. Of equally doubtful documents the earlier is first.
+    A long document has more entities to doubt, so it tends to come before a short one.
 
     Args:
         pipe: what predicts.
