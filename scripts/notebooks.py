@@ -60,7 +60,9 @@ def execute(path: Path, small: bool = True, timeout: int = 3600) -> Any:
 
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(notebook, timeout=timeout, resources={"metadata": {"path": folder}}, record_timing=False)
+        client = NotebookClient(
+            notebook, timeout=timeout, resources={"metadata": {"path": folder}}, record_timing=False
+        )
         client.execute(env=kernel_environment(small))
         return clean(notebook, folder)
 
