@@ -43,7 +43,7 @@ class ExplanationGuidedTrainingArguments(AdnerTrainingArguments):
     consistency_weight: float = field(default=1.0, metadata={"help": "of equal label marginals on text and view"})
     view_ner_weight: float = field(default=1.0, metadata={"help": "of the tagging loss on views; texts have 1"})
     view_share: float = field(default=0.5, metadata={"help": "share of the windows that get a view in an epoch"})
-    saliency_interval: int = field(default=2, metadata={"help": "explain in every so many steps"})
+    saliency_interval: int = field(default=4, metadata={"help": "explain in every so many steps"})
     plain_share: float = field(
         default=0.2, metadata={"help": "share of the epochs before explanations are used, at least one epoch"}
     )

@@ -76,23 +76,29 @@ class ViewEncoder:
         self.tokenizer, self.label2id, self.mask_id, self.max_tokens = tokenizer, label2id, mask_id, max_tokens
         self.columns = [*tokenizer(""), "labels"]
 
-    def __call__(self, perturbed: Perturbed, tokens: TokenMap, focus: int | None) -> View | None:
-        """The view; None where it is too long, or an entity's boundary came to lie inside a token.
+    def __call__(self, perturbed: Sequence[Perturbed], tokens: Sequence[TokenMap], focus: Sequence[Any]) -> list[Any]:
+        """The view of each; None where it is too long, or an entity's boundary came to lie inside a token.
 
         Args:
-            perturbed: of a window's document.
-            tokens: of the window.
-            focus: number of the entity in focus.
+            perturbed: of the windows' documents.
+            tokens: of the windows.
+            focus: number of the entity in focus of each, None where there is none.
         """
-        features, own = tokenize(self.tokenizer, perturbed.document.text)
+        encoded = tokenize(self.tokenizer, [one.document.text for one in perturbed])
+        return [self._view(*one, *pair) for one, pair in zip(zip(perturbed, tokens, focus), encoded)]
+
+    def _view(
+        self, perturbed: Perturbed, tokens: TokenMap, focus: int | None, features: dict[str, Any], own: TokenMap
+    ) -> View | None:
         spans = [own.tokens_of(entity.start, entity.end) for entity in perturbed.document.entities]
         if None in spans or (self.max_tokens is not None and len(own) > self.max_tokens):
             return None
         types = [entity.label for entity in perturbed.document.entities]
         features["labels"] = self._labels(own, zip(spans, types))
-        masked = masked_tokens(own.offsets.tolist(), perturbed.masked)
-        ids = zip(features["input_ids"], masked)
-        features["input_ids"] = [self.mask_id if is_masked else one for one, is_masked in ids]
+        if perturbed.masked:
+            masked = masked_tokens(own.offsets.tolist(), perturbed.masked)
+            ids = zip(features["input_ids"], masked)
+            features["input_ids"] = [self.mask_id if is_masked else one for one, is_masked in ids]
         kept = focus is not None and focus not in perturbed.changed_entities
         where = spans[perturbed.entity_map[focus]] if kept else None
         return View(features, aligned_tokens(tokens, own, perturbed), where)
@@ -132,10 +138,15 @@ class GuidedDataset(Dataset):
         examples = self.plain([int(index) for index in indices])
         if self.guidance.is_ready:
             examples = self._remembered(examples)
-        if self.maker is None:
-            return examples
-        shares = self._importance(examples)
-        return [replace(one, view=self._view(one, scores)) for one, scores in zip(examples, shares)]
+        return examples if self.maker is None else self._with_views(examples)
+
+    def _with_views(self, examples: list[GuidedExample]) -> list[GuidedExample]:
+        perturbed = [self._perturbed(*pair) for pair in zip(examples, self._importance(examples))]
+        pairs = [(one, own) for one, own in zip(examples, perturbed) if own is not None]
+        tokens = [self.guidance.windows[one.window].tokens for one, _ in pairs]
+        made = self.encoder([own for _, own in pairs], tokens, [one.focus for one, _ in pairs])
+        views = {one.window: view for (one, _), view in zip(pairs, made)}
+        return [replace(one, view=views.get(one.window)) for one in examples]
 
     def plain(self, indices: list[int]) -> list[GuidedExample]:
         """Rows with the entities in focus, without views and without what is remembered of them."""
@@ -171,13 +182,12 @@ class GuidedDataset(Dataset):
         window = self.guidance.windows[example.window]
         return self.maker.has_view(window.document.id, self.guidance.epoch)
 
-    def _view(self, example: GuidedExample, scores: np.ndarray | None) -> View | None:
+    def _perturbed(self, example: GuidedExample, scores: np.ndarray | None) -> Perturbed | None:
         if not self._has_view(example):
             return None
-        window = self.guidance.windows[example.window]
+        document = self.guidance.windows[example.window].document
         scores = None if scores is None else scores.tolist()
-        perturbed = self.maker.make_view(window.document, self.guidance.epoch, scores=scores, entity=example.focus)
-        return None if perturbed is None else self.encoder(perturbed, window.tokens, example.focus)
+        return self.maker.make_view(document, self.guidance.epoch, scores=scores, entity=example.focus)
 
 
 class GuidedCollator:

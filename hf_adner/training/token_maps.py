@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -27,17 +28,18 @@ class TokenMap:
         """Tokens."""
         return len(self.offsets)
 
-    @property
+    @cached_property
     def is_text(self) -> np.ndarray:
         """(tokens,) bool: the token stands for characters."""
         return self.offsets[:, 0] < self.offsets[:, 1]
 
-    @property
+    @cached_property
     def owners(self) -> np.ndarray:
         """(length,) token of each character, -1 where it has none."""
         owners = np.full(self.length, NO_TOKEN, dtype=np.int64)
-        for token in np.flatnonzero(self.is_text):
-            owners[self.offsets[token, 0] : self.offsets[token, 1]] = token
+        sizes = self.offsets[:, 1] - self.offsets[:, 0]
+        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        owners[np.repeat(self.offsets[:, 0], sizes) + within] = np.repeat(np.arange(len(self)), sizes)
         return owners
 
     def to_characters(self, logs: np.ndarray) -> np.ndarray:
@@ -73,7 +75,7 @@ class TokenMap:
 
     def tokens_of(self, start: int, end: int) -> tuple[int, int] | None:
         """Tokens (start, end) that cover exactly these characters, white space aside; None if none do."""
-        own = np.unique(self.owners[start:end])
+        own = self.owners[start:end]
         own = own[own != NO_TOKEN]
         if not len(own) or self.offsets[own[0], 0] < start or self.offsets[own[-1], 1] > end:
             return None
@@ -90,12 +92,13 @@ def aligned_tokens(text: TokenMap, view: TokenMap, perturbed: Perturbed) -> np.n
     places = np.full(text.length, NO_TOKEN, dtype=np.int64)  # (characters,) where an unedited one is now
     for start, place in perturbed.kept:
         places[start] = place
-    found = {tuple(span): token for token, span in enumerate(view.offsets.tolist()) if span[0] < span[1]}
+    breaks = np.cumsum(np.diff(places, prepend=NO_TOKEN) != 1)  # grows where a character does not follow the one before
+    found = np.flatnonzero(text.is_text)
+    first, last = text.offsets[found, 0], text.offsets[found, 1] - 1
+    whole = (places[first] != NO_TOKEN) & (breaks[first] == breaks[last])
+    found, first, last = found[whole], places[first[whole]], places[last[whole]]
+    there = view.owners[first]
+    same = (there != NO_TOKEN) & (view.offsets[there, 0] == first) & (view.offsets[there, 1] == last + 1)
     aligned = np.full(len(text), NO_TOKEN, dtype=np.int64)
-    for token, (start, end) in enumerate(text.offsets.tolist()):
-        if start == end or places[start] == NO_TOKEN:
-            continue
-        first = int(places[start])
-        if np.array_equal(places[start:end], np.arange(first, first + end - start)):
-            aligned[token] = found.get((first, first + end - start), NO_TOKEN)
+    aligned[found[same]] = there[same]
     return aligned

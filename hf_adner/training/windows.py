@@ -16,6 +16,7 @@ from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.training.token_maps import TokenMap
 
 Span = tuple[int, int, str]
+_BATCH = 256
 COLUMNS = ("input_ids", "labels", "document", "window_start", "window_end")
 
 
@@ -65,10 +66,13 @@ def training_windows(
     counts = np.bincount(rows["document"], minlength=len(texts)) if len(rows) else np.zeros(len(texts))
     if len(counts) > len(texts):
         raise ValueError(f"train_dataset is of {len(counts)} documents, train_documents are {len(texts)}")
-    return [
-        _window(row, *texts[row["document"]], counts[row["document"]] > 1, tokenizer, labels)
-        for row in tqdm(rows, desc="Reading windows", unit="window", disable=None, leave=False)
-    ]
+    found = []
+    for first in tqdm(range(0, len(rows), _BATCH), desc="Reading windows", disable=None, leave=False):
+        batch = [rows[number] for number in range(first, min(first + _BATCH, len(rows)))]
+        named = [(row, *texts[row["document"]]) for row in batch]
+        tokens = tokenize(tokenizer, [text[row["window_start"] : row["window_end"]] for row, _, text in named])
+        found += [_window(*one, counts[one[0]["document"]] > 1, own, labels) for one, (_, own) in zip(named, tokens)]
+    return found
 
 
 def _named_text(document: Document | Mapping[str, Any]) -> tuple[str, str]:
@@ -78,16 +82,13 @@ def _named_text(document: Document | Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _window(
-    row: Mapping[str, Any], name: str, text: str, is_part: bool, tokenizer: Any, labels: Sequence[str]
+    row: Mapping[str, Any], name: str, text: str, is_part: bool, tokens: TokenMap, labels: Sequence[str]
 ) -> TrainingWindow:
     start, end = row["window_start"], row["window_end"]
-    if end > len(text):
-        raise ValueError(f"train_documents are not those of train_dataset: {name!r} has no character {end - 1}")
-    _, tokens = tokenize(tokenizer, text[start:end])
-    if len(tokens) != len(row["input_ids"]):
+    if end > len(text) or len(tokens) != len(row["input_ids"]):
         raise ValueError(
-            f"train_documents are not those of train_dataset: window {start}-{end} of {name!r} has {len(tokens)} "
-            f"tokens, its row {len(row['input_ids'])}"
+            f"train_documents are not those of train_dataset: characters {start}-{end} of {name!r} make {len(tokens)} "
+            f"tokens, its row has {len(row['input_ids'])}"
         )
     spans = token_spans(row["labels"], labels)
     entities = [
@@ -104,13 +105,25 @@ def token_spans(labels: Sequence[int], names: Sequence[str]) -> list[Span]:
     return [(kept[start], kept[end - 1] + 1, label) for start, end, label in spans]
 
 
-def tokenize(tokenizer: Any, text: str) -> tuple[dict[str, list[int]], TokenMap]:
-    """Model inputs of a text, and the characters of each of its tokens."""
+def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[tuple[dict[str, list[int]], TokenMap]]:
+    """Model inputs of texts, and the characters of each of their tokens."""
+    if not texts:
+        return []
     if isinstance(tokenizer, AdnerTokenizer):
-        places = np.arange(len(text), dtype=np.int32)
-        offsets = np.pad(np.stack([places, places + 1], 1), ((1, 1), (0, 0)))
-        return dict(tokenizer(text)), TokenMap(offsets, len(text))
-    encoded = tokenizer(text, return_offsets_mapping=True)
-    inside = [sequence is not None for sequence in encoded.sequence_ids(0)]
-    spans = [span if own else (0, 0) for own, span in zip(inside, encoded.pop("offset_mapping"))]
-    return dict(encoded), TokenMap(spans, len(text))
+        encoded = tokenizer(list(texts))
+        maps = [_one_per_character(len(text)) for text in texts]
+    else:
+        encoded = tokenizer(list(texts), return_offsets_mapping=True)
+        offsets = encoded.pop("offset_mapping")
+        maps = [_inside(encoded.sequence_ids(row), *pair) for row, pair in enumerate(zip(offsets, map(len, texts)))]
+    columns = {name: encoded[name] for name in encoded}
+    return [({name: column[row] for name, column in columns.items()}, one) for row, one in enumerate(maps)]
+
+
+def _one_per_character(length: int) -> TokenMap:
+    places = np.arange(length, dtype=np.int32)
+    return TokenMap(np.pad(np.stack([places, places + 1], 1), ((1, 1), (0, 0))), length)
+
+
+def _inside(sequences: Sequence[int | None], offsets: Sequence[tuple[int, int]], length: int) -> TokenMap:
+    return TokenMap([(0, 0) if own is None else span for own, span in zip(sequences, offsets)], length)

@@ -29,13 +29,14 @@ class Setting(NamedTuple):
     documents: Dataset
     rows: Dataset
 
-    def trainer(self, output: Path, **options: Any) -> ExplanationGuidedTrainer:
+    def trainer(self, output: Path, eval_dataset: Any = None, **options: Any) -> ExplanationGuidedTrainer:
         """A trainer of a copy of the model; two steps per epoch, the second epoch is guided."""
         set_seed(0)
         return ExplanationGuidedTrainer(
             model=copy.deepcopy(self.model),
             args=arguments(output, **options),
             train_dataset=self.rows,
+            eval_dataset=eval_dataset,
             train_documents=self.documents,
             processing_class=self.tokenizer,
         )
