@@ -22,8 +22,8 @@ def measure(run: ExplainerRun) -> Measurement:
     the effect of random characters in its place (``replaced_agreement``). An explainer that hides characters itself is
     close to the first by construction; the second is the fairer contest. What is near a boundary matters more to it,
     so that a template of distances agrees well: ``.._given_position`` take the distance to the boundary's character out
-    of both ranks (`partial_spearman`), and a template scores 0. Details: both edges apart, and the share of ranks that
-    were constant.
+    of both ranks (`partial_spearman`), and a template of just that scores 0. Details: both edges apart, and the share
+    of ranks that were constant.
     """
     starts, ends = ([magnitudes(one) for one in run.explain(with_target(run.explainer, edge))] for edge in _EDGES)
     details, values = {}, {}
