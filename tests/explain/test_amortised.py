@@ -7,15 +7,11 @@ from hf_adner import make_explainer
 from hf_adner.explain.head import HEAD_FILE, ExplainerHead
 from hf_adner.explain.states import last_states, states_size
 
-
-def make_head(case) -> ExplainerHead:
-    torch.manual_seed(1)
-    types = case.tagger.labels.types
-    return ExplainerHead(states_size(case.model), len(types), size=8, types=types)
+from .heads import random_head
 
 
 def test_shares_of_the_text_sum_to_one_and_do_not_depend_on_the_batch(case):
-    head = make_head(case)
+    head = random_head(case)
     explain = make_explainer("amortised", case.model, case.tokenizer, head=head)
     together = explain(case.texts, case.entities)
     alone = [explain([text], [ones])[0] for text, ones in zip(case.texts, case.entities)]
@@ -29,7 +25,7 @@ def test_shares_of_the_text_sum_to_one_and_do_not_depend_on_the_batch(case):
 
 def test_the_map_depends_on_the_entity_and_its_type(build):
     case = build("bert-crf")
-    head = make_head(case)
+    head = random_head(case)
     torch.nn.init.normal_(head.type_query.weight)
     explain = make_explainer("amortised", case.model, case.tokenizer, head=head)
     spans = [(2, 4, "Disease"), (5, 7, "Disease"), (2, 4, "Drug")]
@@ -39,7 +35,7 @@ def test_the_map_depends_on_the_entity_and_its_type(build):
 
 def test_a_head_is_saved_with_its_types(build, tmp_path):
     case = build("bert-crf")
-    head = make_head(case)
+    head = random_head(case)
     head.save_pretrained(tmp_path / "checkpoint")
     assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == [HEAD_FILE]
     loaded = ExplainerHead.from_pretrained(tmp_path / "checkpoint")

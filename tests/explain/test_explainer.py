@@ -7,6 +7,7 @@ from hf_adner import Document, Entity, make_explainer
 from hf_adner.explain.explainer import spread_over_characters
 from hf_adner.explain.explainers import EXPLAINERS
 
+from .heads import random_head
 from .tables import random_table
 
 QUICK = {"lime": {"n_samples": 10}, "kernel-shap": {"n_samples": 12}, "integrated-gradients": {"steps": 4}}
@@ -15,6 +16,8 @@ QUICK = {"lime": {"n_samples": 10}, "kernel-shap": {"n_samples": 12}, "integrate
 def explainer(case, name, **options):
     if name in ("global", "fused"):
         options = {"global_table": random_table(case), **options}
+    if name == "amortised":
+        options = {"head": random_head(case), **options}
     return make_explainer(name, case.model, case.tokenizer, **{**QUICK.get(name, {}), **options})
 
 
