@@ -162,7 +162,8 @@ def report(args: argparse.Namespace) -> None:
 def told(args: argparse.Namespace) -> str:
     """The settings of this command that make a difference to the figures."""
     names = ("seeds", "documents", "test_documents", "layers", "epochs", "batch", "learning_rate")
-    return "".join(f" --{name} {getattr(args, name):g}" for name in names)
+    explained = f" --explainers {' '.join(args.explainers)}" if args.explainers else ""
+    return "".join(f" --{name} {getattr(args, name):g}" for name in names) + explained
 
 
 def main() -> None:
