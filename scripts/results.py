@@ -9,7 +9,8 @@ A run whose metrics are there is not run again, so the command can be stopped an
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -182,6 +183,15 @@ def five_folds(args: argparse.Namespace) -> None:
     keep_record(folds, record, args.data)
 
 
+def still_to_run(records: Collection[str], seeds: int) -> str:
+    """How many runs of each corpus have no record yet."""
+    runs = list(plan(seeds))
+    planned = Counter(run.corpus for run in runs)
+    missing = Counter(run.corpus for run in runs if run.name not in records)
+    parts = (f"{corpus} {missing[corpus]} of {planned[corpus]}" for corpus in planned if missing[corpus])
+    return f"Not run yet: {', '.join(parts)} runs. Starting the command again goes on with them.\n" if missing else ""
+
+
 def parse() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -209,7 +219,7 @@ def main() -> None:
             if number % shards == shard:
                 train_one(run, args)
     records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RECORDS.glob("*.json"))}
-    body = f"{HEADER}\n{results_markdown(records)}"
+    body = f"{HEADER}\n{results_markdown(records)}\n{still_to_run(records, args.seeds)}"
     write_file(TABLE, [replace_section(TABLE.read_text(encoding="utf-8"), HEADING, body)], "utf-8")
 
 
