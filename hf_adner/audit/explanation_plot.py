@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hf_adner.audit.measurements.measurement import LOWER, MEASURES
+from hf_adner.data.writers.atomic import write_figure
 
 if TYPE_CHECKING:
     from hf_adner.audit.explanation_report import ExplanationReport
@@ -56,7 +56,7 @@ def plot_explainers(
         axes.invert_xaxis()
     axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")
-    _save(figure, Path(path))
+    write_figure(path, figure, _DOTS_PER_INCH)
 
 
 def _draw_point(axes, name: str, across: dict, up: dict, colour: str, marker: str) -> None:
@@ -69,12 +69,3 @@ def _draw_point(axes, name: str, across: dict, up: dict, colour: str, marker: st
 def _not_negative(sides: list[list[float]]) -> list[list[float]]:
     """A resampled interval may leave out the mean itself."""
     return [[max(0.0, value) for value in side] for side in sides]
-
-
-def _save(figure, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.part{path.suffix}")
-    try:
-        figure.savefig(temporary, dpi=_DOTS_PER_INCH)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

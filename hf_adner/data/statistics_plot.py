@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from hf_adner.data.statistics import CorpusStatistics
+from hf_adner.data.writers.atomic import write_figure
 
 _DOTS_PER_INCH = 120
 
@@ -27,13 +27,7 @@ def plot_statistics(statistics: CorpusStatistics, path: str | os.PathLike[str]) 
     _draw_lengths(texts, statistics, lambda split: split.text_lengths, "text length in characters", "documents")
     _draw_lengths(entities, statistics, lambda split: split.entity_lengths, "entity length in characters", "entities")
     texts.legend(frameon=False)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.part{path.suffix}")
-    try:
-        figure.savefig(temporary, dpi=_DOTS_PER_INCH)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_figure(path, figure, _DOTS_PER_INCH)
 
 
 def _draw_labels(axes, statistics: CorpusStatistics) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
+from hf_adner.data.writers.atomic import write_figure
 from hf_adner.training.comparison_report import ComparisonReport
 
 _DOTS_PER_INCH = 120
@@ -33,7 +33,7 @@ def plot_forest(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_title(f"{one.first} - {one.second}", fontsize="medium")
         axes.set_xlabel("points of F1")
-    _save(figure, path)
+    write_figure(path, figure, _DOTS_PER_INCH)
 
 
 def plot_seeds(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
@@ -54,7 +54,7 @@ def plot_seeds(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
         axes.set_ylim(len(arms) - 0.5, -0.5)
         axes.set_title(", ".join(cell), fontsize="medium")
         axes.set_xlabel("strict F1, %")
-    _save(figure, path)
+    write_figure(path, figure, _DOTS_PER_INCH)
 
 
 def _panels(count: int, height: float, columns: int = 3) -> tuple[Any, list[Any]]:
@@ -74,13 +74,3 @@ def _panels(count: int, height: float, columns: int = 3) -> tuple[Any, list[Any]
 def _interval(axes: Any, row: int, interval: Any, colour: str, marker: str) -> None:
     axes.plot([100 * interval.low, 100 * interval.high], [row, row], color=colour)
     axes.plot([100 * interval.difference], [row], marker, color=colour)
-
-
-def _save(figure: Any, path: str | os.PathLike[str]) -> None:
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.part{path.suffix}")
-    try:
-        figure.savefig(temporary, dpi=_DOTS_PER_INCH)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 
 def write_file(path: Path, pieces: Iterable[str], encoding: str) -> None:
@@ -40,6 +41,21 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def write_figure(path: str | os.PathLike[str], figure: Any, dots_per_inch: int) -> None:
+    """Draw a matplotlib figure, in the format of the suffix, to a temporary name beside `path` and give it its name.
+
+    Raises:
+        ValueError: matplotlib does not know the suffix.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.part{path.suffix}")
+    try:
+        figure.savefig(temporary, dpi=dots_per_inch)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
