@@ -1,4 +1,4 @@
-"""From one row of emissions to entities with their scores, without PyTorch: the CRF head and the softmax head."""
+"""From emissions to entities with their scores, without PyTorch: the CRF head and the softmax head."""
 
 from __future__ import annotations
 
@@ -32,8 +32,13 @@ class ScoredEntity(NamedTuple):
 class NumpyHead(Protocol):
     """What reads emissions."""
 
-    def entities(self, emissions: np.ndarray) -> list[ScoredEntity]:
-        """Entities of the best path of one row (length, states), sorted by start."""
+    def entities(self, emissions: np.ndarray, lengths: np.ndarray) -> list[list[ScoredEntity]]:
+        """Entities of the best path of each row, sorted by start.
+
+        Args:
+            emissions: (batch, length, states), padded.
+            lengths: (batch,) how much of each row counts, at least 1.
+        """
 
 
 def make_head(record: Mapping[str, Any]) -> NumpyHead:
@@ -57,26 +62,29 @@ class NumpyCrfHead:
         self._closes = np.array([closes_entity(state) for state in states])
         self._inside = np.array([split_tag(state)[0] == "I" for state in states])
 
-    def entities(self, emissions: np.ndarray) -> list[ScoredEntity]:
+    def entities(self, emissions: np.ndarray, lengths: np.ndarray) -> list[list[ScoredEntity]]:
         """See `NumpyHead`."""
         emissions = emissions.astype(np.float64)
-        tags = bioes_to_bio([self.states[state] for state in self.crf.best_path(emissions)])
-        spans = tags_to_spans(tags)
-        if not spans:
-            return []
-        messages = self.crf.log_messages(emissions)
-        starts, ends = self._boundaries(np.add(*messages))
+        messages = self.crf.messages(emissions, lengths)
+        marginals, paths = messages.marginals(), self.crf.best_paths(emissions, lengths)
+        return [
+            self._row(path, emissions[row, :length], [one[row, :length] for one in messages], marginals[row, :length])
+            for row, (path, length) in enumerate(zip(paths, lengths))
+        ]
+
+    def _row(
+        self, path: list[int], emissions: np.ndarray, messages: Sequence[np.ndarray], marginals: np.ndarray
+    ) -> list[ScoredEntity]:
+        starts, ends = self._boundaries(marginals)
         found = []
-        for start, end, label in spans:
+        for start, end, label in tags_to_spans(bioes_to_bio([self.states[state] for state in path])):
             wanted, forbidden = span_states(self.states, label, end - start)
             posterior = np.exp(self.crf.span_log_posterior(emissions, messages, start, wanted, forbidden))
             found.append(ScoredEntity(start, end, label, *_probabilities(posterior, starts[start], ends[end - 1])))
         return found
 
-    def _boundaries(self, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probability that an entity starts (ends) at each position, (length,) each, of joint weights."""
-        marginals = np.exp(log_weights - log_weights.max(1, keepdims=True))  # (length, states)
-        marginals /= marginals.sum(1, keepdims=True)
+    def _boundaries(self, marginals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probability that an entity starts (ends) at each position, (length,) each, of marginals (length, states)."""
         starts = marginals @ self._opens
         if self._closes.any():
             return starts, marginals @ self._closes
@@ -94,9 +102,11 @@ class NumpySoftmaxHead:
         self._named = np.array([bool(name) for _, name in parts])
         self._continues = np.array([[after == ("I", name) for after in parts] for _, name in parts], dtype=float)
 
-    def entities(self, emissions: np.ndarray) -> list[ScoredEntity]:
+    def entities(self, emissions: np.ndarray, lengths: np.ndarray) -> list[list[ScoredEntity]]:
         """See `NumpyHead`."""
-        emissions = emissions.astype(np.float64)
+        return [self._row(row[:length].astype(np.float64)) for row, length in zip(emissions, lengths)]
+
+    def _row(self, emissions: np.ndarray) -> list[ScoredEntity]:
         log_probs = emissions - emissions.max(1, keepdims=True)
         log_probs -= np.log(np.exp(log_probs).sum(1, keepdims=True))
         spans = tags_to_spans([self.labels[label] for label in log_probs.argmax(1)])

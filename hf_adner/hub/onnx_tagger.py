@@ -68,10 +68,9 @@ class OnnxTagger:
             raise TypeError(f"text {wrong} is {type(texts[wrong]).__name__}, expected str")
         windows = [prediction_windows(len(text), self.window_size, self.window_overlap) for text in texts]
         found: list[list[list[ScoredEntity]]] = [[[] for _ in ranges] for ranges in windows]
-        for (text, number, window), emissions in self._tagged(texts, windows, batch_size):
-            here = self.head.entities(emissions)
+        for (text, number, window), entities in self._tagged(texts, windows, batch_size):
             found[text][number] = [
-                one._replace(start=one.start + window.start, end=one.end + window.start) for one in here
+                one._replace(start=one.start + window.start, end=one.end + window.start) for one in entities
             ]
         merged = (merge_window_entities(ranges, lists) for ranges, lists in zip(windows, found))
         return [
@@ -79,24 +78,25 @@ class OnnxTagger:
             for text, entities in zip(texts, merged)
         ]
 
-    def emissions(self, characters: Sequence[str]) -> list[np.ndarray]:
-        """What the network says of texts, none empty or longer than it takes: (characters, states) each."""
+    def emissions(self, characters: Sequence[str]) -> np.ndarray:
+        """What the network says of texts, none empty or longer than it takes: (texts, longest text, states)."""
         inputs = self.tokenizer(list(characters), padding=True, padding_side="right", return_tensors="np")
         feed = {name: inputs[name].astype(np.int64) for name in self._inputs}
-        (emissions,) = self.session.run(None, feed)  # (batch, text, states)
-        return [row[: len(text)] for row, text in zip(emissions, characters)]
+        return self.session.run(None, feed)[0]
 
     def _tagged(
         self, texts: Sequence[str], windows: Sequence[Sequence[Window]], batch_size: int
-    ) -> Iterator[tuple[_Piece, np.ndarray]]:
-        """Windows, those of like length together, with their emissions."""
+    ) -> Iterator[tuple[_Piece, list[ScoredEntity]]]:
+        """Windows, those of like length together, with their entities."""
         pieces: list[_Piece] = [
             (text, number, window) for text, ranges in enumerate(windows) for number, window in enumerate(ranges)
         ]
         pieces.sort(key=lambda piece: piece[2].start - piece[2].end)
         for first in range(0, len(pieces), batch_size):
             batch = pieces[first : first + batch_size]
-            yield from zip(batch, self.emissions([texts[text][window.start : window.end] for text, _, window in batch]))
+            characters = [texts[text][window.start : window.end] for text, _, window in batch]
+            lengths = np.array([len(one) for one in characters])
+            yield from zip(batch, self.head.entities(self.emissions(characters), lengths))
 
 
 def _read_record(path: Path) -> dict[str, Any]:
