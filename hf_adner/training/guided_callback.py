@@ -41,5 +41,5 @@ class GuidanceCallback(TrainerCallback):
         self.trainer.watch_validation(metrics or {})
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Leave the model as it was."""
+        """Report on the last epoch."""
         self.trainer.end_guidance()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
+import torch._functorch.config
 from torch import Tensor, nn
 
 from hf_adner.explain.roles import ROLES
-from hf_adner.explain.states import LastStates
+from hf_adner.explain.states import last_states
 from hf_adner.explain.tagger import Tagger
 from hf_adner.training.guidance import Guidance
 from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
@@ -46,7 +48,10 @@ class GuidedObjective:
         self.copies = int(args.r_drop_weight > 0)
         self.terms, self.figures = RunningTerms(), EpochFigures()
         self._crf_head = tagger.model.head if tagger.labels.is_chain else None
-        self._states = LastStates(tagger.model) if args.stability_weight else None
+        self._open = ExitStack()
+        self._states = self._open.enter_context(last_states(tagger.model)) if args.stability_weight else None
+        # a compiled backward that may run once only, as it does by default, could not explain and teach as well
+        self._open.enter_context(torch._functorch.config.patch(donated_buffer=False))
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
@@ -54,9 +59,8 @@ class GuidedObjective:
         self._explainer = StepExplainer(self.guidance, self.tagger.labels, self.args.device)
 
     def close(self) -> None:
-        """Leave the model as it was."""
-        if self._states is not None:
-            self._states.close()
+        """Leave the model and torch as they were."""
+        self._open.close()
 
     @property
     def labels(self) -> Any:

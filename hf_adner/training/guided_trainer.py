@@ -266,9 +266,16 @@ class ExplanationGuidedTrainer(AdnerTrainer):
             self._best[name] = better(self._best.get(name, value), value) if isinstance(value, float) else value
 
     def end_guidance(self) -> None:
-        """Leave the model as it was; called when training ends."""
+        """Report on the last epoch; called when training ends."""
         self._report()
-        self.objective.close()
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as `Trainer` does; whatever happens, the model is left without our hooks."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            if self.is_guided and self.objective is not None:
+                self.objective.close()
 
     # ---- checkpoints --------------------------------------------------------------------------------------------
 
