@@ -53,6 +53,19 @@ def write_card(record: CardRecord, folder: str | Path, template: str | Path | No
     return path
 
 
+def card_for(path: str | Path, model_id: str) -> bytes:
+    """A card as it is to stand in a repository: code that named no model yet names this one.
+
+    Args:
+        path: of the card.
+        model_id: `owner/name` on the Hub.
+
+    Raises:
+        OSError: no such card.
+    """
+    return Path(path).read_bytes().replace(PLACEHOLDER_ID.encode(), model_id.encode())
+
+
 def _own_template() -> str:
     return resources.files("hf_adner.cards").joinpath("template.md").read_text(encoding="utf-8")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelInfo
 from huggingface_hub.errors import RepositoryNotFoundError
 
+from hf_adner.cards.card import CARD_FILE, card_for
 from hf_adner.hub.checkpoint import checkpoint_to_publish
 from hf_adner.hub.hub_errors import plain_errors
 from hf_adner.training.checkpoint_files import is_published
@@ -27,9 +28,9 @@ def push_checkpoint(
     """Send everything that belongs to a checkpoint, in one commit.
 
     That is weights, configuration, code, tokenizer, lexicon, the published global table, the explainer head and the
-    card; never `private/`, nor anything else that lies in the folder. Files of an earlier checkpoint that this one
-    does not have are deleted in the same commit. The commit is one request, made after all weights have been sent: an
-    interrupted push leaves the revision as it was.
+    card, whose code then names the repository; never `private/`, nor anything else that lies in the folder. Files of an
+    earlier checkpoint that this one does not have are deleted in the same commit. The commit is one request, made after
+    all weights have been sent: an interrupted push leaves the revision as it was.
 
     Args:
         checkpoint: the folder of a saved checkpoint.
@@ -59,7 +60,7 @@ def push_checkpoint(
         before = api.model_info(repo_id, revision=revision)
         return api.create_commit(
             repo_id,
-            [*_additions(folder, names), *_deletions(before, names)],
+            [*_additions(folder, names, repo_id), *_deletions(before, names)],
             commit_message=commit_message,
             revision=revision,
             create_pr=create_pr,
@@ -85,8 +86,9 @@ def _check_repository(info: ModelInfo, private: bool | None) -> None:
         raise ValueError(f"{info.id} exists and holds a model of type {held!r}; push to another repository")
 
 
-def _additions(folder: Path, names: list[str]) -> list[CommitOperationAdd]:
-    return [CommitOperationAdd(name, folder / name) for name in names]
+def _additions(folder: Path, names: list[str], repo_id: str) -> list[CommitOperationAdd]:
+    cards = {CARD_FILE: card_for(folder / CARD_FILE, repo_id)} if CARD_FILE in names else {}
+    return [CommitOperationAdd(name, cards.get(name, folder / name)) for name in names]
 
 
 def _deletions(before: ModelInfo, names: list[str]) -> list[CommitOperationDelete]:
@@ -94,5 +96,5 @@ def _deletions(before: ModelInfo, names: list[str]) -> list[CommitOperationDelet
     return [CommitOperationDelete(name) for name in sorted(stale) if is_published(name) and name not in _KEPT]
 
 
-_KEPT = ("README.md", "LICENSE")
+_KEPT = (CARD_FILE, "LICENSE")
 """Written by hand on the Hub as often as not."""

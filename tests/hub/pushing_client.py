@@ -16,6 +16,7 @@ from huggingface_hub import HfApi, constants
 from transformers import AutoModelForTokenClassification, pipeline
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Lexicon
+from hf_adner.cards.card import PLACEHOLDER_ID
 from hf_adner.cli import main
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.hub.push import push_checkpoint
@@ -67,7 +68,8 @@ def save(architecture: str, tokenizer: AdnerTokenizer, folder: Path) -> AdnerFor
     tokenizer.save_pretrained(folder)
     table().publish().save(folder / "global_table")
     (folder / "explainer_head.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
-    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A card\n", encoding="utf-8")
+    card = f"---\nlicense: apache-2.0\n---\n# A card of {PLACEHOLDER_ID}\n"
+    (folder / "README.md").write_text(card, encoding="utf-8")
     (folder / "optimizer.pt").write_bytes(b"momenta")
     write_private(folder)
     return model

@@ -29,6 +29,11 @@ def test_a_new_repository_is_private_and_in_the_own_namespace_where_that_was_sai
     assert hub.repositories["alice/bert-crf"].private and not hub.repositories["alice/m-dscmg"].private
 
 
+def test_the_card_names_the_repository(pushed, hub):
+    assert hub.files("alice/m-dscmg")["README.md"].endswith(b"# A card of alice/m-dscmg\n")
+    assert hub.files("alice/bert-crf")["README.md"].endswith(b"# A card of alice/bert-crf\n")
+
+
 def test_a_branch_is_made_and_holds_only_its_checkpoint(pushed, hub):
     assert json.loads(hub.files("alice/m-dscmg", "small")["config.json"])["architecture"] == "bert-crf"
     assert json.loads(hub.files("alice/m-dscmg")["config.json"])["architecture"] == "m-dscmg"

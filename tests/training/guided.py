@@ -18,7 +18,8 @@ from hf_adner.training.preparation import build_model, build_tokenizer
 from .corpus import note, tiny_model
 
 NO_TERMS = dict.fromkeys(("stability_weight", "boundary_weight", "consistency_weight", "view_ner_weight"), 0.0)
-STILL = {"config_overrides": "head_dropout=0.0", "encoder_dropout": 0.0}
+SMALL = "stream_size=16,bilstm_size=48,num_stream_heads=2,lexicon_embedding_size=8,character_embedding_size=48"
+STILL = {"config_overrides": f"{SMALL},head_dropout=0.0", "encoder_dropout": 0.0}
 
 
 class Setting(NamedTuple):
@@ -52,7 +53,8 @@ def setting(architecture: str = "bert-crf", documents: int = 16, **options: Any)
     """One of our models and the first sentences of the corpus."""
     data = dataset_from_documents(map(note, range(documents)))
     reads_words = architecture.startswith("m-dscmg")
-    given = tiny_model(architecture=architecture, **{"lexicon": "train" if reads_words else None, **options})
+    defaults = {"lexicon": "train" if reads_words else None, "config_overrides": SMALL}
+    given = tiny_model(architecture=architecture, **{**defaults, **options})
     set_seed(0)
     tokenizer = build_tokenizer(given, data)
     model = build_model(given, tokenizer, ["Disease", "Symptom"])
