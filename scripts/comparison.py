@@ -61,6 +61,9 @@ FILES = {
     "resume": ("resume/train.char.bmes", "resume/test.char.bmes"),
     "ad-real": ("ad_real/train.jsonl", "ad_real/dev.jsonl"),
 }
+DEVELOPMENT = {"cmedqaner": "cmedqaner/dev.jsonl", "resume": "resume/dev.char.bmes"}
+"""Documents that settings are chosen on; the other corpora have none besides those of their test."""
+
 RATES = {"bilstm-crf": {"head_learning_rate": 1e-2}}
 """Learning rates of models that need others, the same for all arms: nothing of bilstm-crf is pretrained."""
 
@@ -77,6 +80,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--arms", nargs="+", default=list(CORE), help="arms of every corpus and model")
     parser.add_argument("--all_arms", default="cmedqaner/bert-crf", help="corpus/model where all arms run, or none")
+    parser.add_argument("--candidate", default="full", help="arm that is compared with the others")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
     parser.add_argument("--documents", type=int, default=300, help="training documents, at most")
     parser.add_argument("--test_documents", type=int, default=300, help="test documents, at most")
@@ -89,12 +93,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all, divided by shards)")
     parser.add_argument("--shard", default="0/1", help="part of the runs to do, such as 0/2")
     parser.add_argument("--report", action="store_true", help="only write the report")
-    return parser.parse_args()
+    parser.add_argument("--development", action="store_true", help="score development documents, print the report")
+    args = parser.parse_args()
+    if args.development and set(args.corpora) - set(DEVELOPMENT):
+        parser.error(f"only {' and '.join(DEVELOPMENT)} have development documents (--corpora)")
+    return args
 
 
 def comparison(corpus: str, model: str, args: argparse.Namespace) -> Comparison:
     """The comparison of one corpus and model."""
     train, test = FILES[corpus]
+    if args.development:
+        test = DEVELOPMENT[corpus]
     epochs = args.epochs * EPOCHS[corpus]
     rates = {"learning_rate": args.learning_rate, "head_learning_rate": 1e-3, "crf_learning_rate": 5e-3}
     return Comparison(
@@ -151,12 +161,15 @@ def report(args: argparse.Namespace) -> None:
              ((record.corpus, record.model) for record in records)}  # fmt: skip
     names = [*args.arms, *(arm for arm in ARMS if arm not in args.arms)]
     records.sort(key=lambda record: (names.index(record.arm), order[record.cell], record.seed))
-    found = ComparisonReport.of(records, "plain", "full")
+    print(f"{len(records)} of {len(paths)} runs are done")
+    found = ComparisonReport.of(records, "plain", args.candidate)
+    if args.development:
+        print(found.to_markdown(level=3))
+        return
     KEPT.mkdir(parents=True, exist_ok=True)
     write_report(found, KEPT)
     body = TEXT.format(**vars(args), told=told(args)) + found.to_markdown(level=3)
     write_file(PAGE, [replace_section(PAGE.read_text(encoding="utf-8"), HEADING, body)], "utf-8")
-    print(f"{len(records)} of {len(paths)} runs are done")
 
 
 def told(args: argparse.Namespace) -> str:

@@ -52,6 +52,8 @@ class GuidedObjective:
         self._states = self._open.enter_context(last_states(tagger.model)) if args.stability_weight else None
         # a compiled backward that may run once only, as it does by default, could not explain and teach as well
         self._open.enter_context(torch._functorch.config.patch(donated_buffer=False))
+        # and the compiler's cache does not tell the one kind of backward from the other by itself
+        self._open.enter_context(torch.compiler.config.patch(cache_key_tag="hf_adner backward runs twice"))
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
