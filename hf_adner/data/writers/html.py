@@ -113,15 +113,21 @@ def _legend(documents: int, colours: _Colours) -> str:
         f'<span class="label {colours.of(label)}"><b>{escape(label)}</b><i>{count}</i></span>'
         for label, count in colours.counts.most_common()
     )
-    return f'<div class="legend"><span class="total">{documents} documents · {total} entities</span>{labels}</div>\n'
+    totals = f"{_counted(documents, 'document', 'documents')} · {_counted(total, 'entity', 'entities')}"
+    return f'<div class="legend"><span class="total">{totals}</span>{labels}</div>\n'
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _article(document: Document, colours: _Colours) -> str:
     colours.counts.update(entity.label for entity in document.entities)
     facts = "".join(f"<span>{escape(key)}: {escape(value)}</span>" for key, value in _plain_values(document.meta))
     body = "".join(_marked(document, colours)) or '<span class="empty">(no text)</span>'
+    total = _counted(len(document.entities), "entity", "entities")
     return (
-        f"<article><header><b>{escape(document.id)}</b><span>{len(document.entities)} entities</span>{facts}</header>"
+        f"<article><header><b>{escape(document.id)}</b><span>{total}</span>{facts}</header>"
         f'<div class="text">{body}</div></article>\n'
     )
 

@@ -66,7 +66,7 @@ def test_entities_their_tips_and_the_legend():
     assert "score: 0.988" in marks[1]["data-tip"] and "needs_review: yes" in marks[1]["data-tip"]
     assert "review" in marks[1]["class"].split() and "review" not in marks[0]["class"].split()
     text = html.unescape("".join(html_text([Document("a", "面部瘙痒", (Entity(2, 4, "Symptom"),))])))
-    assert "1 documents · 1 entities" in text
+    assert "1 document · 1 entity<" in text
 
 
 def test_labels_keep_their_colour():
