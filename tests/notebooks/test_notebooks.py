@@ -1,4 +1,4 @@
-"""The notebooks as they are stored; and, slowly, that they run."""
+"""The notebooks as they are stored, and that they run."""
 
 import ast
 import base64
@@ -153,11 +153,10 @@ def test_other_slashes_are_none(found):
     assert PATH.search(found) is None
 
 
-@pytest.mark.slow
 @every_notebook
 def test_runs_with_small_settings(path):
-    pytest.importorskip("nbclient")
-    pytest.importorskip("ipykernel")
+    pytest.importorskip("nbclient", reason="comes with the test extra")
+    pytest.importorskip("ipykernel", reason="comes with the test extra")
     script = REPOSITORY / "scripts" / "notebooks.py"
     spec = importlib.util.spec_from_file_location("notebooks_script", script)
     module = importlib.util.module_from_spec(spec)
