@@ -1,27 +1,11 @@
 """The evidence command: what it plans, what it keeps, and the section it writes from its records."""
 
-import importlib.util
 import json
 from pathlib import Path
 
-import pytest
-
 from hf_adner.audit.explanation_report import ExplainerScores
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "explanations.py"
 DOCUMENTS = [0, 0, 1, 2]
-
-
-@pytest.fixture
-def script(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("explanations_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "model_cards").mkdir()
-    page = "# Results\n\n## Explanations\n\nyesterday\n\n## Speed\n\nfast\n"
-    (tmp_path / "model_cards" / "RESULTS.md").write_text(page, encoding="utf-8")
-    return module
 
 
 def keep(script, name: str, level: float, model: str = "abc") -> None:

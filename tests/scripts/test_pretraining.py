@@ -1,23 +1,8 @@
 """The evidence command: its plan and the table it makes of its records."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "pretraining.py"
-
-
-@pytest.fixture
-def script(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("pretraining_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "model_cards").mkdir()
-    page = f"# Results\n\n{module.HEADING}\n\nyesterday\n\n## Speed\n\nfast\n"
-    (tmp_path / "model_cards" / "RESULTS.md").write_text(page, encoding="utf-8")
-    return module
 
 
 def keep(script, arm: str, f1: dict[int, float]) -> None:

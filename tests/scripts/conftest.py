@@ -1,0 +1,27 @@
+"""The evidence commands as modules: scripts/ is no package."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{name}_script", SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def script(request, tmp_path, monkeypatch):
+    """The script of the test module's name, at work in an empty folder with a results page of two sections."""
+    module = load(request.module.__name__.rpartition("test_")[2])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model_cards").mkdir()
+    page = f"# Results\n\n{module.HEADING}\n\nyesterday\n\n## Speed\n\nfast\n"
+    (tmp_path / "model_cards" / "RESULTS.md").write_text(page, encoding="utf-8")
+    return module
