@@ -47,6 +47,7 @@ RECORDS = Path("model_cards/results/explanations")
 AUDIT_FILE = "audit.json"
 SINGLES = ("grad-x-input", "integrated-gradients", "occlusion", "attention", "lime", "kernel-shap", "global")
 FUSIONS = ("empirical-bayes", "equal", "product", "inverse-variance", "stability-softmax", "learned-gate")
+SAMPLING = ("lime", "kernel-shap")
 LOCALS = ("grad-x-input", "integrated-gradients", "occlusion")
 TARGETS = ("label", "start", "end")
 RANDOM_DOCUMENTS = 50
@@ -149,12 +150,12 @@ class Explained:
 
     def local(self, name: str, target: str = "label") -> Any:
         """A local explainer for a target."""
-        options = {"n_samples": self.args.samples} if name in ("lime", "kernel-shap") else {}
+        options = {"n_samples": self.args.samples} if name in SAMPLING else {}
         return make_explainer(name, self.model, self.tokenizer, target=target, **options)
 
     def table(self, local: str, target: str) -> GlobalTable:
         """The table of a local explainer and target, from the file if it was built before."""
-        folder = self.folder / f"{local}-{target}"
+        folder = self.folder / f"{local}-{target}-{self.args.table_documents}"
         if not folder.exists():
             documents = self.splits["train"][: self.args.table_documents]
             build_global_table(self.local(local, target), documents).save(folder)
@@ -260,8 +261,6 @@ def measure(corpus: Corpus, args: argparse.Namespace) -> None:
     setup = {
         "model": sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:12],
         "settings": asdict(settings),
-        "samples": args.samples,
-        "table_documents": args.table_documents,
     }
     of = Explained(model, tokenizer, splits, args.work / f"{corpus.name}-tables-{setup['model']}", args)
     missing = {
@@ -269,14 +268,22 @@ def measure(corpus: Corpus, args: argparse.Namespace) -> None:
         for name, make in plan(of, (folder / HEAD_FILE).exists()).items()
         if not args.only or name in args.only
     }
-    missing = {name: make for name, make in missing.items() if not is_recorded(corpus.name, name, setup)}
+    setups = {name: {**setup, **own_setup(name, args)} for name in missing}
+    missing = {name: make for name, make in missing.items() if not is_recorded(corpus.name, name, setups[name])}
     if not missing:
         return
     audit = ExplanationAudit(model, tokenizer, splits["test"], settings)
     keep_audit(audit, corpus.name, {**setup, "architecture": model.config.architecture})
     for name, (make, rebuild) in missing.items():
         scores = audit.score(name, make(), rebuild)
-        write_json(record_of(corpus.name, name), {"setup": setup, "scores": scores.to_dict()})
+        write_json(record_of(corpus.name, name), {"setup": setups[name], "scores": scores.to_dict()})
+
+
+def own_setup(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the command that one explainer alone has."""
+    if name in SAMPLING:
+        return {"samples": args.samples}
+    return {"table_documents": args.table_documents} if name == "global" or name.startswith("fused-") else {}
 
 
 def model_folder(corpus: Corpus, args: argparse.Namespace) -> Path:
