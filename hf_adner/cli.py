@@ -104,7 +104,7 @@ def train(argv: Sequence[str]) -> None:
 
 @_command("train-guided", "train a model that is also taught by its own explanations")
 def train_guided(argv: Sequence[str]) -> None:
-    """`adner train-guided [settings.yaml] --dataset ... --output_dir ... [--stability_weight 0.02 ...]`."""
+    """`adner train-guided [settings.yaml] --dataset ... --output_dir ... [--stability_weight 0.1 ...]`."""
     from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
 
     _train(argv, "train-guided", ExplanationGuidedTrainingArguments)

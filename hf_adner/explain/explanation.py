@@ -62,7 +62,7 @@ class Explanation:
         value: the target's value for this text.
         start_profile, end_profile: probability in [0, 1] that an entity of this label starts (ends) with each
             character, or None.
-        stability: in [0, 1], how little the scores move when unimportant characters change, or None if not measured.
+        stability: at most 1, how little the scores move when unimportant characters change, or None if not measured.
         fusion_weights: of a fused explanation the weight of each part, per character; empty otherwise.
         details: what else the method tells, such as `completeness_error`, and of a text longer than the model the
             `window` [start, end] that it read; plain JSON values.

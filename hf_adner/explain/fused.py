@@ -29,8 +29,10 @@ _BATCH = 64
 class FusedExplainer:
     """Explains with a local explainer, and shrinks its maps towards the global table's by a fusion.
 
-    Scores are shares: 0 or more, they sum to 1 over the characters that the model read. Value, boundary profiles and
-    lexicon scores are those of the local explanation; `fusion_weights` tell how much of each score is ``local`` and
+    Scores are shares: their sizes sum to 1 over the characters that the model read. The table knows sizes only, so what
+    speaks against the entity in the local map does so in the fused one (grad-x-input and attention have nothing that
+    does; a character that the local map has no part in is positive). Value, boundary profiles and lexicon scores are
+    those of the local explanation; `fusion_weights` tell how much of each score is ``local`` and
     ``global``, `details` the local explainer, the fusion and the variance that was assumed. Apart from views, fusing
     asks the model nothing: it costs what the local explanation costs.
 
@@ -132,13 +134,14 @@ class FusedExplainer:
         ]
 
     def _explanation(self, local: Explanation, found: LocalMap, fused: Fused, variance: float) -> Explanation:
-        parts = [found.in_whole(len(local.text), part[: len(found.text)], 0.0).tolist() for part in fused]
+        scores, *weights = (found.in_whole(len(local.text), part[: len(found.text)], 0.0) for part in fused)
+        against = (np.array(local.scores) < 0) & (weights[0] > 0)
         details = {**local.details, "local": local.method, "fusion": self.fusion.name, "local_variance": variance}
         return replace(
             local,
             method=self.name,
-            scores=tuple(parts[0]),
-            fusion_weights={"local": tuple(parts[1]), "global": tuple(parts[2])},
+            scores=tuple(np.where(against, -scores, scores).tolist()),
+            fusion_weights=dict(zip(("local", "global"), (tuple(part.tolist()) for part in weights))),
             details=details,
         )
 
@@ -155,10 +158,10 @@ def _with_stability(explanations: list[list[Explanation]], views: Sequence[MapVi
 
 
 def _cosine(before: Explanation, after: Explanation, kept: Sequence[tuple[int, int]]) -> float:
-    """In [0, 1], of shares."""
+    """In [-1, 1]."""
     pairs = np.array([(before.scores[old], after.scores[new]) for old, new in kept]).reshape(-1, 2)
     norms = np.linalg.norm(pairs, axis=0).prod()
-    return float(min(pairs[:, 0] @ pairs[:, 1] / norms, 1.0)) if norms else 0.0
+    return float(np.clip(pairs[:, 0] @ pairs[:, 1] / norms, -1, 1)) if norms else 0.0
 
 
 class NoMap(LocalExplainer):

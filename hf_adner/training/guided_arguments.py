@@ -30,8 +30,9 @@ class ExplanationGuidedTrainingArguments(AdnerTrainingArguments):
     `consistency_weight` x consistency; `hf_adner.training.losses` has each term. With all four weights, R-Drop's and
     boundary smoothing at zero nothing is built and the run is `AdnerTrainer`'s, bit by bit.
 
-    The tagging loss is a mean per token, the terms at entities are means per entity, which weigh far more: at weights
-    of 0.1 and 0.2 the margins, which gold boundaries alone have, cost precision (see model_cards/RESULTS.md).
+    The tagging loss is a mean per token, the boundary term a mean per entity in focus. A sentence has one of them and
+    some hundred tokens: at 0.002 a margin pulls at its boundary about a fifth as hard as the tagging loss does, at 0.2
+    it outweighs it twentyfold and costs precision (see model_cards/RESULTS.md).
 
     What a step costs, in steps of plain training: views add `view_share`, explaining adds
     (1 + `view_share`) / (3 `saliency_interval`); the sweep in front adds 2/3 of `sweep_share` over all. `fast` names
@@ -41,8 +42,8 @@ class ExplanationGuidedTrainingArguments(AdnerTrainingArguments):
         ValueError: a weight or a share out of range, or an unknown control.
     """
 
-    stability_weight: float = field(default=0.02, metadata={"help": "of the explainer head following the fused map"})
-    boundary_weight: float = field(default=0.02, metadata={"help": "of margins and invariance at entity boundaries"})
+    stability_weight: float = field(default=0.1, metadata={"help": "of the explainer head following the fused map"})
+    boundary_weight: float = field(default=0.002, metadata={"help": "of margins and invariance at entity boundaries"})
     consistency_weight: float = field(default=1.0, metadata={"help": "of equal label marginals on text and view"})
     view_ner_weight: float = field(default=1.0, metadata={"help": "of the tagging loss on views; texts have 1"})
     view_share: float = field(default=0.5, metadata={"help": "share of the windows that get a view in an epoch"})

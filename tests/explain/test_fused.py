@@ -67,6 +67,19 @@ def test_every_fusion(bert, fusion):
             assert one.scores == pytest.approx(corpus.scores, abs=1e-6)
 
 
+@pytest.mark.parametrize("fusion", ["empirical-bayes", "global"])
+def test_what_speaks_against_an_entity_locally_does_so_in_the_fused_map(bert, fusion):
+    options = {"global_table": random_table(bert), "local": "integrated-gradients", "fusion": fusion}
+    fused = flat(make_explainer("fused", bert.model, bert.tokenizer, **options)(bert.texts, bert.entities))
+    local = flat(make_explainer("integrated-gradients", bert.model, bert.tokenizer)(bert.texts, bert.entities))
+    against = [score < 0 for one in local for score in one.scores]
+    assert any(against) and not all(against)
+    if fusion == "global":
+        against = [False] * len(against)
+    assert [score < 0 for one in fused for score in one.scores] == against
+    assert all(sum(map(abs, one.scores)) == pytest.approx(1, abs=1e-5) for one in fused)
+
+
 def test_the_global_map_is_the_tables(bert):
     table = random_table(bert)
     ((one,),) = make_explainer("global", bert.model, bert.tokenizer, global_table=table)(

@@ -70,7 +70,7 @@ def test_runs_leave_records_and_a_report(finished):
     one = found["notes-bilstm-crf-full-0.json"]
     assert len(one.counts["clean"]) == 6 and set(one.perturbed) == {"clause-shuffle", "confusions"}
     assert one.documents == {"train": 12, "validation": 4, "test": 6} and one.steps == 4
-    assert one.settings["training"]["stability_weight"] == 0.02 and "seed" not in one.settings["training"]
+    assert one.settings["training"]["stability_weight"] == 0.1 and "seed" not in one.settings["training"]
     assert report.between("full", "plain").cells == 1
     text = (folder / "out" / RECORDS / "notes-bilstm-crf-full-0.json").read_text(encoding="utf-8")
     assert "瘙痒" not in text and str(folder) not in text
