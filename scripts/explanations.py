@@ -262,6 +262,9 @@ def measure(corpus: Corpus, args: argparse.Namespace) -> None:
         "model": sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:12],
         "settings": asdict(settings),
     }
+    if args.longest:
+        setup["longest"] = args.longest
+        splits = {role: [one for one in ones if len(one.text) <= args.longest] for role, ones in splits.items()}
     of = Explained(model, tokenizer, splits, args.work / f"{corpus.name}-tables-{setup['model']}", args)
     missing = {
         name: make
@@ -341,6 +344,8 @@ def corpus_section(folder: Path) -> str:
     fused = [name for name in found if name.startswith("fused-")]
     setup = shared["setup"]
     head = f"### Explanations of {folder.name}\n\n{setup['architecture']}, checkpoint {setup['model']}; "
+    if "longest" in setup:
+        head += f"documents of at most {setup['longest']} characters; "
     head += f"[stability against faithfulness](results/explanations/{folder.name}/stability-faithfulness.png)."
     compared = comparison_markdown(report, fused, singles)
     return "\n\n".join([head, report.to_markdown().strip(), VERDICTS, compared])
@@ -363,6 +368,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sampling-entities", type=int, default=50, help="the same for LIME and KernelSHAP")
     parser.add_argument("--samples", type=int, default=200, help="of LIME and KernelSHAP per entity")
     parser.add_argument("--table-documents", type=int, default=200, help="training documents of the global tables")
+    parser.add_argument("--longest", type=int, help="leave out documents of more characters (default: keep all)")
     parser.add_argument("--architecture", default="m-dscmg", help="of the model for cmedqaner")
     parser.add_argument("--layers", type=int, default=1, help="of its encoder")
     parser.add_argument("--device", default="cpu")
