@@ -332,23 +332,30 @@ def write_tables() -> None:
 def corpus_section(folder: Path) -> str:
     """Tables of one corpus: every group of measures, then each fusion against each single explainer."""
     shared = read_json(folder / AUDIT_FILE)
-    found = {}
-    for name in names():
-        path = folder / f"{name}.json"
-        if path.exists() and read_json(path)["setup"]["model"] == shared["setup"]["model"]:
-            found[name] = ExplainerScores.from_dict(read_json(path)["scores"])
+    records = {name: read_json(folder / f"{name}.json") for name in names() if (folder / f"{name}.json").exists()}
+    records = {name: one for name, one in records.items() if one["setup"]["model"] == shared["setup"]["model"]}
+    found = {name: ExplainerScores.from_dict(record["scores"]) for name, record in records.items()}
     report = ExplanationReport(found, shared["population"], shared["model"], shared["settings"])
     if any(scores.mean("discriminative_stability") is not None for scores in found.values()):
         report.plot(folder / "stability-faithfulness.png")
     singles = [name for name in (*SINGLES, "amortised") if name in found]
     fused = [name for name in found if name.startswith("fused-")]
-    setup = shared["setup"]
-    head = f"### Explanations of {folder.name}\n\n{setup['architecture']}, checkpoint {setup['model']}; "
-    if "longest" in setup:
-        head += f"documents of at most {setup['longest']} characters; "
+    head = f"### Explanations of {folder.name}\n\n{described(shared, records)}; "
     head += f"[stability against faithfulness](results/explanations/{folder.name}/stability-faithfulness.png)."
     compared = comparison_markdown(report, fused, singles)
     return "\n\n".join([head, report.to_markdown().strip(), VERDICTS, compared])
+
+
+def described(shared: Mapping[str, Any], records: Mapping[str, Any]) -> str:
+    """What the figures of a corpus are of, in words."""
+    setup = {key: value for one in [shared, *records.values()] for key, value in one["setup"].items()}
+    parts = {
+        "longest": "documents of at most {} characters",
+        "table_documents": "tables of {} training documents",
+        "samples": "{} samples for LIME and KernelSHAP",
+    }
+    told = [words.format(setup[key]) for key, words in parts.items() if key in setup]
+    return "; ".join([f"{shared['setup']['architecture']}, checkpoint {shared['setup']['model']}", *told])
 
 
 VERDICTS = """Fused minus single, paired on the entities both explained, turned so that more is better; *not worse*: the
