@@ -21,10 +21,12 @@ from typing import Any, NamedTuple
 import torch
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, load_ner_dataset, make_explainer
-from hf_adner.audit.explainer_comparison import comparison_markdown
+from hf_adner.audit.explainer_comparison import compare_explainers, comparison_markdown
 from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
 from hf_adner.audit.explanation_settings import ExplanationSettings
 from hf_adner.audit.explanations import ExplanationAudit
+from hf_adner.audit.markdown import table
+from hf_adner.audit.measurements.measurement import MEASURES
 from hf_adner.audit.targeted import TargetedExplainer
 from hf_adner.data import Document
 from hf_adner.data.loading import documents_from_dataset
@@ -53,6 +55,20 @@ TARGETS = ("label", "start", "end")
 RANDOM_DOCUMENTS = 50
 GATE_DOCUMENTS = 40
 
+PAGE, PICTURE = "tables.md", "stability-faithfulness.png"
+SHOWN = (
+    "discriminative_stability", "cosine", "normalised_comprehensiveness", "soft_comprehensiveness_gain", "agreement",
+    "agreement_given_position", "auprc", "context_auprc", "random_agreement_given_position",
+)  # fmt: skip
+"""Measures of the short table."""
+DECISIVE = ("discriminative_stability", "agreement", "normalised_comprehensiveness")
+SIGNS = {"better": "+", "not worse": "=", "undecided": "?", "worse": "-"}
+VERDICTS = """Each fusion against each single explainer in discriminative stability, boundary-faithful agreement and
+comprehensiveness between its bounds (NAOPC), in this order: + better, = not worse (the interval lies above minus 1 % of
+the single one's mean), ? undecided, - worse; paired on the entities that both explained."""
+PAIRED = """Fused minus single, paired on the entities both explained, turned so that more is better; *not worse*: the
+interval lies above minus 1 % of the single one's mean."""
+
 HEADING = "## Explanations"
 HEADER = """
 Explainers of one model against each other on the same test entities that it finds, in the same perturbed views; written
@@ -64,9 +80,8 @@ by
 empirical Bayes; tables are built on training documents, one each for the label, the start and the end. `constant`,
 `template` (nearness to the entity alone) and `random` explain nothing: what they score is free of charge. What each
 column is, and its range, stands in `hf_adner/audit/measurements`; "position out" is what is left of a rank correlation
-once the distance to the entity is taken out of it. Under random weights tables are built again with them.
-*Coverage* is the share of views in which the model finds the entity again, the same for every explainer. LIME and
-KernelSHAP explain fewer entities with few samples, so their seed noise stands beside them.
+once the distance to the entity is taken out of it. Under random weights tables are built again with them. LIME and
+KernelSHAP explain fewer entities with few samples; their seed noise stands in the long tables.
 """
 
 
@@ -330,20 +345,45 @@ def write_tables() -> None:
 
 
 def corpus_section(folder: Path) -> str:
-    """Tables of one corpus: every group of measures, then each fusion against each single explainer."""
+    """Means and verdicts of one corpus; all tables, with intervals, go to a page of their own."""
     shared = read_json(folder / AUDIT_FILE)
     records = {name: read_json(folder / f"{name}.json") for name in names() if (folder / f"{name}.json").exists()}
     records = {name: one for name, one in records.items() if one["setup"]["model"] == shared["setup"]["model"]}
     found = {name: ExplainerScores.from_dict(record["scores"]) for name, record in records.items()}
     report = ExplanationReport(found, shared["population"], shared["model"], shared["settings"])
     if any(scores.mean("discriminative_stability") is not None for scores in found.values()):
-        report.plot(folder / "stability-faithfulness.png")
+        report.plot(folder / PICTURE)
     singles = [name for name in (*SINGLES, "amortised") if name in found]
     fused = [name for name in found if name.startswith("fused-")]
-    head = f"### Explanations of {folder.name}\n\n{described(shared, records)}; "
-    head += f"[stability against faithfulness](results/explanations/{folder.name}/stability-faithfulness.png)."
-    compared = comparison_markdown(report, fused, singles)
-    return "\n\n".join([head, report.to_markdown().strip(), VERDICTS, compared])
+    head = f"{described(shared, records)}."
+    tables = [f"# Explanations of {folder.name}", head, f"![stability against faithfulness]({PICTURE})"]
+    tables += [report.to_markdown().strip(), PAIRED, comparison_markdown(report, fused, singles)]
+    write_file(folder / PAGE, ["\n\n".join(tables), "\n"], "utf-8")
+    place = f"results/explanations/{folder.name}"
+    head += f" All tables, with intervals: [{PAGE}]({place}/{PAGE})."
+    return "\n\n".join(
+        [f"### Explanations of {folder.name}", head, means(report), VERDICTS, verdicts(report, fused, singles)]
+    )
+
+
+def means(report: ExplanationReport) -> str:
+    """A row per explainer, a column per measure of `SHOWN` that was taken."""
+    shown = {one.name: one.title for one in MEASURES if one.name in SHOWN}
+    scores = report.explainers.values()
+    kept = [name for name in SHOWN if any(one.mean(name) is not None for one in scores)]
+    rows = [(one.name, one.entities, *map(one.mean, kept)) for one in scores]
+    return table(("mean", "entities", *(shown[name] for name in kept)), rows)
+
+
+def verdicts(report: ExplanationReport, fused: list[str], singles: list[str]) -> str:
+    """A row per fusion, a column per single explainer: a sign for each of `DECISIVE` that was measured."""
+    measured = [of for of in DECISIVE if all(of in one.estimates for one in report.explainers.values())]
+
+    def signs(first: str, second: str) -> str:
+        return " ".join(SIGNS[compare_explainers(report, first, second, of).verdict] for of in measured)
+
+    rows = [(name, *(signs(name, one) for one in singles)) for name in fused]
+    return table(("fusion", *singles), rows)
 
 
 def described(shared: Mapping[str, Any], records: Mapping[str, Any]) -> str:
@@ -356,10 +396,6 @@ def described(shared: Mapping[str, Any], records: Mapping[str, Any]) -> str:
     }
     told = [words.format(setup[key]) for key, words in parts.items() if key in setup]
     return "; ".join([f"{shared['setup']['architecture']}, checkpoint {shared['setup']['model']}", *told])
-
-
-VERDICTS = """Fused minus single, paired on the entities both explained, turned so that more is better; *not worse*: the
-interval lies above minus 1 % of the single one's mean."""
 
 
 def parse() -> argparse.Namespace:

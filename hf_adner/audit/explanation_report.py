@@ -86,7 +86,10 @@ class ExplanationReport:
         return plain({"explainers": scores, **parts})
 
     def to_markdown(self) -> str:
-        """Population, a table per group of measures with a row per explainer, and what the model itself does."""
+        """Population, a table per group of measures, and what the model itself does.
+
+        A table has a row per explainer of which the group measured anything.
+        """
         parts = [self._head(), *(_group_table(group, list(self.explainers.values())) for group in self._groups())]
         return "\n\n".join([*parts, *self._model_tables()]) + "\n"
 
@@ -126,7 +129,11 @@ def _group_table(group: str, scores: Sequence[ExplainerScores]) -> str:
     measures = [one for one in MEASURES if one.group == group and _is_measured(one, scores)]
     heads = [group, "entities", *(f"{one.title}{ARROWS.get(one.better, '')}" for one in measures)]
     heads += ["coverage"] if group == "stability" else []
-    return table(heads, [_row(found, group, measures) for found in scores])
+    return table(heads, [_row(found, group, measures) for found in scores if _has_any(found, measures)])
+
+
+def _has_any(scores: ExplainerScores, measures: Sequence[Measure]) -> bool:
+    return any(scores.mean(measure.name) is not None for measure in measures)
 
 
 def _is_measured(measure: Measure, scores: Sequence[ExplainerScores]) -> bool:

@@ -32,10 +32,12 @@ def test_the_section_is_made_from_records_of_one_model(script):
     script.write_tables()
     page = Path("model_cards/RESULTS.md").read_text(encoding="utf-8")
     assert page.startswith("# Results\n\n## Explanations\n") and page.endswith("## Speed\n\nfast\n")
-    assert "m-dscmg, checkpoint abc; tables of 70 training documents; [stability" in page
+    assert "m-dscmg, checkpoint abc; tables of 70 training documents." in page
     assert "yesterday" not in page and "### Explanations of ad-synthetic" in page
-    assert "| fused-equal - grad-x-input | 0.100 [0.100, 0.100] better |" in page
+    assert "| fused-equal | 4 | 0.4000 |" in page and "| fused-equal | + |" in page
     assert "| occlusion |" not in page
+    tables = (script.RECORDS / "ad-synthetic" / script.PAGE).read_text(encoding="utf-8")
+    assert "| fused-equal - grad-x-input | 0.100 [0.100, 0.100] better |" in tables
     assert (script.RECORDS / "ad-synthetic" / "stability-faithfulness.png").exists()
 
 
