@@ -8,5 +8,5 @@ ensure_environment test
 # Two workers, one thread each: more threads than cores make small tensors slower, not faster.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 workers=()
-"$VENV/bin/python" -c 'import xdist' 2>/dev/null && workers=(-n 2)
+"$VENV/bin/python" -c 'import xdist' 2>/dev/null && workers=(-n 2 --dist worksteal)
 exec "$VENV/bin/python" -m pytest ${workers[@]+"${workers[@]}"} -m "not slow" "$@"
