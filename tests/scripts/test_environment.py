@@ -85,7 +85,7 @@ def test_tests_get_their_extra_and_every_argument(clone, script):
     code, _, calls = run(clone, script, "-k", "one and two")
     assert code == 0
     assert f"--editable {clone}[test]\n" in calls
-    assert calls.endswith("python -m pytest -n 2 -m not slow -k one and two\n")
+    assert calls.endswith("python -m pytest -n 2 --dist worksteal -m not slow -k one and two\n")
 
 
 def test_tests_run_in_one_process_without_xdist(clone):
