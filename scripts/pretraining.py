@@ -14,6 +14,7 @@ import argparse
 import json
 import shutil
 import statistics
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,15 @@ TABLE = Path("model_cards/RESULTS.md")
 RECORDS = Path("model_cards/results/pretraining")
 HEADING = "## Pretraining on plain text"
 TEXT = """
-Strict F1 in percent on text that no choice was made on; bert-crf, {layers} layers, {seeds} seeds, last checkpoint.
-`as it is`: `e5-small-zh-char` (its first layers); the next three rows went on from it on `medical_lines.txt` (no line
-of a test set) for {steps:,} steps of {batch} blocks: characters masked with [MASK], n-grams of whole words masked with
-[MASK], and MacBERT's similar words in their place. `random` and `from scratch` are an encoder of {scratch_layers}
-layers and width {scratch_size} with a vocabulary made from the text, before and after as many steps of MacBERT's
-objective. Perplexities are over held-out masked tokens of the row's own kind and do not compare across rows. CMeEE: a
-fixed sample of 3,000 training sentences, its dev file as test, nested gold counted in full. Differences are to the
-first row of the same kind of encoder, seed by seed. Made by
+Strict F1 in percent on text that no choice was made on; bert-crf, {layers} layers, {seeds} seeds, last checkpoint,
+{training}, {epochs:g} epochs of batches of {tagger_batch}.
+`as it is`: `e5-small-zh-char` (its first layers); the rows below it went on from it on `medical_lines.txt` (no line of
+a test set) for {steps:,} steps of {batch} blocks of at most {max_length} tokens: characters masked with [MASK], n-grams
+of whole words masked with [MASK], and MacBERT's similar words in their place. `random` and `from scratch`: an encoder
+of {scratch_layers} layers and width {scratch_size} with a vocabulary made from the text, before and after as many steps
+of MacBERT's objective. Perplexities are over held-out masked tokens of the row's own kind and do not compare across
+rows. CMeEE: its dev file as test, nested gold counted in full. Differences are to the first row of the same kind of
+encoder, seed by seed; seconds are those of the pretraining. Made by
 
     python scripts/pretraining.py --data FOLDER{told}
 """
@@ -57,6 +59,11 @@ ARMS: dict[str, dict[str, Any] | None] = {
 """Masking of each way of pretraining; None for none at all."""
 SCRATCH = ("random", "from scratch")
 CORPORA = ("cmedqaner", "cmeee")
+TOLD = (
+    "layers", "steps", "batch", "max_length", "pretraining_rate", "scratch_layers", "scratch_size",
+    "documents", "test_documents", "epochs", "tagger_batch", "learning_rate", "seeds",
+)  # fmt: skip
+"""Options without which the figures would be others."""
 
 
 def slug(arm: str) -> str:
@@ -141,7 +148,8 @@ def train_one(arm: str, corpus: str, seed: int, args: argparse.Namespace) -> Non
         ModelArguments(encoder=str(encoder), encoder_layers=layers, architecture="bert-crf"),
         AdnerTrainingArguments(
             output_dir=str(work), learning_rate=args.learning_rate, num_train_epochs=args.epochs, seed=seed,
-            bf16=args.bf16, eval_strategy="no", save_strategy="no", load_best_model_at_end=False,
+            per_device_train_batch_size=args.tagger_batch, bf16=args.bf16,
+            eval_strategy="no", save_strategy="no", load_best_model_at_end=False,
         ),
     )  # fmt: skip
     shutil.rmtree(work, ignore_errors=True)
@@ -215,9 +223,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scratch_size", type=int, default=256, help="its width")
     parser.add_argument("--learning_rate", type=float, default=2e-4, help="of the encoder in the taggers")
     parser.add_argument("--epochs", type=float, default=3, help="of the taggers")
+    parser.add_argument("--tagger_batch", type=int, default=16, help="documents in a step of the taggers")
     parser.add_argument("--seeds", type=int, default=3, help="of the taggers")
-    parser.add_argument("--documents", type=int, help="training documents, at most (for a trial)")
-    parser.add_argument("--test_documents", type=int, help="test documents, at most (for a trial)")
+    parser.add_argument("--documents", type=int, help="training documents, at most (default: all, 3,000 of CMeEE)")
+    parser.add_argument("--test_documents", type=int, help="test documents, at most (default: all)")
     parser.add_argument("--workers", type=int, default=2, help="processes that mask")
     parser.add_argument("--bf16", action="store_true", help="train in bfloat16")
     parser.add_argument("--table", action="store_true", help="only write the table")
@@ -229,12 +238,22 @@ def write_section(args: argparse.Namespace) -> None:
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RECORDS.glob("*.json"))]
     if not records:
         return
-    told = {
-        name: getattr(args, name) for name in ("layers", "steps", "seeds", "batch", "scratch_layers", "scratch_size")
-    }
-    flags = "".join(f" --{name} {told[name]}" for name in ("layers", "steps", "batch", "seeds")) + " --bf16" * args.bf16
-    body = f"{TEXT.format(**told, told=flags)}\n{markdown(records)}"
+    body = f"{TEXT.format(**vars(args), training=training_of(args), told=told(args))}\n{markdown(records)}"
     write_file(TABLE, [replace_section(TABLE.read_text(encoding="utf-8"), HEADING, body)], "utf-8")
+
+
+def training_of(args: argparse.Namespace) -> str:
+    """What the taggers learn from and are scored on, in words."""
+    training = f"{args.documents:,} training documents" if args.documents else "all training documents (CMeEE: 3,000)"
+    test = f"{args.test_documents:,}" if args.test_documents else "all"
+    return f"{training}, fixed samples, {test} test documents of each corpus"
+
+
+def told(args: argparse.Namespace) -> str:
+    """The settings of this command that make a difference to the figures."""
+    settings = {name: getattr(args, name) for name in TOLD if getattr(args, name) is not None}
+    flags = "".join(f" --{name} {value:g}" for name, value in settings.items()) + " --bf16" * args.bf16
+    return "\n    ".join(textwrap.wrap(flags, 110, initial_indent=" "))
 
 
 def main() -> None:

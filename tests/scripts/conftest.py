@@ -16,6 +16,12 @@ def load(name: str) -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="session")
+def load_script():
+    """Gives a command's module by its name."""
+    return load
+
+
 @pytest.fixture
 def script(request, tmp_path, monkeypatch):
     """The script of the test module's name, at work in an empty folder with a results page of two sections."""

@@ -65,3 +65,9 @@ def test_only_what_an_explainer_uses_is_among_its_settings(script):
         "global": {"table_documents": 7},
         "fused-equal": {"table_documents": 7},
     }
+
+
+def test_what_was_left_out_is_told(script):
+    shared = {"setup": {"model": "abc", "architecture": "m-dscmg", "longest": 120}}
+    told = script.described(shared, {"lime": {"setup": {"samples": 5}}, "occlusion": {"setup": {}}})
+    assert told == ("m-dscmg, checkpoint abc; documents of at most 120 characters; 5 samples for LIME and KernelSHAP")

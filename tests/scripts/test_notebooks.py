@@ -1,6 +1,5 @@
 """What the notebook command leaves out of outputs; no notebook is executed here."""
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -23,11 +22,8 @@ class Node(dict):
 
 
 @pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("notebooks_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load_script):
+    return load_script("notebooks")
 
 
 def stream(text, name="stdout"):
