@@ -214,6 +214,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with corpora, lexicon, text and encoder")
     parser.add_argument("--work", type=Path, default=Path("runs/pretraining"), help="folder for what is not kept")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--corpora", nargs="+", default=list(CORPORA), choices=list(CORPORA))
     parser.add_argument("--layers", type=int, default=4, help="layers of the encoder that are used")
     parser.add_argument("--steps", type=int, default=2000, help="of every pretraining")
     parser.add_argument("--batch", type=int, default=32, help="blocks in a step of pretraining")
@@ -262,7 +263,7 @@ def main() -> None:
     if not args.table:
         for seed in range(args.seeds):
             for arm in args.arms:
-                for corpus in CORPORA:
+                for corpus in args.corpora:
                     train_one(arm, corpus, seed, args)
     write_section(args)
 
