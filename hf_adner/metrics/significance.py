@@ -60,7 +60,8 @@ def paired_bootstrap(
 
     Returns:
         `difference` (mean over seeds of F1 differences, in [-1, 1]), `low`, `high`, `level`, `resamples`;
-        `share_not_above_zero`, of the resampled differences; `per_seed`, the observed differences.
+        `share_not_above_zero`, of the resampled differences; `bootstrap_p_value`, two-sided: twice the share of them on
+        the side of zero where there are fewer, in (0, 1]; `per_seed`, the observed differences.
 
     Raises:
         ValueError: counts that are no counts, or arms that are not paired (other shapes, other support of a document).
@@ -75,6 +76,7 @@ def paired_bootstrap(
         "difference": float(observed.mean()),
         **_percentiles(samples, level),
         "share_not_above_zero": float(np.mean(samples <= 0)),
+        "bootstrap_p_value": _two_sided(samples),
         "per_seed": observed.tolist(),
     }
 
@@ -262,6 +264,11 @@ def _document_draws(generator: np.random.Generator, size: int, resamples: int) -
     for rows in _blocks(resamples, size):
         places = generator.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
         yield np.bincount(places.ravel(), minlength=rows * size).reshape(rows, size).astype(np.float64)
+
+
+def _two_sided(samples: np.ndarray) -> float:
+    fewer = min(np.sum(samples <= 0), np.sum(samples >= 0))
+    return float(min(1.0, (1 + 2 * fewer) / (1 + samples.size)))
 
 
 def _blocks(total: int, size: int) -> Iterator[int]:

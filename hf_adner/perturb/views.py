@@ -26,6 +26,10 @@ FAMILIES = {GUIDED: 0.5, UNIFORM: 0.2, PUNCTUATION: 0.15, SWAP: 0.15}
 spaces, another entity of the same type."""
 
 
+USED = frozenset(("p1", "p2", "p3", "p4", "p5", "p10"))
+"""Names of the perturbations that views are made by: they cannot measure the robustness of a model trained on views."""
+
+
 @dataclass(frozen=True)
 class ViewMaterials:
     """What views are made of; whatever is missing is done without. From training documents only.

@@ -116,6 +116,18 @@ def make_arm(spec: str) -> Arm:
     return Arm(spec, f"{base.summary}; {overrides}", {**base.overrides, **parse_overrides(overrides)})
 
 
+def overridden(spec: str) -> set[str]:
+    """The training arguments that an arm sets; none for an arm that is not known here.
+
+    Args:
+        spec: as for `make_arm`.
+    """
+    try:
+        return set(make_arm(spec).overrides)
+    except ValueError:
+        return set()
+
+
 def make_arms(specs: Iterable[str]) -> list[Arm]:
     """The arms of several specifications, which must differ.
 

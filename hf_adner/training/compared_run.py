@@ -24,15 +24,17 @@ from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments
 from hf_adner.training.arms import Arm
 from hf_adner.training.compared_corpus import ComparedCorpus, count
 from hf_adner.training.families import family_arguments, family_model, family_tokenizer
+from hf_adner.training.guided_trainer import ExplanationGuidedTrainer
 from hf_adner.training.memory import PeakMemory
-from hf_adner.training.paired_order import PairedTrainer
 from hf_adner.training.run_record import CLEAN, SEEN, UNSEEN, RunRecord
 from hf_adner.training.sequence_scores import predicted_labels, span_scores
 
 SETTINGS = (
     "learning_rate", "num_train_epochs", "max_steps", "warmup_steps", "weight_decay", "per_device_train_batch_size",
-    "gradient_accumulation_steps", "lr_scheduler_type", "optim", "max_grad_norm", "eval_strategy",
-    "load_best_model_at_end", "train_sampling_strategy", "gradient_checkpointing", "bf16", "fp16",
+    "gradient_accumulation_steps", "lr_scheduler_type", "lr_scheduler_kwargs", "optim", "optim_args", "adam_beta1",
+    "adam_beta2", "adam_epsilon", "max_grad_norm", "label_smoothing_factor", "neftune_noise_alpha", "eval_strategy",
+    "eval_steps", "load_best_model_at_end", "metric_for_best_model", "greater_is_better", "train_sampling_strategy",
+    "gradient_checkpointing", "torch_compile", "bf16", "fp16", "tf32",
 )  # fmt: skip
 """Fields of `TrainingArguments` that change what is learned; all fields that a subclass adds count as well."""
 
@@ -147,7 +149,7 @@ class Bench:
 
     def _trainer(self, model: PreTrainedModel, args: AdnerTrainingArguments, splits: Mapping[str, Any]) -> Trainer:
         names = [model.config.id2label[index] for index in range(len(model.config.id2label))]
-        trainer = PairedTrainer(
+        trainer = ExplanationGuidedTrainer(
             model=model,
             args=args,
             processing_class=self.tokenizer,

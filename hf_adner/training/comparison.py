@@ -13,6 +13,10 @@ from tqdm.auto import tqdm
 
 from hf_adner.audit.explanation_report import plain
 from hf_adner.data.writers.atomic import write_file
+from hf_adner.explain.controls import CONTROLS
+from hf_adner.explain.explainers import LOCAL_EXPLAINERS
+from hf_adner.perturb.registry import perturbation_class
+from hf_adner.perturb.views import USED
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.arms import CORE, Arm, make_arms
 from hf_adner.training.compared_corpus import HELD_OUT, ComparedCorpus
@@ -20,6 +24,7 @@ from hf_adner.training.compared_run import Bench
 from hf_adner.training.comparison_plots import plot_forest, plot_seeds
 from hf_adner.training.comparison_report import ComparisonReport
 from hf_adner.training.explanation_figures import explanation_figures
+from hf_adner.training.families import FAMILIES
 from hf_adner.training.run import write_json
 from hf_adner.training.run_record import RunRecord
 
@@ -65,6 +70,20 @@ class ComparisonArguments:
         if self.explained_entities < 1 or self.resamples < 1:
             raise ValueError("explained_entities and resamples must be 1 or more")
         parse_shard(self.shard)
+        self._check_names()
+
+    def _check_names(self) -> None:
+        known = {
+            "models": (self.models, FAMILIES),
+            "explainers": (self.explainers, [*LOCAL_EXPLAINERS, *CONTROLS]),
+            "baseline": ([self.baseline], self.arms),
+            "candidate": ([self.candidate], self.arms),
+        }
+        for name, (values, expected) in known.items():
+            if unknown := sorted(set(values) - set(expected)):
+                raise ValueError(f"{name}: there is no {', '.join(unknown)}, expected some of {', '.join(expected)}")
+        if trained := sorted({perturbation_class(name).name for name in self.held_out} & USED):
+            raise ValueError(f"held_out: views that models train on are like {', '.join(trained)}; hold out others")
 
 
 class Run(NamedTuple):
@@ -119,6 +138,9 @@ class Comparison:
         dataset_args: the corpus; it must have a test split.
         model_args: sizes of the models; `architecture` is not read.
         training_args: of every run, but for what its arm and seed say; `output_dir` holds all that is written.
+
+    Raises:
+        ValueError: `early_stopping_patience` is set.
     """
 
     def __init__(
@@ -128,6 +150,8 @@ class Comparison:
         model_args: ModelArguments,
         training_args: AdnerTrainingArguments,
     ):
+        if training_args.early_stopping_patience is not None:
+            raise ValueError("a comparison does not stop early: arms would learn from unequal numbers of steps")
         self.args, self.dataset_args = args, dataset_args
         self.model_args, self.training_args = model_args, training_args
         self.folder = Path(training_args.output_dir)

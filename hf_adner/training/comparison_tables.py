@@ -52,7 +52,7 @@ def _head(report: ComparisonReport) -> str:
         f"{len(runs)} runs ({devices}); corpora: {', '.join(corpora)}; models: {', '.join(models)}; seeds: "
         f"{', '.join(map(str, seeds))}. F1 is strict entity micro F1 in percent, differences are in points. Arms of a "
         "cell share seeds, initial weights and the order of documents. Brackets: 95 % intervals of a paired bootstrap "
-        f"({report.resamples:,} resamples of seeds, then documents); p: approximate randomisation over documents; "
+        f"({report.resamples:,} resamples of seeds, then documents); p: two-sided, of the same resamples; "
         "Holm: p corrected over all cells of the same two arms. Win, tie, loss: interval above, around, below zero; "
         "better, worse: corrected p of at most 0.05. ECE and AURC are in percent, lower is better. Time and memory: "
         "median ratio of training seconds and peak memory."
@@ -111,11 +111,13 @@ def _model_table(report: ComparisonReport) -> str:
 
 def _arm_table(report: ComparisonReport) -> str:
     families = families_of(report.runs)
-    heads = ["arm", "F1", f"- {report.baseline}", *(f"F1, {family}" for family in families), UNSEEN_RECALL, "ECE"]
+    perturbed = [f"F1, {family}" for family in families]
+    heads = ["arm", "cells", "F1", f"- {report.baseline}", *perturbed, UNSEEN_RECALL, "ECE"]
     rows = []
     for arm in report.records.arms:
         against = report.between(arm, report.baseline)
-        cells = [_percent(report, arm, "f1"), points(against.f1) if against else "-"]
+        ran = sum(bool(report.records.of(cell, arm)) for cell in report.records.cells)
+        cells = [ran, _percent(report, arm, "f1"), points(against.f1) if against else "-"]
         cells += [_shifted(report, arm, against, name) for name in (*families, UNSEEN_RECALL, "ece", "aurc")]
         rows.append((arm, *cells, *(_costs(against) if against else ("1.00x", "1.00x"))))
     return table([*heads, "AURC", "time", "memory"], rows)
@@ -191,7 +193,9 @@ def _mean_sd(values: Iterable[float]) -> str:
 
 
 def points(interval: Interval, scale: float = 100, digits: int = 2) -> str:
-    """``+0.53 [+0.11, +0.94]``."""
+    """``+0.53 [+0.11, +0.94]``, or the difference alone where it has no interval."""
+    if math.isnan(interval.low):
+        return f"{scale * interval.difference:+.{digits}f}"
     difference, low, high = (
         f"{scale * value:+.{digits}f}" for value in (interval.difference, interval.low, interval.high)
     )

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hf_adner.metrics.significance import (
-    approximate_randomisation,
     bootstrap_mean,
     holm,
     paired_bootstrap,
     pooled_bootstrap,
 )
+from hf_adner.training.arms import overridden
 from hf_adner.training.run_record import CLEAN, RunRecord
 
 RESAMPLES = 10_000
@@ -43,7 +43,7 @@ class Contrast:
         seeds: those that both arms have.
         f1: mean difference in strict micro F1, interval over seeds and then documents (`paired_bootstrap`).
         per_seed: the differences.
-        p_value: of `approximate_randomisation`.
+        p_value: two-sided, of the same resamples: what varies from seed to seed counts, as in the interval.
         adjusted: p-value after Holm's correction over all cells of the same two arms.
         decision: ``better`` or ``worse`` where the adjusted p-value is at most 0.05, else ``none``.
         seconds_ratio, memory_ratio: median over seeds of first / second, training seconds and peak memory.
@@ -72,8 +72,8 @@ class Records:
     """The records of a comparison by cell, arm and seed.
 
     Raises:
-        ValueError: two records of one run, arms of one cell and seed that began with different weights, or runs of one
-            corpus on different documents.
+        ValueError: two records of one run, arms of one cell and seed that began with different weights, runs of one
+            corpus on different documents, or runs of one cell that differ in settings which no arm sets.
     """
 
     def __init__(self, records: Iterable[RunRecord]):
@@ -83,8 +83,17 @@ class Records:
             if record.seed in seeds:
                 raise ValueError(f"run {'/'.join(record.cell)}/{record.arm}/{record.seed} is recorded twice")
             seeds[record.seed] = record
+        self._check_documents()
         for cell in self._runs:
             self._check(cell)
+
+    def _check_documents(self) -> None:
+        digests: dict[str, set[Any]] = {}
+        for cell in self.cells:
+            digests.setdefault(cell[0], set()).update(record.settings.get("digest") for record in self.of(cell))
+        differing = sorted(corpus for corpus, found in digests.items() if len(found) > 1)
+        if differing:
+            raise ValueError(f"{', '.join(differing)}: runs were made on different documents")
 
     def _check(self, cell: Cell) -> None:
         weights: dict[int, set[str]] = {}
@@ -93,8 +102,13 @@ class Records:
         differing = sorted(seed for seed, found in weights.items() if len(found) > 1)
         if differing:
             raise ValueError(f"{'/'.join(cell)}: arms of seeds {differing} began with different weights")
-        if len({record.settings.get("digest") for record in self.of(cell)}) > 1:
-            raise ValueError(f"{'/'.join(cell)}: runs were made on different documents")
+        first, *others = self.of(cell)
+        for other in others:
+            if fields := _differing_settings(first, other):
+                raise ValueError(
+                    f"{'/'.join(cell)}: runs of {first.arm} and {other.arm} differ in {', '.join(fields)}, "
+                    "which neither arm sets"
+                )
 
     @property
     def cells(self) -> list[Cell]:
@@ -156,22 +170,35 @@ class Records:
             resamples: how many.
 
         Returns:
-            The interval of `bootstrap_mean`, or None where no pair has a number.
+            The interval of `bootstrap_mean`, NaN at both ends for a single pair, or None where no pair has a number.
         """
         pairs = [pair for cell in self.cells for pair in self.pairs(cell, first, second)]
         values = [value for pair in pairs if math.isfinite(value := measure(*pair))]
         if not values:
             return None
+        if len(values) == 1:
+            return Interval(values[0], math.nan, math.nan)
         found = bootstrap_mean(values, resamples=resamples)
         return Interval(found["mean"], found["low"], found["high"])
+
+
+def _differing_settings(first: RunRecord, second: RunRecord) -> list[str]:
+    """Settings of two runs of a cell that differ though neither of their arms sets them."""
+    own = overridden(first.arm) | overridden(second.arm) if first.arm != second.arm else set()
+    mine, other = _flat(first.settings), _flat(second.settings)
+    return sorted(name for name in {*mine, *other} - own if mine.get(name) != other.get(name))
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Training arguments by their own names, all other settings as they are."""
+    return {**{name: value for name, value in settings.items() if name != "training"}, **settings.get("training", {})}
 
 
 def _contrast(
     cell: Cell, pairs: Sequence[tuple[RunRecord, RunRecord]], first: str, second: str, resamples: int
 ) -> Contrast:
-    counts = _counts(pairs, 0), _counts(pairs, 1)
-    f1 = paired_bootstrap(*counts, resamples=resamples)
-    p_value = approximate_randomisation(*counts, shuffles=resamples)["p_value"]
+    f1 = paired_bootstrap(_counts(pairs, 0), _counts(pairs, 1), resamples=resamples)
+    p_value = f1["bootstrap_p_value"]
     return Contrast(
         *cell,
         first,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
@@ -61,11 +61,14 @@ class OtherSentence(ExplanationControl):
         seed: of the run.
         spans: per window the text tokens (start, end) of its entities.
         shares: the map of an entity by its key, None if there is none.
+        documents: per window the text that it is of; windows of one text overlap.
     """
 
-    def __init__(self, seed: int, spans: Sequence[Sequence[tuple[int, int]]], shares: Shares):
+    def __init__(
+        self, seed: int, spans: Sequence[Sequence[tuple[int, int]]], shares: Shares, documents: Sequence[Hashable]
+    ):
         super().__init__(seed)
-        self._spans, self._shares = spans, shares
+        self._spans, self._shares, self._documents = spans, shares, documents
         self._donors = [number for number, own in enumerate(spans) if own]
 
     def _replace(self, shares, span, key, epoch, rng) -> np.ndarray:
@@ -82,17 +85,21 @@ class OtherSentence(ExplanationControl):
     def _draw(self, window: int, rng: random.Random) -> tuple[int | None, int]:
         for _ in range(8):
             donor = rng.choice(self._donors)
-            if donor != window:
+            if self._documents[donor] != self._documents[window]:
                 return donor, rng.randrange(len(self._spans[donor]))
         return None, 0
 
 
 def make_control(
-    name: str, seed: int, spans: Sequence[Sequence[tuple[int, int]]], shares: Shares
+    name: str,
+    seed: int,
+    spans: Sequence[Sequence[tuple[int, int]]],
+    shares: Shares,
+    documents: Sequence[Hashable],
 ) -> ExplanationControl | None:
     """A control by its name in `CONTROLS` of the arguments; None for "none". Arguments as for `OtherSentence`."""
     if name == "none":
         return None
     if name == "other-sentence":
-        return OtherSentence(seed, spans, shares)
+        return OtherSentence(seed, spans, shares, documents)
     return {"shuffled": Shuffled, "random": Random}[name](seed)

@@ -74,7 +74,7 @@ class Guidance:
         self.mean_variance = FIRST_VARIANCE
         self.edges = EdgeScale()
         spans = [[one.text_span(number) for number in range(len(one.spans))] for one in windows]
-        self.control = make_control(control, seed, spans, self._text_shares)
+        self.control = make_control(control, seed, spans, self._text_shares, [one.source for one in windows])
 
     def focus_of(self, window: int) -> int | None:
         """The entity of a window that this epoch explains, drawn by seed, epoch and window; None without entities."""

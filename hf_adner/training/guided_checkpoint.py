@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from hf_adner.data.writers.atomic import write_file
 from hf_adner.explain.checkpoint_table import PRIVATE_FOLDER, save_checkpoint_table
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.head import ExplainerHead
+from hf_adner.explain.head import HEAD_FILE, ExplainerHead
 from hf_adner.training.guidance import Guidance
 from hf_adner.training.saliency_cache import SaliencyCache
 
@@ -27,11 +27,19 @@ STATE_FILE = "private/guidance.json"
 _FUSION = "fusion."
 
 
-def save_explanations(folder: str | Path, head: ExplainerHead, guidance: Guidance) -> None:
-    """Write what explains a checkpoint's entities: the head, and the table once it has something."""
-    head.save_pretrained(folder)
-    if guidance.is_ready:
-        save_checkpoint_table(folder, guidance.table)
+def save_explanations(folder: str | Path, head: ExplainerHead | None, guidance: Guidance) -> None:
+    """Write what explains a checkpoint's entities, once there is something: the table, and the head.
+
+    Args:
+        folder: of the checkpoint.
+        head: the explainer head; None where nothing teaches it.
+        guidance: of the run.
+    """
+    if not guidance.is_ready:
+        return
+    save_checkpoint_table(folder, guidance.table)
+    if head is not None:
+        head.save_pretrained(folder)
 
 
 def save_guidance(folder: str | Path, guidance: Guidance) -> None:
@@ -46,13 +54,15 @@ def save_guidance(folder: str | Path, guidance: Guidance) -> None:
 def load_guidance(folder: str | Path, head: ExplainerHead, guidance: Guidance) -> None:
     """Bring head and guidance into the state of a checkpoint.
 
-    A checkpoint that came without `private/`, as pushed ones do, has the head alone; the rest begins anew.
+    A checkpoint that came without `private/`, as pushed ones do, has the head alone; the rest begins anew. One of the
+    plain phase has no head yet.
 
     Raises:
         FileNotFoundError: the checkpoint is not of a guided run.
     """
     folder = Path(folder)
-    head.load_state_dict(ExplainerHead.from_pretrained(folder).state_dict())
+    if (folder / HEAD_FILE).is_file() or not (folder / STATE_FILE).is_file():
+        head.load_state_dict(ExplainerHead.from_pretrained(folder).state_dict())
     if not (folder / STATE_FILE).is_file():
         logger.warning("%s has no %s: maps and global table begin anew", folder, STATE_FILE)
         return

@@ -10,6 +10,7 @@ import torch
 import torch._functorch.config
 from torch import Tensor, nn
 
+from hf_adner.explain.fusion import USES_TAU2
 from hf_adner.explain.roles import ROLES
 from hf_adner.explain.states import last_states
 from hf_adner.explain.tagger import Tagger
@@ -34,6 +35,7 @@ class GuidedObjective:
         guidance: explanations of the run.
         schedule: of the run.
         head: the explainer head as Accelerate prepared it.
+        first_step: optimizer steps that were done before, by the run that is resumed.
     """
 
     def __init__(
@@ -43,10 +45,11 @@ class GuidedObjective:
         guidance: Guidance,
         schedule: GuidedSchedule,
         head: nn.Module,
+        first_step: int = 0,
     ):
         self.args, self.tagger, self.guidance, self.schedule, self.head = args, tagger, guidance, schedule, head
         self.copies = int(args.r_drop_weight > 0)
-        self.terms, self.figures = RunningTerms(), EpochFigures()
+        self.terms, self.figures = RunningTerms(first_step), EpochFigures()
         self._crf_head = tagger.model.head if tagger.labels.is_chain else None
         self._open = ExitStack()
         self._states = self._open.enter_context(last_states(tagger.model)) if args.stability_weight else None
@@ -138,7 +141,9 @@ class GuidedObjective:
             teacher_correct_tokens=(part.correct.sum(), text),
             local_weight=(explained.local_weight.sum(), text.new_tensor(len(explained.local_weight))),
         )
-        self.figures.add(teacher_correct=part.found, local_weight=explained.local_weight)
+        self.figures.add(teacher_correct=part.found)
+        if self.args.fusion in USES_TAU2:  # the weights of the others are what they were told to be
+            self.figures.add(local_weight=explained.local_weight)
 
     @torch.no_grad()
     def _watch_maps(self, part: GuidedStep, maps: HeadMaps, explained: Explained) -> None:

@@ -28,7 +28,7 @@ from hf_adner.training.guided_callback import GuidanceCallback
 from hf_adner.training.guided_checkpoint import gathered, load_guidance, save_explanations, save_guidance
 from hf_adner.training.guided_examples import GUIDANCE, GuidedCollator, GuidedDataset, ViewEncoder
 from hf_adner.training.guided_objective import GuidedObjective
-from hf_adner.training.monitors import alarms, development_alarms
+from hf_adner.training.monitors import EPOCH, alarms, best_of, development_alarms, last_figures
 from hf_adner.training.saliency_sweep import sweep, swept_windows
 from hf_adner.training.schedule import GuidedSchedule
 from hf_adner.training.step_explainer import StepExplainer
@@ -96,6 +96,7 @@ class ExplanationGuidedTrainer(AdnerTrainer):
             "fsdp": bool(args.fsdp) and "explaining needs whole word embeddings; use several processes (DDP)",
             "deepspeed": args.deepspeed is not None and "explaining needs whole word embeddings",
             "several GPUs in one process": args.n_gpu > 1 and "start one process per GPU with torchrun",
+            "a scheduler of your own": self.lr_scheduler is not None and "pass optimizers=(optimizer, None)",
             "padding_side=left": self.processing_class.padding_side == "left" and "pad on the right",
         }
         for name, reason in refused.items():
@@ -195,13 +196,16 @@ class ExplanationGuidedTrainer(AdnerTrainer):
     # ---- the explainer head -------------------------------------------------------------------------------------
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """The optimizer of `AdnerTrainer`, with a group for the explainer head."""
-        is_new = self.optimizer is None
+        """The optimizer of `AdnerTrainer`, or your own, with a group for the explainer head."""
         optimizer = super().create_optimizer(model)
-        if self.is_guided and is_new:
+        if self.is_guided and not self._has_head(optimizer):
             rate = self.args.explainer_learning_rate
             optimizer.add_param_group({"params": list(self.head.parameters()), "lr": rate, "weight_decay": 0.0})
         return optimizer
+
+    def _has_head(self, optimizer: torch.optim.Optimizer) -> bool:
+        known = {id(one) for group in optimizer.param_groups for one in group["params"]}
+        return all(id(one) in known for one in self.head.parameters())
 
     def clip_head(self) -> None:
         """Clip the head's gradients by themselves, so that they do not change how far the model steps."""
@@ -222,7 +226,9 @@ class ExplanationGuidedTrainer(AdnerTrainer):
                 self.schedule.total_steps,
             )
         head = self.accelerator.prepare_model(self.head)
-        self.objective = GuidedObjective(self.args, self.tagger, self.guidance, self.schedule, head)
+        done = self.state.global_step
+        self.objective = GuidedObjective(self.args, self.tagger, self.guidance, self.schedule, head, done)
+        self._best, self._figures = best_of(self.state.log_history), last_figures(self.state.log_history)
 
     def advance_guidance(self) -> None:
         """Take in what the last epoch has seen; called when an epoch begins, also the one that is resumed in."""
@@ -254,16 +260,14 @@ class ExplanationGuidedTrainer(AdnerTrainer):
             for line in alarms(figures, self._figures):
                 logger.warning("%s", line)
         self._figures = figures
-        self.log({f"epoch_{name}": value for name, value in figures.items()})
+        self.log({f"{EPOCH}{name}": value for name, value in figures.items()})
 
     def watch_validation(self, metrics: dict[str, float]) -> None:
         """Warn of validation figures that got worse."""
         if self.guidance.is_ready:
             for line in development_alarms(metrics, self._best):
                 logger.warning("%s", line)
-        for name, value in metrics.items():
-            better = min if name == "eval_ece" else max
-            self._best[name] = better(self._best.get(name, value), value) if isinstance(value, float) else value
+        self._best = best_of([self._best, metrics])
 
     def end_guidance(self) -> None:
         """Report on the last epoch; called when training ends."""
@@ -282,7 +286,8 @@ class ExplanationGuidedTrainer(AdnerTrainer):
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
         if self.is_guided and self.args.should_save:
-            save_explanations(output_dir or self.args.output_dir, self.head, self.guidance)
+            head = self.head if self.args.stability_weight else None
+            save_explanations(output_dir or self.args.output_dir, head, self.guidance)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.is_guided:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from hf_adner.metrics.intraclass import intraclass_correlation
 
 logger = logging.getLogger(__name__)
 
+EPOCH = "epoch_"
+"""What the names of an epoch's figures begin with in the log."""
+
 MOST_PAIRS = 256
 """Entities of an epoch that the intraclass correlation is made of, in each process."""
 
@@ -23,12 +26,15 @@ class RunningTerms:
 
     Terms are summed (their parts over batches and processes make up the step's value) and divided by the steps; shares
     are sums divided by sums.
+
+    Args:
+        first_step: optimizer steps that were done before, by the run that is resumed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_step: int = 0) -> None:
         self._terms: dict[str, Tensor] = {}
         self._shares: dict[str, Tensor] = {}
-        self._first_step = 0
+        self._first_step = first_step
 
     def add(self, **terms: Tensor) -> None:
         """Add a batch's part of terms."""
@@ -142,6 +148,24 @@ def alarms(figures: Mapping[str, float], before: Mapping[str, float]) -> list[st
             "stability_weight or explainer_learning_rate, or lower the encoder's learning rate"
         )
     return found
+
+
+def best_of(history: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The best validation figures of a run's log so far, as `development_alarms` compares with them."""
+    best: dict[str, float] = {}
+    for entry in history:
+        for name, value in entry.items():
+            if name.startswith("eval_") and isinstance(value, float):
+                better = min if name == "eval_ece" else max
+                best[name] = better(best.get(name, value), value)
+    return best
+
+
+def last_figures(history: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The figures of the last epoch in a run's log (`EpochFigures`), empty where there is none."""
+    logged = [entry for entry in history if any(name.startswith(EPOCH) for name in entry)]
+    last = logged[-1].items() if logged else ()
+    return {name.removeprefix(EPOCH): value for name, value in last if name.startswith(EPOCH)}
 
 
 def _range(low: float, high: float) -> str:

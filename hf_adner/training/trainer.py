@@ -11,6 +11,7 @@ from hf_adner.cards.card import write_card
 from hf_adner.cards.options import CardOptions
 from hf_adner.cards.record import record_of_run
 from hf_adner.training.checkpoint_push import CheckpointPush
+from hf_adner.training.length_order import LengthGroupedOrder
 from hf_adner.training.parameter_groups import parameter_groups
 from hf_adner.training.run_facts import trainer_facts
 
@@ -38,6 +39,21 @@ class AdnerTrainer(CheckpointPush):
             optimizer_class, kwargs = self.get_optimizer_cls_and_kwargs(self.args, model)
             self.optimizer = optimizer_class(groups, **kwargs)
         return self.optimizer
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.train_sampling_strategy != "group_by_length" or not hasattr(self.train_dataset, "__len__"):
+            return super()._get_train_sampler(train_dataset)  # "random" is drawn by seed and epoch already
+        size = self.get_total_train_batch_size(self.args)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        # what is passed may have lost its lengths with all columns that the model does not take
+        return LengthGroupedOrder(self._lengths(), size, seed)
+
+    def _lengths(self) -> list[int]:
+        """Tokens of each training row."""
+        rows = self.train_dataset
+        if self.args.length_column_name in getattr(rows, "column_names", ()):
+            return list(rows[self.args.length_column_name])
+        return [len(row["input_ids"]) for row in rows]
 
     def create_model_card(
         self,

@@ -1,13 +1,17 @@
-"""A few English notes written for the tests, and a stock model with whitespace words and word pieces."""
+"""A few English notes written for the tests, and stock models with whitespace words, word pieces and byte pairs."""
 
+import json
 from pathlib import Path
 
 import torch
+from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     AutoConfig,
     AutoModelForTokenClassification,
     BertTokenizer,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
+    RobertaTokenizer,
 )
 
 from hf_adner.data.records import Document, Entity
@@ -63,7 +67,17 @@ def tokenizer(folder: Path) -> BertTokenizer:
     return BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=True, model_max_length=64)
 
 
-def model(kind: str, words: BertTokenizer) -> PreTrainedModel:
+def byte_tokenizer() -> RobertaTokenizer:
+    """Byte-level pairs learned from the notes; a token may begin with the space before it."""
+    learned = ByteLevelBPETokenizer(add_prefix_space=False)
+    special = ["<pad>", "<unk>", "<s>", "</s>", "<mask>"]
+    learned.train_from_iterator([text for text, *_ in NOTES], vocab_size=330, min_frequency=1, special_tokens=special)
+    state = json.loads(learned.to_str())["model"]
+    merges = [tuple(one) for one in state["merges"]]
+    return RobertaTokenizer(vocab=state["vocab"], merges=merges, model_max_length=64)
+
+
+def model(kind: str, words: PreTrainedTokenizerBase) -> PreTrainedModel:
     """A stock token classifier with random weights and no dropout."""
     names = bio_labels(["Disease", "Symptom"])
     config = AutoConfig.for_model(

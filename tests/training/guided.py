@@ -101,6 +101,6 @@ def weights(trainer: ExplanationGuidedTrainer) -> dict[str, torch.Tensor]:
 
 
 def largest_difference(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
-    """Over all tensors."""
+    """Over all tensors; NaN where any number is none."""
     assert first.keys() == second.keys()
-    return max((first[name].double() - second[name].double()).abs().max().item() for name in first)
+    return torch.stack([(first[name].double() - second[name].double()).abs().max() for name in first]).max().item()

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from hf_adner.training import compared_run
-from hf_adner.training.compared_run import PairedTrainer, weights_digest
+from hf_adner.training.compared_run import weights_digest
 from hf_adner.training.comparison import RECORDS, Comparison, ComparisonArguments, compare, parse_shard, plan
 from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
+from hf_adner.training.guided_trainer import ExplanationGuidedTrainer
 from hf_adner.training.run_record import RunRecord
 
 from .corpus import quick, tiny_model, write_corpus
@@ -21,8 +22,9 @@ def guided(output, **options) -> ExplanationGuidedTrainingArguments:
     """Three guided steps after a plain epoch."""
     told = quick(output, **{"num_train_epochs": 2, "max_steps": -1, **options})
     fields = {name: getattr(told, name) for name in (
-        "output_dir", "num_train_epochs", "max_steps", "per_device_train_batch_size", "learning_rate",
-        "head_learning_rate", "use_cpu", "disable_tqdm", "save_strategy", "eval_strategy", "load_best_model_at_end",
+        "output_dir", "num_train_epochs", "max_steps", "per_device_train_batch_size", "learning_rate", "use_cpu",
+        "early_stopping_patience", "head_learning_rate", "disable_tqdm", "save_strategy", "eval_strategy",
+        "load_best_model_at_end",
     )}  # fmt: skip
     return ExplanationGuidedTrainingArguments(**fields)
 
@@ -39,7 +41,7 @@ def finished(tmp_path_factory):
     arguments = write_corpus(folder, train=16, test=6)
     orders = []
 
-    class Watched(PairedTrainer):
+    class Watched(ExplanationGuidedTrainer):
         def _get_train_sampler(self, train_dataset=None):
             sampler = super()._get_train_sampler(train_dataset)
             epochs = []
@@ -51,7 +53,7 @@ def finished(tmp_path_factory):
             return sampler
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compared_run, "PairedTrainer", Watched)
+        patch.setattr(compared_run, "ExplanationGuidedTrainer", Watched)
         report = compare(told(), arguments, tiny_model(lexicon=None), guided(folder / "out"))
     return folder, arguments, report, orders
 
@@ -90,14 +92,14 @@ def test_a_stopped_comparison_goes_on_and_ends_with_the_same_files(finished, tmp
     _, arguments, _, _ = finished
     settings = told(seeds=[0]), arguments, tiny_model(lexicon=None), guided(tmp_path / "out")
 
-    class Stopped(PairedTrainer):
+    class Stopped(ExplanationGuidedTrainer):
         def train(self, *args, **kwargs):
             if self.args.is_guided:
                 raise KeyboardInterrupt
             return super().train(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(compared_run, "PairedTrainer", Stopped)
+        patch.setattr(compared_run, "ExplanationGuidedTrainer", Stopped)
         compare(*settings)
     assert set(loaded(tmp_path / "out")) == {"notes-bilstm-crf-plain-0.json"}
     first = tmp_path / "out" / RECORDS / "notes-bilstm-crf-plain-0.json"
@@ -144,6 +146,13 @@ def test_bad_arguments(tmp_path):
             parse_shard(shard)
     with pytest.raises(ValueError, match="seeds must be given, each once"):
         told(seeds=[1, 1])
+    for wrong in ({"models": ["bert"]}, {"explainers": ["oclusion"]}, {"baseline": "plan"}, {"candidate": "r-drop"}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}: there is no"):
+            told(**wrong)
+    with pytest.raises(ValueError, match="held_out: views that models train on are like p4"):
+        told(held_out=["confusions", "entity-swap"])
+    with pytest.raises(ValueError, match="does not stop early"):
+        Comparison(told(), write_corpus(tmp_path, 4, 2), tiny_model(), guided(tmp_path, early_stopping_patience=2))
     arguments = replace(write_corpus(tmp_path, 4, 2), test=None)
     with pytest.raises(ValueError, match="needs a test split"):
         Comparison(told(), arguments, tiny_model(), guided(tmp_path / "out")).run()

@@ -12,8 +12,8 @@ from .records import record
 HEAD = (
     "4 runs (cpu); corpora: notes; models: bert-crf; seeds: 0, 1. F1 is strict entity micro F1 in percent, "
     "differences are in points. Arms of a cell share seeds, initial weights and the order of documents. Brackets: "
-    "95 % intervals of a paired bootstrap (50 resamples of seeds, then documents); p: approximate randomisation over "
-    "documents; Holm: p corrected over all cells of the same two arms. Win, tie, loss: interval above, around, below "
+    "95 % intervals of a paired bootstrap (50 resamples of seeds, then documents); p: two-sided, of the same "
+    "resamples; Holm: p corrected over all cells of the same two arms. Win, tie, loss: interval above, around, below "
     "zero; better, worse: corrected p of at most 0.05. ECE and AURC are in percent, lower is better. Time and memory: "
     "median ratio of training seconds and peak memory."
 )
@@ -38,10 +38,10 @@ It is not above plain. Not run: augmentation-only, r-drop, shuffled, other-sente
 
 ## Arms
 
-| arm | F1 | - plain | F1, confusions | unseen recall | ECE | AURC | time | memory |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|
-| plain | 60.00 | - | 25.00 | 33.33 | 10.00 | 30.00 | 1.00x | 1.00x |
-| full | 60.00 | +0.00 [+0.00, +0.00] | 25.00 (+0.00 [+0.00, +0.00]) | 33.33 (+0.00 [+0.00, +0.00]) | \
+| arm | cells | F1 | - plain | F1, confusions | unseen recall | ECE | AURC | time | memory |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+| plain | 1 | 60.00 | - | 25.00 | 33.33 | 10.00 | 30.00 | 1.00x | 1.00x |
+| full | 1 | 60.00 | +0.00 [+0.00, +0.00] | 25.00 (+0.00 [+0.00, +0.00]) | 33.33 (+0.00 [+0.00, +0.00]) | \
 5.00 (-5.00 [-5.00, -5.00]) | 30.00 (+0.00 [+0.00, +0.00]) | 1.50x | 1.20x |
 
 ## notes, bert-crf
@@ -115,7 +115,7 @@ def test_explanations_are_compared_over_the_entities_that_both_models_find():
     assert "occlusion agreement" not in report.between("full", "plain").figures
     text = report.to_markdown()
     assert "| arm | occlusion DS | occlusion BFA |" in text
-    assert "| full | -0.250 (+0.300 [+0.300, +0.300]) | - |" in text
+    assert "| full | -0.250 (+0.300) | - |" in text
 
 
 def test_files_hold_the_figures_and_no_counts(tmp_path):

@@ -114,9 +114,12 @@ def test_controls():
 
 def test_another_sentences_map_is_laid_on_the_entity():
     donor = np.array([0.1, 0.6, 0.3])
-    control = OtherSentence(0, [[], [(1, 2)], []], lambda key: donor if key == (1, 0) else None)
+    spans = [[], [(1, 2)], []]
+    control = OtherSentence(0, spans, lambda key: donor if key == (1, 0) else None, "abc")
     laid = control(np.full(6, 1 / 6), (3, 4), (2, 0), 0)
     assert laid.sum() == pytest.approx(1) and laid.argmax() == 3
     assert laid[2:5].tolist() == pytest.approx((donor / (1 + 3 * 0.1)).tolist())
-    alone = OtherSentence(0, [[(0, 1)]], lambda key: donor)
+    alone = OtherSentence(0, [[(0, 1)]], lambda key: donor, "a")
     assert alone(np.full(4, 0.25), (0, 1), (0, 0), 0).tolist() == [0.25] * 4
+    overlapping = OtherSentence(0, spans, lambda key: donor, "abb")  # the only donor is a window of the same text
+    assert overlapping(np.full(4, 0.25), (0, 1), (2, 0), 0).tolist() == [0.25] * 4

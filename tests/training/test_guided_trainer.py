@@ -8,6 +8,7 @@ import pytest
 import torch
 from datasets import Dataset
 from torch import nn
+from transformers import Trainer, set_seed
 
 from hf_adner import AdnerForTokenClassification, make_explainer
 from hf_adner.data.collator import AdnerDataCollator
@@ -15,7 +16,7 @@ from hf_adner.data.encoding import encode_dataset
 from hf_adner.data.loading import dataset_from_documents
 from hf_adner.data.records import Document, Entity
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.head import ExplainerHead
+from hf_adner.explain.head import HEAD_FILE, ExplainerHead
 from hf_adner.training.guided_examples import GUIDANCE
 from hf_adner.training.guided_trainer import ExplanationGuidedTrainer
 from hf_adner.training.trainer import AdnerTrainer
@@ -106,21 +107,18 @@ def test_workers_and_checkpointed_activations_change_nothing(crf, whole, tmp_pat
 
 @pytest.mark.parametrize("kind", sorted(english.MODELS))
 def test_stock_models_on_english_words(kind, tmp_path):
-    words = english.tokenizer(tmp_path)
+    words = english.byte_tokenizer() if kind == "roberta" else english.tokenizer(tmp_path)
     model = english.model(kind, words)
+    options = {"model": model, "train_documents": english.documents(), "processing_class": words}
+    rates = {"per_device_train_batch_size": 4, "learning_rate": 1e-2, "head_learning_rate": 1e-2}
+    plain = arguments(tmp_path / "plain", max_steps=80, **rates, **NO_TERMS)
+    ExplanationGuidedTrainer(args=plain, **options).train()  # finds some entities, so there is something to explain
     before = copy.deepcopy(model.state_dict())
-    trainer = ExplanationGuidedTrainer(
-        model=model,
-        args=arguments(tmp_path / "run", per_device_train_batch_size=4, max_steps=8, learning_rate=1e-2),
-        train_documents=english.documents(),
-        processing_class=words,
-    )
+    trainer = ExplanationGuidedTrainer(args=arguments(tmp_path / "run", max_steps=8, **rates), **options)
     trainer.train()
     for name in TERMS:
-        assert all(math.isfinite(value) for value in logged(trainer, f"loss_{name}")), name
-    assert (
-        max(logged(trainer, "loss_boundary")) > 0 and logged(trainer, "loss_ner")[-1] < logged(trainer, "loss_ner")[0]
-    )
+        found = logged(trainer, f"loss_{name}")
+        assert found and max(found) > 0 and all(map(math.isfinite, found)), name
     changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
     assert any("word_embeddings" in name for name in changed) and any("classifier" in name for name in changed)
     text = english.NOTES[0][0]
@@ -147,6 +145,47 @@ def test_with_all_weights_zero_it_is_the_plain_trainer(crf, tmp_path):
     plain.train()
     assert largest_difference(weights(guided), plain.model.state_dict()) == 0.0
     assert logged(guided, "loss") == logged(plain, "loss")
+
+
+def test_with_one_learning_rate_the_plain_trainer_is_that_of_transformers(crf, tmp_path):
+    given = crf._replace(model=setting("bert-crf").model)
+    rates = dict.fromkeys(("learning_rate", "head_learning_rate", "crf_learning_rate"), 1e-3) | {"weight_decay": 0.0}
+    guided = given.trained(tmp_path, **NO_TERMS, **rates)
+    set_seed(0)
+    stock = Trainer(
+        model=copy.deepcopy(given.model),
+        args=arguments(tmp_path, **NO_TERMS, **rates),
+        train_dataset=given.rows,
+        processing_class=given.tokenizer,
+        data_collator=AdnerDataCollator(given.tokenizer),
+    )
+    stock.train()
+    assert largest_difference(weights(guided), stock.model.state_dict()) == 0.0
+    assert logged(guided, "loss") == logged(stock, "loss")
+
+
+def test_heads_that_nothing_teaches_are_not_kept(crf, tmp_path):
+    options = {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 3}
+    taught = crf.trained(tmp_path / "taught", **options)
+    assert not (tmp_path / "taught" / "checkpoint-2" / HEAD_FILE).exists()  # the plain phase ends here
+    assert (tmp_path / "taught" / "checkpoint-4" / HEAD_FILE).exists() and taught.head is not None
+    crf.trained(tmp_path / "untaught", stability_weight=0.0, **options)
+    assert not (tmp_path / "untaught" / "checkpoint-6" / HEAD_FILE).exists()
+    assert (tmp_path / "untaught" / "checkpoint-6" / "global_table").is_dir()
+
+
+def test_an_optimizer_of_ones_own_steps_the_head_too(crf, tmp_path):
+    model = copy.deepcopy(crf.model)
+    options = {"model": model, "args": arguments(tmp_path), "train_dataset": crf.rows, "train_documents": crf.documents,
+               "processing_class": crf.tokenizer}  # fmt: skip
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    trainer = ExplanationGuidedTrainer(**options, optimizers=(optimizer, None))
+    before = copy.deepcopy(trainer.head.state_dict())
+    trainer.train()
+    assert any(not torch.equal(value, before[name]) for name, value in trainer.head.state_dict().items())
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    with pytest.raises(ValueError, match="a scheduler of your own"):
+        ExplanationGuidedTrainer(**options, optimizers=(optimizer, schedule))
 
 
 def test_a_new_head_draws_no_random_number_of_the_run(crf, tmp_path):
@@ -202,10 +241,11 @@ def test_r_drop_sees_dropout_and_augmentation_alone_explains_nothing(tmp_path):
 # ---- checkpoints -------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_run_resumed_ends_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize("sampler", ["random", "group_by_length"])
+def test_a_killed_run_resumed_ends_with_the_same_bits(tmp_path, sampler):
     """Killed at the end of the plain phase, and in the midst of an epoch with explanations; with dropout."""
     given = setting("bert-crf")
-    order = {"train_sampling_strategy": "random"}
+    order = {"train_sampling_strategy": sampler}
     whole = given.trained(tmp_path / "whole", **order)
     for step in (2, 5):
         saving = {**order, "save_strategy": "steps", "save_steps": step}
@@ -216,6 +256,8 @@ def test_a_killed_run_resumed_ends_with_the_same_bits(tmp_path):
         resumed = given.trainer(tmp_path / f"killed-{step}", **saving)
         resumed.train(resume_from_checkpoint=str(tmp_path / f"killed-{step}" / f"checkpoint-{step}"))
         assert largest_difference(weights(whole), weights(resumed)) == 0.0
+        for name in ("loss_ner", "loss_view_ner"):
+            assert logged(resumed, name) == logged(whole, name)
         assert resumed.guidance.state() == whole.guidance.state()
         assert torch.equal(whole.guidance.fusion.moments, resumed.guidance.fusion.moments)
         tensors = resumed.guidance.cache.to_tensors()
@@ -309,9 +351,16 @@ def test_views_recompute_the_lexicons_words(tmp_path):
     trainer = given.trainer(tmp_path, view_share=1.0)
     views = [example.view for example in map(trainer.guided_dataset.__getitem__, range(16)) if example.view]
     assert views
+    special = set(given.tokenizer.all_special_ids)
+    compared = 0
     for view in views:
-        words, starts, ends = (view.features[f"lexicon_{name}"] for name in ("ids", "starts", "ends"))
-        assert all(end <= len(view.features["input_ids"]) - 1 for end in ends) and len(words) == len(starts)
+        ids = view.features["input_ids"][1:-1]
+        if special.isdisjoint(ids):  # then the tokens are the text
+            own = given.tokenizer("".join(given.tokenizer.convert_ids_to_tokens(ids)))
+            for name in ("lexicon_ids", "lexicon_starts", "lexicon_ends"):
+                assert view.features[name] == own[name]
+            compared += bool(own["lexicon_ids"])
+    assert compared > 2
     batch = next(iter(trainer.get_train_dataloader()))
     rows = 8 + sum(one.view is not None for one in batch[GUIDANCE])
     assert len(batch["lexicon_ids"]) == len(batch["labels"]) == rows

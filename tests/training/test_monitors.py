@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from hf_adner.training.monitors import EpochFigures, RunningTerms, alarms, development_alarms
+from hf_adner.training.monitors import (
+    EpochFigures,
+    RunningTerms,
+    alarms,
+    best_of,
+    development_alarms,
+    last_figures,
+)
 
 HEALTHY = {
     "explanation_entropy": 0.6,
@@ -73,3 +80,15 @@ def test_validation_that_gets_worse_is_told():
     lines = development_alarms({"eval_recall": 0.8, "eval_ece": 0.07, "eval_unseen_recall": 0.5}, best)
     assert [line.split()[0] for line in lines] == ["eval_unseen_recall", "eval_recall", "eval_ece"]
     assert development_alarms({"eval_loss": 9.0}, {}) == []
+
+
+def test_a_resumed_run_knows_what_was_logged():
+    history = [
+        {"epoch_divergence": 0.5, "epoch": 1.0, "step": 2},
+        {"eval_recall": 0.9, "eval_ece": 0.1, "step": 2},
+        {"epoch_divergence": 0.4, "epoch_explanation_icc": 0.8, "epoch": 2.0, "step": 4},
+        {"eval_recall": 0.7, "eval_ece": 0.05, "step": 4},
+        {"loss": 0.3, "step": 5},
+    ]
+    assert last_figures(history) == {"divergence": 0.4, "explanation_icc": 0.8} and last_figures([]) == {}
+    assert best_of(history) == {"eval_recall": 0.9, "eval_ece": 0.05}

@@ -61,9 +61,10 @@ def test_a_run_learns_and_writes_all_that_it_promises(tmp_path):
     assert found == set(note(7).spans)
 
 
-def test_a_killed_run_resumed_ends_with_the_same_bits(tmp_path, monkeypatch):
+@pytest.mark.parametrize("sampler", ["random", "group_by_length"])
+def test_a_killed_run_resumed_ends_with_the_same_bits(sampler, tmp_path, monkeypatch):
     arguments = write_corpus(tmp_path)
-    saving = {"save_strategy": "steps", "save_steps": 2, "train_sampling_strategy": "random"}
+    saving = {"save_strategy": "steps", "save_steps": 2, "train_sampling_strategy": sampler}
     run_training(arguments, tiny_model(), quick(tmp_path / "whole", **saving))
 
     class Killed(AdnerTrainer):
