@@ -37,8 +37,8 @@ class MacBertCollator:
 
     15 % of the words are chosen in n-grams of 1 to 4 (40, 30, 20, 10 %). Of the chosen words 80 % give way to a similar
     word of as many tokens (to a random one where there is none), 10 % to a random word, 10 % stay. `labels` hold the
-    true tokens of the chosen words and -100 elsewhere. Special tokens, padding and words with an unknown token are
-    never chosen. A batch with any word has at least one label.
+    true tokens of the chosen words and -100 elsewhere. Special tokens, padding, white space and words with an unknown
+    token are never chosen. A batch with any word has at least one label.
 
     It takes `input_ids`, `attention_mask` and `token_type_ids` of what any tokenizer makes of texts, leaves out all
     other columns, and works with the stock `Trainer` and any `AutoModelForMaskedLM`.
@@ -126,16 +126,18 @@ class MacBertCollator:
 
     def chosen(self, ids: list[int], rng: np.random.Generator, at_least: int = 0) -> list[tuple[int, int]]:
         """(first token, token after the last) of the words that chance chooses."""
-        unknown = self.words.unknown
         spans: list[tuple[int, int]] = []
         free: list[bool] = []
         for run in self.words.runs(ids):
             spans += [*run, (0, 0)]  # no n-gram goes on behind a special token
-            free += [*(unknown not in ids[start:end] for start, end in run), False]
+            free += [*(self._is_word(ids[start:end]) for start, end in run), False]
         if not spans:
             return []
         ngrams = choose_ngrams(np.array(free), self.share, self.ngram_shares, rng, at_least)
         return [spans[place] for first, length in ngrams for place in range(first, first + length)]
+
+    def _is_word(self, ids: list[int]) -> bool:
+        return self.words.unknown not in ids and bool(self.words.text(ids).strip())
 
     def _corrupted(self, word: list[int], rng: np.random.Generator) -> list[int]:
         draw = rng.random()
@@ -214,9 +216,13 @@ class Substitutes:
 
 
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, words: TokenWords) -> list[int]:
-    """Tokens of one letter, digit or character of Chinese; all that are not special where there are none."""
+    """Tokens of one letter, digit or character of Chinese; all that are not special where there are none.
+
+    Pieces that continue a word are none of them: of Chinese, vocabularies have them and texts do not.
+    """
     every = [one for one in tokenizer.get_vocab().values() if one not in words.special and one != words.unknown]
-    plain = [one for one in every if len(words.text([one])) == 1 and words.text([one]).isalnum()]
+    whole = [one for one in every if not words.continues(one)]
+    plain = [one for one in whole if len(words.text([one])) == 1 and words.text([one]).isalnum()]
     return sorted(plain or every)
 
 

@@ -26,7 +26,7 @@ def segment(
     Returns:
         (start, end) of each word in characters, end exclusive.
     """
-    ends = _longest_ends(text, lexicon, lower_case, longest or len(text))
+    ends = _longest_ends(text, lexicon, lower_case, len(text) if longest is None else longest)
     spans, start = [], 0
     while start < len(text):
         end = max(ends.get(start, 0), _RUN.match(text, start).end())

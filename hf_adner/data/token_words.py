@@ -34,7 +34,8 @@ class TokenWords:
         self.lower_case = bool(getattr(tokenizer, "do_lower_case", False))
         self.unknown = tokenizer.unk_token_id
         self.special = frozenset(tokenizer.all_special_ids) - {self.unknown}
-        tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+        last = max(tokenizer.get_vocab().values(), default=-1)  # more than their number where a vocabulary has gaps
+        tokens = [token or "" for token in tokenizer.convert_ids_to_tokens(range(last + 1))]
         self._continues = [token.startswith(_CONTINUES) and len(token) > 2 for token in tokens]
         self._texts = [
             token.removeprefix(_CONTINUES) if later else token for token, later in zip(tokens, self._continues)
@@ -46,6 +47,10 @@ class TokenWords:
     def text(self, ids: Sequence[int]) -> str:
         """What tokens stand for, an unknown one as U+FFFD."""
         return "".join([self._texts[one] for one in ids])
+
+    def continues(self, one: int) -> bool:
+        """Whether a token is a word piece that goes on from the one before it."""
+        return self._continues[one]
 
     def runs(self, ids: Sequence[int]) -> list[list[Span]]:
         """The words of each run of tokens between special ones.

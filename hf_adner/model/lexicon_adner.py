@@ -291,17 +291,23 @@ class Lexicon:
         return lexicon
 
     def vectors_from_file(
-        self, path: str | os.PathLike[str], dimension: int | None = None, *, encoding: str = "utf-8"
+        self,
+        path: str | os.PathLike[str],
+        dimension: int | None = None,
+        *,
+        encoding: str = "utf-8",
+        lower_case: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Read the words' vectors from a word2vec or fastText text file, line by line.
 
         The file may begin with a ``count dimension`` line. Words may hold spaces: the last `dimension` fields are the
-        vector. The first vector of a word counts. Words are compared as they are written, case included.
+        vector. The first vector of a word counts.
 
         Args:
             path: the file.
             dimension: the expected dimension; None takes it from the header, or from the first line.
             encoding: of the file.
+            lower_case: compare the file's words in lower case, for lists of lower-cased words; else as written.
 
         Returns:
             vectors (size, dimension) float32, zeros for padding and for words not in the file; covered (size,) bool.
@@ -319,7 +325,10 @@ class Lexicon:
                 vectors = torch.zeros(self.size, dimension)  # (size, dimension)
                 if is_header:
                     continue
-            word_id = ids.get(vector_word(line, dimension, where, ids))
+            word = vector_word(line, dimension, where, ids)
+            if lower_case:
+                word = lower_by_character(word.decode(encoding, "replace")).encode(encoding, "replace")
+            word_id = ids.get(word)
             if word_id is not None and not covered[word_id]:
                 vectors[word_id] = parse_vector(line, dimension, where)
                 covered[word_id] = True

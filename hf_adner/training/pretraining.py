@@ -59,7 +59,10 @@ class PretrainingText:
 def run_command(command: PretrainingCommand) -> str:
     """Do what `adner pretrain` was asked to, and tell what came of it."""
     if command.check:
-        return check_text(command.encoder, command.texts, command.arguments).to_markdown()
+        coverage = check_text(command.encoder, command.texts, command.arguments)
+        refused = coverage.unknown_rate > REFUSED
+        verdict = f"a run would be refused: more than {100 * REFUSED:.0f} % of the characters are unknown\n\n"
+        return verdict * refused + coverage.to_markdown()
     metrics = run_pretraining(command.encoder, command.texts, command.arguments, command.training)
     told = [f"encoder    {command.training.output_dir}"]
     if "held_out" in metrics:
@@ -224,7 +227,7 @@ def similar_words_of(
     sequences = WordSequences(texts, lexicon, lower_case=tokenizer.do_lower_case, longest=args.longest_word)
     words = sequences.words
     if args.word_vectors:
-        vectors = given_vectors(words, args.word_vectors)
+        vectors = given_vectors(words, args.word_vectors, lower_case=tokenizer.do_lower_case)
     else:
         vectors = cooccurrence_vectors(sequences)
     table = similar_word_table(words, vectors, args.similar_words, args.similar_minimum)
@@ -232,14 +235,19 @@ def similar_words_of(
     return table
 
 
-def given_vectors(words: list[str], path: str) -> torch.Tensor:
+def given_vectors(words: list[str], path: str, lower_case: bool = False) -> torch.Tensor:
     """Vectors (words, dimension) from a word2vec or fastText text file; zeros for words that it lacks.
+
+    Args:
+        words: the words.
+        path: of the file.
+        lower_case: the words are in lower case, those of the file need not be.
 
     Raises:
         ValueError: a broken file, or one with none of the words.
     """
     usable = [place for place, word in enumerate(words) if UNKNOWN not in word and word == word.strip()]
-    vectors, covered = Lexicon(words[place] for place in usable).vectors_from_file(path)
+    vectors, covered = Lexicon(words[place] for place in usable).vectors_from_file(path, lower_case=lower_case)
     if not covered.any():
         raise ValueError(f"{path}: has none of the text's {len(words)} words; are they vectors of another language?")
     logger.info("word vectors cover %d of %d words", int(covered.sum()), len(words))

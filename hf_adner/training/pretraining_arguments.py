@@ -53,6 +53,10 @@ class PretrainingArguments:
     def __post_init__(self) -> None:
         """Read `none` as no lexicon."""
         self.lexicon = None if self.lexicon in (None, "none", "") else self.lexicon
+        if self.lexicon is not None and "train" in self.lexicon.split("+"):
+            raise ValueError("lexicon: plain text has no entities to take words from ('train'); name a file or 'ad'")
+        if self.longest_word < 1:
+            raise ValueError(f"longest_word is {self.longest_word}, expected 1 or more; for none, set lexicon to none")
 
 
 @dataclass
@@ -119,13 +123,13 @@ def parse_pretraining(argv: Sequence[str]) -> PretrainingCommand:
     )
     parser.add_argument("--check", action="store_true", help="only tell how much of the text the vocabulary knows")
     parser.formatter_class = argparse.HelpFormatter
-    known = parser.parse_args(list(argv))
+    known = parser.parse_intermixed_args(list(argv))  # options may stand between the names
     if not known.check and not (known.output or known.output_dir):
         raise ValueError("no folder for the result: give --output DIR")
     texts = list(known.names)
     encoder = None if known.from_scratch else texts.pop(0)
     if not texts:
         raise ValueError("no text was given; expected ENCODER TEXT..., or TEXT... --from-scratch")
-    training, arguments, _ = parser.parse_args_into_dataclasses(list(argv))
+    training, arguments = parser.parse_dict(vars(known), allow_extra_keys=True)
     training.output_dir = known.output or known.output_dir or training.output_dir
     return PretrainingCommand(encoder, texts, arguments, training, known.check)

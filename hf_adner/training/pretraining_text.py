@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,13 +14,13 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from hf_adner.data.errors import DataFormatError
 from hf_adner.data.readers import read_documents
-from hf_adner.data.readers.source import CHUNK, first_broken_byte
 from hf_adner.data.split_files import files_by_split
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 
 logger = logging.getLogger(__name__)
+
+_RECORDS = (".json", ".jsonl", ".csv", ".tsv", ".xlsx", ".xlsm")
 
 HUGE = 100_000
 """Characters from which on a text is suspected to be many."""
@@ -39,7 +40,7 @@ def read_texts(
     Raises:
         DataFormatError: an empty file, bytes in no known encoding, or a broken record; names file and line.
         FileNotFoundError: there is no such file.
-        ValueError: all texts are blank.
+        ValueError: all texts are blank, or a file of records is to be read as lines.
     """
     files = [file for path in paths for file in files_by_split({"text": path})["text"]]
     options = {"encoding": encoding, "skip_invalid": skip_invalid, "overlaps": "any", "require_entities": False}
@@ -55,29 +56,18 @@ def read_texts(
 
 
 def _texts_of(file: Path, format: str, options: dict[str, Any]) -> list[str]:
-    try:
-        stream = read_documents(file, format, **options)
-        texts = [document.text for document in stream if document.text.strip()]
-    except DataFormatError as error:
-        raise error if error.line is not None else _with_line(error, file, options["encoding"]) from None
+    _check_lines(file, format)
+    stream = read_documents(file, format, **options)
+    texts = [document.text for document in stream if document.text.strip()]
     for warning in stream.report.warnings():
         logger.warning("%s", warning)
     return texts
 
 
-def _with_line(error: DataFormatError, file: Path, encoding: str | None) -> DataFormatError:
-    """The error of a file's encoding with the line of the first byte that does not fit."""
-    offset = first_broken_byte(file, encoding or "utf-8")
-    return error if offset is None or not file.stat().st_size else error.located(line=_line_of(file, offset))
-
-
-def _line_of(file: Path, offset: int) -> int:
-    lines = 1
-    with file.open("rb") as opened:
-        while offset > 0 and (block := opened.read(min(CHUNK, offset))):
-            lines += block.count(b"\n")
-            offset -= len(block)
-    return lines
+def _check_lines(file: Path, format: str) -> None:
+    """Refuse files of records, whose punctuation would be learned as text."""
+    if format == "lines" and file.suffix.lower() in _RECORDS:
+        raise ValueError(f"{file}: holds records, not lines of text; name their format, such as --format jsonl")
 
 
 def hold_out_texts(texts: Iterable[str], share: float, seed: int = 0) -> tuple[list[str], list[str]]:
@@ -98,8 +88,10 @@ def hold_out_texts(texts: Iterable[str], share: float, seed: int = 0) -> tuple[l
         return texts, []
     places = {text: _place(text, seed) for text in texts}
     if len(places) < 2:
-        raise ValueError("found one single text, from which none can be held out; expected one text a line")
-    limit = max(share, min(places.values()))
+        raise ValueError(
+            "found one single text, from which none can be held out; expected one text a line, or --validation_share 0"
+        )
+    limit = min(max(share, min(places.values())), math.nextafter(max(places.values()), 0))  # a text each
     train = [text for text in texts if places[text] > limit]
     return train, [text for text in texts if places[text] <= limit]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
-from transformers import AutoModelForMaskedLM, BertConfig, BertTokenizerFast
+from transformers import AutoModelForMaskedLM, BertConfig, BertTokenizerFast, Trainer, TrainingArguments
 
 from hf_adner.data.macbert_collator import MacBertCollator
 from hf_adner.data.ngram_selection import choose_ngrams
@@ -68,6 +68,60 @@ def test_the_shares_of_100_000_words_are_those_of_the_recipe(tokenizer, blocks):
     assert chosen / total == pytest.approx(0.15, abs=0.002)
     shares = {name: number / outcomes.total() for name, number in outcomes.items()}
     assert shares == pytest.approx({"similar": 0.8, "random": 0.1, "same": 0.1}, abs=0.012)
+
+
+def test_words_without_a_similar_one_become_random_words_of_the_list(tokenizer, blocks):
+    made, outcomes = collator(tokenizer), Counter()
+    for block in list(blocks)[:60]:
+        ids = block["input_ids"]
+        masked, _ = made.mask(ids)
+        for start, end in words_of(made, ids.tolist()):
+            before, after = made.words.text(ids[start:end]), made.words.text(masked[start:end])
+            if end - start == 2 and before not in SIMILAR and before != after:
+                outcomes[after in WORDS] += 1
+    assert outcomes[True] > 400 and outcomes[False] < 5  # now and then the same word is drawn each time
+
+
+def test_no_character_becomes_the_piece_of_a_word_and_white_space_stays(tokenizer):
+    vocabulary = [*tokenizer.get_vocab(), *(f"##{one}" for one in CHARACTERS)]
+    pieces = AdnerTokenizer({token: place for place, token in enumerate(vocabulary)})
+    made = MacBertCollator(pieces, share=1.0)
+    spaced = "患 者\u3000面  部伴有"
+    ids = np.array(pieces(spaced)["input_ids"])
+    blank = [place for place, one in enumerate(ids.tolist()) if not made.words.text([one]).strip()]
+    assert len(blank) >= 4
+    for _ in range(50):
+        masked, labels = made.mask(ids)
+        assert not any(pieces.convert_ids_to_tokens(one).startswith("##") for one in masked.tolist())
+        assert (labels[blank] == -100).all() and (labels != -100).sum() >= 3
+
+
+def test_the_stock_trainer_learns_with_it_and_masks_anew_in_every_epoch(tokenizer, tmp_path):
+    seen = []
+
+    class Watched(MacBertCollator):
+        def __call__(self, features):
+            batch = super().__call__(features)
+            seen.append(batch["labels"])
+            return batch
+
+    rows = [dict(tokenizer(long_text(30, seed))) for seed in range(8)]
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    config = BertConfig(vocab_size=len(tokenizer), **sizes)
+    options = {"per_device_train_batch_size": 8, "num_train_epochs": 30, "learning_rate": 1e-2, "logging_steps": 1,
+               "report_to": "none", "save_strategy": "no", "use_cpu": True, "disable_tqdm": True,
+               "train_sampling_strategy": "sequential"}  # fmt: skip
+    torch.manual_seed(0)
+    trainer = Trainer(
+        model=AutoModelForMaskedLM.from_config(config),
+        args=TrainingArguments(str(tmp_path), **options),
+        train_dataset=rows,
+        data_collator=Watched(tokenizer, Lexicon(WORDS), SIMILAR),
+    )
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    assert len(seen) == 30 and not torch.equal(seen[0], seen[1])
 
 
 def test_lengths_of_ngrams_are_those_of_the_recipe(tokenizer, blocks):

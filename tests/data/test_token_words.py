@@ -31,3 +31,10 @@ def test_an_unknown_token_is_text_and_words_go_on_around_it():
     tokenizer = AdnerTokenizer.from_texts(["红斑"])
     ids = tokenizer("红腘斑")["input_ids"]
     assert TokenWords(tokenizer).runs(ids) == [[(1, 2), (2, 3), (3, 4)]]
+
+
+def test_a_vocabulary_with_gaps_has_words_all_the_same():
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "红": 5, "斑": 8}
+    tokenizer = AdnerTokenizer(vocabulary)
+    words = TokenWords(tokenizer, Lexicon(["红斑"]))
+    assert words.text([5, 8]) == "红斑" and words.runs([2, 5, 8, 3]) == [[(1, 3)]]

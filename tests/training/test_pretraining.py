@@ -160,6 +160,10 @@ def test_given_vectors_and_vectors_of_another_language(tmp_path):
     assert vectors.shape == (3, 2) and vectors[0].tolist() == [0, 0] and vectors[1].tolist() == [1, 0]
     with pytest.raises(ValueError, match="has none of the text's 1 words"):
         given_vectors(["患"], str(path))
+    path.write_text("IgE 1 0\n", encoding="utf-8")
+    assert given_vectors(["ige"], str(path), lower_case=True).tolist() == [[1, 0]]
+    with pytest.raises(ValueError, match="none of the text's"):
+        given_vectors(["ige"], str(path))
 
 
 def test_a_vocabulary_that_does_not_know_the_text_is_refused_and_checked(pretrained, tmp_path, capsys):
@@ -169,8 +173,9 @@ def test_a_vocabulary_that_does_not_know_the_text_is_refused_and_checked(pretrai
     assert check_text(str(folder), [str(path)], small()).unknown_rate == pytest.approx(14 / 16)
     with pytest.raises(ValueError, match="87.5 % of the characters are not in the vocabulary"):
         run_pretraining(str(folder), [str(path)], small(), quick(tmp_path / "run"))
-    assert main(["pretrain", "--check", str(folder), str(path)]) == 0
-    assert "87.500 %" in capsys.readouterr().out
+    assert main(["pretrain", str(folder), "--check", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "87.500 %" in told and "would be refused: more than 30 %" in told
 
 
 def test_the_command_line(capsys):
@@ -181,5 +186,10 @@ def test_the_command_line(capsys):
     assert command.arguments.replacement == "mask" and not command.check
     scratch = parse_pretraining(["a.txt", "--from-scratch", "--output_dir", "out", "--lexicon", "none"])
     assert scratch.encoder is None and scratch.texts == ["a.txt"] and scratch.arguments.lexicon is None
+    between = parse_pretraining(["encoder", "--output", "out", "a.txt", "--max_steps", "3", "b.txt"])
+    assert (between.encoder, between.texts, between.training.max_steps) == ("encoder", ["a.txt", "b.txt"], 3)
+    for options, told in ((["--lexicon", "ad+train"], "no entities"), (["--longest_word", "0"], "1 or more")):
+        with pytest.raises(ValueError, match=told):
+            parse_pretraining(["encoder", "a.txt", "--output", "out", *options])
     assert main(["pretrain", "encoder", "a.txt"]) == 1 and "--output DIR" in capsys.readouterr().err
     assert main(["pretrain", "encoder", "--output", "out"]) == 1 and "no text was given" in capsys.readouterr().err

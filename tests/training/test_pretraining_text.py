@@ -24,6 +24,24 @@ def test_a_broken_byte_is_told_with_file_and_line(tmp_path, encoding):
         read_texts([str(path)], encoding=encoding)
 
 
+def test_the_line_is_that_of_the_files_own_encoding(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_bytes("上\n下上\n".encode("utf-16") + b"\x00\xd8a\x00")  # 上 has the byte of a line feed
+    with pytest.raises(DataFormatError, match=r"notes\.txt, line 3: the text is not utf-16"):
+        read_texts([str(path)])
+    path.write_bytes(b"%PDF-1.7\n\xff")
+    with pytest.raises(DataFormatError, match=r"notes\.txt: the file is a PDF"):
+        read_texts([str(path)])
+
+
+def test_records_are_not_read_as_lines(tmp_path):
+    path = tmp_path / "notes.jsonl"
+    path.write_text('{"text": "面部红斑"}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match="--format jsonl"):
+        read_texts([str(path)])
+    assert read_texts([str(path)], format="jsonl") == ["面部红斑"]
+
+
 @pytest.mark.parametrize("content", ["", "\n \n\t\n"])
 def test_text_without_text_is_an_error(tmp_path, content):
     path = tmp_path / "empty.txt"
@@ -38,7 +56,7 @@ def test_one_huge_line_is_read_and_warned_of(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         [text] = read_texts([str(path)])
     assert len(text) == 2 * HUGE and "longest text has 200000 characters" in caplog.text
-    with pytest.raises(ValueError, match="one single text"):
+    with pytest.raises(ValueError, match="one single text.*--validation_share 0"):
         hold_out_texts([text], 0.1)
 
 
@@ -52,6 +70,7 @@ def test_held_out_texts_are_no_training_texts_whatever_the_order():
     assert hold_out_texts(texts, 0.0) == (texts, [])
     few = hold_out_texts(["甲", "乙"], 0.01)
     assert sorted(map(len, few)) == [1, 1]
+    assert len(hold_out_texts(["甲", "乙", "丙"], 0.99)[0]) == 1
     with pytest.raises(ValueError, match="0 or more and less than 1"):
         hold_out_texts(texts, 1.0)
 

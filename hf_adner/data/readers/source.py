@@ -152,11 +152,24 @@ def mostly_utf8(path: Path) -> bool:
 
 
 def wrong_encoding(path: Path, encoding: str, offset: int) -> DataFormatError:
-    """The error of a byte that does not fit its encoding."""
+    """The error of a byte that does not fit its encoding, the first of several that were tried."""
     with path.open("rb") as file:
         file.seek(offset)
         byte = file.read(1)
     found = f"byte 0x{byte.hex()}" if byte else "the end of the file within a character"
     return DataFormatError(
-        f"the text is not {encoding.removesuffix('-sig')}: {found} at byte offset {offset}", path=path
+        f"the text is not {encoding.removesuffix('-sig')}: {found} at byte offset {offset}",
+        path=path,
+        line=_line_of(path, encoding.split(" or ")[0], offset),
     )
+
+
+def _line_of(path: Path, encoding: str, offset: int) -> int:
+    """Line of a byte, of which all before it are in the encoding."""
+    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+    lines = 1
+    with path.open("rb") as file:
+        while offset > 0 and (block := file.read(min(CHUNK, offset))):
+            lines += decoder.decode(block).count("\n")
+            offset -= len(block)
+    return lines
