@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -123,15 +123,10 @@ def run_pretraining(
 
 def _train(trainer: PretrainingTrainer, checkpoint: str | None) -> dict[str, Any]:
     held_out = trainer.eval_dataset is not None
-    before = trainer.evaluate(metric_key_prefix="before") if held_out else {}
+    # not evaluate(): several processes would then train each a model of its own, as Accelerate prepares a model once
+    trainer.args.eval_on_start = held_out and checkpoint is None
     result = trainer.train(resume_from_checkpoint=checkpoint)
-    after = trainer.evaluate(metric_key_prefix="after") if held_out else {}
-    figures = ("perplexity", "masked_loss", "accuracy")
-    scores = {
-        when: {name: found[f"{when}_{name}"] for name in figures}
-        for when, found in (("before", before), ("after", after))
-        if found
-    }
+    scores = {"before": _first_scores(trainer), "after": _scores(trainer.evaluate())} if held_out else {}
     history = [
         {name: entry[name] for name in ("step", "loss", "eval_perplexity") if name in entry}
         for entry in trainer.state.log_history
@@ -142,6 +137,15 @@ def _train(trainer: PretrainingTrainer, checkpoint: str | None) -> dict[str, Any
         "history": [entry for entry in history if len(entry) > 1],
         **({"held_out": scores} if scores else {}),
     }
+
+
+def _first_scores(trainer: PretrainingTrainer) -> dict[str, float]:
+    """The first measurement of the run or, where it was resumed, of the one that it goes on with."""
+    return _scores(next(entry for entry in trainer.state.log_history if "eval_perplexity" in entry))
+
+
+def _scores(found: Mapping[str, float]) -> dict[str, float]:
+    return {name: found[f"eval_{name}"] for name in ("perplexity", "masked_loss", "accuracy")}
 
 
 def _save(trainer: PretrainingTrainer, tokenizer: AdnerTokenizer, folder: Path, metrics: dict[str, Any]) -> None:

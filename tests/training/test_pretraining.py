@@ -2,6 +2,9 @@
 
 import json
 import math
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from transformers import AutoModel, TrainerCallback
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer
 from hf_adner.cli import main
+from hf_adner.data.macbert_collator import MacBertCollator
 from hf_adner.model.configuration_adner import ARCHITECTURES
 from hf_adner.training import pretraining
 from hf_adner.training.pretraining import (
@@ -121,6 +125,54 @@ def test_a_killed_run_resumed_ends_with_the_same_bits(lines, tmp_path, monkeypat
     run_pretraining(None, [lines], small(), resumed)
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def without_dropout(encoder: Path, folder: Path) -> Path:
+    """A copy of an encoder that has no chance in it."""
+    shutil.copytree(encoder, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def test_two_processes_with_workers_equal_one_that_accumulates(pretrained, lines, tmp_path):
+    encoder = without_dropout(pretrained[0], tmp_path / "encoder")
+    told = ["--max_length", "64", "--max_steps", "4", "--learning_rate", "0.1", "--optim", "sgd", "--use_cpu",
+            "--validation_share", "0.1", "--per_device_train_batch_size", "4", "--save_strategy", "no"]  # fmt: skip
+    one = [str(encoder), lines, "--output", str(tmp_path / "one"), *told, "--gradient_accumulation_steps", "2"]
+    assert main(["pretrain", *one, "--dataloader_num_workers", "0"]) == 0
+    two = [str(encoder), lines, "--output", str(tmp_path / "two"), *told, "--dataloader_num_workers", "1"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run([*command, "-m", "hf_adner.cli", "pretrain", *two], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second, begun = (
+        load_file(folder / "model.safetensors") for folder in (tmp_path / "one", tmp_path / "two", encoder)
+    )
+    assert max((first[name] - second[name]).abs().max().item() for name in first) < 2e-6
+    assert max((first[name] - begun[name]).abs().max().item() for name in first) > 1e-3
+    found = [json.loads((tmp_path / name / "metrics.json").read_text(encoding="utf-8")) for name in ("one", "two")]
+    assert found[0]["held_out"]["after"] == pytest.approx(found[1]["held_out"]["after"], rel=1e-4)
+
+
+def test_every_epoch_has_its_masks(lines, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(MacBertCollator, "set_epoch", lambda self, epoch: told.append((id(self), epoch)))
+    run_pretraining(None, [lines], small(), quick(tmp_path, max_steps=-1, num_train_epochs=3))
+    held_out, training = told[0], told[1:]
+    assert held_out[1] == 0 and [epoch for _, epoch in training] == [0, 1, 2]
+    assert len({own for own, _ in training}) == 1 and held_out[0] != training[0][0]
+
+
+def test_bfloat16_learns_as_well(pretrained, lines, tmp_path):
+    encoder = without_dropout(pretrained[0], tmp_path / "encoder")
+    losses = {}
+    for half in (False, True):
+        options = quick(tmp_path / str(half), bf16=half, max_steps=12, learning_rate=1e-3)
+        metrics = run_pretraining(str(encoder), [lines], small(), options)
+        losses[half] = metrics["held_out"]["after"]["masked_loss"]
+        assert losses[half] < metrics["held_out"]["before"]["masked_loss"]
+    assert losses[True] == pytest.approx(losses[False], rel=0.05)
 
 
 def test_losses_of_parts_add_up_to_that_of_the_whole(lines, tmp_path):
