@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -402,6 +403,15 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
     given = setting("bert-softmax", **STILL)
     with pytest.raises((FloatingPointError, ValueError), match="not finite|must be finite"):
         given.trained(tmp_path, learning_rate=1e30, head_learning_rate=1e30, max_grad_norm=0.0)
+
+
+def test_a_loss_that_is_no_number_elsewhere_ends_this_process_too(crf, tmp_path, monkeypatch):
+    trainer = crf.trainer(tmp_path)
+    monkeypatch.setattr(type(trainer.accelerator), "num_processes", property(lambda self: 2))
+    for others, ends in ((0.0, False), (1.0, True)):
+        monkeypatch.setattr(trainer.accelerator, "reduce", lambda own, how, others=others: own + others)
+        with pytest.raises(FloatingPointError, match="not finite") if ends else nullcontext():
+            trainer._check_finite(torch.tensor(1.0))
 
 
 def test_a_run_without_a_guided_phase_says_so(crf, tmp_path, caplog):
