@@ -33,19 +33,21 @@ from hf_adner.training.run import METRICS_FILE, run_training, write_json
 TABLE = Path("model_cards/RESULTS.md")
 RECORDS = Path("model_cards/results/pretraining")
 HEADING = "## Pretraining on plain text"
-TEXT = """
-Strict F1 in percent on text that no choice was made on; bert-crf, {layers} layers, {seeds} seeds, last checkpoint,
-{training}, {epochs:g} epochs of batches of {tagger_batch}.
-`as it is`: `e5-small-zh-char` (its first layers); the rows below it went on from it on `medical_lines.txt` (no line of
-a test set) for {steps:,} steps of {batch} blocks of at most {max_length} tokens: characters masked with [MASK], n-grams
-of whole words masked with [MASK], and MacBERT's similar words in their place. `random` and `from scratch`: an encoder
-of {scratch_layers} layers and width {scratch_size} with a vocabulary made from the text, before and after as many steps
-of MacBERT's objective. Perplexities are over held-out masked tokens of the row's own kind and do not compare across
-rows. CMeEE: its dev file as test, nested gold counted in full. Differences are to the first row of the same kind of
-encoder, seed by seed; seconds are those of the pretraining. Made by
-
-    python scripts/pretraining.py --data FOLDER{told}
-"""
+TEXT = """\
+Strict F1 in percent on text that no choice was made on; bert-crf with {layers} layers, {seeds} seeds, last checkpoint,
+{training}, {epochs:g} epochs of batches of {tagger_batch}. Every pretraining: {steps:,} steps of {batch} blocks of at
+most {max_length} tokens from `medical_lines.txt`, which holds no line of a test set. {rows} Perplexities are over
+held-out masked tokens of the row's own kind and do not compare across rows. CMeEE: its dev file as test, nested gold
+counted in full. Differences are to the first row of the same kind of encoder, seed by seed."""
+ROWS = {
+    "as it is": "the first layers of `e5-small-zh-char`, with which the next rows begin",
+    "plain [MASK]": "characters masked with [MASK]",
+    "whole-word [MASK]": "n-grams of whole words masked with [MASK]",
+    "MacBERT": "n-grams of whole words give way to similar words",
+    "random": "{scratch_layers} random layers of width {scratch_size}, with a vocabulary made from the text",
+    "from scratch": "the same after pretraining with similar words",
+}
+"""What each row is."""
 
 PLAIN = {"replacement": "mask", "lexicon": None, "ngram_shares": [1.0]}
 ARMS: dict[str, dict[str, Any] | None] = {
@@ -180,11 +182,11 @@ def markdown(records: Iterable[Mapping[str, Any]]) -> str:
         scores.setdefault((record["arm"], record["corpus"]), {})[record["seed"]] = 100 * record["strict"]["f1"]
         figures[record["arm"]] = record["pretraining"]
     heads = " | ".join(f"{corpus} F1 | difference" for corpus in CORPORA)
-    lines = [f"| encoder | {heads} | perplexity before, after | s |", "|---|" + "---:|" * (2 * len(CORPORA) + 2)]
+    lines = [f"| encoder | {heads} | perplexity before, after |", "|---|" + "---:|" * (2 * len(CORPORA) + 1)]
     for arm in (arm for arm in ARMS if arm in figures):
         start = "random" if arm in SCRATCH else "as it is"
         cells = [cell for corpus in CORPORA for cell in _cells(scores, arm, start, corpus)]
-        lines.append(f"| {arm} | {' | '.join(cells)} | {' | '.join(_costs(figures[arm]))} |")
+        lines.append(f"| {arm} | {' | '.join(cells)} | {_perplexities(figures[arm])} |")
     return "\n".join(lines)
 
 
@@ -201,11 +203,10 @@ def _mean(values: list[float], sign: str = "") -> str:
     return f"{statistics.mean(values):{sign}.2f}{deviation}"
 
 
-def _costs(figures: Mapping[str, Any]) -> tuple[str, str]:
+def _perplexities(figures: Mapping[str, Any]) -> str:
     if "held_out" not in figures:
-        return "-", "-"
-    before, after = (figures["held_out"][when]["perplexity"] for when in ("before", "after"))
-    return f"{before:.1f}, {after:.1f}", f"{figures['train_seconds']:.0f}"
+        return "-"
+    return ", ".join(f"{figures['held_out'][when]['perplexity']:.1f}" for when in ("before", "after"))
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -239,7 +240,11 @@ def write_section(args: argparse.Namespace) -> None:
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RECORDS.glob("*.json"))]
     if not records:
         return
-    body = f"{TEXT.format(**vars(args), training=training_of(args), told=told(args))}\n{markdown(records)}"
+    arms = [arm for arm in ARMS if any(record["arm"] == arm for record in records)]
+    options = vars(args)
+    rows = "; ".join(f"`{arm}`: {ROWS[arm].format(**options)}" for arm in arms) + "."
+    text = textwrap.fill(TEXT.format(**options, training=training_of(args), rows=rows), 120)
+    body = f"{text} Made by\n\n{told(args, arms)}\n\n{markdown(records)}"
     write_file(TABLE, [replace_section(TABLE.read_text(encoding="utf-8"), HEADING, body)], "utf-8")
 
 
@@ -250,11 +255,13 @@ def training_of(args: argparse.Namespace) -> str:
     return f"{training}, fixed samples, {test} test documents of each corpus"
 
 
-def told(args: argparse.Namespace) -> str:
-    """The settings of this command that make a difference to the figures."""
+def told(args: argparse.Namespace, arms: list[str]) -> str:
+    """The command, with all settings that make a difference to the figures."""
     settings = {name: getattr(args, name) for name in TOLD if getattr(args, name) is not None}
-    flags = "".join(f" --{name} {value:g}" for name, value in settings.items()) + " --bf16" * args.bf16
-    return "\n    ".join(textwrap.wrap(flags, 110, initial_indent=" "))
+    words = [f"--{name} {value:g}" for name, value in settings.items()] + ["--bf16"] * args.bf16
+    words += [] if arms == list(ARMS) else ["--arms", *(f'"{arm}"' for arm in arms)]
+    lines = textwrap.wrap(f"python scripts/pretraining.py --data FOLDER {' '.join(words)}", 105)
+    return "    " + " \\\n        ".join(lines)
 
 
 def main() -> None:

@@ -21,10 +21,12 @@ def test_the_section_is_made_anew_from_records_and_differences_are_by_seed(scrip
     script.write_section(script.parse(["--data", "nowhere", "--steps", "500"]))
     page = Path("model_cards/RESULTS.md").read_text(encoding="utf-8")
     assert "yesterday" not in page and page.endswith("## Speed\n\nfast\n")
-    assert "--steps 500" in page and "nowhere" not in page
+    assert "--steps 500" in page and "nowhere" not in page and '--arms "as it is" "MacBERT" "random"' in page
+    text = " ".join(page.split())
+    assert "`MacBERT`: n-grams" in text and "`plain [MASK]`" not in text and "all training documents" in text
     rows = {line.split(" | ")[0].strip("| "): line for line in page.splitlines() if line.startswith("| ")}
-    assert rows["as it is"] == "| as it is | 55.00 ± 7.07 | - | - | - | - | - |"
-    assert rows["MacBERT"] == "| MacBERT | 61.00 ± 8.49 | +6.00 ± 1.41 | - | - | 900.0, 12.5 | 61 |"
+    assert rows["as it is"] == "| as it is | 55.00 ± 7.07 | - | - | - | - |"
+    assert rows["MacBERT"] == "| MacBERT | 61.00 ± 8.49 | +6.00 ± 1.41 | - | - | 900.0, 12.5 |"
     assert rows["random"].startswith("| random | 30.00 | - |") and "from scratch" not in rows
 
 
