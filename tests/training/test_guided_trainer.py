@@ -131,14 +131,20 @@ def test_stock_models_on_english_words(kind, tmp_path):
 # ---- plain runs --------------------------------------------------------------------------------------------------
 
 
-def test_with_all_weights_zero_it_is_the_plain_trainer(crf, tmp_path):
+ONE_RATE = {**dict.fromkeys(("learning_rate", "head_learning_rate", "crf_learning_rate"), 1e-3), "weight_decay": 0.0}
+
+
+@pytest.mark.parametrize(("plain_class", "rates"), [(AdnerTrainer, {}), (Trainer, ONE_RATE)])
+def test_with_all_weights_zero_it_is_the_plain_trainer(crf, tmp_path, plain_class, rates):
+    """And with one learning rate for all weights, that of transformers."""
     given = crf._replace(model=setting("bert-crf").model)  # with dropout: the random numbers must be the same too
-    guided = given.trained(tmp_path, **NO_TERMS)
+    guided = given.trained(tmp_path, **NO_TERMS, **rates)
     assert guided.head is None and guided.guidance is None
     assert not any("loss_" in name for entry in guided.state.log_history for name in entry)
-    plain = AdnerTrainer(
+    set_seed(0)
+    plain = plain_class(
         model=copy.deepcopy(given.model),
-        args=arguments(tmp_path, **NO_TERMS),
+        args=arguments(tmp_path, **NO_TERMS, **rates),
         train_dataset=given.rows,
         processing_class=given.tokenizer,
         data_collator=AdnerDataCollator(given.tokenizer),
@@ -146,23 +152,6 @@ def test_with_all_weights_zero_it_is_the_plain_trainer(crf, tmp_path):
     plain.train()
     assert largest_difference(weights(guided), plain.model.state_dict()) == 0.0
     assert logged(guided, "loss") == logged(plain, "loss")
-
-
-def test_with_one_learning_rate_the_plain_trainer_is_that_of_transformers(crf, tmp_path):
-    given = crf._replace(model=setting("bert-crf").model)
-    rates = dict.fromkeys(("learning_rate", "head_learning_rate", "crf_learning_rate"), 1e-3) | {"weight_decay": 0.0}
-    guided = given.trained(tmp_path, **NO_TERMS, **rates)
-    set_seed(0)
-    stock = Trainer(
-        model=copy.deepcopy(given.model),
-        args=arguments(tmp_path, **NO_TERMS, **rates),
-        train_dataset=given.rows,
-        processing_class=given.tokenizer,
-        data_collator=AdnerDataCollator(given.tokenizer),
-    )
-    stock.train()
-    assert largest_difference(weights(guided), stock.model.state_dict()) == 0.0
-    assert logged(guided, "loss") == logged(stock, "loss")
 
 
 def test_heads_that_nothing_teaches_are_not_kept(crf, tmp_path):
