@@ -37,8 +37,9 @@ TEXT = """\
 Strict F1 in percent on text that no choice was made on; bert-crf with {layers} layers, {seeds} seeds, last checkpoint,
 {training}, {epochs:g} epochs of batches of {tagger_batch}. Every pretraining: {steps:,} steps of {batch} blocks of at
 most {max_length} tokens from `medical_lines.txt`, which holds texts of the training sets, without their labels, and no
-line of a test set. {rows} Perplexities are over held-out masked tokens of the row's own kind and do not compare across rows. CMeEE: its dev file as test, nested gold
-counted in full. Differences are to the first row of the same kind of encoder, seed by seed."""
+line of a test set. {rows} Perplexities are over held-out masked tokens of the row's own kind and do not compare across
+rows. CMeEE: its dev file as test, nested gold counted in full. Differences are to the first row of the same kind of
+encoder, seed by seed. Made by"""
 ROWS = {
     "as it is": "the first layers of `e5-small-zh-char`, with which the next rows begin",
     "plain [MASK]": "characters masked with [MASK]",
@@ -244,7 +245,7 @@ def write_section(args: argparse.Namespace) -> None:
     options = vars(args)
     rows = "; ".join(f"`{arm}`: {ROWS[arm].format(**options)}" for arm in arms) + "."
     text = textwrap.fill(TEXT.format(**options, training=training_of(args), rows=rows), 120)
-    body = f"{text} Made by\n\n{told(args, arms)}\n\n{markdown(records)}"
+    body = f"{text}\n\n{told(args, arms)}\n\n{markdown(records)}"
     write_file(TABLE, [replace_section(TABLE.read_text(encoding="utf-8"), HEADING, body)], "utf-8")
 
 

@@ -126,7 +126,8 @@ def _train(trainer: PretrainingTrainer, checkpoint: str | None) -> dict[str, Any
     # not evaluate(): several processes would then train each a model of its own, as Accelerate prepares a model once
     trainer.args.eval_on_start = held_out and checkpoint is None
     result = trainer.train(resume_from_checkpoint=checkpoint)
-    scores = {"before": _first_scores(trainer), "after": _scores(trainer.evaluate())} if held_out else {}
+    after = _scores(trainer.evaluate()) if held_out else {}
+    scores = {"before": _first_scores(trainer), "after": after} if held_out else {}
     history = [
         {name: entry[name] for name in ("step", "loss", "eval_perplexity") if name in entry}
         for entry in trainer.state.log_history
@@ -140,7 +141,10 @@ def _train(trainer: PretrainingTrainer, checkpoint: str | None) -> dict[str, Any
 
 
 def _first_scores(trainer: PretrainingTrainer) -> dict[str, float]:
-    """The first measurement of the run or, where it was resumed, of the one that it goes on with."""
+    """The first measurement of the run or, where it was resumed, of the one that it goes on with.
+
+    A run that was begun without held-out text has none but its last.
+    """
     return _scores(next(entry for entry in trainer.state.log_history if "eval_perplexity" in entry))
 
 
