@@ -127,6 +127,14 @@ def test_a_killed_run_resumed_ends_with_the_same_bits(lines, tmp_path, monkeypat
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_resumed_run_may_begin_to_hold_text_out(lines, tmp_path):
+    saving = {"save_strategy": "steps", "save_steps": 2}
+    run_pretraining(None, [lines], small(validation_share=0.0), quick(tmp_path, max_steps=2, **saving))
+    options = quick(tmp_path, max_steps=4, resume_from_checkpoint="auto", **saving)
+    found = run_pretraining(None, [lines], small(), options)
+    assert found["steps"] == 4 and found["held_out"]["before"] == found["held_out"]["after"]
+
+
 def without_dropout(encoder: Path, folder: Path) -> Path:
     """A copy of an encoder that has no chance in it."""
     shutil.copytree(encoder, folder)
