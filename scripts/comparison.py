@@ -176,7 +176,8 @@ def told(args: argparse.Namespace) -> str:
     """The settings of this command that make a difference to the figures."""
     names = ("seeds", "documents", "test_documents", "layers", "epochs", "batch", "learning_rate")
     explained = f" --explainers {' '.join(args.explainers)}" if args.explainers else ""
-    return "".join(f" --{name} {getattr(args, name):g}" for name in names) + explained
+    figures = "".join(f" --{name} {getattr(args, name):g}" for name in names)
+    return f"{figures} --all_arms {args.all_arms}{explained}"
 
 
 def main() -> None:

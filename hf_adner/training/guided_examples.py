@@ -65,19 +65,24 @@ class GuidedExample:
 class ViewEncoder:
     """Makes model inputs of perturbed windows.
 
+    What an edit writes into the context and the tokenizer does not know is masked. Most training texts of a vocabulary
+    that was made from them hold no unknown token: views that do would teach that whatever is unknown is no entity.
+
     Args:
         tokenizer: the run's.
         label2id: ids of the BIO labels.
-        mask_id: what stands for a masked token.
+        mask_id: what stands for a masked token; where that is the unknown token itself, views with one are given up.
         max_tokens: views of more tokens are given up; None for no limit.
     """
 
     def __init__(self, tokenizer: Any, label2id: dict[str, int], mask_id: int, max_tokens: int | None):
         self.tokenizer, self.label2id, self.mask_id, self.max_tokens = tokenizer, label2id, mask_id, max_tokens
+        self.unknown_id = getattr(tokenizer, "unk_token_id", None)
         self.columns = [*tokenizer(""), "labels"]
 
     def __call__(self, perturbed: Sequence[Perturbed], tokens: Sequence[TokenMap], focus: Sequence[Any]) -> list[Any]:
-        """The view of each; None where it is too long, or an entity's boundary came to lie inside a token.
+        """The view of each; None where it is too long, an entity's boundary came to lie inside a token, or a token
+        would have to be masked and there is no mask token.
 
         Args:
             perturbed: of the windows' documents.
@@ -95,13 +100,22 @@ class ViewEncoder:
             return None
         types = [entity.label for entity in perturbed.document.entities]
         features["labels"] = self._labels(own, zip(spans, types))
-        if perturbed.masked:
-            masked = masked_tokens(own.offsets.tolist(), perturbed.masked)
-            ids = zip(features["input_ids"], masked)
-            features["input_ids"] = [self.mask_id if is_masked else one for one, is_masked in ids]
+        aligned = aligned_tokens(tokens, own, perturbed)
+        masked = np.array(masked_tokens(own.offsets.tolist(), perturbed.masked)) | self._unknown(features, aligned)
+        if masked.any() and self.mask_id == self.unknown_id:
+            return None
+        features["input_ids"] = np.where(masked, self.mask_id, features["input_ids"]).tolist()
         kept = focus is not None and focus not in perturbed.changed_entities
         where = spans[perturbed.entity_map[focus]] if kept else None
-        return View(features, aligned_tokens(tokens, own, perturbed), where)
+        return View(features, aligned, where)
+
+    def _unknown(self, features: dict[str, Any], aligned: np.ndarray) -> np.ndarray:
+        """(tokens,) bool: unknown tokens that an edit wrote into the context."""
+        found = (np.array(features["input_ids"]) == self.unknown_id) & (
+            np.array(features["labels"]) == self.label2id[OUTSIDE]
+        )
+        found[aligned[aligned >= 0]] = False
+        return found
 
     def _labels(self, tokens: TokenMap, entities: Any) -> list[int]:
         labels = np.where(tokens.is_text, self.label2id[OUTSIDE], UNOBSERVED)
