@@ -21,9 +21,9 @@ def plot_forest(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
     pooled = [one for one in report.pooled if one.first == report.candidate]
     if not pooled:
         raise ValueError(f"no record of arm {report.candidate!r} has one of another arm beside it")
-    figure, panels = _panels(len(pooled), height=0.32 * len(report.records.cells) + 1.8)
-    for axes, one in zip(panels, pooled, strict=True):
-        own = report.contrasts_between(one.first, one.second)
+    contrasts = [report.contrasts_between(one.first, one.second) for one in pooled]
+    figure, panels = _panels([0.32 * len(own) + 1.8 for own in contrasts])
+    for axes, one, own in zip(panels, pooled, contrasts, strict=True):
         for row, contrast in enumerate(own):
             _interval(axes, row, contrast.f1, _COLOURS[contrast.outcome], "o")
         _interval(axes, len(own), one.f1, "black", "D")
@@ -37,19 +37,19 @@ def plot_forest(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
 
 
 def plot_seeds(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
-    """Draw the F1 of every run: a panel per cell, a row per arm, a dot per seed and a bar at the mean.
+    """Draw the F1 of every run: a panel per cell, a row per arm that it has, a dot per seed and a bar at the mean.
 
     Raises:
         ValueError: a suffix that matplotlib cannot write.
     """
-    arms = report.records.arms
-    figure, panels = _panels(len(report.records.cells), height=0.3 * len(arms) + 1.4)
-    for axes, cell in zip(panels, report.records.cells, strict=True):
+    records = report.records
+    present = [[arm for arm in records.arms if records.of(cell, arm)] for cell in records.cells]
+    figure, panels = _panels([0.3 * len(arms) + 1.4 for arms in present])
+    for axes, cell, arms in zip(panels, records.cells, present, strict=True):
         for row, arm in enumerate(arms):
-            scores = [100 * record.f1() for record in report.records.of(cell, arm)]
+            scores = [100 * record.f1() for record in records.of(cell, arm)]
             axes.plot(scores, [row] * len(scores), "o", color="tab:blue", alpha=0.6)
-            if scores:
-                axes.plot([sum(scores) / len(scores)], [row], "|", color="black", markersize=14)
+            axes.plot([sum(scores) / len(scores)], [row], "|", color="black", markersize=14)
         axes.set_yticks(range(len(arms)), arms)
         axes.set_ylim(len(arms) - 0.5, -0.5)
         axes.set_title(", ".join(cell), fontsize="medium")
@@ -57,18 +57,19 @@ def plot_seeds(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
     write_figure(path, figure, _DOTS_PER_INCH)
 
 
-def _panels(count: int, height: float, columns: int = 3) -> tuple[Any, list[Any]]:
+def _panels(heights: list[float], columns: int = 3) -> tuple[Any, list[Any]]:
+    """A figure with a panel per height, in inches; a row is as high as its highest panel."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(5.2 * columns, height * rows), layout="constrained")
+    columns = min(columns, len(heights))
+    rows = [max(heights[first : first + columns]) for first in range(0, len(heights), columns)]
+    figure = Figure(figsize=(5.2 * columns, sum(rows)), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for spare in panels[count:]:
+    panels = list(figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": rows}).flat)
+    for spare in panels[len(heights) :]:
         spare.set_visible(False)
-    return figure, panels[:count]
+    return figure, panels[: len(heights)]
 
 
 def _interval(axes: Any, row: int, interval: Any, colour: str, marker: str) -> None:
