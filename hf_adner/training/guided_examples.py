@@ -65,8 +65,8 @@ class GuidedExample:
 class ViewEncoder:
     """Makes model inputs of perturbed windows.
 
-    What an edit writes into the context and the tokenizer does not know is masked. Most training texts of a vocabulary
-    that was made from them hold no unknown token: views that do would teach that whatever is unknown is no entity.
+    What an edit writes into the context and the tokenizer does not know is masked. A vocabulary that was made from the
+    training texts leaves no unknown token in them: views with some would teach that whatever is unknown is no entity.
 
     Args:
         tokenizer: the run's.
@@ -111,9 +111,8 @@ class ViewEncoder:
 
     def _unknown(self, features: dict[str, Any], aligned: np.ndarray) -> np.ndarray:
         """(tokens,) bool: unknown tokens that an edit wrote into the context."""
-        found = (np.array(features["input_ids"]) == self.unknown_id) & (
-            np.array(features["labels"]) == self.label2id[OUTSIDE]
-        )
+        ids, labels = np.array(features["input_ids"]), np.array(features["labels"])
+        found = (ids == self.unknown_id) & (labels == self.label2id[OUTSIDE])
         found[aligned[aligned >= 0]] = False
         return found
 

@@ -48,6 +48,7 @@ def test_the_section_is_made_from_the_records_that_are_there(script, parsed):
     script.report(args)
     page = Path("model_cards/RESULTS.md").read_text(encoding="utf-8")
     assert "yesterday" not in page and page.endswith("## Speed\n\nfast\n")
+    assert "--all_arms cmedqaner/bert-crf" in page
     assert "--seeds 1 --documents 100 --test_documents 300" in page and "data/" not in page
     assert "| plain | +33.33 [+33.33, +33.33] | 3 of 3 | 3 / 0 / 0 |" in page
     assert page.index("#### resume, stock") > page.index("### Comparison of arms")
