@@ -4,8 +4,9 @@
 
 Every turn trains each arm once from the same weights, in another order each turn: plain, full (the default settings,
 sweep included), fast and R-Drop. The time is the trainer's whole work, preparations included; ratios are medians over
-the turns. Peak memory is what the process (or the GPU) held at most, and what of it came on top of what was there
-before. Without files a random encoder and the built-in synthetic corpus are used. Prints a Markdown table.
+the turns. Processor time, of all cores together, says how much work it is where a machine is not quiet. Peak memory is
+what the process (or the GPU) held at most, and what of it came on top of what was there before. Without files a random
+encoder and the built-in synthetic corpus are used. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -80,21 +81,30 @@ def turns(bench: Bench, args: argparse.Namespace, work: Path) -> list[dict[str, 
 def table(found: list[dict[str, Trained]], arms: list[str]) -> str:
     """Seconds, ratios to plain and goals as Markdown."""
     lines = [
-        "| arm | seconds | time | goal | met | peak, MB | memory | growth, MB | growth |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| arm | seconds | time | goal | met | processor time | peak, MB | memory | growth, MB | growth |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for arm in arms:
-        times = [turn[arm].seconds / turn["plain"].seconds for turn in found]
+        times = _ratios(found, arm, "seconds")
         seconds = statistics.median(turn[arm].seconds for turn in found)
-        cells = [arm, f"{seconds:.1f}", f"{statistics.median(times):.2f}x ({min(times):.2f}-{max(times):.2f})"]
+        cells = [arm, f"{seconds:.1f}", _median_and_range(times)]
         goal = GOALS.get(arm)
         cells += [f"at most {goal}x", "yes" if statistics.median(times) <= goal else "NO"] if goal else ["-", "-"]
+        cells.append(_median_and_range(_ratios(found, arm, "processor_seconds")))
         for name in ("peak", "growth"):
             bytes_of = [(getattr(turn[arm].memory, name), getattr(turn["plain"].memory, name)) for turn in found]
             cells.append(f"{statistics.median(own for own, _ in bytes_of) / MEGABYTE:.0f}")
             cells.append(f"{statistics.median(own / plain for own, plain in bytes_of):.2f}x")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _ratios(found: list[dict[str, Trained]], arm: str, figure: str) -> list[float]:
+    return [getattr(turn[arm], figure) / getattr(turn["plain"], figure) for turn in found]
+
+
+def _median_and_range(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f}x ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def main() -> None:
