@@ -43,9 +43,10 @@ PAGE = Path("model_cards/RESULTS.md")
 KEPT = Path("model_cards/comparison")
 HEADING = "## Explanation-guided training"
 TEXT = """\
-Test text that no choice was made on, the last checkpoint of every run. Models: `stock` is the encoder's own
-`BertForTokenClassification`, the others are ours; all but bilstm-crf begin with the first {layers} layer(s) of
-`e5-small-zh-char`. Training documents are a fixed sample of at most {documents} per corpus, test
+Test text, the last checkpoint of every run; how the weights of guided training were chosen, and what was seen of
+cMedQANER's test part on the way, stands in [their section](#weights-of-explanation-guided-training). Models: `stock` is
+the encoder's own `BertForTokenClassification`, the others are ours; all but bilstm-crf begin with the first {layers}
+layer(s) of `e5-small-zh-char`. Training documents are a fixed sample of at most {documents} per corpus, test
 documents of at most {test_documents}; learning rates: encoder {learning_rate:g}, head 1e-3 (bilstm-crf 1e-2), CRF 5e-3,
 10 % warm-up, linear decay, batches of {batch}, {epochs:g} epochs (ad-real twice as many). CMeEE's test part is its dev
 file, with nested gold counted in full. Figures of every run are in

@@ -51,7 +51,7 @@ class Trained:
         initial_weights: hash of the weights it began with.
         steps: optimizer steps.
         seconds: wall-clock, the trainer's preparations included.
-        processor_seconds: the same of all CPU cores together; other processes and a machine's pauses do not count.
+        processor_seconds: CPU time of this process over the same span, all cores together; waiting does not count.
         memory: most bytes while training.
     """
 

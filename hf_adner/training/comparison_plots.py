@@ -43,9 +43,9 @@ def plot_seeds(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
         ValueError: a suffix that matplotlib cannot write.
     """
     records = report.records
-    present = [[arm for arm in records.arms if records.of(cell, arm)] for cell in records.cells]
-    figure, panels = _panels([0.3 * len(arms) + 1.4 for arms in present])
-    for axes, cell, arms in zip(panels, records.cells, present, strict=True):
+    figure, panels = _panels([0.3 * len(records.arms_of(cell)) + 1.4 for cell in records.cells])
+    for axes, cell in zip(panels, records.cells, strict=True):
+        arms = records.arms_of(cell)
         for row, arm in enumerate(arms):
             scores = [100 * record.f1() for record in records.of(cell, arm)]
             axes.plot(scores, [row] * len(scores), "o", color="tab:blue", alpha=0.6)

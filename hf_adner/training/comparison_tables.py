@@ -116,7 +116,7 @@ def _arm_table(report: ComparisonReport) -> str:
     rows = []
     for arm in report.records.arms:
         against = report.between(arm, report.baseline)
-        ran = sum(bool(report.records.of(cell, arm)) for cell in report.records.cells)
+        ran = sum(arm in report.records.arms_of(cell) for cell in report.records.cells)
         cells = [ran, _percent(report, arm, "f1"), points(against.f1) if against else "-"]
         cells += [_shifted(report, arm, against, name) for name in (*families, UNSEEN_RECALL, "ece", "aurc")]
         rows.append((arm, *cells, *(_costs(against) if against else ("1.00x", "1.00x"))))
@@ -142,13 +142,11 @@ def _explanation_table(report: ComparisonReport) -> str:
 def _cell_table(report: ComparisonReport, cell: tuple[str, str]) -> str:
     heads = ("arm", "F1", "per seed", f"- {report.baseline}", "p", "Holm", "time", "memory")
     rows = []
-    for arm in report.records.arms:
-        runs = report.records.of(cell, arm)
-        if runs:
-            against = report.contrast(cell, arm, report.baseline)
-            scores = [100 * record.f1() for record in runs]
-            singles = " ".join(f"{score:.2f}" for score in scores)
-            rows.append((arm, _mean_sd(scores), singles, *_contrast_cells(against)))
+    for arm in report.records.arms_of(cell):
+        against = report.contrast(cell, arm, report.baseline)
+        scores = [100 * record.f1() for record in report.records.of(cell, arm)]
+        singles = " ".join(f"{score:.2f}" for score in scores)
+        rows.append((arm, _mean_sd(scores), singles, *_contrast_cells(against)))
     documents = report.records.of(cell)[0].documents
     sizes = f"{documents['train']:,} training and {documents['test']:,} test documents."
     return f"{sizes}\n\n{table(heads, rows)}"

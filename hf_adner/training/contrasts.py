@@ -120,6 +120,10 @@ class Records:
         """The arms of any cell, in the order in which they came."""
         return list(dict.fromkeys(arm for arms in self._runs.values() for arm in arms))
 
+    def arms_of(self, cell: Cell) -> list[str]:
+        """The arms that a cell has, in the order of `arms`."""
+        return [arm for arm in self.arms if arm in self._runs[cell]]
+
     def of(self, cell: Cell, arm: str | None = None) -> list[RunRecord]:
         """The records of a cell, or of one arm in it, by seed."""
         arms = self._runs[cell]

@@ -4,7 +4,7 @@
 
 Every turn trains each arm once from the same weights, in another order each turn: plain, full (the default settings,
 sweep included), fast and R-Drop. The time is the trainer's whole work, preparations included; ratios are medians over
-the turns. Processor time, of all cores together, says how much work it is where a machine is not quiet. Peak memory is
+the turns. Processor time is the process's own on all CPU cores, without waiting. Peak memory is
 what the process (or the GPU) held at most, and what of it came on top of what was there before. Without files a random
 encoder and the built-in synthetic corpus are used. Prints a Markdown table.
 """

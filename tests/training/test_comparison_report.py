@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hf_adner.training.comparison import write_report
+from hf_adner.training.comparison_plots import plot_seeds
 from hf_adner.training.comparison_report import ComparisonReport
 
 from .records import record
@@ -128,6 +129,14 @@ def test_files_hold_the_figures_and_no_counts(tmp_path):
     assert content["contrasts"][0]["outcome"] == "tie"
     assert (tmp_path / "comparison.md").read_text(encoding="utf-8") == report.to_markdown()
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("forest.png", "seeds.png"))
+
+
+def test_pictures_have_a_row_for_the_arms_of_a_cell_only(tmp_path):
+    elsewhere = [record(arm, corpus="others") for arm in ("plain", "full")]
+    report = ComparisonReport.of([*small(), record("r-drop"), *elsewhere], "plain", "full", 50)
+    plot_seeds(report, tmp_path / "seeds.svg")
+    picture = (tmp_path / "seeds.svg").read_text(encoding="utf-8")
+    assert [picture.count(f"<!-- {arm} -->") for arm in ("plain", "full", "r-drop")] == [2, 2, 1]
 
 
 def test_one_arm_alone_has_a_table_but_no_contrast(tmp_path):
