@@ -25,7 +25,7 @@ from hf_adner.audit.explainer_comparison import compare_explainers, comparison_m
 from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
 from hf_adner.audit.explanation_settings import ExplanationSettings
 from hf_adner.audit.explanations import ExplanationAudit
-from hf_adner.audit.markdown import table
+from hf_adner.audit.markdown import report_table
 from hf_adner.audit.measurements.measurement import MEASURES
 from hf_adner.audit.targeted import TargetedExplainer
 from hf_adner.data import Document
@@ -372,7 +372,7 @@ def means(report: ExplanationReport) -> str:
     scores = report.explainers.values()
     kept = [name for name in SHOWN if any(one.mean(name) is not None for one in scores)]
     rows = [(one.name, one.entities, *map(one.mean, kept)) for one in scores]
-    return table(("mean", "entities", *(shown[name] for name in kept)), rows)
+    return report_table(("mean", "entities", *(shown[name] for name in kept)), rows)
 
 
 def verdicts(report: ExplanationReport, fused: list[str], singles: list[str]) -> str:
@@ -383,7 +383,7 @@ def verdicts(report: ExplanationReport, fused: list[str], singles: list[str]) ->
         return " ".join(SIGNS[compare_explainers(report, first, second, of).verdict] for of in measured)
 
     rows = [(name, *(signs(name, one) for one in singles)) for name in fused]
-    return table(("fusion", *singles), rows)
+    return report_table(("fusion", *singles), rows)
 
 
 def described(shared: Mapping[str, Any], records: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hf_adner.audit.json_values import plain
-from hf_adner.audit.markdown import table
+from hf_adner.audit.markdown import report_table
 from hf_adner.data.records import Document
 from hf_adner.metrics.calibration import BINS, calibration, risk_coverage
 from hf_adner.metrics.significance import LEVEL, bootstrap_statistic
@@ -66,9 +66,9 @@ class CalibrationReport:
         risks = [(f"{row['coverage']:.0%}", row["risk"]) for row in self.risk_coverage]
         bins = [(row["count"], row["confidence"], row["accuracy"]) for row in self.reliability]
         parts = (
-            table(("calibration", "value", "low", "high"), figures),
-            table(("most confident", "share of errors"), risks),
-            table(("entities", "mean confidence", "accuracy"), bins),
+            report_table(("calibration", "value", "low", "high"), figures),
+            report_table(("most confident", "share of errors"), risks),
+            report_table(("entities", "mean confidence", "accuracy"), bins),
         )
         return head + "\n\n".join(parts) + "\n"
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from hf_adner.metrics.significance import LEVEL, bootstrap_statistic
 
-DRAWS = 2000
+RESAMPLES = 2000
 
 
 def mean_over_entities(
     values: Sequence[float | None] | np.ndarray,
     documents: Sequence[int],
     level: float = LEVEL,
-    resamples: int = DRAWS,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
     """The mean of the values that there are, with the percentile interval from resampled documents.

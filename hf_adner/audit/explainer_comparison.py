@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hf_adner.audit.document_bootstrap import DRAWS, mean_over_entities
+from hf_adner.audit.document_bootstrap import RESAMPLES, mean_over_entities
 from hf_adner.audit.explanation_report import ExplanationReport, with_interval
-from hf_adner.audit.markdown import table
+from hf_adner.audit.markdown import report_table
 from hf_adner.audit.measurements.measurement import LOWER, MEASURES, NEAR_ZERO
 from hf_adner.metrics.significance import LEVEL
 
@@ -65,7 +65,7 @@ def compare_explainers(
     measure: str,
     margin: float = MARGIN,
     level: float = LEVEL,
-    resamples: int = DRAWS,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> PairedDifference:
     """The paired difference of two explainers of a report.
@@ -110,7 +110,7 @@ def comparison_markdown(
         for second in seconds
         if first != second
     ]
-    return table(("difference, paired", *(titles[name] for name in measured)), rows)
+    return report_table(("difference, paired", *(titles[name] for name in measured)), rows)
 
 
 def _values(report: ExplanationReport, name: str, measure: str) -> Sequence[float | None]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hf_adner.audit.json_values import plain
-from hf_adner.audit.markdown import table
+from hf_adner.audit.markdown import report_table
 from hf_adner.audit.measurements.measurement import HIGHER, LOWER, MEASURES, NEAR_ZERO, Measure
 
 ARROWS = {HIGHER: " up", LOWER: " dn", NEAR_ZERO: " ~0"}
@@ -118,10 +118,10 @@ class ExplanationReport:
         if "calibration" in self.model:
             of = self.model["calibration"]
             names = ("entities", "coverage", "accuracy", "mean_confidence", "ece", "brier", "aurc", "best_aurc")
-            found.append(table(("entity calibration", "value"), [(name, of[name]) for name in names]))
+            found.append(report_table(("entity calibration", "value"), [(name, of[name]) for name in names]))
         if "boundary_sensitivity" in self.model:
             rows = self.model["boundary_sensitivity"].items()
-            found.append(table(("boundary sensitivity of the model", "value"), rows))
+            found.append(report_table(("boundary sensitivity of the model", "value"), rows))
         return found
 
 
@@ -129,7 +129,7 @@ def _group_table(group: str, scores: Sequence[ExplainerScores]) -> str:
     measures = [one for one in MEASURES if one.group == group and _is_measured(one, scores)]
     heads = [group, "entities", *(f"{one.title}{ARROWS.get(one.better, '')}" for one in measures)]
     heads += ["coverage"] if group == "stability" else []
-    return table(heads, [_row(found, group, measures) for found in scores if _has_any(found, measures)])
+    return report_table(heads, [_row(found, group, measures) for found in scores if _has_any(found, measures)])
 
 
 def _has_any(scores: ExplainerScores, measures: Sequence[Measure]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from hf_adner.audit.json_values import plain
-from hf_adner.audit.markdown import table
+from hf_adner.audit.markdown import report_table
 from hf_adner.audit.perturbations import make_families
 from hf_adner.audit.scored_spans import scored_spans
 from hf_adner.data.records import Document
@@ -58,7 +58,7 @@ class RobustnessReport:
         parts = [
             f"Strict F1 {self.f1:.4f} on {self.documents:,} documents. Each family beside the same documents "
             "unperturbed; after a virtual boundary labels need not hold.",
-            table(("perturbed", "F1", "clean F1", "relative loss", "views", "documents", "coverage"), rows),
+            report_table(("perturbed", "F1", "clean F1", "relative loss", "views", "documents", "coverage"), rows),
         ]
         if self.recall is not None:
             of = self.recall
@@ -66,7 +66,7 @@ class RobustnessReport:
                 ("text seen in training", of["seen_recall"], of["seen"]),
                 ("not seen", of["unseen_recall"], of["unseen"]),
             ]
-            parts.append(table(("gold entities", "recall", "entities"), rows))
+            parts.append(report_table(("gold entities", "recall", "entities"), rows))
         return "\n\n".join(parts) + "\n"
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from hf_adner.data.records import Document
 from hf_adner.explain.cues import add_cues
-from hf_adner.explain.explanation import Explanation
+from hf_adner.explain.explanation import ExplainedNote, Explanation
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.pages.note import ExplainedNote
 from hf_adner.explain.probing import DEFAULT_PROBES, check_probes, probe_explanations
 from hf_adner.explain.stability import DEFAULT_VIEWS, StabilityMeter
 from hf_adner.explain.table_sweep import SOURCES

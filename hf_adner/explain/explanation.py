@@ -277,6 +277,29 @@ _PLAIN = (
 )
 
 
+@dataclass(frozen=True)
+class ExplainedNote:
+    """A text with the explanations of its entities.
+
+    Attributes:
+        name: how the page calls it.
+        text: all of it.
+        explanations: of its entities, in any order; entities may lie in one another.
+
+    Raises:
+        ValueError: an explanation of another text.
+    """
+
+    name: str
+    text: str
+    explanations: tuple[Explanation, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "explanations", tuple(self.explanations))
+        if any(one.text != self.text for one in self.explanations):
+            raise ValueError(f"note {self.name[:20]!r} has the explanation of another text")
+
+
 def _freeze(explanation: Explanation, name: str, value: Any) -> None:
     object.__setattr__(explanation, name, value)
 

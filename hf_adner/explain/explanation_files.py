@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_adner.data.writers.atomic import write_file
-from hf_adner.explain.pages.note import ExplainedNote
+from hf_adner.explain.explanation import ExplainedNote
 from hf_adner.explain.pages.page import notes_to_html
 
 SUFFIXES = (".html", ".json", ".jsonl")

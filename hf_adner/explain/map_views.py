@@ -10,7 +10,7 @@ from hf_adner.data.records import Document
 from hf_adner.explain.explanation import Explanation
 from hf_adner.explain.passages import Span
 from hf_adner.explain.probing import as_document
-from hf_adner.explain.stability import reading_masks
+from hf_adner.explain.stability import reading_masks, span_of
 from hf_adner.perturb.context import ContextMasking
 from hf_adner.perturb.neighbours import OuterNeighbourEdit
 from hf_adner.perturb.perturbed import Perturbed
@@ -63,7 +63,7 @@ def explain_views(local: Any, explanations: Explanations, count: int, seed: int)
 
 
 def _views(explanations: Sequence[Explanation], count: int, seed: int) -> list[Perturbed]:
-    document = as_document(explanations[0].text, list(map(_span, explanations))) if explanations else None
+    document = as_document(explanations[0].text, list(map(span_of, explanations))) if explanations else None
     if document is None:
         return []
     rng = random.Random(f"map {seed} {document.text}")
@@ -90,10 +90,5 @@ def _is_readable(local: Any, view: Perturbed) -> bool:
 
 
 def _moved(explanation: Explanation, view: Perturbed) -> Span:
-    entity = view.entity(view.original.spans.index(_span(explanation)))
-    return entity.start, entity.end, entity.label
-
-
-def _span(explanation: Explanation) -> Span:
-    entity = explanation.entity
+    entity = view.entity(view.original.spans.index(span_of(explanation)))
     return entity.start, entity.end, entity.label

@@ -72,7 +72,7 @@ class StabilityMeter:
         ]
 
     def _views(self, number: int, explanations: Sequence[Explanation]) -> list[_View]:
-        document = as_document(explanations[0].text, list(map(_span, explanations))) if explanations else None
+        document = as_document(explanations[0].text, list(map(span_of, explanations))) if explanations else None
         if document is None:
             return []
         importance = np.max([one.shares for one in explanations], axis=0)  # (length,)
@@ -85,7 +85,7 @@ class StabilityMeter:
             return []
         reader = reading_masks(self.explainer, [view.perturbed.masked for view in views])
         # masks stand in the place of what they hide, so entities keep their places
-        entities = [list(map(_span, explanations[view.text])) for view in views]
+        entities = [list(map(span_of, explanations[view.text])) for view in views]
         return reader([view.perturbed.document.text for view in views], entities)
 
 
@@ -96,7 +96,7 @@ def reading_masks(explainer: Any, masked: Sequence[Sequence[int]]) -> Any:
     return reader
 
 
-def _span(explanation: Explanation) -> Span:
+def span_of(explanation: Explanation) -> Span:
     return explanation.entity.start, explanation.entity.end, explanation.entity.label
 
 

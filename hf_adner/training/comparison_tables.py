@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hf_adner.audit.markdown import table
+from hf_adner.audit.markdown import report_table
 from hf_adner.training.arms import CONTROLS
 from hf_adner.training.comparison_report import (
     UNSEEN_RECALL,
@@ -76,7 +76,7 @@ def _candidate_table(report: ComparisonReport) -> str:
         )
         for one in found
     ]
-    return table(heads, rows)
+    return report_table(heads, rows)
 
 
 def claim(report: ComparisonReport) -> str:
@@ -106,7 +106,7 @@ def _model_table(report: ComparisonReport) -> str:
         mean = statistics.fmean(one.f1.difference for one in own)
         wins = " / ".join(str(outcomes.count(name)) for name in ("win", "tie", "loss"))
         rows.append((model, str(len(own)), wins, f"{100 * mean:+.2f}"))
-    return table(("model", "corpora", "win / tie / loss", f"{' - '.join(pair)}"), rows)
+    return report_table(("model", "corpora", "win / tie / loss", f"{' - '.join(pair)}"), rows)
 
 
 def _arm_table(report: ComparisonReport) -> str:
@@ -120,7 +120,7 @@ def _arm_table(report: ComparisonReport) -> str:
         cells = [ran, _percent(report, arm, "f1"), points(against.f1) if against else "-"]
         cells += [_shifted(report, arm, against, name) for name in (*families, UNSEEN_RECALL, "ece", "aurc")]
         rows.append((arm, *cells, *(_costs(against) if against else ("1.00x", "1.00x"))))
-    return table([*heads, "AURC", "time", "memory"], rows)
+    return report_table([*heads, "AURC", "time", "memory"], rows)
 
 
 def _explanation_table(report: ComparisonReport) -> str:
@@ -136,7 +136,7 @@ def _explanation_table(report: ComparisonReport) -> str:
         f"explainers that training did not use. In brackets the difference from {report.baseline} over the entities "
         "that both models find, paired runs resampled."
     )
-    return f"{table(heads, rows)}\n\n{note}"
+    return f"{report_table(heads, rows)}\n\n{note}"
 
 
 def _cell_table(report: ComparisonReport, cell: tuple[str, str]) -> str:
@@ -149,7 +149,7 @@ def _cell_table(report: ComparisonReport, cell: tuple[str, str]) -> str:
         rows.append((arm, _mean_sd(scores), singles, *_contrast_cells(against)))
     documents = report.records.of(cell)[0].documents
     sizes = f"{documents['train']:,} training and {documents['test']:,} test documents."
-    return f"{sizes}\n\n{table(heads, rows)}"
+    return f"{sizes}\n\n{report_table(heads, rows)}"
 
 
 def _contrast_cells(against: Contrast | None) -> tuple[Any, ...]:

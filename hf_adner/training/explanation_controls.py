@@ -8,7 +8,8 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
-Key = tuple[int, int]
+from hf_adner.training.saliency_cache import Key
+
 Shares = Callable[[Key], "np.ndarray | None"]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from hf_adner.model.labels_adner import UNOBSERVED
 from hf_adner.training.guided_examples import GUIDANCE, GuidedExample
 
-Span = tuple[int, int]
+TokenSpan = tuple[int, int]
 
 
 @dataclass
@@ -124,7 +124,7 @@ class GuidedBatch:
         return torch.from_numpy(table).to(self.device)
 
     @cached_property
-    def kept(self) -> list[tuple[int, int, Span]]:
+    def kept(self) -> list[tuple[int, int, TokenSpan]]:
         """(number among the views, number among the focused, the entity's tokens in the view) where a view kept it."""
         found, view_number, entity_number = [], 0, 0
         for one in self.examples:

@@ -7,7 +7,6 @@ all that a resumed run needs: it tells of single documents, and no push carries 
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import torch
@@ -19,8 +18,6 @@ from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.head import HEAD_FILE, ExplainerHead
 from hf_adner.training.guidance import Guidance
 from hf_adner.training.saliency_cache import SaliencyCache
-
-logger = logging.getLogger(__name__)
 
 CACHE_FILE = "private/saliency_cache.safetensors"
 STATE_FILE = "private/guidance.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import torch
@@ -12,8 +11,6 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedConfig, Pre
 from hf_adner.data.writers.atomic import write_file
 from hf_adner.model.tokenization_adner import SPACE, UNUSED, AdnerTokenizer
 from hf_adner.training.preparation import small_encoder
-
-logger = logging.getLogger(__name__)
 
 
 def load_masked_lm(name_or_path: str, tokenizer: AdnerTokenizer, layers: int | None = None) -> PreTrainedModel:

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from hf_adner import Entity, Explanation
+from hf_adner.explain.explanation import ExplainedNote
 from hf_adner.explain.explanation_files import write_explanations
-from hf_adner.explain.pages.note import ExplainedNote
 
 TEXT = "红斑</script>痒"
 

@@ -14,7 +14,7 @@ from hf_adner.metrics.boundary import boundary_agreement, boundary_mass, boundar
 from hf_adner.metrics.similarity import partial_spearman
 
 
-def measure(run: ExplainerRun) -> Measurement:
+def measure_boundary(run: ExplainerRun) -> Measurement:
     """Boundary-faithful agreement, with and without what nearness alone explains, and the mass at the boundary.
 
     The explainer is asked for the start and for the end (`with_target`); magnitudes of its scores are ranked against

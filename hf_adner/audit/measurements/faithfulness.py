@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from hf_adner.audit.explainer_run import ExplainerRun
-from hf_adner.audit.measurements import removal, soft_removal
 from hf_adner.audit.measurements.measurement import Measurement
+from hf_adner.audit.measurements.removal import measure_removal
+from hf_adner.audit.measurements.soft_removal import measure_soft_removal
 from hf_adner.metrics.infidelity import infidelity
 
 
-def measure(run: ExplainerRun) -> Measurement:
+def measure_faithfulness(run: ExplainerRun) -> Measurement:
     """Removal of the context (`removal`), soft removal (`soft_removal`) and infidelity.
 
     Infidelity holds the signed scores of randomly hidden characters against the change of the log-odds, at the
     optimal scale, divided by the variance of all changes; 1 is what an explanation of nothing has, about.
     """
-    parts = (removal.measure(run), soft_removal.measure(run))
+    parts = (measure_removal(run), measure_soft_removal(run))
     unfaithful, details = _infidelity(run)
     values = {name: column for part in parts for name, column in part.values.items()}
     return Measurement({**values, "infidelity": unfaithful}, {**parts[1].details, **details})

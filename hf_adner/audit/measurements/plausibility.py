@@ -19,7 +19,7 @@ _NAMES = {
 }
 
 
-def measure(run: ExplainerRun) -> Measurement:
+def measure_plausibility(run: ExplainerRun) -> Measurement:
     """`metrics.plausibility` against the cues of each entity, for documents whose meta has ``cues``.
 
     A cue is ``{"entity": index, "start": ..., "end": ...}``, as in the synthetic corpus. Entities without a cue have no

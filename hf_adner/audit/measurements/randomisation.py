@@ -12,7 +12,7 @@ from hf_adner.metrics.randomisation import randomisation
 from hf_adner.metrics.similarity import partial_spearman
 
 
-def measure(run: ExplainerRun) -> Measurement:
+def measure_randomisation(run: ExplainerRun) -> Measurement:
     """Rank agreement of the maps of the model and of the model with random weights, for each share of them.
 
     The largest share gives the values: over all characters, where the entity's own ones come first in nearly every map

@@ -16,7 +16,7 @@ from hf_adner.metrics.removal_bounds import RemovalBeam, bounds_of_orderings
 Order = Sequence[int]
 
 
-def measure(run: ExplainerRun) -> Measurement:
+def measure_removal(run: ExplainerRun) -> Measurement:
     """AOPC over 1, 5, 10, 20 and 50 % of the context, the entity's own characters kept in both, and its NAOPC.
 
     Characters go in the order of their importance (magnitude of their scores), equal ones in an order drawn by lot

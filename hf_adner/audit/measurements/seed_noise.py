@@ -13,7 +13,7 @@ from hf_adner.explain.sampling import SamplingExplainer
 from hf_adner.metrics.stability import pairwise_stability
 
 
-def measure(run: ExplainerRun) -> Measurement:
+def measure_seed_noise(run: ExplainerRun) -> Measurement:
     """Similarity of explanations of the same text with two seeds, for explainers that sample; nothing for others.
 
     Stability under perturbation can be read only below this ceiling.

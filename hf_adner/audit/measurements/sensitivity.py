@@ -10,7 +10,7 @@ from hf_adner.audit.noisy_embeddings import noisy_embeddings
 from hf_adner.metrics.sensitivity import max_sensitivity
 
 
-def measure(run: ExplainerRun) -> Measurement:
+def measure_sensitivity(run: ExplainerRun) -> Measurement:
     """`metrics.sensitivity.max_sensitivity` of the signed scores over several noises.
 
     It grows with the number of draws and with the radius: compare only at the same ones. Where an explanation is zero

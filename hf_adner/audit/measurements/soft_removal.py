@@ -13,7 +13,7 @@ from hf_adner.metrics.similarity import average_ranks
 from hf_adner.metrics.soft_faithfulness import soft_faithfulness
 
 
-def measure(run: ExplainerRun) -> Measurement:
+def measure_soft_removal(run: ExplainerRun) -> Measurement:
     """Soft-NC and Soft-NS (Zhao & Aletras 2023), over all characters of the window, the entity's own included.
 
     As published a dimension of a character's embedding goes with the probability importance / largest importance, so

@@ -31,7 +31,7 @@ class Pair(NamedTuple):
         return self.view.perturbed.alignment.forward
 
 
-def measure(run: ExplainerRun) -> Measurement:
+def measure_stability(run: ExplainerRun) -> Measurement:
     """Compare each subject's map with those of its views; all explainers see the same views.
 
     A pair counts if the model found the subject in the view again, with its label, on the span it moved to; `coverage`

@@ -28,10 +28,10 @@ def doccano_text(documents: Iterable[Document]) -> Iterator[str]:
 def _entities(document: Document) -> dict[str, list[Any]]:
     if "relations" not in document.meta and not any(entity.meta for entity in document.entities):
         return {"label": [[entity.start, entity.end, entity.label] for entity in document.entities]}
-    return {"entities": [_entity(document, entity) for entity in document.entities]}
+    return {"entities": [_written_entity(document, entity) for entity in document.entities]}
 
 
-def _entity(document: Document, entity: Entity) -> dict[str, Any]:
+def _written_entity(document: Document, entity: Entity) -> dict[str, Any]:
     _check_keys(document, entity.meta, _OFFSETS)
     own_id = {"id": entity.meta["id"]} if "id" in entity.meta else {}
     span = {"label": entity.label, "start_offset": entity.start, "end_offset": entity.end}

@@ -8,32 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hf_adner.data.nesting import nested_pieces
-from hf_adner.explain.explanation import Explanation
+from hf_adner.explain.explanation import ExplainedNote
 from hf_adner.explain.pages.section import Section, make_section
 from hf_adner.explain.pages.visible_text import visible
-
-
-@dataclass(frozen=True)
-class ExplainedNote:
-    """A text with the explanations of its entities.
-
-    Attributes:
-        name: how the page calls it.
-        text: all of it.
-        explanations: of its entities, in any order; entities may lie in one another.
-
-    Raises:
-        ValueError: an explanation of another text.
-    """
-
-    name: str
-    text: str
-    explanations: tuple[Explanation, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "explanations", tuple(self.explanations))
-        if any(one.text != self.text for one in self.explanations):
-            raise ValueError(f"note {self.name[:20]!r} has the explanation of another text")
 
 
 class Token(NamedTuple):

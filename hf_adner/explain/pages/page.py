@@ -18,9 +18,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hf_adner.data.writers.atomic import write_file
-from hf_adner.explain.explanation import Explanation
+from hf_adner.explain.explanation import ExplainedNote, Explanation
 from hf_adner.explain.pages.heat import LEVELS
-from hf_adner.explain.pages.note import ExplainedNote, make_note_view, summarise
+from hf_adner.explain.pages.note import make_note_view, summarise
 from hf_adner.explain.pages.section import number, percent
 from hf_adner.explain.pages.visible_text import visible
 from hf_adner.explain.pages.wording import ROLES

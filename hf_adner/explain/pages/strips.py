@@ -12,7 +12,7 @@ LEFT = 30
 TOP = 8
 HEIGHT = 84
 LABELS = 30
-REACH = 6
+STRIP_REACH = 6
 LONGEST = 40
 """Characters that a strip shows in one piece; of a longer entity its two ends."""
 
@@ -140,7 +140,7 @@ def _cells(text: str, entity: tuple[int, int]) -> tuple[list[Cell], list[float]]
 
 
 def _ranges(length: int, start: int, end: int) -> list[tuple[int, int]]:
-    first, after = max(start - REACH, 0), min(end + REACH, length)
+    first, after = max(start - STRIP_REACH, 0), min(end + STRIP_REACH, length)
     if after - first <= LONGEST:
         return [(first, after)]
     half = LONGEST // 2

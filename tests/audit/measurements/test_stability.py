@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hf_adner import Entity, Explanation
-from hf_adner.audit.measurements.stability import measure
+from hf_adner.audit.measurements.stability import measure_stability
 from hf_adner.metrics.similarity import cosine
 
 
@@ -22,7 +22,7 @@ class ByCharacter:
 
 
 def test_coverage_is_the_models(run_of):
-    found, other = measure(run_of("random")).details, measure(run_of("constant")).details
+    found, other = measure_stability(run_of("random")).details, measure_stability(run_of("constant")).details
     views = run_of("random").views
     pairs = [(number, number in view.kept) for view in views for number in view.subjects]
     assert found["pairs"] == len(pairs) and found["kept"] == sum(kept for _, kept in pairs)
@@ -31,7 +31,7 @@ def test_coverage_is_the_models(run_of):
 
 
 def test_constant_is_stable_and_scores_nothing(run_of):
-    found = measure(run_of("constant"))
+    found = measure_stability(run_of("constant"))
     known = np.isfinite(found.values["cosine"])
     assert found.values["cosine"][known] == pytest.approx(1)
     discriminative = found.values["discriminative_stability"]
@@ -42,7 +42,7 @@ def test_constant_is_stable_and_scores_nothing(run_of):
 def test_maps_are_laid_on_the_original_characters(run_of):
     """Where only characters of the context changed, the map of codes differs at these alone."""
     run = run_of(ByCharacter())
-    found = measure(run).values["cosine"]
+    found = measure_stability(run).values["cosine"]
     for number in range(run.count):
         values = []
         for view in run.views:
@@ -68,6 +68,6 @@ def test_an_explainer_is_asked_only_for_what_was_kept(run_of):
     run = run_of(Watched())
     assert run.maps
     asked.clear()
-    measure(run)
+    measure_stability(run)
     wanted = [(view.perturbed.document.text, list(view.kept.values())) for view in run.views if view.kept]
     assert sorted(asked) == sorted(wanted)
