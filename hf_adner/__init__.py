@@ -2,6 +2,8 @@
 
 Importing the package registers `AdnerConfig`, the models, the tokenizer and the pipeline task `adner-ner` with
 transformers, and does nothing else.
+
+The names in `__all__` are the public interface; everything deeper may change without notice.
 """
 
 import importlib
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, AutoTokenizer
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .explain.explanation import Explanation
 from .model.configuration_adner import AdnerConfig
 from .model.lexicon_adner import Lexicon
 from .model.modeling_adner import AdnerForTokenClassification, AdnerModel
@@ -18,37 +21,73 @@ from .model.remote_code_adner import PIPELINE_TASK
 from .model.tokenization_adner import AdnerTokenizer
 
 if TYPE_CHECKING:
+    from .audit.evaluation import evaluate_documents
     from .audit.explanations import evaluate_explanations
-    from .data.loading import load_ner_dataset
+    from .audit.prediction import predict_documents
+    from .data.dataset import dataset_from_documents, documents_from_dataset, load_ner_dataset
+    from .data.encoding import AdnerDataCollator, encode_dataset
+    from .data.errors import DataFormatError
+    from .data.formats import read_documents, write_documents
     from .data.records import Document, Entity
-    from .data.writers import write_documents
     from .explain.explainers import make_explainer
-    from .explain.explanation import Explanation
     from .explain.global_table import GlobalTable
-    from .training.guided_arguments import ExplanationGuidedTrainingArguments
-    from .training.guided_trainer import ExplanationGuidedTrainer
+    from .guided.arguments import ExplanationGuidedTrainingArguments
+    from .guided.trainer import ExplanationGuidedTrainer
+    from .hub.push import push_checkpoint
+    from .metrics.boundary_f1 import boundary_f1
+    from .metrics.entity_f1 import entity_f1
+    from .pretraining.collator import MacBertCollator
+    from .serve.onnx_tagger import OnnxTagger
+    from .training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+    from .training.run import run_training
+    from .training.trainer import AdnerTrainer
+    from .view.page import explanations_to_html
 
 __version__ = "0.1.0"
 
 _LAZY = {
+    "evaluate_documents": "audit.evaluation",
+    "evaluate_explanations": "audit.explanations",
+    "predict_documents": "audit.prediction",
+    "dataset_from_documents": "data.dataset",
+    "documents_from_dataset": "data.dataset",
+    "load_ner_dataset": "data.dataset",
+    "AdnerDataCollator": "data.encoding",
+    "encode_dataset": "data.encoding",
+    "DataFormatError": "data.errors",
+    "read_documents": "data.formats",
+    "write_documents": "data.formats",
     "Document": "data.records",
     "Entity": "data.records",
-    "Explanation": "explain.explanation",
-    "GlobalTable": "explain.global_table",
-    "evaluate_explanations": "audit.explanations",
-    "ExplanationGuidedTrainer": "training.guided_trainer",
-    "ExplanationGuidedTrainingArguments": "training.guided_arguments",
-    "load_ner_dataset": "data.loading",
     "make_explainer": "explain.explainers",
-    "write_documents": "data.writers",
+    "GlobalTable": "explain.global_table",
+    "ExplanationGuidedTrainingArguments": "guided.arguments",
+    "ExplanationGuidedTrainer": "guided.trainer",
+    "push_checkpoint": "hub.push",
+    "boundary_f1": "metrics.boundary_f1",
+    "entity_f1": "metrics.entity_f1",
+    "MacBertCollator": "pretraining.collator",
+    "OnnxTagger": "serve.onnx_tagger",
+    "AdnerTrainingArguments": "training.arguments",
+    "DatasetArguments": "training.arguments",
+    "ModelArguments": "training.arguments",
+    "run_training": "training.run",
+    "AdnerTrainer": "training.trainer",
+    "explanations_to_html": "view.page",
 }
+"""Public name -> its module, imported when the name is first used (PEP 562)."""
 
 __all__ = [
     "AdnerConfig",
+    "AdnerDataCollator",
     "AdnerForTokenClassification",
     "AdnerModel",
     "AdnerPipeline",
     "AdnerTokenizer",
+    "AdnerTrainer",
+    "AdnerTrainingArguments",
+    "DataFormatError",
+    "DatasetArguments",
     "Document",
     "Entity",
     "Explanation",
@@ -56,9 +95,23 @@ __all__ = [
     "ExplanationGuidedTrainingArguments",
     "GlobalTable",
     "Lexicon",
+    "MacBertCollator",
+    "ModelArguments",
+    "OnnxTagger",
+    "boundary_f1",
+    "dataset_from_documents",
+    "documents_from_dataset",
+    "encode_dataset",
+    "entity_f1",
+    "evaluate_documents",
     "evaluate_explanations",
+    "explanations_to_html",
     "load_ner_dataset",
     "make_explainer",
+    "predict_documents",
+    "push_checkpoint",
+    "read_documents",
+    "run_training",
     "write_documents",
 ]
 
@@ -73,6 +126,11 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+def _view_module(name: str) -> Any:
+    """A module of the room that shows explanations, loaded when the first one is shown."""
+    return importlib.import_module(f".view.{name}", __name__)
+
+
 def _explainer_of_pipeline(pipeline: AdnerPipeline, explain: Any, measure_stability: bool) -> Any:
     """What the pipeline explains with; the room that does it is loaded when it is first needed."""
     from .explain.explainers import pipeline_explainer
@@ -82,6 +140,7 @@ def _explainer_of_pipeline(pipeline: AdnerPipeline, explain: Any, measure_stabil
 
 def _register() -> None:
     AdnerPipeline.explainer_factory = _explainer_of_pipeline
+    Explanation.viewer = staticmethod(_view_module)
     AdnerConfig.pipeline_is_registered = True
     AutoConfig.register("adner", AdnerConfig, exist_ok=True)
     AutoModel.register(AdnerConfig, AdnerModel, exist_ok=True)

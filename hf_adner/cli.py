@@ -71,8 +71,7 @@ def demo(argv: Sequence[str]) -> None:
     parser.add_argument("--output", default="runs/quickstart", help="folder of the run (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=42, help="of weights and batches (default: %(default)s)")
     args = parser.parse_args(argv)
-    from hf_adner.training.demo import REPORT_FILE, entity_lines, run_demo, write_report
-    from hf_adner.training.run import METRICS_FILE, MODEL_FOLDER
+    from hf_adner.training.run import METRICS_FILE, MODEL_FOLDER, REPORT_FILE, entity_lines, run_demo, write_report
 
     output = Path(args.output)
     if (output / METRICS_FILE).exists():
@@ -105,13 +104,13 @@ def train(argv: Sequence[str]) -> None:
 @_command("train-guided", "train a model that is also taught by its own explanations")
 def train_guided(argv: Sequence[str]) -> None:
     """`adner train-guided [settings.yaml] --dataset ... --output_dir ... [--stability_weight 0.1 ...]`."""
-    from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
+    from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
 
     _train(argv, "train-guided", ExplanationGuidedTrainingArguments)
 
 
 def _train(argv: Sequence[str], command: str, training_arguments: type) -> None:
-    from hf_adner.cards.options import CardOptions
+    from hf_adner.cards.record import CardOptions
     from hf_adner.training.arguments import DatasetArguments, ModelArguments
 
     types = (DatasetArguments, ModelArguments, training_arguments, CardOptions)
@@ -128,10 +127,10 @@ def _train(argv: Sequence[str], command: str, training_arguments: type) -> None:
 @_command("pretrain", "pretrain an encoder on plain text with the MacBERT objective")
 def pretrain(argv: Sequence[str]) -> None:
     """`adner pretrain ENCODER TEXT... --output DIR`, with `--check`, or without ENCODER and `--from-scratch`."""
-    from hf_adner.training.pretraining_arguments import parse_pretraining
+    from hf_adner.pretraining.arguments import parse_pretraining
 
     command = parse_pretraining(argv)
-    from hf_adner.training.pretraining import run_command
+    from hf_adner.pretraining.run import run_command
 
     print(run_command(command))
 
@@ -139,9 +138,9 @@ def pretrain(argv: Sequence[str]) -> None:
 @_command("cross-validate", "k-fold scores of several architectures")
 def cross_validate(argv: Sequence[str]) -> None:
     """`adner cross-validate [settings.yaml] --architectures bert-crf m-dscmg --dataset ... --output_dir ...`."""
+    from hf_adner.comparison.cross_validation import CrossValidationArguments, markdown_table
+    from hf_adner.comparison.cross_validation import cross_validate as run
     from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
-    from hf_adner.training.cross_validation import CrossValidationArguments, markdown_table
-    from hf_adner.training.cross_validation import cross_validate as run
 
     types = (CrossValidationArguments, DatasetArguments, ModelArguments, AdnerTrainingArguments)
     print(markdown_table(run(*parse_dataclasses(types, argv, "cross-validate"))))
@@ -150,13 +149,14 @@ def cross_validate(argv: Sequence[str]) -> None:
 @_command("compare", "compare ways of training over models and seeds, with intervals and tests")
 def compare(argv: Sequence[str]) -> None:
     """`adner compare [settings.yaml] --models bert-crf --arms plain full --dataset ... --output_dir ...`."""
+    from hf_adner.comparison.comparison import ComparisonArguments
+    from hf_adner.comparison.comparison import compare as run
+    from hf_adner.comparison.report_view import report_markdown
+    from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
     from hf_adner.training.arguments import DatasetArguments, ModelArguments
-    from hf_adner.training.comparison import ComparisonArguments
-    from hf_adner.training.comparison import compare as run
-    from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
 
     types = (ComparisonArguments, DatasetArguments, ModelArguments, ExplanationGuidedTrainingArguments)
-    print(run(*parse_dataclasses(types, argv, "compare")).to_markdown())
+    print(report_markdown(run(*parse_dataclasses(types, argv, "compare"))))
 
 
 @_command("evaluate", "score a checkpoint on documents with entities")
@@ -231,9 +231,8 @@ def explain(argv: Sequence[str]) -> None:
     parser.add_argument("--limit", type=int, help="explain only so many documents")
     parser.add_argument("--seed", type=int, default=0, help="of changes and views (default: %(default)s)")
     args = parser.parse_intermixed_args(argv)
-    from hf_adner.explain.explained_checkpoint import ExplainedCheckpoint
-    from hf_adner.explain.explanation_files import check_explanation_path
-    from hf_adner.explain.explanation_run import run_explanations
+    from hf_adner.explain.documents import ExplainedCheckpoint
+    from hf_adner.view.output import check_explanation_path, run_explanations
 
     if args.output:
         check_explanation_path(args.output)
@@ -253,7 +252,7 @@ def _names(text: str) -> list[str]:
 
 
 def _input_or_text(args: argparse.Namespace) -> Any:
-    from hf_adner.data import Document
+    from hf_adner.data.records import Document
 
     if (args.input is None) == (args.text is None):
         raise ValueError("give either an input or --text")
@@ -263,8 +262,7 @@ def _input_or_text(args: argparse.Namespace) -> Any:
 
 
 def _training_documents(source: str) -> list[Any]:
-    from hf_adner.data import load_ner_dataset
-    from hf_adner.data.loading import documents_from_dataset
+    from hf_adner.data.dataset import documents_from_dataset, load_ner_dataset
 
     return list(documents_from_dataset(load_ner_dataset(source)["train"]))
 
@@ -279,9 +277,9 @@ def predict(argv: Sequence[str]) -> None:
     parser.add_argument("--review-threshold", type=float, default=0.8, help="posterior below which to flag for review")
     parser.add_argument("--block-size", type=int, default=1000, help="documents between two savings of --output")
     args = parser.parse_args(argv)
+    from hf_adner.audit.predict_files import join_processes, predict_to_file
     from hf_adner.audit.prediction import predict_documents
-    from hf_adner.audit.sharded_prediction import join_processes, predict_to_file
-    from hf_adner.data import Document
+    from hf_adner.data.records import Document
 
     if (args.input is None) == (args.text is None):
         raise ValueError("give either an input or --text")
@@ -331,7 +329,7 @@ def export(argv: Sequence[str]) -> None:
     parser.add_argument("--int8", action="store_true", help="8-bit weights and products; measure what it costs you")
     parser.add_argument("--revision", default=None, help="revision of a Hub checkpoint")
     args = parser.parse_args(argv)
-    from hf_adner.hub.export_onnx import export_onnx
+    from hf_adner.serve.onnx_export import export_onnx
 
     args.device = "cpu"
     pipe = load_pipeline(args)
@@ -361,10 +359,8 @@ def stats(argv: Sequence[str]) -> None:
     parser.add_argument("--plot", help="picture to write (PNG, SVG or PDF)")
     parser.add_argument("--json", help="also write the figures to this file")
     args = parser.parse_args(argv)
-    from hf_adner.data import load_ner_dataset
-    from hf_adner.data.loading import documents_from_dataset
-    from hf_adner.data.statistics import corpus_statistics
-    from hf_adner.data.statistics_plot import plot_statistics
+    from hf_adner.data.dataset import documents_from_dataset, load_ner_dataset
+    from hf_adner.data.statistics import corpus_statistics, plot_statistics
     from hf_adner.training.run import write_json
 
     dataset = load_ner_dataset(args.input, args.format, skip_invalid=args.skip_invalid, encoding=args.encoding)
@@ -384,9 +380,9 @@ def card(argv: Sequence[str]) -> None:
 
     from hf_adner.cards.card import CARD_FILE, model_card
     from hf_adner.cards.checkpoint import REPORTS, record_of_checkpoint
-    from hf_adner.cards.options import CardOptions
-    from hf_adner.data import load_ner_dataset
-    from hf_adner.data.writers.atomic import write_file
+    from hf_adner.cards.record import CardOptions
+    from hf_adner.data.dataset import load_ner_dataset
+    from hf_adner.files import write_file
 
     parser = HfArgumentParser(CardOptions, prog="adner card", description=COMMANDS["card"][0])
     parser.add_argument("checkpoint", help="folder of the checkpoint")

@@ -78,8 +78,8 @@ def load_pipeline(args: argparse.Namespace) -> Any:
 
 def open_documents(args: argparse.Namespace, **options: Any) -> Any:
     """The stream of the input's documents; options go to `read_documents`."""
-    from hf_adner.data import read_documents
-    from hf_adner.data.split_files import files_by_split
+    from hf_adner.data.dataset import files_by_split
+    from hf_adner.data.formats import read_documents
 
     return read_documents(
         files_by_split({"input": args.input})["input"],
@@ -96,8 +96,7 @@ def split_documents(args: argparse.Namespace) -> list[Any]:
     Raises:
         ValueError: the input has no such split.
     """
-    from hf_adner.data import load_ner_dataset
-    from hf_adner.data.loading import documents_from_dataset
+    from hf_adner.data.dataset import documents_from_dataset, load_ner_dataset
 
     dataset = load_ner_dataset(args.input, args.format, skip_invalid=args.skip_invalid, encoding=args.encoding)
     if args.split not in dataset:
@@ -120,8 +119,8 @@ def with_progress(documents: Iterable[Any], doing: str) -> Iterator[Any]:
 
 def deliver(documents: Iterator[Any], output: str | None, format: str | None) -> None:
     """Write documents to a file, or without one as JSON lines to standard output."""
-    from hf_adner.data import write_documents
-    from hf_adner.data.writers.jsonl import jsonl_text
+    from hf_adner.data.formats import write_documents
+    from hf_adner.data.formats.jsonl import jsonl_text
 
     if output:
         write_documents(documents, output, format=format)

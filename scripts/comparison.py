@@ -21,10 +21,8 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from hf_adner.data.writers.atomic import write_file
-from hf_adner.training.arguments import DatasetArguments, ModelArguments
-from hf_adner.training.arms import ARMS, CORE, make_arms
-from hf_adner.training.comparison import (
+from hf_adner.comparison.arms import ARMS, CORE, make_arms
+from hf_adner.comparison.comparison import (
     MODELS,
     RECORDS,
     Comparison,
@@ -34,10 +32,13 @@ from hf_adner.training.comparison import (
     rotated,
     write_report,
 )
-from hf_adner.training.comparison_report import ComparisonReport
-from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
-from hf_adner.training.results_table import replace_section
-from hf_adner.training.run_record import RunRecord
+from hf_adner.comparison.record import RunRecord
+from hf_adner.comparison.report import ComparisonReport
+from hf_adner.comparison.report_view import report_markdown
+from hf_adner.files import write_file
+from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
+from hf_adner.training.arguments import DatasetArguments, ModelArguments
+from scripts.results_table import replace_section
 
 PAGE = Path("model_cards/RESULTS.md")
 KEPT = Path("model_cards/comparison")
@@ -165,11 +166,11 @@ def report(args: argparse.Namespace) -> None:
     print(f"{len(records)} of {len(paths)} runs are done")
     found = ComparisonReport.of(records, "plain", args.candidate)
     if args.development:
-        print(found.to_markdown(level=3))
+        print(report_markdown(found, level=3))
         return
     KEPT.mkdir(parents=True, exist_ok=True)
     write_report(found, KEPT)
-    body = TEXT.format(**vars(args), told=told(args)) + found.to_markdown(level=3)
+    body = TEXT.format(**vars(args), told=told(args)) + report_markdown(found, level=3)
     write_file(PAGE, [replace_section(PAGE.read_text(encoding="utf-8"), HEADING, body)], "utf-8")
 
 

@@ -21,28 +21,25 @@ from typing import Any, NamedTuple
 import torch
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, load_ner_dataset, make_explainer
-from hf_adner.audit.explainer_comparison import compare_explainers, comparison_markdown
 from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
-from hf_adner.audit.explanation_settings import ExplanationSettings
 from hf_adner.audit.explanations import ExplanationAudit
-from hf_adner.audit.markdown import report_table
-from hf_adner.audit.measurements.measurement import MEASURES
-from hf_adner.audit.targeted import TargetedExplainer
-from hf_adner.data import Document
-from hf_adner.data.loading import documents_from_dataset
-from hf_adner.data.writers.atomic import write_file
+from hf_adner.audit.measures import MEASURES, ExplanationSettings, TargetedExplainer
+from hf_adner.data.dataset import documents_from_dataset
+from hf_adner.data.records import Document
+from hf_adner.explain.amortised import HEAD_FILE
+from hf_adner.explain.cells import character_roles
 from hf_adner.explain.controls import CONTROLS
 from hf_adner.explain.explainers import fusion_for
+from hf_adner.explain.fused import local_maps
 from hf_adner.explain.fusion import Fusion, pad_inputs
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.head import HEAD_FILE
-from hf_adner.explain.local_maps import local_maps
-from hf_adner.explain.roles import character_roles
-from hf_adner.explain.table_sweep import build_global_table
+from hf_adner.explain.table_building import build_global_table
+from hf_adner.files import write_file
+from hf_adner.reporting import report_table
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
-from hf_adner.training.demo import demo_arguments
-from hf_adner.training.results_table import replace_section
-from hf_adner.training.run import MODEL_FOLDER, run_training, write_json
+from hf_adner.training.run import MODEL_FOLDER, demo_arguments, run_training, write_json
+from scripts.explainer_comparison import compare_explainers, comparison_markdown
+from scripts.results_table import replace_section
 
 TABLE = Path("model_cards/RESULTS.md")
 RECORDS = Path("model_cards/results/explanations")

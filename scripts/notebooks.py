@@ -153,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import nbformat
 
     sys.path.insert(0, str(REPOSITORY))
-    from hf_adner.data.writers.atomic import write_file
+    from hf_adner.files import write_file
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="what the notebooks' names begin with, such as 01 (default: all)")

@@ -21,14 +21,13 @@ from typing import Any
 
 from transformers import set_seed
 
-from hf_adner.data.writers.atomic import write_file
+from hf_adner.files import write_file
+from hf_adner.pretraining.arguments import PretrainingArguments, PretrainingTrainingArguments
+from hf_adner.pretraining.run import build_masked_lm, load_tokenizer, run_pretraining, save_vocabulary
+from hf_adner.pretraining.text import read_texts
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
-from hf_adner.training.pretrained_encoder import save_vocabulary
-from hf_adner.training.pretraining import build_masked_lm, load_tokenizer, run_pretraining
-from hf_adner.training.pretraining_arguments import PretrainingArguments, PretrainingTrainingArguments
-from hf_adner.training.pretraining_text import read_texts
-from hf_adner.training.results_table import replace_section
 from hf_adner.training.run import METRICS_FILE, run_training, write_json
+from scripts.results_table import replace_section
 
 TABLE = Path("model_cards/RESULTS.md")
 RECORDS = Path("model_cards/results/pretraining")

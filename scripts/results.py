@@ -16,14 +16,14 @@ from typing import NamedTuple
 
 import torch
 
-from hf_adner.data import load_ner_dataset, write_documents
-from hf_adner.data.loading import documents_from_dataset
-from hf_adner.data.projection import labelled_words, project_words
-from hf_adner.data.writers.atomic import write_file
+from hf_adner.comparison.cross_validation import CrossValidationArguments, cross_validate
+from hf_adner.data.dataset import documents_from_dataset, load_ner_dataset
+from hf_adner.data.formats import write_documents
+from hf_adner.data.silver import labelled_words, project_words
+from hf_adner.files import write_file
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
-from hf_adner.training.cross_validation import CrossValidationArguments, cross_validate
-from hf_adner.training.results_table import replace_section, results_markdown
 from hf_adner.training.run import METRICS_FILE, run_training
+from scripts.results_table import replace_section, results_markdown
 
 ARCHITECTURES = (
     "bert-softmax", "bert-crf", "bert-bilstm-crf", "bert-att-crf",

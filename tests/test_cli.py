@@ -7,7 +7,8 @@ import pytest
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Explanation, __version__
 from hf_adner.cli import COMMANDS, main, parse_dataclasses
-from hf_adner.data import Document, Entity, read_documents, write_documents
+from hf_adner.data.formats import read_documents, write_documents
+from hf_adner.data.records import Document, Entity
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 
 TEXTS = ["面部红斑伴瘙痒。", "否认发热。"]
@@ -152,8 +153,6 @@ def test_rank_writes_pre_annotated_documents(checkpoint, gold, tmp_path, capsys)
 
 
 def test_several_processes_need_an_output(checkpoint, gold, capsys, monkeypatch):
-    monkeypatch.setattr(
-        "hf_adner.audit.sharded_prediction.join_processes", lambda device: SimpleNamespace(num_processes=2)
-    )
+    monkeypatch.setattr("hf_adner.audit.predict_files.join_processes", lambda device: SimpleNamespace(num_processes=2))
     assert main(["predict", checkpoint, gold]) == 1
     assert "2 processes cannot share standard output" in capsys.readouterr().err

@@ -1,4 +1,7 @@
-"""Calibration of predicted entities: does their posterior say how often they are right?"""
+"""Calibration of predicted entities: does their posterior say how often they are right?
+
+Means over entities with intervals over documents: entities of one document are not independent.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from hf_adner.audit.json_values import plain
-from hf_adner.audit.markdown import report_table
 from hf_adner.data.records import Document
 from hf_adner.metrics.calibration import BINS, calibration, risk_coverage
 from hf_adner.metrics.significance import LEVEL, bootstrap_statistic
+from hf_adner.reporting import plain, report_table
 
 DRAWS = 500
 SHARES = tuple(number / 10 for number in range(1, 11))
@@ -167,3 +169,39 @@ def _intervals(outcomes: list[list[Prediction]], bins: int, level: float, resamp
 
 def _interval(found: dict[str, float] | None) -> tuple[float | None, float | None]:
     return (None, None) if found is None else (found["low"], found["high"])
+
+
+RESAMPLES = 2000
+
+
+def mean_over_entities(
+    values: Sequence[float | None] | np.ndarray,
+    documents: Sequence[int],
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The mean of the values that there are, with the percentile interval from resampled documents.
+
+    Args:
+        values: (entities,) numbers; None or NaN where there is none.
+        documents: (entities,) the document of each.
+        level: of the interval.
+        resamples: how many.
+        seed: of the resampling.
+
+    Returns:
+        `mean`, `low`, `high`, and `entities`, how many there are; the first three None without any.
+    """
+    numbers = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    known = np.isfinite(numbers)
+    if not known.any():
+        return {"mean": None, "low": None, "high": None, "entities": 0}
+    _, group = np.unique(np.asarray(documents)[known], return_inverse=True)
+    sums, counts = np.bincount(group, numbers[known]), np.bincount(group)
+
+    def mean(drawn: np.ndarray) -> float:
+        return sums[drawn].sum() / counts[drawn].sum()
+
+    found = bootstrap_statistic(len(sums), mean, level, resamples, seed)
+    return {"mean": found["value"], "low": found["low"], "high": found["high"], "entities": int(known.sum())}

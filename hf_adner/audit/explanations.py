@@ -1,4 +1,7 @@
-"""Which explainer to believe: the same entities, the same perturbed texts, one table."""
+"""Which explainer to believe: the same entities, the same perturbed texts, one table.
+
+What measures each group.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,35 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from hf_adner.audit.behaviour import Behaviour
-from hf_adner.audit.calibration import calibration_of_spans
-from hf_adner.audit.document_bootstrap import mean_over_entities
-from hf_adner.audit.explainer_run import Explainer, ExplainerRun
+from hf_adner.audit.calibration import calibration_of_spans, mean_over_entities
 from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
-from hf_adner.audit.explanation_settings import ExplanationSettings
-from hf_adner.audit.explanation_views import make_views
-from hf_adner.audit.measurements.groups import MEASURING
-from hf_adner.audit.measurements.measurement import Measurement
-from hf_adner.audit.perturbations import label_preserving, make_families
-from hf_adner.audit.population import draw_population
+from hf_adner.audit.measures import Explainer, ExplainerRun, ExplanationSettings, Measurement
+from hf_adner.audit.measuring_faithfulness import measure_boundary, measure_faithfulness, measure_plausibility
+from hf_adner.audit.measuring_stability import (
+    measure_randomisation,
+    measure_seed_noise,
+    measure_sensitivity,
+    measure_stability,
+)
+from hf_adner.audit.responses import Behaviour
+from hf_adner.audit.robustness import label_preserving, make_families
+from hf_adner.audit.sample import draw_population, make_views
 from hf_adner.data.records import Document
 from hf_adner.explain.controls import CONTROLS
 from hf_adner.explain.explainers import make_explainer
-from hf_adner.explain.sampling import SamplingExplainer
+from hf_adner.explain.removal import SamplingExplainer
 from hf_adner.explain.tagger import Tagger
+
+MEASURING: dict[str, Callable[[ExplainerRun], Measurement]] = {
+    "stability": measure_stability,
+    "sensitivity": measure_sensitivity,
+    "faithfulness": measure_faithfulness,
+    "boundary": measure_boundary,
+    "plausibility": measure_plausibility,
+    "randomisation": measure_randomisation,
+    "seed-noise": measure_seed_noise,
+}
+"""Group -> its measurement; the names are `hf_adner.audit.measures.GROUPS`."""
 
 
 def evaluate_explanations(
@@ -117,7 +133,7 @@ class ExplanationAudit:
         Args:
             name: what it is called.
             explainer: takes texts and entities as `make_explainer`'s do. For boundaries it is asked for other targets
-                where it has them, see `hf_adner.audit.targeted.with_target`.
+                where it has them, see `hf_adner.audit.measures.with_target`.
             rebuild: see `evaluate_explanations`.
         """
         began = time.perf_counter()

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from hf_adner.audit.part_files import blocks
+from hf_adner.audit.predict_files import blocks
 from hf_adner.audit.prediction import META_KEYS
+from hf_adner.data.formats.doccano import doccano_text
+from hf_adner.data.formats.label_studio import label_studio_predictions_text
 from hf_adner.data.records import Document, Entity
-from hf_adner.data.writers.atomic import write_file
-from hf_adner.data.writers.doccano import doccano_text
-from hf_adner.data.writers.label_studio import label_studio_predictions_text
+from hf_adner.files import write_file
 from hf_adner.model.pipeline_adner import (
     DEFAULT_OVERLAP,
     DEFAULT_WINDOW,

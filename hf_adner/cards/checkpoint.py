@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_adner.cards.examples import example_texts
-from hf_adner.cards.options import CardOptions
-from hf_adner.cards.record import CardRecord, ReportError, record_of_run
+from hf_adner.cards.record import CardOptions, CardRecord, ReportError, record_of_run
 from hf_adner.model.labels_adner import entity_types
 
 METRICS_FILE = "metrics.json"

@@ -1,14 +1,90 @@
-"""Everything that a model card says, gathered from the reports of a run."""
+"""Everything that a model card says, gathered from the reports of a run.
+
+Names fit to be published: no folder of a user's machine appears in a card.
+
+What a user can say of a model that no run measures.
+
+What a run ran with: versions of the libraries and the kind of machine, nothing that names the machine.
+"""
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+import torch
+
 from hf_adner.cards.examples import Example
-from hf_adner.cards.options import CardOptions
-from hf_adner.cards.titles import base_model_of, dataset_title, last_name, without_paths
+
+_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/~]|\.{1,2}[\\/])[^,+=\s]*|[^,+=\s]+[\\/][^,+=\s]*")
+_SPLIT_NAMES = {"train", "training", "data", "dataset", "corpus", "all"}
+
+
+def last_name(path: str) -> str:
+    """The last part of a path of any system, `name` of `/folder/name/`."""
+    return PurePosixPath(PureWindowsPath(path).as_posix()).name or "files"
+
+
+def dataset_title(source: str) -> str:
+    """`ad-synthetic` as it is; of a file or folder its own name, or its folder's where the file is called train."""
+    path = PurePosixPath(PureWindowsPath(source).as_posix())
+    name = path.name.partition(".")[0] if path.suffix else path.name
+    return path.parent.name if name.lower() in _SPLIT_NAMES and path.parent.name else name or "files"
+
+
+def base_model_of(encoder: str | None) -> str | None:
+    """The encoder if it is a name on the Hub, None for a folder or no encoder at all."""
+    if not encoder or os.path.exists(encoder) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", encoder):
+        return None
+    return encoder
+
+
+def without_paths(value: Any) -> Any:
+    """A setting with every path in it cut down to its last part; anything but text as it is."""
+    return _PATH.sub(lambda found: last_name(found[0]), value) if isinstance(value, str) else value
+
+
+_REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+@dataclass
+class CardOptions:
+    """Names, licence and examples for the model card, as a dataclass for `HfArgumentParser`.
+
+    Raises:
+        ValueError: a base model or data set that is no name on the Hub, or a negative energy.
+    """
+
+    model_title: str | None = field(default=None, metadata={"help": "title of the model card"})
+    dataset_title: str | None = field(default=None, metadata={"help": "how the card names the data"})
+    dataset_ids: list[str] = field(
+        default_factory=list, metadata={"help": "names of the training data on the Hub, if it is there"}
+    )
+    base_model: str | None = field(
+        default=None, metadata={"help": "name of the encoder on the Hub (default: --encoder, unless it is a folder)"}
+    )
+    model_license: str | None = field(default=None, metadata={"help": "licence of the weights, such as apache-2.0"})
+    example_texts: list[str] = field(
+        default_factory=list,
+        metadata={"help": "texts the card shows, none from the training data (default: invented notes)"},
+    )
+    energy_kwh: float | None = field(default=None, metadata={"help": "energy of the training, if it was measured"})
+    co2_grams: float | None = field(default=None, metadata={"help": "emissions of the training, if measured"})
+
+    def __post_init__(self) -> None:
+        for name in [*self.dataset_ids, *filter(None, [self.base_model])]:
+            if not _REPOSITORY.fullmatch(name):
+                raise ValueError(f"{name!r} is no name on the Hub; expected one of the form owner/name")
+        for name in ("energy_kwh", "co2_grams"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
+
 
 Report = Mapping[str, Any]
 """A report as its `to_dict()` gives it, or as it was read from JSON."""
@@ -202,3 +278,38 @@ def _settings(model: Report, dataset: Report, training: Report) -> dict[str, Any
     if chosen.get("max_steps") == -1:
         del chosen["max_steps"]  # transformers' word for: as many as the epochs have
     return {name: without_paths(value) for name, value in chosen.items() if value is not None}
+
+
+PACKAGES = (
+    "hf_adner",
+    "transformers",
+    "torch",
+    "datasets",
+    "tokenizers",
+    "accelerate",
+    "huggingface-hub",
+    "pytorch-crf",
+)
+
+
+def versions() -> dict[str, str]:
+    """Name -> version: Python and `PACKAGES`, as far as they are installed."""
+    found = {"Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, str | int]:
+    """`accelerator` (the GPU's model, or "none"), `accelerators`, `cpu` (the architecture), `cores`, `threads`."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return {
+        "accelerator": torch.cuda.get_device_name(0) if count else "none",
+        "accelerators": count,
+        "cpu": platform.machine(),
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+    }

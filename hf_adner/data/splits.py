@@ -12,8 +12,7 @@ from math import isclose
 from typing import TYPE_CHECKING
 
 from hf_adner.data.errors import DataFormatError, excerpt
-from hf_adner.data.records import Document
-from hf_adner.data.rows import load_meta
+from hf_adner.data.records import Document, load_meta
 
 if TYPE_CHECKING:
     import datasets

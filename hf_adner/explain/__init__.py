@@ -1,1 +1,1 @@
-"""Which characters, and which words of the lexicon, spoke for an entity."""
+"""Explanations of single entities: explained quantity, local explainers, global table, fusion, records."""

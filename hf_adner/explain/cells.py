@@ -1,14 +1,49 @@
-"""The cells of the global table: counts, sums and sums of squares by unit, label and role."""
+"""The cells of the global table: counts, sums and sums of squares by unit, label and role.
+
+The part that each character plays for an entity.
+
+Attribution maps on a scale on which maps of different texts can be averaged.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from hf_adner.explain.roles import ROLES
-from hf_adner.explain.units import longest_matches
+from hf_adner.explain.removal import longest_matches
 from hf_adner.model.lexicon_adner import Lexicon, lower_by_character, replace_surrogates
+
+ROLES = ("left-context", "left-edge", "middle", "right-edge", "right-context")
+"""Before the entity, its first character, between, its last character, behind it."""
+
+LEFT_CONTEXT, LEFT_EDGE, MIDDLE, RIGHT_EDGE, RIGHT_CONTEXT = range(len(ROLES))
+
+
+def character_roles(length: int, start: int, end: int) -> np.ndarray:
+    """Roles of all characters of a text.
+
+    Args:
+        length: characters of the text.
+        start, end: the entity, end exclusive. Of an entity of one character, that is the left edge.
+
+    Returns:
+        (length,) int64, indices of `ROLES`.
+
+    Raises:
+        ValueError: an entity that is empty or outside the text.
+    """
+    if not 0 <= start < end <= length:
+        raise ValueError(f"entity {start}-{end} is empty or outside the text of {length} characters")
+    roles = np.full(length, MIDDLE, dtype=np.int64)
+    roles[:start] = LEFT_CONTEXT
+    roles[end:] = RIGHT_CONTEXT
+    roles[end - 1] = RIGHT_EDGE
+    roles[start] = LEFT_EDGE
+    return roles
+
 
 ANY, UNSEEN, UNKNOWN_WORD = range(3)
 """Unit ids of all units together, of what is no unit, and of words that were never added."""
@@ -168,3 +203,39 @@ def shrink(moments: np.ndarray, kappa: float, has_word: np.ndarray) -> tuple[np.
     spread = np.where(has_word, (squares[2] + kappa * spread) * word, spread)
     count = np.where(has_word, count[2], count[1])
     return mean, spread / (count + kappa), count
+
+
+LIMIT = 5.0
+"""Log attributions lie in [-LIMIT, LIMIT]."""
+
+
+def log_attributions(scores: Tensor, mask: Tensor) -> Tensor:
+    """How many times its even share each character has, as a logarithm: log(length |a| / sum |a|).
+
+    0 is the even share, log 2 twice of it. Signs are lost; values are clipped to [-5, 5].
+
+    Args:
+        scores: (..., length), an attribution map per row.
+        mask: (..., length) bool, the characters that count; `length` above is their number.
+
+    Returns:
+        (..., length) float32; 0 outside the mask, and everywhere in a row whose scores are all zero.
+    """
+    sizes = scores.float().abs() * mask
+    totals = sizes.sum(-1, keepdim=True)
+    ratios = sizes * mask.sum(-1, keepdim=True) / totals.clamp(min=torch.finfo(torch.float32).tiny)
+    logs = ratios.log().clamp(-LIMIT, LIMIT)  # the log of 0 is clipped as well
+    return torch.where(mask & (totals > 0), logs, 0.0)
+
+
+def simplex(log_map: Tensor, mask: Tensor) -> Tensor:
+    """The map as shares that sum to 1 over the mask: softmax; the inverse of `log_attributions` but for clipping.
+
+    Args:
+        log_map, mask: (..., length).
+
+    Returns:
+        (..., length) float32; 0 outside the mask, and everywhere in a row whose mask is empty.
+    """
+    lowest = torch.finfo(torch.float32).min
+    return torch.where(mask, log_map.float().masked_fill(~mask, lowest).softmax(-1), 0.0)

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from hf_adner.data.records import Entity
 from hf_adner.explain.explanation import Explanation
-from hf_adner.explain.passages import Span
+from hf_adner.explain.text_windows import Span
 
 
 class ControlExplainer(ABC):

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from hf_adner.data.records import Entity
 from hf_adner.explain.explanation import Explanation, WordScore
-from hf_adner.explain.passages import Passage, Span
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, Target
+from hf_adner.explain.text_windows import Passage, Span
 
 DEFAULT_BATCH_SIZE = 16
 

@@ -6,17 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from hf_adner.explain.amortised import AmortisedExplainer
-from hf_adner.explain.attention import AttentionTimesGradient
-from hf_adner.explain.checkpoint_table import resolve_global_table
 from hf_adner.explain.explainer import LocalExplainer
 from hf_adner.explain.fused import FusedExplainer, NoMap
 from hf_adner.explain.fusion import USES_TAU2, EmpiricalBayes, Fusion, Global, make_fusion
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.gradient import GradientTimesInput
-from hf_adner.explain.integrated import IntegratedGradients
-from hf_adner.explain.occlusion import Occlusion
-from hf_adner.explain.sampling import KernelShap, Lime
+from hf_adner.explain.gradients import AttentionTimesGradient, GradientTimesInput, IntegratedGradients
+from hf_adner.explain.removal import KernelShap, Lime, Occlusion
 from hf_adner.explain.stability import StabilityMeter
+from hf_adner.explain.table_building import resolve_global_table
 from hf_adner.explain.tagger import Tagger
 
 DEFAULT_EXPLAINER = "grad-x-input"

@@ -1,21 +1,135 @@
-"""The record of one entity's explanation, and its file."""
+"""The record of one entity's explanation, and its file.
+
+What stands beside an entity's scores: how it fares in changed texts, and what a whole corpus says of its text.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from hf_adner.data.errors import excerpt
 from hf_adner.data.records import Entity
-from hf_adner.data.writers.atomic import write_file
-from hf_adner.explain.evidence import Cue, Probe
+from hf_adner.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One entity in one changed text.
+
+    Attributes:
+        perturbation: readable name of what changed the text (`hf_adner.perturb.registry.PERTURBATIONS`).
+        kind: ``label-preserving`` or ``boundary`` (an edit at the entity's edge: its label need not hold).
+        text: the changed text.
+        entity: where the entity stands in it.
+        edited: ranges (start, end) of the changed text that are not as they were.
+        before, after: posterior of exactly this span and label in the original and in the changed text, in [0, 1].
+
+    Raises:
+        ValueError: an entity or a range outside the text, or a number outside [0, 1].
+    """
+
+    perturbation: str
+    kind: str
+    text: str
+    entity: Entity
+    edited: tuple[tuple[int, int], ...]
+    before: float
+    after: float
+
+    def __post_init__(self) -> None:
+        entity = self.entity
+        object.__setattr__(self, "edited", tuple((start, end) for start, end in self.edited))
+        for start, end in ((entity.start, entity.end), *self.edited):
+            if not 0 <= start < end <= len(self.text):
+                raise ValueError(f"{start}-{end} is empty or outside the changed text of {len(self.text)} characters")
+        for name in ("before", "after"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], found {value!r}")
+        span = Entity(entity.start, entity.end, entity.label, self.text[entity.start : entity.end])
+        object.__setattr__(self, "entity", span)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        entity = self.entity
+        return {
+            "perturbation": self.perturbation,
+            "kind": self.kind,
+            "text": self.text,
+            "entity": {"start": entity.start, "end": entity.end, "label": entity.label},
+            "edited": [list(one) for one in self.edited],
+            "before": self.before,
+            "after": self.after,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Probe:
+        """What `to_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        entity = values["entity"]
+        span = Entity(entity["start"], entity["end"], entity["label"])
+        plain = ("perturbation", "kind", "text", "before", "after")
+        edited = tuple((start, end) for start, end in values["edited"])
+        return cls(entity=span, edited=edited, **{name: values[name] for name in plain})
+
+
+@dataclass(frozen=True)
+class Cue:
+    """Characters of the text that a corpus knows as a sign of the entity's type.
+
+    Attributes:
+        start, end: the characters, end exclusive.
+        role: where they stand, one of `hf_adner.explain.cells.ROLES`.
+        score: mean log attribution in the corpus; above 0 means more than an average character of its text.
+
+    Raises:
+        ValueError: an empty range, or a score that is not finite.
+    """
+
+    start: int
+    end: int
+    role: str
+    score: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end or not math.isfinite(self.score):
+            raise ValueError(f"a cue needs 0 <= start < end and a finite score, found {self.start}-{self.end}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"start": self.start, "end": self.end, "role": self.role, "score": self.score}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Cue:
+        """What `to_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        return cls(values["start"], values["end"], values["role"], float(values["score"]))
+
+
+def as_ranges(places: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Sorted places as ranges (start, end) of neighbours."""
+    ranges: list[tuple[int, int]] = []
+    for place in places:
+        if ranges and ranges[-1][1] == place:
+            ranges[-1] = (ranges[-1][0], place + 1)
+        else:
+            ranges.append((place, place + 1))
+    return tuple(ranges)
+
 
 FORMAT = "hf_adner.explanation"
 VERSION = 1
@@ -67,13 +181,16 @@ class Explanation:
         details: what else the method tells, such as `completeness_error`, and of a text longer than the model the
             `window` [start, end] that it read; plain JSON values.
         posterior: probability in [0, 1] that exactly this span with this label is an entity, or None.
-        probes: how the entity fares in changed texts (`hf_adner.explain.probing`); empty if not tried.
-        cues: what a corpus knows of this text's characters (`hf_adner.explain.cues`); empty without a global table.
+        probes: how the entity fares in changed texts (`hf_adner.explain.probes`); empty if not tried.
+        cues: what a corpus knows of this text's characters (`hf_adner.explain.probes`); empty without a global table.
 
     Raises:
         ValueError: an entity outside the text, scores, profiles or weights that are not one finite number per
             character, a lexicon word or cue outside the text, or a posterior outside [0, 1].
     """
+
+    viewer: ClassVar[Callable[[str], Any]]
+    """Name of a module of `hf_adner.view` -> the module. That room is above this one: `hf_adner/__init__` sets this."""
 
     text: str
     entity: Entity
@@ -165,27 +282,21 @@ class Explanation:
     # ---- showing ----------------------------------------------------------------------------------------------
 
     def plot(self, axes: Axes | None = None, context: int | None = 20) -> Axes:
-        """Draw scores and boundary profile with matplotlib; see `hf_adner.explain.plotting.plot_explanation`."""
-        from hf_adner.explain.plotting import plot_explanation
-
-        return plot_explanation(self, axes, context)
+        """Draw scores and boundary profile with matplotlib; see `hf_adner.view.plot.plot_explanation`."""
+        return self.viewer("plot").plot_explanation(self, axes, context)
 
     def show(self) -> None:
         """Display the page of `to_html` in a notebook; elsewhere print the strongest characters."""
-        from hf_adner.explain.display import show_explanations
-
-        show_explanations([self])
+        self.viewer("output").show_explanations([self])
 
     def to_html(self, path: str | Path, **options: Any) -> None:
         """Write a self-contained page; `explanations_to_html` shows all entities of a note, or many notes, in one.
 
         Args:
             path: of the file; it appears whole or not at all.
-            options: as for `hf_adner.explain.pages.page.explanations_to_html`.
+            options: as for `hf_adner.view.page.explanations_to_html`.
         """
-        from hf_adner.explain.pages.page import explanations_to_html
-
-        explanations_to_html([self], path, **options)
+        self.viewer("page").explanations_to_html([self], path, **options)
 
     # ---- files ------------------------------------------------------------------------------------------------
 

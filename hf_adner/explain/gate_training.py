@@ -11,10 +11,9 @@ from tqdm.auto import tqdm
 
 from hf_adner.data.records import Document
 from hf_adner.explain.explainer import LocalExplainer
-from hf_adner.explain.fused import DEFAULT_LOCAL_VARIANCE
+from hf_adner.explain.fused import DEFAULT_LOCAL_VARIANCE, LocalMap, fusion_inputs, local_maps
 from hf_adner.explain.fusion import FusionInputs, LearnedGate
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.local_maps import LocalMap, fusion_inputs, local_maps
 
 
 def fit_gate(

@@ -1,7 +1,11 @@
-"""The global table: what a model's decisions usually rest on, by unit, label and role."""
+"""The global table: what a model's decisions usually rest on, by unit, label and role.
+
+The global table as people read it: the units that matter most in each role.
+"""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +13,80 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hf_adner.explain.cells import ANY, FIRST_UNIT, NOTHING, UNSEEN, Cells, Units, own_moments, shrink
-from hf_adner.explain.distinct_documents import LIMIT, DistinctDocuments
-from hf_adner.explain.passages import Span
-from hf_adner.explain.roles import ROLES, character_roles
-from hf_adner.explain.table_files import TableRecord, read_table, write_table
-from hf_adner.explain.table_noise import TableNoise, merge_noise
+from hf_adner.explain.cells import (
+    ANY,
+    FIRST_UNIT,
+    NOTHING,
+    ROLES,
+    UNSEEN,
+    Cells,
+    Units,
+    character_roles,
+    own_moments,
+    shrink,
+)
+from hf_adner.explain.table_files import (
+    LIMIT,
+    DistinctDocuments,
+    TableNoise,
+    TableRecord,
+    merge_noise,
+    read_table,
+    write_table,
+)
 from hf_adner.explain.targets import TARGETS
-from hf_adner.explain.top_units import TopUnit, tops_to_markdown
+from hf_adner.explain.text_windows import Span
 from hf_adner.model.lexicon_adner import Lexicon
+
+
+class TopUnit(NamedTuple):
+    """A unit of the table in one role of one label.
+
+    Attributes:
+        unit: a character or a word.
+        mean: its log attribution, shrunk towards the role's mean; 0 is the even share of a character of its text.
+        count: observations, less where they decayed.
+    """
+
+    unit: str
+    mean: float
+    count: float
+
+
+def tops_to_markdown(tops: Mapping[str, Mapping[str, Sequence[TopUnit]]]) -> str:
+    """Markdown tables, one for each label: a column per role, best units first, each with its mean and count.
+
+    Args:
+        tops: by label and role.
+    """
+    return "\n".join(_section(label, columns) for label, columns in tops.items())
+
+
+def _section(label: str, columns: Mapping[str, Sequence[TopUnit]]) -> str:
+    rows = [[f"### {_readable(label)}", ""], ["|" + "|".join(f" {role} " for role in ROLES) + "|"]]
+    rows.append(["|" + " --- |" * len(ROLES)])
+    for place in range(max(map(len, columns.values()), default=0)):
+        cells = [_cell(columns[role][place]) if place < len(columns[role]) else "" for role in ROLES]
+        rows.append(["| " + " | ".join(cells) + " |"])
+    return "\n".join(line for row in rows for line in row) + "\n"
+
+
+def _cell(top: TopUnit) -> str:
+    return f"{_readable(top.unit)} {top.mean:+.2f} ({top.count:.0f})"
+
+
+def _readable(unit: str) -> str:
+    """A unit that shows in a table cell: no signs of markdown or HTML, no invisible characters."""
+    return "".join(map(_shown, unit))
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character)[0] in "CZ":
+        return f"U+{ord(character):04X}"
+    if character.isascii() and not character.isalnum():
+        return f"&#{ord(character)};"
+    return character
+
 
 MAX_LABELS = 1 << 12
 _CELLS_PER_UNIT = MAX_LABELS * len(ROLES)

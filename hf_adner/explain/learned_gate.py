@@ -11,9 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hf_adner.explain.fusion_rules import SMALLEST_VARIANCE, EmpiricalBayes, Fusion, FusionInputs
-from hf_adner.explain.log_attributions import log_attributions, simplex
-from hf_adner.explain.roles import ROLES
+from hf_adner.explain.cells import ROLES, log_attributions, simplex
+from hf_adner.explain.fusion import SMALLEST_VARIANCE, EmpiricalBayes, Fusion, FusionInputs
 
 GATE_FILE = "learned_gate.safetensors"
 OPTIONAL = ("counts", "entropy", "boundary_sensitivity")

@@ -1,12 +1,19 @@
-"""A global table as two files: names and settings as JSON, numbers as safetensors."""
+"""A global table as two files: names and settings as JSON, numbers as safetensors.
+
+How noisy local maps are, and how far a global table is off from them: what a fusion needs to know of a corpus.
+
+In how many distinct documents, or of how many patients, each cell of the global table was seen.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +21,74 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from hf_adner.data.writers.atomic import write_folder
-from hf_adner.explain.cells import FIRST_UNIT
-from hf_adner.explain.roles import ROLES
-from hf_adner.explain.table_noise import TableNoise
+from hf_adner.explain.cells import FIRST_UNIT, ROLES
+from hf_adner.files import write_folder
+
+
+@dataclass(frozen=True)
+class TableNoise:
+    """Estimates over the entities of a corpus, in squared log attributions.
+
+    Attributes:
+        local_variance: mean perturbation variance of the local maps (s2), 0 or more.
+        tau2: by role of `ROLES` the squared error of the table beyond s2 and the variance of its own means; an unbiased
+            estimate, so that it may be a little below 0 where the table is not off at all.
+        entities: how many were looked at, 1 or more.
+
+    Raises:
+        ValueError: not one finite number per role, a variance below 0, or no entities.
+    """
+
+    local_variance: float
+    tau2: tuple[float, ...]
+    entities: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tau2", tuple(map(float, self.tau2)))
+        if len(self.tau2) != len(ROLES) or not all(map(math.isfinite, self.tau2)):
+            raise ValueError(f"tau2 must be {len(ROLES)} finite numbers, one for each of {ROLES}")
+        if not 0 <= self.local_variance < math.inf:
+            raise ValueError(f"local_variance must be finite and 0 or more, found {self.local_variance!r}")
+        if self.entities < 1:
+            raise ValueError(f"noise must be estimated on at least one entity, found {self.entities!r}")
+
+    def merged(self, other: TableNoise | None) -> TableNoise:
+        """The mean of two estimates, weighted by their entities."""
+        if other is None:
+            return self
+        total = self.entities + other.entities
+        mine, theirs = self.entities / total, other.entities / total
+        return TableNoise(
+            mine * self.local_variance + theirs * other.local_variance,
+            tuple(mine * one + theirs * two for one, two in zip(self.tau2, other.tau2)),
+            total,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "local_variance": self.local_variance,
+            "tau2": dict(zip(ROLES, self.tau2)),
+            "entities": self.entities,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TableNoise:
+        """What `to_dict` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        return cls(values["local_variance"], tuple(values["tau2"][role] for role in ROLES), values["entities"])
+
+
+def merge_noise(estimates: Sequence[TableNoise | None]) -> TableNoise | None:
+    """One estimate of several; None where there is none."""
+    merged: TableNoise | None = None
+    for one in estimates:
+        merged = merged if one is None else one.merged(merged)
+    return merged
+
 
 FORMAT = "hf_adner.global_table"
 VERSION = 1
@@ -178,3 +249,84 @@ def _record(names: Mapping[str, Any], numbers: Mapping[str, np.ndarray]) -> Tabl
         sources=tuple((document, group) for document, group in names["documents"]),
         pairs=numbers["pairs"],
     )
+
+
+LIMIT = 256
+"""Documents that are remembered per cell; counts of groups beyond are lower bounds."""
+
+COMPACT_AT = 1 << 20
+
+Source = tuple[str, str | None]
+
+
+class DistinctDocuments:
+    """Remembers for each cell up to `LIMIT` documents, always the same ones whatever their order.
+
+    Attributes:
+        sources: (document id, group or None) by number.
+    """
+
+    def __init__(self) -> None:
+        self.sources: dict[Source, int] = {}
+        self._pending: list[np.ndarray] = []
+        self._pending_rows = 0
+        self._pairs = np.zeros((0, 2), dtype=np.int64)  # (pairs, cell and source), sorted
+
+    def add(self, cells: np.ndarray, document: str, group: str | None = None) -> None:
+        """Note that cells (any shape, int64) were seen in a document."""
+        source = self.sources.setdefault((document, group), len(self.sources))
+        cells = np.unique(cells)
+        self._append(np.stack([cells, np.full_like(cells, source)], 1))
+
+    def extend(self, pairs: np.ndarray, sources: Sequence[Source]) -> None:
+        """Add pairs of (cell, number of the source in `sources`), (pairs, 2)."""
+        numbers = [self.sources.setdefault(tuple(source), len(self.sources)) for source in sources]
+        renumbered = np.array(numbers, dtype=np.int64)[pairs[:, 1]] if len(pairs) else pairs[:, 1]
+        self._append(np.stack([pairs[:, 0], renumbered], 1))
+
+    def _append(self, pairs: np.ndarray) -> None:
+        self._pending.append(pairs)
+        self._pending_rows += len(pairs)
+        if self._pending_rows > max(COMPACT_AT, len(self._pairs)):
+            self._compact()
+
+    def pairs(self) -> np.ndarray:
+        """(pairs, 2): cell and number of a source, sorted by cell."""
+        if self._pending:
+            self._compact()
+        return self._pairs
+
+    def _compact(self) -> None:
+        pairs = np.concatenate([self._pairs, *self._pending])
+        pairs = pairs[np.lexsort((pairs[:, 1], self._ranks()[pairs[:, 1]], pairs[:, 0]))]
+        is_new = np.ones(len(pairs), dtype=bool)
+        is_new[1:] = (pairs[1:] != pairs[:-1]).any(1)
+        pairs = pairs[is_new]
+        _, firsts, sizes = np.unique(pairs[:, 0], return_index=True, return_counts=True)
+        place = np.arange(len(pairs)) - np.repeat(firsts, sizes)
+        self._pairs, self._pending, self._pending_rows = pairs[place < LIMIT], [], 0
+
+    def _ranks(self) -> np.ndarray:
+        """A rank per source that depends on its names only."""
+        digests = [blake2b(repr(source).encode(), digest_size=8).digest() for source in self.sources]
+        return np.array([int.from_bytes(digest) >> 1 for digest in digests], dtype=np.int64)
+
+    def count(self, group_of: Callable[[str], str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Distinct groups per cell.
+
+        Args:
+            group_of: group of a document id; default: the group it was added with, or else the document itself.
+
+        Returns:
+            Cells (cells,), sorted, and numbers of groups (cells,).
+        """
+        pairs = self.pairs()
+        names = [(0, group_of(document)) if group_of else _group(document, group) for document, group in self.sources]
+        numbers: dict[tuple[int, str], int] = {}
+        groups = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
+        by_group = np.unique(np.stack([pairs[:, 0], groups[pairs[:, 1]]], 1), axis=0) if len(pairs) else pairs
+        return np.unique(by_group[:, 0], return_counts=True)
+
+
+def _group(document: str, group: str | None) -> tuple[int, str]:
+    return (1, document) if group is None else (0, group)

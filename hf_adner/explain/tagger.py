@@ -1,21 +1,27 @@
-"""A token classifier with its tokenizer, as explainers need them: texts in, log-probabilities of BIO labels out."""
+"""A token classifier with its tokenizer, as explainers need them: texts in, log-probabilities of BIO labels out.
+
+A tagger that reads the masked characters of perturbed texts as hidden ones.
+
+How probable a model finds given entities.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hf_adner.explain.passages import Passage, Span, cover_text, place_entities
-from hf_adner.explain.targets import EntityTokens, LabelTable, Tagging
+from hf_adner.explain.targets import EntityTokens, LabelTable, Tagging, Target
+from hf_adner.explain.text_windows import Passage, Span, cover_text, place_entities
 from hf_adner.model.labels_adner import tags_to_spans
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.windows_adner import Window, merge_window_entities
+from hf_adner.perturb.perturbed import masked_tokens
 
 LEXICON_KEYS = ("lexicon_ids", "lexicon_starts", "lexicon_ends")
 UNLIMITED = 10**6  # tokenizers without a length limit say a number beyond this
@@ -307,3 +313,86 @@ def _token_limit(model: nn.Module, tokenizer: Any) -> int | None:
         limits.append(getattr(config, "max_position_embeddings", None))
     stated = [limit for limit in limits if limit and 0 < limit < UNLIMITED]
     return min(stated) if stated else None
+
+
+class MaskedTagger(Tagger):
+    """The same model and tokenizer; tokens of masked characters become the mask token.
+
+    Args:
+        tagger: what reads texts as they are.
+        masked: for each of the texts that will be read, by number, the places of its masked characters
+            (`Perturbed.masked`).
+
+    Raises:
+        ValueError: the tokenizer has no token to hide text with.
+    """
+
+    def __init__(self, tagger: Tagger, masked: Sequence[Sequence[int]]):
+        vars(self).update(vars(tagger))
+        self.masked = masked
+        if any(masked):
+            self._hidden_id = self.mask_id
+
+    def encode(self, texts: Sequence[str], passages: Sequence[Passage]) -> TokenBatch:
+        """As `Tagger.encode`; passages count in the texts that `masked` was given for."""
+        batch = super().encode(texts, passages)
+        rows = [masked_tokens(spans, self.masked[one.text]) for spans, one in zip(batch.offsets, passages)]
+        hidden = torch.tensor(rows, device=batch.is_text.device).view_as(batch.is_text) & batch.is_text
+        if not hidden.any():
+            return batch
+        ids = batch.inputs["input_ids"].masked_fill(hidden, self._hidden_id)  # (batch, tokens)
+        return replace(batch, inputs={**batch.inputs, "input_ids": ids})
+
+
+def entity_posteriors(
+    tagger: Tagger, texts: Sequence[str], entities: Sequence[Sequence[Span]], batch_size: int = 16
+) -> list[list[float]]:
+    """Probability of exactly these spans with these labels, as the pipeline's `score`.
+
+    Our models give the posterior of the span, others the product of its tokens' label probabilities.
+
+    Args:
+        tagger: model and tokenizer.
+        texts: of any length; long ones go through windows.
+        entities: per text its entities (start, end, label), which need not be what the model finds.
+        batch_size: windows per forward pass.
+
+    Returns:
+        Per text one probability in [0, 1] for each of its entities.
+
+    Raises:
+        ValueError: an entity with a boundary inside a token, or longer than the model.
+    """
+    found = [[0.0] * len(ones) for ones in entities]
+    with tagger.quiet(), torch.no_grad():
+        for group in _groups(tagger, texts, entities, batch_size):
+            batch = tagger.encode(texts, group)
+            homes = [(row, index, span) for row, one in enumerate(group) for index, span in one.entities]
+            places = [batch.tokens_of(row, span) for row, _, span in homes]
+            values = _log_posteriors(tagger, tagger.tag(batch.inputs), places).exp().clamp(0, 1).tolist()
+            for (row, index, _), value in zip(homes, values):
+                found[group[row].text][index] = value
+    return found
+
+
+def _groups(tagger: Tagger, texts: Sequence[str], entities: Sequence[Sequence[Span]], size: int) -> Iterator[list]:
+    """Batches of windows of like length."""
+    passages: list[Passage] = []
+    for number, (text, ones) in enumerate(zip(texts, entities, strict=True)):
+        passages += tagger.passages(number, text, ones) if ones else []
+    passages.sort(key=lambda one: one.window.start - one.window.end)
+    return (passages[first : first + size] for first in range(0, len(passages), size))
+
+
+def _log_posteriors(tagger: Tagger, tagging: Tagging, places: Sequence[EntityTokens]) -> Tensor:
+    """(entities,) float32."""
+    if tagger.is_adner:
+        return Target("span", tagger.labels, tagger.model.entity_log_posteriors)(tagging, places)
+    values = [_token_product(tagger, tagging, place) for place in places]
+    return torch.stack(values) if values else tagging.log_probs.new_zeros(0)
+
+
+def _token_product(tagger: Tagger, tagging: Tagging, place: EntityTokens) -> Tensor:
+    inside = [tagger.labels.inside(place.label)] * (place.end - place.start - 1)
+    labels = [tagger.labels.begin(place.label), *inside]
+    return tagging.log_probs[place.row, range(place.start, place.end), labels].sum()

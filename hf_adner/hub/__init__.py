@@ -1,1 +1,1 @@
-"""Checkpoints on their way to the Hub: everything that belongs to one, and nothing that must stay."""
+"""Checkpoint files, and pushing everything that belongs to a checkpoint to the Hub."""

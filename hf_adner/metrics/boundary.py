@@ -10,9 +10,19 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .number_inputs import INTEGER_ROW, ROW, NumberInputs
+from .inputs import (
+    INTEGER_ROW,
+    ROW,
+    NumberInputs,
+    Numbers,
+    Vector,
+    as_probabilities,
+    as_range,
+    as_vector,
+    mean_or_nan,
+    same_count,
+)
 from .similarity import is_constant, spearman
-from .vectors import Numbers, Vector, as_probabilities, as_range, as_vector, mean_or_nan, same_count
 
 SUMMARY = "Boundary-faithful agreement, and boundary attribution mass with its lift, of explanations of entity edges."
 INPUTS = """

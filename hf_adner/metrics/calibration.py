@@ -9,8 +9,7 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .number_inputs import NUMBER, NumberInputs
-from .vectors import Numbers, Vector, as_flags, as_probabilities, as_vector, mean_or_nan
+from .inputs import NUMBER, NumberInputs, Numbers, Vector, as_flags, as_probabilities, as_vector, mean_or_nan
 
 SUMMARY = "Entity ECE over equal-mass bins with its reliability table, Brier score, risk-coverage curve and AURC."
 INPUTS = """

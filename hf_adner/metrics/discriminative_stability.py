@@ -12,10 +12,8 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .number_inputs import INTEGER_ROW, ROW, WORD, NumberInputs
-from .role_windows import WIDTH, role_window, window_cosines
-from .similarity import aligned
-from .vectors import Numbers, as_vector, mean_or_nan, same_count
+from .inputs import INTEGER_ROW, ROW, WORD, NumberInputs, Numbers, as_vector, mean_or_nan, same_count
+from .similarity import WIDTH, aligned, role_window, window_cosines
 
 SUMMARY = "Likeness of explanations with their perturbed selves minus likeness with other entities of the same type."
 INPUTS = """

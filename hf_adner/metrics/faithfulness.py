@@ -13,8 +13,18 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .number_inputs import NUMBER, ROW, NumberInputs
-from .vectors import Numbers, Vector, as_matrix, as_probabilities, as_vector, mean_or_nan, same_count
+from .inputs import (
+    NUMBER,
+    ROW,
+    NumberInputs,
+    Numbers,
+    Vector,
+    as_matrix,
+    as_probabilities,
+    as_vector,
+    mean_or_nan,
+    same_count,
+)
 
 SUMMARY = "Comprehensiveness and sufficiency (AOPC) from given probabilities, and, with bounds, their normalised form."
 INPUTS = """

@@ -6,8 +6,7 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .number_inputs import ROW, NumberInputs
-from .vectors import Numbers, Vector, as_vector, mean_or_nan, same_count
+from .inputs import ROW, NumberInputs, Numbers, Vector, as_vector, mean_or_nan, same_count
 
 SUMMARY = "Infidelity of attributions at their optimal scale, normalised by the variance of the score's changes."
 INPUTS = """

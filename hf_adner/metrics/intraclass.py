@@ -6,9 +6,8 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .number_inputs import INTEGER, ROW, NumberInputs
+from .inputs import INTEGER, ROW, NumberInputs, Numbers, as_matrix, as_vector, same_count
 from .similarity import CONSTANT_SPREAD
-from .vectors import Numbers, as_matrix, as_vector, same_count
 
 SUMMARY = "Intraclass correlation ICC(1) of explanations: variance between instances against within perturbations."
 INPUTS = """

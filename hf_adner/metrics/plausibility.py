@@ -11,9 +11,19 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .number_inputs import INTEGER_ROW, ROW, NumberInputs
+from .inputs import (
+    INTEGER_ROW,
+    ROW,
+    NumberInputs,
+    Numbers,
+    Vector,
+    as_flags,
+    as_range,
+    as_vector,
+    mean_or_nan,
+    same_count,
+)
 from .similarity import average_ranks, default_top, top_membership
-from .vectors import Numbers, Vector, as_flags, as_range, as_vector, mean_or_nan, same_count
 
 SUMMARY = "AUPRC, token-F1@k and IOU-F1 of attribution maps against cue positions, lifts, and context-only variants."
 INPUTS = """

@@ -10,9 +10,8 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .number_inputs import ROW, NumberInputs
+from .inputs import ROW, NumberInputs, Numbers, as_vector, mean_or_nan, same_count
 from .similarity import is_constant, spearman, top_k_jaccard
-from .vectors import Numbers, as_vector, mean_or_nan, same_count
 
 SUMMARY = "Rank agreement of attribution maps of a trained model with those of the same model with random weights."
 INPUTS = """

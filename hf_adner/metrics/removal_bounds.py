@@ -7,7 +7,7 @@ probabilities of sets of removed units and is told them, so that the caller batc
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .vectors import Numbers, as_matrix, as_probabilities, as_vector
+from .inputs import Numbers, as_matrix, as_probabilities, as_vector
 
 
 def bounds_of_orderings(full: float, curves: Numbers) -> tuple[float, float]:

@@ -6,8 +6,7 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .number_inputs import NUMBER, WORD, NumberInputs
-from .vectors import Numbers, as_flags, as_probabilities, as_vector, mean_or_nan
+from .inputs import NUMBER, WORD, NumberInputs, Numbers, as_flags, as_probabilities, as_vector, mean_or_nan
 
 SUMMARY = "Relative loss of F1 on each family of perturbations, its mean, and the worst family."
 INPUTS = """

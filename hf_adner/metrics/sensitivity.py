@@ -10,8 +10,7 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .number_inputs import ROW, NumberInputs
-from .vectors import Numbers, Vector, as_vector, mean_or_nan, same_count
+from .inputs import ROW, NumberInputs, Numbers, Vector, as_vector, mean_or_nan, same_count
 
 SUMMARY = "Local Lipschitz constant and, with norms, max-sensitivity of explanations from given distances."
 INPUTS = """

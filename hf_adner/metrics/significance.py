@@ -10,8 +10,7 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .number_inputs import INTEGER, NumberInputs
-from .vectors import Numbers, as_probabilities, as_vector
+from .inputs import INTEGER, NumberInputs, Numbers, as_probabilities, as_vector
 
 SUMMARY = "Difference in micro F1 of two arms: paired hierarchical bootstrap and approximate randomisation."
 INPUTS = """

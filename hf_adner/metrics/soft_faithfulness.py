@@ -10,8 +10,7 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .number_inputs import NUMBER, ROW, NumberInputs
-from .vectors import Numbers, Vector, as_probabilities, as_vector, mean_or_nan, same_count
+from .inputs import NUMBER, ROW, NumberInputs, Numbers, Vector, as_probabilities, as_vector, mean_or_nan, same_count
 
 SUMMARY = "Soft normalised comprehensiveness and sufficiency (Soft-NC, Soft-NS) from given probabilities."
 INPUTS = """

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import evaluate
 import numpy as np
 
-from .number_inputs import ROW, NumberInputs
+from .inputs import ROW, NumberInputs, Numbers, as_range, as_vector, mean_or_nan, same_count
 from .similarity import aligned, cosine, map_consistency, spearman, top_k_jaccard
-from .vectors import Numbers, as_range, as_vector, mean_or_nan, same_count
 
 SUMMARY = "Cosine, Spearman, top-k Jaccard and MAP consistency of attribution maps before and after a perturbation."
 INPUTS = """

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import evaluate
 
 from .entity_f1 import entity_f1
-from .number_inputs import WORD, NumberInputs
+from .inputs import WORD, NumberInputs
 from .spans import Span
 
 SUMMARY = "Strict entity precision, recall and F1 of BIO label sequences, micro, per label and macro."

@@ -127,8 +127,11 @@ class AdnerCRF(torchcrf.CRF):
     @torch.no_grad()
     def fill_constraints(self) -> None:
         """Write 0 (allowed) and -1e6 (forbidden) into the buffers again, as after loading from the meta device."""
-        sides = ((self.start_penalties, self._starts), (self.end_penalties, self._ends),
-                 (self.transition_penalties, self._transitions))
+        sides = (
+            (self.start_penalties, self._starts),
+            (self.end_penalties, self._ends),
+            (self.transition_penalties, self._transitions),
+        )
         for buffer, allowed in sides:
             if buffer is not None:
                 buffer.copy_((~torch.tensor(allowed, device=buffer.device)).to(buffer.dtype) * FORBIDDEN)
@@ -314,8 +317,11 @@ class AdnerCRF(torchcrf.CRF):
     def _sides(self) -> list[tuple[Tensor, Tensor]]:
         """Return start, end and transition scores (detached, wide) with what the constraints forbid."""
         dtype = counting_dtype(self.transitions.device)
-        sides = ((self.start_transitions, self.start_penalties), (self.end_transitions, self.end_penalties),
-                 (self.transitions, self.transition_penalties))
+        sides = (
+            (self.start_transitions, self.start_penalties),
+            (self.end_transitions, self.end_penalties),
+            (self.transitions, self.transition_penalties),
+        )
         nothing = torch.zeros((), dtype=torch.bool, device=self.transitions.device)
         return [(side.detach().to(dtype), nothing if penalty is None else penalty < 0) for side, penalty in sides]
 
@@ -405,8 +411,9 @@ def _mixing_steps(transitions: list[list[bool]], limit: int = 16) -> int | None:
     for steps in range(1, limit + 1):
         if all(reach == everything for reach in reached):
             return steps
-        reached = [functools.reduce(int.__or__, (rows[i] for i in range(len(rows)) if reach >> i & 1), 0)
-                   for reach in reached]
+        reached = [
+            functools.reduce(int.__or__, (rows[i] for i in range(len(rows)) if reach >> i & 1), 0) for reach in reached
+        ]
     return None
 
 

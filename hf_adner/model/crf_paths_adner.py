@@ -108,11 +108,11 @@ def _blocks(prefixes: Tensor, weights: Tensor, runs: EntityRuns | None) -> list[
         return [Block(prefixes.unsqueeze(2), weights, prefixes)]
     length, states, batch = prefixes.shape
     types, first = runs.types, states - runs.types
-    dense = Block(prefixes[:, types:first].unsqueeze(2), weights[types:first, 2 * types:], prefixes[:, 2 * types:])
+    dense = Block(prefixes[:, types:first].unsqueeze(2), weights[types:first, 2 * types :], prefixes[:, 2 * types :])
     strides = (states * batch, first * batch, batch, batch, 1)
     sources = prefixes.as_strided((length, 2, 1, types, batch), strides)  # inside, then first states
-    pairs = [torch.stack([weights[a:a + types, b:b + types, 0].diagonal() for b in (0, types)]) for a in (0, first)]
-    targets = prefixes[:, :2 * types].view(length, 2, types, batch)  # inside, then last states
+    pairs = [torch.stack([weights[a : a + types, b : b + types, 0].diagonal() for b in (0, types)]) for a in (0, first)]
+    targets = prefixes[:, : 2 * types].view(length, 2, types, batch)  # inside, then last states
     return [dense, Block(sources, torch.stack(pairs).unsqueeze(-1), targets)]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from .vector_file_adner import parse_vector, vector_dimension, vector_lines, vector_word
+from .word_vectors_adner import parse_vector, vector_dimension, vector_lines, vector_word
 
 try:
     import ahocorasick_rs

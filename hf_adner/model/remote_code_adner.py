@@ -1,8 +1,14 @@
 """The code that a checkpoint brings along, for processes without the package.
 
-transformers copies a class's file with all that it imports, which it finds by reading the text of the files. The
-imports inside the functions below therefore tie every file to every other: whatever is saved or loaded first, all of
-them are there, and a checkpoint loaded without the package can be saved again in full.
+transformers copies the file of a class with all files that it imports, which it finds by searching the text for lines
+that begin with ``from .name import``; it does not parse Python. The lines below are for that search: they tie the entry
+points together without importing them here, so that whatever is saved or loaded first, all files are there, and a
+checkpoint loaded without the package can be saved again in full.
+
+    from .configuration_adner import AdnerConfig
+    from .modeling_adner import AdnerForTokenClassification
+    from .pipeline_adner import AdnerPipeline
+    from .tokenization_adner import AdnerTokenizer
 """
 
 from __future__ import annotations
@@ -28,24 +34,18 @@ class RegisteredPipelines(dict):
 
 def auto_map() -> dict[str, Any]:
     """Auto class -> class of the checkpoint, as `config.json` names them."""
-    from .configuration_adner import AdnerConfig
-    from .modeling_adner import AdnerForTokenClassification, AdnerModel
-    from .tokenization_adner import AdnerTokenizer
-
     return {
-        "AutoConfig": _reference(AdnerConfig),
-        "AutoModel": _reference(AdnerModel),
-        "AutoModelForTokenClassification": _reference(AdnerForTokenClassification),
-        "AutoTokenizer": [_reference(AdnerTokenizer), None],
+        "AutoConfig": "configuration_adner.AdnerConfig",
+        "AutoModel": "modeling_adner.AdnerModel",
+        "AutoModelForTokenClassification": "modeling_adner.AdnerForTokenClassification",
+        "AutoTokenizer": ["tokenization_adner.AdnerTokenizer", None],
     }
 
 
 def custom_pipelines() -> dict[str, dict[str, Any]]:
     """Task -> pipeline of the checkpoint, as `config.json` names it."""
-    from .pipeline_adner import AdnerPipeline
-
-    pipeline = {"impl": _reference(AdnerPipeline), "pt": ["AutoModelForTokenClassification"], "type": "text"}
-    return {PIPELINE_TASK: pipeline}
+    model_class = "AutoModelForTokenClassification"
+    return {PIPELINE_TASK: {"impl": "pipeline_adner.AdnerPipeline", "pt": [model_class], "type": "text"}}
 
 
 def save_code(folder: str | Path) -> list[str]:
@@ -55,7 +55,3 @@ def save_code(folder: str | Path) -> list[str]:
         copies.append(str(Path(folder) / source.name))
         shutil.copyfile(source, copies[-1])
     return copies
-
-
-def _reference(code: type) -> str:
-    return f"{code.__module__.rpartition('.')[2]}.{code.__name__}"

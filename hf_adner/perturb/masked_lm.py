@@ -15,10 +15,9 @@ import torch
 from hf_adner.data.records import Document
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.windows_adner import owned_ranges, prediction_windows
+from hf_adner.perturb.context import Terms
 from hf_adner.perturb.edits import Edit
-from hf_adner.perturb.selection import context_units
-from hf_adner.perturb.terms import Terms
-from hf_adner.perturb.units import HAN, WORD, Unit, character_kind, text_units
+from hf_adner.perturb.units import HAN, WORD, Unit, character_kind, context_units, text_units
 
 Candidate = tuple[str, float]  # string, probability
 
@@ -78,9 +77,7 @@ class MaskedLanguageModel:
         [candidates] = self.candidates([document], [units])
         return [draw_candidate(found, rng) for found in candidates]
 
-    def candidates(
-        self, documents: Sequence[Document], units: Sequence[Sequence[Unit]]
-    ) -> list[list[list[Candidate]]]:
+    def candidates(self, documents: Sequence[Document], units: Sequence[Sequence[Unit]]) -> list[list[list[Candidate]]]:
         """For each unit of each document what may replace it, the likeliest first; never what stands there.
 
         Args:

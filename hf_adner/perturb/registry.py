@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hf_adner.perturb.boundary import EndEdit, InteriorEdit, StartEdit, VirtualBoundary
-from hf_adner.perturb.clauses import ClauseShuffle
-from hf_adner.perturb.confusions import ConfusionEdit
-from hf_adner.perturb.context import ContextMasking, MaskedLanguageModelEdit, SimilarWordEdit
+from hf_adner.perturb.boundary import EndEdit, InteriorEdit, OuterNeighbourEdit, StartEdit, VirtualBoundary
+from hf_adner.perturb.context import ContextMasking, EntitySwap, MaskedLanguageModelEdit, SimilarWordEdit
 from hf_adner.perturb.embeddings import EmbeddingNoise, IndependentDropout
-from hf_adner.perturb.entities import EntitySwap
-from hf_adner.perturb.neighbours import OuterNeighbourEdit
 from hf_adner.perturb.perturbation import Perturbation
-from hf_adner.perturb.punctuation import PunctuationEdit
+from hf_adner.perturb.surface import ClauseShuffle, ConfusionEdit, PunctuationEdit
 
 PERTURBATIONS: dict[str, type[Perturbation]] = {
     "context-masking": ContextMasking,

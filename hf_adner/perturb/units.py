@@ -1,11 +1,20 @@
-"""The smallest pieces that an edit may replace: one character of Chinese, one word of other scripts."""
+"""The smallest pieces that an edit may replace: one character of Chinese, one word of other scripts.
+
+Which pieces of the context are edited.
+"""
 
 from __future__ import annotations
 
+import math
+import random
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
+
+from hf_adner.data.records import Document
+from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.perturb.protected import Territory
 
 HAN, WORD, SPACE, SYMBOL = "han", "word", "space", "symbol"
 """Kinds of units: a character of a script without spaces, a word, white space, punctuation and other signs."""
@@ -75,3 +84,83 @@ def _continues(text: str, place: int, kind: str) -> bool:
     if kind == WORD and text[place] in _APOSTROPHES:
         return place + 1 < len(text) and character_kind(text[place + 1]) == WORD
     return following == kind and kind in (WORD, SPACE)
+
+
+def context_units(document: Document, lexicon: Lexicon | None = None) -> list[Unit]:
+    """The words and Chinese characters that are in no entity and not protected, in order.
+
+    Args:
+        document: the text and what must stay.
+        lexicon: its words of two characters and more are units as a whole, leftmost and longest first.
+    """
+    closed = Territory.of_context(document)
+    units = text_units(document.text)
+    if lexicon is not None:
+        units = _joined(units, lexicon.match(document.text), closed)
+    return [unit for unit in units if unit.kind in (HAN, WORD) and closed.is_open(unit.start, unit.end)]
+
+
+def _joined(units: Sequence[Unit], matches: Iterable[tuple[int, int, int]], closed: Territory) -> list[Unit]:
+    """Units with the words of a lexicon in the place of what they consist of."""
+    at = {unit.start: index for index, unit in enumerate(units)}
+    until = {unit.end: index + 1 for index, unit in enumerate(units)}
+    words = {}
+    for _, start, end in matches:  # sorted by start, then end: the last of a start is its longest
+        if start in at and end in until and until[end] - at[start] > 1 and closed.is_open(start, end):
+            words[start] = Unit(start, end, units[at[start]].kind)
+    return list(_merged(units, words, until))
+
+
+def _merged(units: Sequence[Unit], words: dict[int, Unit], until: dict[int, int]) -> Iterator[Unit]:
+    index = 0
+    while index < len(units):
+        unit = words.get(units[index].start, units[index])
+        yield unit
+        index = until[unit.end]
+
+
+def least_important(units: Sequence[Unit], scores: Sequence[float], share: float = 0.5) -> list[Unit]:
+    """The share of the units with the smallest mean score, in the order of the text.
+
+    Raises:
+        ValueError: a score that is not a number.
+    """
+
+    def importance(unit: Unit) -> float:
+        return math.fsum(scores[unit.start : unit.end]) / (unit.end - unit.start)
+
+    ranked = sorted((importance(unit), unit) for unit in units)
+    if any(math.isnan(mean) for mean, _ in ranked):
+        raise ValueError("a score is not a number")
+    return sorted(unit for _, unit in ranked[: math.ceil(share * len(ranked))])
+
+
+def budget(units: Sequence[Unit], share: float) -> int:
+    """How many units a share of them is: at least one where there is one."""
+    return min(len(units), max(1, round(share * len(units))))
+
+
+def draw_units(units: Sequence[Unit], count: int, rng: random.Random) -> list[Unit]:
+    """Up to `count` random units, in the order of the text."""
+    return sorted(rng.sample(units, min(count, len(units))))
+
+
+def draw_runs(
+    units: Sequence[Unit], count: int, rng: random.Random, weights: Sequence[float] = (0.4, 0.3, 0.2, 0.1)
+) -> list[Unit]:
+    """As `draw_units`, in runs of neighbouring units as MacBERT was trained with.
+
+    Args:
+        units: to draw from.
+        count: how many units to draw at most.
+        rng: the chance.
+        weights: how often a run has one unit, two, three, ...
+    """
+    drawn: set[int] = set()
+    for first in rng.sample(range(len(units)), len(units)):
+        length = 1 + rng.choices(range(len(weights)), weights)[0]
+        for place in range(first, min(first + length, len(units))):
+            if len(drawn) == count or (place > first and units[place].start != units[place - 1].end):
+                break
+            drawn.add(place)
+    return [units[place] for place in sorted(drawn)]

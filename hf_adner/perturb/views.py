@@ -11,14 +11,12 @@ from dataclasses import dataclass, field, replace
 
 from hf_adner.data.records import Document
 from hf_adner.model.lexicon_adner import Lexicon
-from hf_adner.perturb.context import ContextEdit
-from hf_adner.perturb.entities import EntitySurfaces, EntitySwap
-from hf_adner.perturb.neighbours import OuterNeighbourEdit, OuterUnits
+from hf_adner.perturb.boundary import OuterNeighbourEdit, OuterUnits
+from hf_adner.perturb.context import ContextEdit, EntitySurfaces, EntitySwap, Terms
+from hf_adner.perturb.edits import Masks, Replacements
 from hf_adner.perturb.perturbation import Perturbation, check_focus
 from hf_adner.perturb.perturbed import Perturbed
-from hf_adner.perturb.punctuation import PunctuationEdit
-from hf_adner.perturb.replacements import Masks, Replacements
-from hf_adner.perturb.terms import Terms
+from hf_adner.perturb.surface import PunctuationEdit
 
 GUIDED, UNIFORM, PUNCTUATION, SWAP, NEIGHBOUR = "guided", "uniform", "punctuation", "swap", "neighbour"
 FAMILIES = {GUIDED: 0.5, UNIFORM: 0.2, PUNCTUATION: 0.15, SWAP: 0.15}

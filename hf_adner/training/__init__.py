@@ -1,1 +1,1 @@
-"""Training: arguments, optimizer groups, the trainer, whole runs and cross-validation."""
+"""Plain training: arguments, preparation, the trainer and whole runs."""

@@ -1,6 +1,7 @@
 """What a training run can be told, as dataclasses for `HfArgumentParser`."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from transformers import TrainingArguments
@@ -72,6 +73,9 @@ class AdnerTrainingArguments(TrainingArguments):
     The defaults that differ from transformers: evaluation and saving once per epoch, the best checkpoint (strict
     entity F1) loaded at the end, batches grouped by length, 10 % of warm-up, no reporting service.
     """
+
+    trainer_class: ClassVar[str] = "hf_adner.training.trainer:AdnerTrainer"
+    """Trainer of a run with these arguments; a name, because rooms above this one have trainers of their own."""
 
     head_learning_rate: float | None = field(
         default=1e-3, metadata={"help": "rate of all that stands after the encoder (None: as the encoder)"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datasets import Dataset, DatasetDict
 from transformers import AutoConfig, PreTrainedConfig
 
-from hf_adner.data.loading import entity_labels, load_ner_dataset
+from hf_adner.data.dataset import entity_labels, load_ner_dataset
 from hf_adner.data.splits import split_dataset
 from hf_adner.data.synthetic import ad_lexicon
 from hf_adner.model.lexicon_adner import Lexicon

@@ -84,9 +84,7 @@ def decode_contest(shape: tuple[int, int, int], constrained: bool) -> Contest:
 
     name = "decode, BIOES" if constrained else "decode, dense"
     with torch.no_grad():
-        return Contest(
-            name, shape, lambda: theirs.decode(emissions, mask), lambda: ours.decode(emissions, mask), check
-        )
+        return Contest(name, shape, lambda: theirs.decode(emissions, mask), lambda: ours.decode(emissions, mask), check)
 
 
 def elapsed(run: Callable[[], object]) -> float:
@@ -105,8 +103,10 @@ def compete(contest: Contest, repeats: int) -> str:
     ratio = statistics.median(first / second for first, second in turns)
     batch, length, states = contest.shape
     goal = GOALS[contest.name]
-    return (f"| {contest.name} | {batch} x {length} x {states} | {theirs:.1f} | {ours:.1f} "
-            f"| {ratio:.1f}x | {goal:.1f}x | {'yes' if ratio >= goal else 'NO'} |")
+    return (
+        f"| {contest.name} | {batch} x {length} x {states} | {theirs:.1f} | {ours:.1f} "
+        f"| {ratio:.1f}x | {goal:.1f}x | {'yes' if ratio >= goal else 'NO'} |"
+    )
 
 
 def main() -> None:

@@ -22,11 +22,11 @@ from captum.attr import LayerIntegratedGradients
 from transformers import logging
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Document, Entity, make_explainer
-from hf_adner.explain.head import ExplainerHead
-from hf_adner.explain.passages import Passage
-from hf_adner.explain.table_sweep import build_global_table
+from hf_adner.explain.amortised import ExplainerHead
+from hf_adner.explain.table_building import build_global_table
 from hf_adner.explain.tagger import Tagger
 from hf_adner.explain.targets import Target
+from hf_adner.explain.text_windows import Passage
 from hf_adner.model.windows_adner import Window
 
 TYPES = ["Disease", "Symptom", "BodySite", "Drug"]

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, load_ner_dataset
-from hf_adner.data.loading import documents_from_dataset
-from hf_adner.hub.export_onnx import GRAPH_FILE, export_onnx
-from hf_adner.hub.onnx_tagger import OnnxTagger
+from hf_adner.data.dataset import documents_from_dataset
 from hf_adner.metrics.entity_f1 import entity_f1
+from hf_adner.serve.onnx_export import GRAPH_FILE, export_onnx
+from hf_adner.serve.onnx_tagger import OnnxTagger
 
 BATCH_SIZE = 16
 Tag = Callable[[list[str]], list[list[dict[str, Any]]]]

@@ -20,12 +20,11 @@ from pathlib import Path
 import torch
 from transformers.utils import logging as transformers_logging
 
+from hf_adner.comparison.arms import ARMS, FAMILIES
+from hf_adner.comparison.corpus import ComparedCorpus
+from hf_adner.comparison.run import Bench, Trained
+from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
 from hf_adner.training.arguments import DatasetArguments, ModelArguments
-from hf_adner.training.arms import ARMS
-from hf_adner.training.compared_corpus import ComparedCorpus
-from hf_adner.training.compared_run import Bench, Trained
-from hf_adner.training.families import FAMILIES
-from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
 
 GOALS = {"plain": None, "full": 1.8, "fast": 1.35, "r-drop": None}
 MEGABYTE = 1 << 20

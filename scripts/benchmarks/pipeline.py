@@ -25,7 +25,7 @@ from transformers import pipeline
 from transformers.utils import logging
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
-from hf_adner.data.readers import read_documents
+from hf_adner.data.formats import read_documents
 from hf_adner.data.records import Document, Entity
 from hf_adner.model.labels_adner import spans_to_bio
 

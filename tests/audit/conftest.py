@@ -7,7 +7,7 @@ import torch
 from transformers import BertConfig, BertForTokenClassification, BertTokenizer
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Document, Entity, Lexicon
-from hf_adner.audit.scored_spans import scored_spans
+from hf_adner.audit.prediction import scored_spans
 
 WORDS = {"红斑": 5, "红": 2, "斑块": 1, "瘙痒": 7, "他克莫司": 3, "反复": 30, "外用": 4}
 TEXTS = [

@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from hf_adner import AdnerPipeline
-from hf_adner.audit.behaviour import Behaviour
-from hf_adner.audit.entity_readings import END, LOG_ODDS, PROBABILITY, START
-from hf_adner.audit.population import draw_population
+from hf_adner.audit.responses import END, LOG_ODDS, PROBABILITY, START, Behaviour
+from hf_adner.audit.sample import draw_population
 from hf_adner.explain.explainers import make_explainer
-from hf_adner.explain.occlusion import Occlusion
+from hf_adner.explain.removal import Occlusion
 from hf_adner.explain.tagger import Tagger
 
 

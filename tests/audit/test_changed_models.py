@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from hf_adner.audit.noisy_embeddings import noisy_embeddings
-from hf_adner.audit.randomised import randomised_weights
+from hf_adner.audit.responses import noisy_embeddings, randomised_weights
 
 
 def weights(model) -> list[torch.Tensor]:

@@ -3,7 +3,7 @@
 import json
 
 from hf_adner.cli import main
-from hf_adner.data import write_documents
+from hf_adner.data.formats import write_documents
 
 
 def test_audit_writes_tables_a_report_and_a_picture(case, tmp_path, capsys):

@@ -5,7 +5,7 @@ import pytest
 from datasets import Dataset
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
-from hf_adner.audit.evaluator import AdnerEvaluator
+from hf_adner.audit.evaluation import AdnerEvaluator
 from hf_adner.metrics.tag_f1 import TagF1, tag_f1
 from hf_adner.model.labels_adner import spans_to_bio
 

@@ -2,15 +2,8 @@
 
 import pytest
 
-from hf_adner.audit.explainer_comparison import (
-    BETTER,
-    NOT_WORSE,
-    UNDECIDED,
-    WORSE,
-    compare_explainers,
-    comparison_markdown,
-)
 from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
+from scripts.explainer_comparison import BETTER, NOT_WORSE, UNDECIDED, WORSE, compare_explainers, comparison_markdown
 
 DOCUMENTS = list(range(40))
 

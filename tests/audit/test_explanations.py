@@ -124,7 +124,7 @@ def test_the_same_seed_gives_the_same_numbers(case):
 
 
 def test_explainers_can_be_scored_one_by_one(case):
-    from hf_adner.audit.explanation_settings import ExplanationSettings
+    from hf_adner.audit.measures import ExplanationSettings
 
     small = {name: value for name, value in SMALL.items() if name != "progress"}
     settings = ExplanationSettings(**{**small, "groups": ("stability",)})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hf_adner.audit.part_files import PartFiles, block_digest, blocks
+from hf_adner.audit.predict_files import PartFiles, block_digest, blocks
 from hf_adner.data.records import Document, Entity
 
 DOCUMENTS = [Document("a", "红斑", (Entity(0, 2, "Symptom"),)), Document("b", ""), Document("c", "瘙痒", meta={"x": 1})]

@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 
 from hf_adner import Entity
-from hf_adner.audit.explanation_views import make_views
-from hf_adner.audit.perturbations import label_preserving, make_families
-from hf_adner.audit.population import draw_population
-from hf_adner.audit.scored_spans import scored_spans
-from hf_adner.perturb import make_perturbation
+from hf_adner.audit.prediction import scored_spans
+from hf_adner.audit.robustness import label_preserving, make_families
+from hf_adner.audit.sample import draw_population, make_views
+from hf_adner.perturb.registry import make_perturbation
 
 
 def draw(case, documents=None, **options):

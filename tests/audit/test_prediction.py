@@ -7,8 +7,7 @@ import torch
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
 from hf_adner.audit.prediction import predict_documents
-from hf_adner.data.records import Document, Entity
-from hf_adner.data.rows import document_from_row, row_from_document
+from hf_adner.data.records import Document, Entity, document_from_row, row_from_document
 
 TEXTS = ["患者反复红斑三年", "", "外用他克莫司软膏", "瘙痒", "丘疹，" * 30, "好转"]
 

@@ -15,7 +15,7 @@ from hf_adner.audit.ranking import (
     reasons,
     write_ranked,
 )
-from hf_adner.data.readers import read_documents
+from hf_adner.data.formats import read_documents
 from hf_adner.data.records import Document, Entity
 
 SURE, UNSURE, PLAIN = "瘙痒重", "红斑重", "无"

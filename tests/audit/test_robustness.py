@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from hf_adner import Document, Entity
+from hf_adner.audit.prediction import scored_spans
 from hf_adner.audit.robustness import HELD_OUT, robustness_report
-from hf_adner.audit.scored_spans import scored_spans
 from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.perturb.edits import Edit, apply_guarded
 from hf_adner.perturb.perturbation import Perturbation

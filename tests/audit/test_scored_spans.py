@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertForTokenClassification
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
-from hf_adner.audit.scored_spans import scored_spans
+from hf_adner.audit.prediction import scored_spans
 from hf_adner.model.labels_adner import tags_to_spans
 
 TEXTS = ["四肢红斑伴瘙痒3年，外用他克莫司。", "", "痒", "红斑" * 30]

@@ -9,11 +9,11 @@ import torch
 from accelerate import PartialState, debug_launcher
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
-from hf_adner.audit import sharded_prediction
-from hf_adner.audit.part_files import PartFiles
+from hf_adner.audit import predict_files as sharded_prediction
+from hf_adner.audit.predict_files import PartFiles, join_processes, pipeline_fingerprint, predict_to_file
 from hf_adner.audit.prediction import predict_documents
-from hf_adner.audit.sharded_prediction import join_processes, pipeline_fingerprint, predict_to_file
-from hf_adner.data import Document, read_documents, write_documents
+from hf_adner.data.formats import read_documents, write_documents
+from hf_adner.data.records import Document
 
 CHARACTERS = "患者反复红斑三年外用他克莫司软膏瘙痒丘疹好转"
 

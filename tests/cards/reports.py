@@ -1,6 +1,6 @@
 """Reports with round figures, as a run and the audits write them."""
 
-from hf_adner.cards.options import CardOptions
+from hf_adner.cards.record import CardOptions
 
 
 def scores(correct: int, predicted: int, support: int) -> dict:

@@ -6,9 +6,9 @@ import pytest
 
 from hf_adner.audit.calibration import CalibrationReport, calibration_of_spans
 from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
-from hf_adner.audit.explanation_settings import GROUPS as MEASURED_GROUPS
+from hf_adner.audit.measures import GROUPS as MEASURED_GROUPS
 from hf_adner.audit.robustness import RobustnessReport
-from hf_adner.cards.audit_tables import (
+from hf_adner.cards.tables import (
     CALIBRATION,
     GROUPS,
     calibration_rows,

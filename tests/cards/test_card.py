@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer
 from hf_adner.cards.card import NEUTRAL_TEXT, PLACEHOLDER_ID, model_card, write_card
 from hf_adner.cards.examples import Example
-from hf_adner.cards.options import CardOptions
-from hf_adner.cards.record import CardRecord, record_of_run
+from hf_adner.cards.record import CardOptions, CardRecord, record_of_run
 
 from .reports import OPTIONS, evaluation, explanations, metrics, robustness
 

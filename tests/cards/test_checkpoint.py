@@ -6,10 +6,10 @@ import pytest
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer
 from hf_adner.cards.checkpoint import record_of_checkpoint
-from hf_adner.cards.options import CardOptions
-from hf_adner.cards.record import ReportError
+from hf_adner.cards.record import CardOptions, ReportError
 from hf_adner.cli import main
-from hf_adner.data import Document, write_documents
+from hf_adner.data.formats import write_documents
+from hf_adner.data.records import Document
 
 from .reports import explanations, metrics, robustness
 

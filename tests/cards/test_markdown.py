@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_adner.cards.markdown import NOTHING, cell, duration, literal, setting, share, table, text
+from hf_adner.reporting import NOTHING, cell, duration, literal, setting, share, table, text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 

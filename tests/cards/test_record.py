@@ -2,8 +2,7 @@
 
 import pytest
 
-from hf_adner.cards.options import CardOptions
-from hf_adner.cards.record import UNNAMED_DATA, ReportError, record_of_run
+from hf_adner.cards.record import UNNAMED_DATA, CardOptions, ReportError, record_of_run
 
 from .reports import OPTIONS, explanations, metrics
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hf_adner.cards.titles import base_model_of, dataset_title, last_name, without_paths
+from hf_adner.cards.record import base_model_of, dataset_title, last_name, without_paths
 
 
 @pytest.mark.parametrize(

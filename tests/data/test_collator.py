@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hf_adner.data.collator import AdnerDataCollator
+from hf_adner.data.encoding import AdnerDataCollator
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
+from hf_adner.data.dataset import dataset_from_documents
 from hf_adner.data.encoding import WindowEncoder, character_labels, encode_dataset, token_labels
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.loading import dataset_from_documents
 from hf_adner.data.records import Document, Entity
 from hf_adner.model.labels_adner import bio_labels, tags_to_spans
 from hf_adner.model.lexicon_adner import Lexicon

@@ -3,10 +3,10 @@ import logging
 
 import pytest
 
+from hf_adner.data.dataset import dataset_from_documents, documents_from_dataset, entity_labels, load_ner_dataset
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.loading import dataset_from_documents, documents_from_dataset, entity_labels, load_ner_dataset
+from hf_adner.data.formats import write_documents
 from hf_adner.data.records import Document, Entity
-from hf_adner.data.writers import write_documents
 
 NESTED = Document("a", "面部皮炎", (Entity(0, 4, "Disease"), Entity(0, 2, "BodySite")), {"patient": "1"})
 PLAIN = Document("b", "瘙痒三天")

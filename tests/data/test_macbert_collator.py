@@ -9,11 +9,10 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import AutoModelForMaskedLM, BertConfig, BertTokenizerFast, Trainer, TrainingArguments
 
-from hf_adner.data.macbert_collator import MacBertCollator
-from hf_adner.data.ngram_selection import choose_ngrams
-from hf_adner.data.text_blocks import TextBlocks
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import AdnerTokenizer
+from hf_adner.pretraining.collator import MacBertCollator, choose_ngrams
+from hf_adner.pretraining.text import TextBlocks
 
 WORDS = ["红斑", "丘疹", "水疱", "瘙痒", "湿疹", "荨麻疹", "银屑病", "特应性皮炎", "药物性皮炎"]
 SIMILAR = {"红斑": [("皮损", 0.9), ("斑块", 0.3)], "荨麻疹": [("玫瑰疹", 0.8)], "特应性皮炎": [("过敏性皮炎", 0.7)]}

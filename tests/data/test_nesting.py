@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_adner.data.nesting import nested_pieces
-from hf_adner.data.records import Entity
+from hf_adner.data.records import Entity, nested_pieces
 
 SPANS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), max_size=8)
 

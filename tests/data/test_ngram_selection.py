@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hf_adner.data.ngram_selection import NGRAM_SHARES, choose_ngrams, ngram_lengths
+from hf_adner.pretraining.collator import NGRAM_SHARES, choose_ngrams, ngram_lengths
 
 
 @pytest.mark.parametrize("words", [0.7, 3.4, 40.0])

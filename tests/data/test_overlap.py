@@ -3,8 +3,8 @@ import random
 import numpy as np
 import pytest
 
-from hf_adner.data.overlap import GRAM, HASHES, comparable, jaccard, near_duplicates, signatures
 from hf_adner.data.records import Document
+from hf_adner.data.statistics import GRAM, HASHES, comparable, jaccard, near_duplicates, signatures
 
 NOTE = "患者三年前无明显诱因出现双侧肘窝及腘窝红斑丘疹伴剧烈瘙痒，冬季加重，外用激素后好转，停药复发。"
 

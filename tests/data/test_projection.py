@@ -1,8 +1,8 @@
 import pytest
 
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.projection import labelled_words, labelled_words_from_file, project_words
 from hf_adner.data.records import Document, Entity
+from hf_adner.data.silver import labelled_words, labelled_words_from_file, project_words
 
 
 def test_leftmost_longest_and_marked_silver():

@@ -1,6 +1,6 @@
 from hf_adner.data.errors import DataFormatError
+from hf_adner.data.formats.reader import ReadReport
 from hf_adner.data.records import Document, Entity
-from hf_adner.data.reports import ReadReport
 
 
 def test_counts_what_a_flat_tagger_leaves_out():

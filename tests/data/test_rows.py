@@ -1,8 +1,7 @@
 import pytest
 
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.records import Document, Entity
-from hf_adner.data.rows import document_from_row, dump_meta, load_meta, row_from_document
+from hf_adner.data.records import Document, Entity, document_from_row, dump_meta, load_meta, row_from_document
 
 DOCUMENT = Document(
     "a", "面部皮炎", (Entity(0, 4, "Disease", meta={"score": 0.5}), Entity(0, 2, "BodySite")), {"patient": {"age": 3}}

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_adner.data.segmentation import segment
 from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.pretraining.words import segment
 
 LEXICON = Lexicon(["红斑", "红斑狼疮", "狼疮肾炎", "ct", "a1"])
 

@@ -1,7 +1,7 @@
 import pytest
 
+from hf_adner.data.dataset import files_by_split, split_of_name
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.split_files import files_by_split, split_of_name
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
+from hf_adner.data.dataset import dataset_from_documents
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.loading import dataset_from_documents
 from hf_adner.data.records import Document
 from hf_adner.data.splits import dataset_groups, groups_of, k_folds, split_dataset, split_documents, split_indices
 

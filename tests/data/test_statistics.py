@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from hf_adner.data import Document, Entity
-from hf_adner.data.statistics import corpus_statistics
-from hf_adner.data.statistics_plot import plot_statistics
+from hf_adner.data.records import Document, Entity
+from hf_adner.data.statistics import corpus_statistics, plot_statistics
 
 
 def document(name: str, text: str, *spans: tuple[int, int, str]) -> Document:

@@ -3,8 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.records import Entity
-from hf_adner.data.tags import (
+from hf_adner.data.formats.conll import (
     SCHEMES,
     WITHOUT_BEGINNING,
     WITHOUT_END,
@@ -14,6 +13,7 @@ from hf_adner.data.tags import (
     spans_of_tags,
     tags_of_entities,
 )
+from hf_adner.data.records import Entity
 
 
 def read(tags, scheme):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_adner.data.text_blocks import TextBlocks, cut_text
 from hf_adner.model.tokenization_adner import AdnerTokenizer
+from hf_adner.pretraining.text import TextBlocks, cut_text
 
 TOKENIZER = AdnerTokenizer.from_texts(["红斑丘疹。，ab1 "])
 

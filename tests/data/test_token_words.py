@@ -2,9 +2,9 @@
 
 from transformers import BertTokenizerFast
 
-from hf_adner.data.token_words import TokenWords
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import AdnerTokenizer
+from hf_adner.pretraining.words import TokenWords
 
 TEXT = "面部红斑伴瘙痒 IgE12。"
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from hf_adner.explain.head import ExplainerHead
-from hf_adner.explain.states import states_size
+from hf_adner.explain.amortised import ExplainerHead
+from hf_adner.explain.targets import states_size
 
 
 def random_head(case) -> ExplainerHead:

@@ -3,7 +3,7 @@
 import random
 
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.table_noise import TableNoise
+from hf_adner.explain.table_files import TableNoise
 
 
 def random_table(case, seed=0) -> GlobalTable:

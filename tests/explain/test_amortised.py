@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hf_adner import make_explainer
-from hf_adner.explain.head import HEAD_FILE, ExplainerHead
-from hf_adner.explain.states import last_states, states_size
+from hf_adner.explain.amortised import HEAD_FILE, ExplainerHead
+from hf_adner.explain.targets import last_states, states_size
 
 from .heads import random_head
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from hf_adner import make_explainer
-from hf_adner.explain.attention import eager_attention
-from hf_adner.explain.passages import Passage
+from hf_adner.explain.gradients import eager_attention
 from hf_adner.explain.targets import Target
+from hf_adner.explain.text_windows import Passage
 from hf_adner.model.windows_adner import Window
 
 

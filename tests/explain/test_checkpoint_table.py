@@ -5,9 +5,9 @@ import pytest
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from hf_adner import make_explainer
-from hf_adner.explain import checkpoint_table
-from hf_adner.explain.checkpoint_table import build_checkpoint_table, find_global_table, save_checkpoint_table
+from hf_adner.explain import table_building as checkpoint_table
 from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.table_building import build_checkpoint_table, find_global_table, save_checkpoint_table
 
 from .tables import random_table
 from .test_table_sweep import documents_of

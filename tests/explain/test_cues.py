@@ -3,8 +3,8 @@
 import pytest
 
 from hf_adner import Entity, Explanation
-from hf_adner.explain.cues import add_cues
 from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.probes import add_cues
 
 SEEN = "伴红斑。"
 

@@ -5,7 +5,7 @@ from html import unescape
 from types import ModuleType, SimpleNamespace
 
 from hf_adner import Entity, Explanation
-from hf_adner.explain.display import BAR, explanation_lines, in_notebook, notebook_frame
+from hf_adner.view.output import BAR, explanation_lines, in_notebook, notebook_frame
 
 TEXT = "红斑<b>痒"
 

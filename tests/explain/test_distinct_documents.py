@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hf_adner.explain import distinct_documents
-from hf_adner.explain.distinct_documents import DistinctDocuments
+from hf_adner.explain import table_files as distinct_documents
+from hf_adner.explain.table_files import DistinctDocuments
 
 
 def counted(documents, **options):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hf_adner import Entity
-from hf_adner.explain.evidence import Cue, Probe, as_ranges
+from hf_adner.explain.explanation import Cue, Probe, as_ranges
 
 
 def make_probe(**changes) -> Probe:

@@ -3,7 +3,7 @@
 import pytest
 
 from hf_adner import Document, Entity
-from hf_adner.explain.explained_checkpoint import ExplainedCheckpoint
+from hf_adner.explain.documents import ExplainedCheckpoint
 from hf_adner.explain.global_table import GlobalTable
 
 DOCUMENTS = [Document("d1", "反复红斑伴瘙痒", (Entity(2, 4, "Disease"), Entity(5, 7, "Disease")))]

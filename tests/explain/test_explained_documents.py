@@ -3,9 +3,9 @@
 import pytest
 
 from hf_adner import Document, Entity, make_explainer
-from hf_adner.explain.explained_documents import ANNOTATION, explain_documents
+from hf_adner.explain.documents import ANNOTATION, explain_documents
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.posteriors import entity_posteriors
+from hf_adner.explain.tagger import entity_posteriors
 
 NOTE = "患者反复红斑，伴瘙痒，皮肤干燥，外用他克莫司软膏。"
 GOLD = (Entity(4, 6, "Disease"), Entity(8, 10, "Disease"), Entity(18, 22, "Drug"))

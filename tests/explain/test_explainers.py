@@ -14,8 +14,8 @@ from hf_adner import (
     Explanation,
     make_explainer,
 )
-from hf_adner.explain.checkpoint_table import build_checkpoint_table
 from hf_adner.explain.explainers import EXPLAINERS, LOCAL_EXPLAINERS
+from hf_adner.explain.table_building import build_checkpoint_table
 
 
 def test_names():

@@ -6,7 +6,7 @@ import pytest
 
 from hf_adner import Entity, Explanation
 from hf_adner.explain.explanation import ExplainedNote
-from hf_adner.explain.explanation_files import write_explanations
+from hf_adner.view.output import write_explanations
 
 TEXT = "红斑</script>痒"
 

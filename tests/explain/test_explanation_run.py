@@ -5,8 +5,8 @@ import json
 import pytest
 
 from hf_adner import Document
-from hf_adner.explain.explained_checkpoint import ExplainedCheckpoint
-from hf_adner.explain.explanation_run import run_explanations
+from hf_adner.explain.documents import ExplainedCheckpoint
+from hf_adner.view.output import run_explanations
 
 
 @pytest.fixture(scope="module")

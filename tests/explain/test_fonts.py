@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hf_adner.explain import fonts
+from hf_adner.view import plot as fonts
 
 
 @pytest.fixture

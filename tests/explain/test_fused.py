@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from hf_adner import Explanation, make_explainer
-from hf_adner.explain.fused import DEFAULT_LOCAL_VARIANCE
+from hf_adner.explain.cells import character_roles
+from hf_adner.explain.fused import DEFAULT_LOCAL_VARIANCE, local_maps
 from hf_adner.explain.fusion import FUSIONS, EmpiricalBayes, make_fusion, pad_inputs
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.local_maps import local_maps
-from hf_adner.explain.roles import character_roles
 
 from .tables import random_table
 

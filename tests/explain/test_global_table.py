@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hf_adner import Lexicon
+from hf_adner.explain.cells import ROLES, character_roles
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.roles import ROLES, character_roles
 
 WORDS = ["红斑", "瘙痒", "他克莫司"]
 KAPPA = 3.0

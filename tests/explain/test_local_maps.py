@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hf_adner import Entity, Explanation
-from hf_adner.explain.local_maps import local_maps, map_variance
+from hf_adner.explain.fused import local_maps, map_variance
 
 
 def explained(text, scores, entity=(1, 2), **details):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hf_adner.explain.log_attributions import log_attributions, simplex
+from hf_adner.explain.cells import log_attributions, simplex
 
 
 def test_the_logarithm_of_the_share_times_the_length():

@@ -3,13 +3,12 @@
 import pytest
 
 from hf_adner import Document, Entity, make_explainer
-from hf_adner.explain import map_views
-from hf_adner.explain.map_views import explain_views
-from hf_adner.perturb.alignment import CharacterAlignment
+from hf_adner.explain import stability as map_views
+from hf_adner.explain.stability import explain_views
+from hf_adner.perturb.boundary import OuterNeighbourEdit
 from hf_adner.perturb.context import ContextMasking
-from hf_adner.perturb.neighbours import OuterNeighbourEdit
-from hf_adner.perturb.perturbed import Perturbed
-from hf_adner.perturb.punctuation import PunctuationEdit
+from hf_adner.perturb.perturbed import CharacterAlignment, Perturbed
+from hf_adner.perturb.surface import PunctuationEdit
 
 TEXT = "患者四肢反复红斑，伴瘙痒，瘙痒他克莫司软膏外用痒"
 ENTITIES = [(10, 12, "Disease"), (6, 8, "Disease"), (6, 8, "Drug"), (6, 8, "Disease")]

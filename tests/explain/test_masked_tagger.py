@@ -2,8 +2,8 @@
 
 import torch
 
-from hf_adner.explain.masked_tagger import MaskedTagger
-from hf_adner.explain.passages import Passage
+from hf_adner.explain.tagger import MaskedTagger
+from hf_adner.explain.text_windows import Passage
 from hf_adner.model.windows_adner import Window
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hf_adner.explain.passages import cover_text, place_entities
+from hf_adner.explain.text_windows import cover_text, place_entities
 
 
 def fits(limit: int):

@@ -6,7 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from hf_adner import Entity, Explanation
-from hf_adner.explain import fonts, plotting
+from hf_adner.view import plot as fonts
+from hf_adner.view import plot as plotting
 
 TEXT = "患者$四肢$红斑\n伴瘙痒"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hf_adner import AdnerPipeline
-from hf_adner.explain.posteriors import entity_posteriors
+from hf_adner.explain.tagger import entity_posteriors
 
 
 def test_they_are_the_scores_of_the_pipeline(build):

@@ -4,8 +4,8 @@ import pytest
 
 from hf_adner import Entity, make_explainer
 from hf_adner.explain.explanation import Explanation
-from hf_adner.explain.posteriors import entity_posteriors
-from hf_adner.explain.probing import BESIDE_ENTITY, DEFAULT_PROBES, as_document, probe_explanations
+from hf_adner.explain.probes import BESIDE_ENTITY, DEFAULT_PROBES, as_document, probe_explanations
+from hf_adner.explain.tagger import entity_posteriors
 
 NOTE = "患者反复红斑，伴瘙痒，皮肤干燥，外用他克莫司软膏。夜间瘙痒明显，影响睡眠，今来就诊。"
 SPANS = [(4, 6, "Disease"), (8, 10, "Disease"), (18, 22, "Drug")]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hf_adner import Entity, Explanation
-from hf_adner.explain.roles import ROLES, character_roles
+from hf_adner.explain.cells import ROLES, character_roles
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from hf_adner import make_explainer
-from hf_adner.explain.masking import Masking
-from hf_adner.explain.passages import Passage
+from hf_adner.explain.removal import Masking
 from hf_adner.explain.targets import Target
+from hf_adner.explain.text_windows import Passage
 from hf_adner.model.windows_adner import Window
 
 TEXT, ENTITY = "红斑伴瘙", (0, 2, "Disease")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hf_adner.explain.surrogate import WeightedRidge
+from hf_adner.explain.removal import WeightedRidge
 
 
 def test_recovers_a_linear_function():

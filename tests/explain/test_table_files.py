@@ -8,8 +8,7 @@ import pytest
 from hf_adner import Lexicon
 from hf_adner.explain import table_files
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.table_files import NAMES_FILE, NUMBERS_FILE, has_table
-from hf_adner.explain.table_noise import TableNoise
+from hf_adner.explain.table_files import NAMES_FILE, NUMBERS_FILE, TableNoise, has_table
 
 
 @pytest.fixture

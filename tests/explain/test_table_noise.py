@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hf_adner.explain.table_noise import TableNoise, merge_noise
+from hf_adner.explain.table_files import TableNoise, merge_noise
 
 TAU2 = (0.1, 0.2, 0.3, 0.4, -0.1)
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from hf_adner import Document, Entity, make_explainer
+from hf_adner.explain.cells import character_roles
+from hf_adner.explain.fused import local_maps
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.local_maps import local_maps
-from hf_adner.explain.roles import character_roles
-from hf_adner.explain.table_sweep import MeasuredMap, build_global_table, estimate_noise
+from hf_adner.explain.table_building import MeasuredMap, build_global_table, estimate_noise
 
 
 def documents_of(case, copies=2):

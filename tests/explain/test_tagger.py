@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hf_adner import AdnerPipeline
-from hf_adner.explain.passages import Passage
 from hf_adner.explain.tagger import Tagger
+from hf_adner.explain.text_windows import Passage
 from hf_adner.model.windows_adner import Window
 
 

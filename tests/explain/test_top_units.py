@@ -1,7 +1,7 @@
 """The Markdown of a table."""
 
-from hf_adner.explain.roles import ROLES
-from hf_adner.explain.top_units import TopUnit, tops_to_markdown
+from hf_adner.explain.cells import ROLES
+from hf_adner.explain.global_table import TopUnit, tops_to_markdown
 
 
 def test_what_would_break_the_table_or_not_show_is_written_out():

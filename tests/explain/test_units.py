@@ -2,7 +2,7 @@
 
 import pytest
 
-from hf_adner.explain.units import split_into_units
+from hf_adner.explain.removal import split_into_units
 
 
 def test_units(tokenizer):

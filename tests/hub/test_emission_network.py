@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from hf_adner.hub.emission_network import EmissionNetwork, OnnxBidirectionalLSTM
 from hf_adner.model.configuration_adner import ARCHITECTURES
 from hf_adner.model.layers_adner import BidirectionalLSTM
+from hf_adner.serve.onnx_export import EmissionNetwork, OnnxBidirectionalLSTM
 
 from .test_onnx_tagger import TEXTS, make_checkpoint
 

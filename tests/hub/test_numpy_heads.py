@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from hf_adner.hub.numpy_crf import NumpyCrf
-from hf_adner.hub.numpy_heads import make_head
 from hf_adner.model.configuration_adner import AdnerConfig
 from hf_adner.model.crf_adner import AdnerCRF
 from hf_adner.model.heads_adner import CrfHead, SoftmaxHead
 from hf_adner.model.labels_adner import allowed_transitions, bio_labels, span_states, state_names, tags_to_spans
+from hf_adner.serve.onnx_tagger import NumpyCrf, make_head
 
 TYPES = ["病", "药"]
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, Lexicon
-from hf_adner.hub.export_onnx import DECODER_FILE, decoder_record, export_onnx
-from hf_adner.hub.onnx_tagger import OnnxTagger
+from hf_adner.serve.onnx_export import DECODER_FILE, decoder_record, export_onnx
+from hf_adner.serve.onnx_tagger import OnnxTagger
 
 TEXTS = ["患者反复红斑三年", "瘙痒", "", "丘疹，" * 12, "痒", "外用他克莫司软膏后好转", "红斑"]
 

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 
 import hf_adner.metrics.discriminative_stability as module
 from hf_adner.metrics.discriminative_stability import DiscriminativeStability, discriminative_stability
-from hf_adner.metrics.role_windows import role_window
-from hf_adner.metrics.similarity import cosine
+from hf_adner.metrics.similarity import cosine, role_window
 
 LENGTHS, SPANS, LABELS = (12, 30, 7, 25, 9), ((0, 1), (11, 17), (5, 7), (22, 25), (2, 4)), ("a", "b", "a", "b", "a")
 

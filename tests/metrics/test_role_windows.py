@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hf_adner.metrics.role_windows import role_window, window_cosines
+from hf_adner.metrics.similarity import role_window, window_cosines
 
 
 def test_every_character_in_its_role():

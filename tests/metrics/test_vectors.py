@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from hf_adner.metrics.vectors import (
+from hf_adner.metrics.inputs import (
     as_flags,
     as_matrix,
     as_probabilities,

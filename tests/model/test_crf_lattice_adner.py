@@ -143,8 +143,11 @@ def test_gradient_of_forbidden_scores_is_zero(space):
     for loss in losses:
         emission, start, end, transition = gradients(loss, crf, emissions)
         assert emission.isfinite().all()
-        for grad, penalty in ((start, crf.start_penalties), (end, crf.end_penalties),
-                              (transition, crf.transition_penalties)):
+        for grad, penalty in (
+            (start, crf.start_penalties),
+            (end, crf.end_penalties),
+            (transition, crf.transition_penalties),
+        ):
             assert grad.isfinite().all() and (grad[penalty < 0] == 0).all() and (grad != 0).any()
 
 

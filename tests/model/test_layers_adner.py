@@ -115,9 +115,7 @@ def mean_by_definition(layer: SoftLexicon, words, position: int) -> torch.Tensor
     return sum(layer.word_embeddings.weight[word] for word in members) / len(members)
 
 
-@pytest.mark.parametrize(
-    ("pooling", "definition"), [("bmes", softlexicon_by_definition), ("mean", mean_by_definition)]
-)
+@pytest.mark.parametrize(("pooling", "definition"), [("bmes", softlexicon_by_definition), ("mean", mean_by_definition)])
 @given(rows=ROWS)
 @settings(max_examples=25)
 def test_soft_lexicon_is_its_definition(pooling, definition, rows):

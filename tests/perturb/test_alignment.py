@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_adner.perturb.alignment import CharacterAlignment
+from hf_adner.perturb.perturbed import CharacterAlignment
 
 
 @st.composite

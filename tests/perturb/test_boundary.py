@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from hf_adner.data.records import Document, Entity
 from hf_adner.perturb.boundary import EndEdit, InteriorEdit, StartEdit, VirtualBoundary, edge_edits, entity_units
-from hf_adner.perturb.confusions import Confusions
 from hf_adner.perturb.perturbed import BOUNDARY
+from hf_adner.perturb.surface import Confusions
 
 from .documents import annotated, check, documents, english, note
 

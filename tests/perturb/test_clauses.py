@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner.data.records import Document, Entity
-from hf_adner.perturb.clauses import ClauseShuffle, rearranged
+from hf_adner.perturb.surface import ClauseShuffle, rearranged
 
 from .documents import annotated, check, documents, note
 

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner.data.records import Document, Entity
-from hf_adner.perturb.confusion_groups import SHAPE, SOUND, SPEECH
-from hf_adner.perturb.confusions import GROUPS, ConfusionEdit, Confusions
+from hf_adner.perturb.surface import GROUPS, SHAPE, SOUND, SPEECH, ConfusionEdit, Confusions
 from hf_adner.perturb.units import HAN, text_units
 
 from .documents import check, documents, english

@@ -7,12 +7,17 @@ from hypothesis import strategies as st
 
 from hf_adner.data.records import Document, Entity
 from hf_adner.model.lexicon_adner import Lexicon
-from hf_adner.perturb.confusions import Confusions
-from hf_adner.perturb.context import ContextEdit, ContextMasking, MaskedLanguageModelEdit, SimilarWordEdit
+from hf_adner.perturb.context import (
+    ContextEdit,
+    ContextMasking,
+    MaskedLanguageModelEdit,
+    SimilarWordEdit,
+    SimilarWords,
+    Terms,
+)
+from hf_adner.perturb.edits import Masks
 from hf_adner.perturb.perturbed import MASK
-from hf_adner.perturb.replacements import Masks
-from hf_adner.perturb.similar_words import SimilarWords
-from hf_adner.perturb.terms import Terms
+from hf_adner.perturb.surface import Confusions
 
 from .documents import check, documents, english, note
 

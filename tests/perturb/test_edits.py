@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hf_adner.data.records import Document, Entity
 from hf_adner.perturb.edits import Edit, EditError, apply_edits, apply_guarded, mask_edit, spliced
 from hf_adner.perturb.perturbed import BOUNDARY, MASK
-from hf_adner.perturb.territory import Territory
+from hf_adner.perturb.protected import Territory
 
 from .documents import check, documents
 

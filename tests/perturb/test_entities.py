@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner.data.records import Document, Entity
-from hf_adner.perturb.entities import EntitySurfaces, EntitySwap
+from hf_adner.perturb.context import EntitySurfaces, EntitySwap
 
 from .documents import check, documents, english, note
 

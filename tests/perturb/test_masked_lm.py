@@ -9,11 +9,9 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizer
 from hf_adner.data.records import Document, Entity
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import AdnerTokenizer
-from hf_adner.perturb.context import MaskedLanguageModelEdit
+from hf_adner.perturb.context import MaskedLanguageModelEdit, Terms
 from hf_adner.perturb.masked_lm import MaskedLanguageModel, StoredProposals, draw_candidate
-from hf_adner.perturb.selection import context_units
-from hf_adner.perturb.terms import Terms
-from hf_adner.perturb.units import Unit
+from hf_adner.perturb.units import Unit, context_units
 
 from .documents import check, english, note
 

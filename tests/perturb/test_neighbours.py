@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from hf_adner.data.records import Document, Entity
 from hf_adner.model.lexicon_adner import Lexicon
-from hf_adner.perturb.neighbours import OuterNeighbourEdit, OuterUnits
-from hf_adner.perturb.terms import Terms
+from hf_adner.perturb.boundary import OuterNeighbourEdit, OuterUnits
+from hf_adner.perturb.context import Terms
 
 from .documents import annotated, check, documents, english, note
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner.data.records import Document, Entity
-from hf_adner.perturb.punctuation import OPERATIONS, PunctuationEdit
+from hf_adner.perturb.surface import OPERATIONS, PunctuationEdit
 
 from .documents import annotated, check, documents, note
 

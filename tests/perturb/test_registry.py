@@ -2,11 +2,10 @@ import pytest
 
 from hf_adner.data.records import Document
 from hf_adner.model.lexicon_adner import Lexicon
-from hf_adner.perturb import Perturbed, make_perturbation
-from hf_adner.perturb.confusions import Confusions
-from hf_adner.perturb.entities import EntitySurfaces
-from hf_adner.perturb.perturbed import BOUNDARY, KINDS, LABEL_PRESERVING
-from hf_adner.perturb.registry import PERTURBATIONS, perturbation_class
+from hf_adner.perturb.context import EntitySurfaces
+from hf_adner.perturb.perturbed import BOUNDARY, KINDS, LABEL_PRESERVING, Perturbed
+from hf_adner.perturb.registry import PERTURBATIONS, make_perturbation, perturbation_class
+from hf_adner.perturb.surface import Confusions
 
 from .documents import check, english, note
 

@@ -1,9 +1,8 @@
 import random
 
-from hf_adner.perturb.confusions import Confusions
-from hf_adner.perturb.edits import Edit
+from hf_adner.perturb.edits import Edit, Masks, Replacements, edits_of
 from hf_adner.perturb.perturbed import MASK
-from hf_adner.perturb.replacements import Masks, Replacements, edits_of
+from hf_adner.perturb.surface import Confusions
 from hf_adner.perturb.units import Unit
 
 from .documents import note

@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from hf_adner.data.records import Document, Entity
 from hf_adner.model.lexicon_adner import Lexicon
-from hf_adner.perturb.selection import budget, context_units, draw_runs, draw_units, least_important
-from hf_adner.perturb.territory import Territory
-from hf_adner.perturb.units import Unit
+from hf_adner.perturb.protected import Territory
+from hf_adner.perturb.units import Unit, budget, context_units, draw_runs, draw_units, least_important
 
 from .documents import documents, english, note
 

@@ -5,7 +5,7 @@ import torch
 
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import AdnerTokenizer
-from hf_adner.perturb.similar_words import SimilarWords
+from hf_adner.perturb.context import SimilarWords
 
 WORDS = Lexicon(["反复", "经常", "时常常", "加重", "减轻", "空白"])
 VECTORS = torch.tensor([[0, 0], [1, 0], [1, 0.2], [1, 0.1], [0, 1], [-0.1, 1], [0, 0]], dtype=torch.float)

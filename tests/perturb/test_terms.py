@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.perturb.context import Terms
 from hf_adner.perturb.edits import Edit, spliced
-from hf_adner.perturb.terms import Terms
 
 
 def test_terms_made_and_merged():

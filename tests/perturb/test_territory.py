@@ -1,7 +1,7 @@
 import pytest
 
 from hf_adner.data.records import Document, Entity
-from hf_adner.perturb.territory import Territory
+from hf_adner.perturb.protected import Territory
 
 
 def test_characters_and_gaps():

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from hf_adner.data.records import Document, Entity
 from hf_adner.data.synthetic import ad_lexicon, generate_corpus
 from hf_adner.model.lexicon_adner import Lexicon
-from hf_adner.perturb.confusions import Confusions
-from hf_adner.perturb.entities import EntitySurfaces
-from hf_adner.perturb.neighbours import OuterUnits
+from hf_adner.perturb.boundary import OuterUnits
+from hf_adner.perturb.context import EntitySurfaces, Terms
 from hf_adner.perturb.perturbed import LABEL_PRESERVING
-from hf_adner.perturb.terms import Terms
+from hf_adner.perturb.surface import Confusions
 from hf_adner.perturb.views import FAMILIES, ViewMaker, ViewMaterials, make_view
 
 from .documents import NOTE, check, documents, english, note
@@ -50,8 +49,8 @@ def test_a_view_depends_on_seed_epoch_and_id_alone():
 
 _SCRIPT = """
 from hf_adner.data.records import Document, Entity
-from hf_adner.perturb.confusions import Confusions
-from hf_adner.perturb.entities import EntitySurfaces
+from hf_adner.perturb.surface import Confusions
+from hf_adner.perturb.context import EntitySurfaces
 from hf_adner.perturb.views import ViewMaker, ViewMaterials
 
 surfaces = EntitySurfaces({"Symptom": ["丘疹", "脱屑", "水疱", "肿胀"]})

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hf_adner.training.arms import ARMS, CORE
-from hf_adner.training.run_record import RunRecord
+from hf_adner.comparison.arms import ARMS, CORE
+from hf_adner.comparison.record import RunRecord
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import random
 from pathlib import Path
 
-from hf_adner.data import Document, Entity, write_documents
+from hf_adner.data.formats import write_documents
+from hf_adner.data.records import Document, Entity
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 
 DISEASES, SYMPTOMS = ("湿疹", "特应性皮炎", "荨麻疹"), ("瘙痒", "红斑", "丘疹")

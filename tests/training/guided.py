@@ -8,11 +8,11 @@ import torch
 from datasets import Dataset
 from transformers import set_seed
 
+from hf_adner.data.dataset import dataset_from_documents
 from hf_adner.data.encoding import encode_dataset
-from hf_adner.data.loading import dataset_from_documents
+from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
+from hf_adner.guided.trainer import ExplanationGuidedTrainer
 from hf_adner.model.tokenization_adner import AdnerTokenizer
-from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
-from hf_adner.training.guided_trainer import ExplanationGuidedTrainer
 from hf_adner.training.preparation import build_model, build_tokenizer
 
 from .corpus import note, tiny_model

@@ -1,6 +1,6 @@
 """Hand-made records of runs."""
 
-from hf_adner.training.run_record import CLEAN, SEEN, UNSEEN, RunRecord
+from hf_adner.comparison.record import CLEAN, SEEN, UNSEEN, RunRecord
 
 GOLD = (2, 3, 1, 4)
 

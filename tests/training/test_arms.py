@@ -4,8 +4,8 @@ from dataclasses import fields
 
 import pytest
 
-from hf_adner.training.arms import ARMS, CONTROLS, CORE, make_arm, make_arms
-from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
+from hf_adner.comparison.arms import ARMS, CONTROLS, CORE, make_arm, make_arms
+from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
 
 DEFAULTS = ExplanationGuidedTrainingArguments
 

@@ -1,6 +1,6 @@
 """Only what is known to belong to a checkpoint goes."""
 
-from hf_adner.training.checkpoint_files import is_published, published_files, resumed_files
+from hf_adner.hub.checkpoint_files import is_published, published_files, resumed_files
 
 GOES = [
     "README.md",

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from hf_adner.data import Document, Entity
-from hf_adner.perturb.entities import EntitySurfaces
-from hf_adner.training.compared_corpus import ComparedCorpus, count, perturb
+from hf_adner.comparison.corpus import ComparedCorpus, count, perturb
+from hf_adner.data.records import Document, Entity
+from hf_adner.perturb.context import EntitySurfaces
 
 from .corpus import write_corpus
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hf_adner.training import compared_run
-from hf_adner.training.compared_run import weights_digest
-from hf_adner.training.comparison import RECORDS, Comparison, ComparisonArguments, compare, parse_shard, plan
-from hf_adner.training.guided_arguments import ExplanationGuidedTrainingArguments
-from hf_adner.training.guided_trainer import ExplanationGuidedTrainer
-from hf_adner.training.run_record import RunRecord
+from hf_adner.comparison import run as compared_run
+from hf_adner.comparison.comparison import RECORDS, Comparison, ComparisonArguments, compare, parse_shard, plan
+from hf_adner.comparison.record import RunRecord
+from hf_adner.comparison.run import weights_digest
+from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
+from hf_adner.guided.trainer import ExplanationGuidedTrainer
 
 from .corpus import quick, tiny_model, write_corpus
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from hf_adner.training.comparison import write_report
-from hf_adner.training.comparison_plots import plot_seeds
-from hf_adner.training.comparison_report import ComparisonReport
+from hf_adner.comparison.comparison import write_report
+from hf_adner.comparison.report import ComparisonReport
+from hf_adner.comparison.report_view import plot_seeds, report_markdown
 
 from .records import record
 
@@ -66,13 +66,13 @@ def small():
 
 
 def test_markdown_to_the_letter():
-    assert ComparisonReport.of(small(), "plain", "full", 50).to_markdown() == MARKDOWN
+    assert report_markdown(ComparisonReport.of(small(), "plain", "full", 50)) == MARKDOWN
 
 
 def test_headings_go_down_for_a_page_that_has_its_own():
     headings = [
         line
-        for line in ComparisonReport.of(small(), "plain", "full", 50).to_markdown(3).splitlines()
+        for line in report_markdown(ComparisonReport.of(small(), "plain", "full", 50), 3).splitlines()
         if line.startswith("#")
     ]
     assert headings[0] == "### Comparison of arms" and headings[-1] == "#### notes, bert-crf"
@@ -87,10 +87,10 @@ def test_the_claim_needs_every_control():
         record(arm, seed) for arm in ("augmentation-only", "r-drop", "shuffled", "other-sentence") for seed in (0, 1)
     ]
     plain = small()[:2]
-    met = ComparisonReport.of([*plain, *better(), *controls], "plain", "full", 50).to_markdown()
+    met = report_markdown(ComparisonReport.of([*plain, *better(), *controls], "plain", "full", 50))
     assert "It is above plain, augmentation-only, r-drop, shuffled, other-sentence. Not run: random." in met
     strong = [record("random", seed, (2, 3, 1, 4)) for seed in (0, 1)]
-    lost = ComparisonReport.of([*plain, *better(), *controls, *strong], "plain", "full", 50).to_markdown()
+    lost = report_markdown(ComparisonReport.of([*plain, *better(), *controls, *strong], "plain", "full", 50))
     assert "It is not above random." in lost and "Not run" not in lost
 
 
@@ -114,7 +114,7 @@ def test_explanations_are_compared_over_the_entities_that_both_models_find():
     interval = report.between("full", "plain").figures["occlusion discriminative_stability"]
     assert interval.difference == pytest.approx(0.3)
     assert "occlusion agreement" not in report.between("full", "plain").figures
-    text = report.to_markdown()
+    text = report_markdown(report)
     assert "| arm | occlusion DS | occlusion BFA |" in text
     assert "| full | -0.250 (+0.300) | - |" in text
 
@@ -127,7 +127,7 @@ def test_files_hold_the_figures_and_no_counts(tmp_path):
     assert [run["f1"] for run in content["runs"]] == [0.6] * 5 and "counts" not in content["runs"][0]
     assert content["pooled"][0]["figures"]["ece"]["difference"] == pytest.approx(-0.05)
     assert content["contrasts"][0]["outcome"] == "tie"
-    assert (tmp_path / "comparison.md").read_text(encoding="utf-8") == report.to_markdown()
+    assert (tmp_path / "comparison.md").read_text(encoding="utf-8") == report_markdown(report)
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("forest.png", "seeds.png"))
 
 
@@ -142,7 +142,7 @@ def test_pictures_have_a_row_for_the_arms_of_a_cell_only(tmp_path):
 def test_one_arm_alone_has_a_table_but_no_contrast(tmp_path):
     report = ComparisonReport.of(small()[:2], "plain", "full", 50)
     write_report(report, tmp_path)
-    assert "against the others" not in report.to_markdown() and not (tmp_path / "forest.png").exists()
+    assert "against the others" not in report_markdown(report) and not (tmp_path / "forest.png").exists()
 
 
 def test_nothing_to_report():

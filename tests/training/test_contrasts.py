@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from hf_adner.comparison.contrasts import Records
+from hf_adner.comparison.record import UNSEEN
 from hf_adner.metrics.significance import holm, micro_f1
-from hf_adner.training.contrasts import Records
-from hf_adner.training.run_record import UNSEEN
 
 from .records import GOLD, record
 

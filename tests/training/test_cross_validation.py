@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hf_adner.training.cross_validation import (
+from hf_adner.comparison.cross_validation import (
     RESULTS_FILE,
     TABLE_FILE,
     CrossValidationArguments,

@@ -5,10 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from hf_adner.data import Document, Entity
-from hf_adner.training import demo
-from hf_adner.training.demo import REPORT_FILE, SAMPLE_NOTE, demo_arguments, entity_lines, run_demo, write_report
-from hf_adner.training.run import METRICS_FILE, checkpoint_to_resume
+from hf_adner.data.records import Document, Entity
+from hf_adner.training import run as demo
+from hf_adner.training.run import (
+    METRICS_FILE,
+    REPORT_FILE,
+    SAMPLE_NOTE,
+    checkpoint_to_resume,
+    demo_arguments,
+    entity_lines,
+    run_demo,
+    write_report,
+)
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer
-from hf_adner.audit.scored_spans import scored_spans
-from hf_adner.data import Document, Entity
-from hf_adner.training.explanation_figures import MEASURES, common_difference, explanation_figures, mean_figure
+from hf_adner.audit.prediction import scored_spans
+from hf_adner.comparison.record import MEASURES, common_difference, explanation_figures, mean_figure
+from hf_adner.data.records import Document, Entity
 
 from .corpus import note
 

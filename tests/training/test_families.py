@@ -5,8 +5,8 @@ import torch
 from transformers import BertConfig, BertModel
 
 from hf_adner import AdnerForTokenClassification
-from hf_adner.data.loading import dataset_from_documents
-from hf_adner.training.families import FAMILIES, STOCK, family_arguments, family_model, family_tokenizer
+from hf_adner.comparison.arms import FAMILIES, STOCK, family_arguments, family_model, family_tokenizer
+from hf_adner.data.dataset import dataset_from_documents
 
 from .corpus import note, tiny_model
 

@@ -6,10 +6,9 @@ import torch
 
 from hf_adner.explain.fusion import make_fusion
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.training.explanation_controls import OtherSentence, Random, Shuffled
-from hf_adner.training.guidance import Guidance
-from hf_adner.training.saliency_cache import DECAY
-from hf_adner.training.windows import training_windows
+from hf_adner.guided.guidance import Guidance, OtherSentence, Random, Shuffled
+from hf_adner.guided.saliency_cache import DECAY
+from hf_adner.guided.windows import training_windows
 
 from .guided import setting
 

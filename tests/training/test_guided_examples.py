@@ -2,11 +2,11 @@
 
 import pytest
 
-from hf_adner.data import Document, Entity
+from hf_adner.data.records import Document, Entity
+from hf_adner.guided.batches import ViewEncoder
+from hf_adner.guided.windows import tokenize
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.perturb.edits import Edit, apply_edits
-from hf_adner.training.guided_examples import ViewEncoder
-from hf_adner.training.windows import tokenize
 
 from .guided import setting
 

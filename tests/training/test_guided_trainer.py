@@ -12,14 +12,13 @@ from torch import nn
 from transformers import Trainer, set_seed
 
 from hf_adner import AdnerForTokenClassification, make_explainer
-from hf_adner.data.collator import AdnerDataCollator
-from hf_adner.data.encoding import encode_dataset
-from hf_adner.data.loading import dataset_from_documents
+from hf_adner.data.dataset import dataset_from_documents
+from hf_adner.data.encoding import AdnerDataCollator, encode_dataset
 from hf_adner.data.records import Document, Entity
+from hf_adner.explain.amortised import HEAD_FILE, ExplainerHead
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.head import HEAD_FILE, ExplainerHead
-from hf_adner.training.guided_examples import GUIDANCE
-from hf_adner.training.guided_trainer import ExplanationGuidedTrainer
+from hf_adner.guided.batches import GUIDANCE
+from hf_adner.guided.trainer import ExplanationGuidedTrainer
 from hf_adner.training.trainer import AdnerTrainer
 
 from . import english

@@ -2,7 +2,7 @@
 
 import torch
 
-from hf_adner.training.length_order import LengthGroupedOrder
+from hf_adner.training.trainer import LengthGroupedOrder
 
 LENGTHS = [5, 50, 7, 48, 6, 52, 8, 49, 5, 51, 6, 47] * 8
 

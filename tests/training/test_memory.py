@@ -2,7 +2,7 @@
 
 import torch
 
-from hf_adner.training.memory import PeakMemory
+from hf_adner.comparison.run import PeakMemory
 
 MEGABYTE = 1 << 20
 

@@ -4,14 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hf_adner.training.monitors import (
-    EpochFigures,
-    RunningTerms,
-    alarms,
-    best_of,
-    development_alarms,
-    last_figures,
-)
+from hf_adner.guided.monitors import EpochFigures, RunningTerms, alarms, best_of, development_alarms, last_figures
 
 HEALTHY = {
     "explanation_entropy": 0.6,

@@ -4,8 +4,7 @@ import pytest
 from transformers import BertConfig, BertForTokenClassification
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Lexicon
-from hf_adner.training.parameter_groups import parameter_groups, part_of
-from hf_adner.training.trainer import AdnerTrainer
+from hf_adner.training.trainer import AdnerTrainer, parameter_groups, part_of
 
 from .corpus import quick
 

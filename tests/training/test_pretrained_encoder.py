@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertModel
 
 from hf_adner.model.tokenization_adner import SPACE, UNUSED, AdnerTokenizer
-from hf_adner.training.pretrained_encoder import block_length, load_masked_lm, make_masked_lm, save_vocabulary
+from hf_adner.pretraining.run import block_length, load_masked_lm, make_masked_lm, save_vocabulary
 
 VOCABULARY = ["[PAD]", UNUSED, "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"面部红斑伴瘙痒"]
 

@@ -14,24 +14,22 @@ from transformers import AutoModel, TrainerCallback
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer
 from hf_adner.cli import main
-from hf_adner.data.macbert_collator import MacBertCollator
 from hf_adner.model.configuration_adner import ARCHITECTURES
-from hf_adner.training import pretraining
-from hf_adner.training.pretraining import (
+from hf_adner.pretraining import run as pretraining
+from hf_adner.pretraining.arguments import PretrainingArguments, PretrainingTrainingArguments, parse_pretraining
+from hf_adner.pretraining.collator import MacBertCollator
+from hf_adner.pretraining.run import (
+    PretrainingTrainer,
     build_masked_lm,
     build_trainer,
     check_text,
     divide_text,
     given_vectors,
     load_tokenizer,
+    masked_token_sums,
+    perplexity,
     run_pretraining,
 )
-from hf_adner.training.pretraining_arguments import (
-    PretrainingArguments,
-    PretrainingTrainingArguments,
-    parse_pretraining,
-)
-from hf_adner.training.pretraining_trainer import PretrainingTrainer, masked_token_sums, perplexity
 
 from .corpus import note
 

@@ -6,7 +6,7 @@ import pytest
 
 from hf_adner.data.errors import DataFormatError
 from hf_adner.model.tokenization_adner import AdnerTokenizer
-from hf_adner.training.pretraining_text import HUGE, hold_out_texts, read_texts, vocabulary_coverage
+from hf_adner.pretraining.text import HUGE, hold_out_texts, read_texts, vocabulary_coverage
 
 
 def test_reads_files_and_folders_and_leaves_blank_lines_out(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hf_adner.training.results_table import replace_section, results_markdown
+from scripts.results_table import replace_section, results_markdown
 
 
 def record(architecture: str, seed: int, f1: float) -> dict:

@@ -43,8 +43,15 @@ class Kill(TrainerCallback):
 
 def test_a_run_learns_and_writes_all_that_it_promises(tmp_path):
     arguments = write_corpus(tmp_path)
-    training = quick(tmp_path / "run", max_steps=-1, num_train_epochs=12, eval_strategy="epoch", save_strategy="epoch",
-                     load_best_model_at_end=True, early_stopping_patience=12)
+    training = quick(
+        tmp_path / "run",
+        max_steps=-1,
+        num_train_epochs=12,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        load_best_model_at_end=True,
+        early_stopping_patience=12,
+    )
     metrics = run_training(arguments, tiny_model(), training)
     written = json.loads((tmp_path / "run" / METRICS_FILE).read_text(encoding="utf-8"))
     assert written["test"] == json.loads(json.dumps(metrics["test"]))

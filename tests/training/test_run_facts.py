@@ -6,7 +6,7 @@ import pytest
 from transformers import BertConfig, BertForTokenClassification, Trainer, TrainingArguments
 
 from hf_adner.training.arguments import AdnerTrainingArguments
-from hf_adner.training.run_facts import last_logged, told_arguments, trainer_facts
+from hf_adner.training.trainer import last_logged, told_arguments, trainer_facts
 
 
 @dataclass

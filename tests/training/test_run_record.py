@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from hf_adner.training.run_record import SEEN, UNSEEN, RunRecord
+from hf_adner.comparison.record import SEEN, UNSEEN, RunRecord
 
 from .records import record
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hf_adner.training.saliency_cache import DECAY, FIRST_VARIANCE, SaliencyCache
+from hf_adner.guided.saliency_cache import DECAY, FIRST_VARIANCE, SaliencyCache
 
 
 def filled() -> SaliencyCache:

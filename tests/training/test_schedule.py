@@ -2,8 +2,7 @@
 
 import pytest
 
-from hf_adner.training.guided_arguments import FAST, ExplanationGuidedTrainingArguments
-from hf_adner.training.schedule import GuidedSchedule
+from hf_adner.guided.arguments import FAST, ExplanationGuidedTrainingArguments, GuidedSchedule
 
 from .guided import NO_TERMS, arguments
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from hf_adner.training.sequence_scores import predicted_labels, span_scores
+from hf_adner.training.trainer import predicted_labels, span_scores
 
 LABELS = ["O", "B-x", "I-x", "B-y", "I-y"]
 

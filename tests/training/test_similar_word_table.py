@@ -5,7 +5,7 @@ import random
 import torch
 
 from hf_adner.model.lexicon_adner import Lexicon
-from hf_adner.training.similar_word_table import WordSequences, cooccurrence_vectors, similar_word_table
+from hf_adner.pretraining.similar_words import WordSequences, cooccurrence_vectors, similar_word_table
 
 SYMPTOMS, PLACES, DRUGS = ["红斑", "丘疹", "水疱"], ["面部", "四肢", "躯干"], ["他克莫司", "阿莫西林"]
 

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from hf_adner.data.records import Document, Entity
-from hf_adner.perturb.alignment import CharacterAlignment
-from hf_adner.perturb.perturbed import Perturbed
-from hf_adner.training.token_maps import TokenMap, aligned_tokens
+from hf_adner.guided.windows import TokenMap, aligned_tokens
+from hf_adner.perturb.perturbed import CharacterAlignment, Perturbed
 
 WORDS = TokenMap([(0, 0), (0, 4), (5, 6), (6, 8), (0, 0)], 8)  # "ecze" "a" "nd" with a space at 4
 

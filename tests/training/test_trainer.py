@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from transformers import BertConfig, BertForTokenClassification
 
 from hf_adner.cards.examples import sentences
-from hf_adner.cards.options import CardOptions
+from hf_adner.cards.record import CardOptions
 from hf_adner.training.run import run_training
 from hf_adner.training.trainer import AdnerTrainer
 

@@ -1,21 +1,118 @@
-"""The ad-synthetic corpus: invented dermatology notes and answers, the same for the same seed."""
+"""The ad-synthetic corpus: invented dermatology notes and answers, the same for the same seed.
+
+Note types: which sections of frames a document of each type is made of.
+
+A plan file has one line per note type: name, weight, kind of topic (derm, general or any), noise level, then sections,
+each with an optional `?` (half of the time), `*` (0 to 2 times) or `+` (1 to 2 times).
+
+Minimal pairs: two documents with the same words but another cue, and therefore another label or boundary.
+
+A contrast file holds blocks `[[kind]]` of templates. `⟦a‖b⟧` is the part that differs between the two sides.
+"""
 
 from __future__ import annotations
 
 import itertools
 import random
+import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from hf_adner.data.records import Document, Entity
-from hf_adner.data.synthetic.contrast import SIDES, PairTemplate, read_pairs
-from hf_adner.data.synthetic.draft import BOUNDARY, CONTEXT, HEAD, NAME, Cue, Draft
-from hf_adner.data.synthetic.grammar import Choice, Grammar, Scene, parse_choice, parse_frame
+from hf_adner.data.synthetic.grammar import (
+    BOUNDARY,
+    CONTEXT,
+    HEAD,
+    NAME,
+    Choice,
+    Cue,
+    Draft,
+    Grammar,
+    Scene,
+    parse_choice,
+    parse_frame,
+)
 from hf_adner.data.synthetic.noise import add_noise, tidy
-from hf_adner.data.synthetic.person import make_person
-from hf_adner.data.synthetic.plan import Plan, read_plans, read_sections
-from hf_adner.data.synthetic.topic import Topic, choose_topic, read_topics
+from hf_adner.data.synthetic.scene import Topic, choose_topic, make_person, read_topics
 from hf_adner.data.synthetic.vocabulary import ALL, SEEN, UNSEEN, Vocabulary, VocabularyError, data_files, data_text
+
+REPEATS = {"?": (0, 1), "*": (0, 2), "+": (1, 2)}
+
+
+class Plan(NamedTuple):
+    """`steps` are (section, fewest, most) in order."""
+
+    note_type: str
+    weight: float
+    kind: str
+    noise: float
+    steps: tuple[tuple[str, int, int], ...]
+
+    def sections(self, rng: random.Random) -> list[str]:
+        """The sections of one document."""
+        return [name for name, low, high in self.steps for _ in range(rng.randint(low, high))]
+
+
+def read_plans(text: str) -> list[Plan]:
+    """Parse a plan file."""
+    plans = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) < 5:
+            raise VocabularyError(f"plans:{number}: expected a name, a weight, a kind, a noise level and sections")
+        steps = tuple((w.rstrip("?*+"), *REPEATS.get(w[-1], (1, 1))) for w in words[4:])
+        plans.append(Plan(words[0], float(words[1]), words[2], float(words[3]), steps))
+    return plans
+
+
+def read_sections(text: str, source: str = "frames") -> dict[str, list[str]]:
+    """Frames by section: `[section]` lines, then one frame a line."""
+    sections: dict[str, list[str]] = {}
+    frames: list[str] | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith("[[") and line.endswith("]]"):
+            frames = sections.setdefault(line[2:-2].strip(), [])
+        elif frames is None:
+            raise VocabularyError(f"{source}:{number}: a frame before the first [[section]]")
+        else:
+            frames.append(line)
+    return sections
+
+
+SIDES = ("a", "b")
+DIFFERENCE = re.compile(r"⟦([^⟦⟧‖]*)‖([^⟦⟧‖]*)⟧")
+
+
+class PairTemplate(NamedTuple):
+    """One template; `kind` says what the cue decides."""
+
+    kind: str
+    source: str
+
+    def side(self, index: int) -> str:
+        """The frame of side 0 or 1."""
+        return DIFFERENCE.sub(lambda match: match[index + 1], self.source)
+
+
+def read_pairs(text: str) -> list[PairTemplate]:
+    """Parse a contrast file; ValueError for a template that has no difference."""
+    pairs, kind = [], ""
+    for line in text.splitlines():
+        line = line.strip()
+        if line.startswith("[[") and line.endswith("]]"):
+            kind = line[2:-2]
+        elif line and not line.startswith("#"):
+            if not DIFFERENCE.search(line):
+                raise ValueError(f"no difference in the {kind} template {line[:20]!r}")
+            pairs.append(PairTemplate(kind, line))
+    return pairs
+
 
 DEFAULT_SIZES = {"train": 3000, "validation": 400, "test": 400, "test_unseen": 400, "contrast": 400}
 SHORTEST, LONGEST = 4, 600

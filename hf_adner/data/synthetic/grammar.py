@@ -1,4 +1,4 @@
-"""The frame language: a sentence frame is parsed once into nodes and expanded many times into a `Draft`.
+r"""The frame language: a sentence frame is parsed once into nodes and expanded many times into a `Draft`.
 
 | written | meaning |
 |---|---|
@@ -8,9 +8,11 @@
 | `{slot#Label}`, `{slot!}` | the term under another label; as plain text |
 | `{=surface#Label}`, `{=surface!}` | a fixed surface as an entity, as a mention that is none |
 | `<macro>`, `<macro:2-4>` | a phrase, or a coordinated list of phrases |
-| `[a\\|b*3\\|]` | one of several, with weights; empty is allowed |
+| `[a\|b*3\|]` | one of several, with weights; empty is allowed |
 | `%3-10%`, `%0.1-2.5%` | a number |
 | `‹words›`, `«words»` | words that decide the next mentions, or the last ones (`‹boundary:words›` names the kind) |
+
+A text under construction: characters, entities and the spans that decide them, with exact offsets.
 """
 
 from __future__ import annotations
@@ -18,11 +20,78 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
-from hf_adner.data.synthetic.draft import CONTEXT, CUE_KINDS, Draft
 from hf_adner.data.synthetic.vocabulary import ALL, LABELS, Vocabulary, VocabularyError
+
+HEAD, NAME, CONTEXT, BOUNDARY = "head", "name", "context", "boundary"
+CUE_KINDS = (HEAD, NAME, CONTEXT, BOUNDARY)
+"""What a cue decides: `head` (last morpheme of the entity), `name` (the whole surface), `context` (words outside
+that fix the type) and `boundary` (a neighbour that stays outside, or a word that closes the entity)."""
+
+
+@dataclass
+class Mark:
+    """One mention: characters `start` to `end` (exclusive); `label` None marks a mention that is no entity here."""
+
+    start: int
+    end: int
+    label: str | None
+
+
+@dataclass
+class Cue:
+    """Characters `start` to `end` decide the mention `mark` (an index into `Draft.marks`)."""
+
+    mark: int
+    start: int
+    end: int
+    kind: str
+
+
+@dataclass
+class Draft:
+    """Collects text left to right; every mention and cue is written once, with its final offsets."""
+
+    text: str = ""
+    marks: list[Mark] = field(default_factory=list)
+    cues: list[Cue] = field(default_factory=list)
+    waiting: list[tuple[int, int, str]] = field(default_factory=list)
+    latest: list[int] = field(default_factory=list)
+
+    def write(self, text: str) -> None:
+        """Append plain characters."""
+        self.text += text
+
+    def mention(self, surface: str, label: str | None) -> int:
+        """Append `surface` as a mention and return its index."""
+        self.marks.append(Mark(len(self.text), len(self.text) + len(surface), label))
+        self.text += surface
+        return len(self.marks) - 1
+
+    def settle(self, first: int) -> None:
+        """Tie the cues that were waiting for a mention to all mentions from index `first` on."""
+        self.latest = list(range(first, len(self.marks)))
+        for start, end, kind in self.waiting:
+            self._tie(self.latest, start, end, kind)
+        if self.latest:
+            self.waiting = []
+
+    def cue(self, start: int, kind: str, forward: bool) -> None:
+        """Make the characters from `start` to here a cue of the next mentions (`forward`) or of the last ones."""
+        if start == len(self.text):
+            return
+        if forward:
+            self.waiting.append((start, len(self.text), kind))
+        else:
+            self._tie(self.latest, start, len(self.text), kind)
+
+    def _tie(self, marks: list[int], start: int, end: int, kind: str) -> None:
+        # A boundary cue speaks only for the mention that touches it.
+        chosen = marks[:1] if kind == BOUNDARY else marks
+        self.cues.extend(Cue(index, start, end, kind) for index in chosen)
+
 
 CLOSERS = {"[": "]", "‹": "›", "«": "»", "{": "}", "<": ">"}
 NUMBER = re.compile(r"%(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)%")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from hf_adner.data.synthetic.draft import Cue, Draft, Mark
+from hf_adner.data.synthetic.grammar import Cue, Draft, Mark
 from hf_adner.data.synthetic.vocabulary import data_text
 
 

@@ -3,6 +3,8 @@
 A term file holds blocks. `[group] Label` opens one; a plain line lists terms separated by blanks, `term*5` gives a
 sampling weight, `_` stands for a blank inside a term; a line `= a b - + @group` is a rule: one alternative of each part
 is taken and joined, `-` is nothing and `@group` any term of another group. Lines that start with `#` are comments.
+
+The built-in word list for lexicon features: the terms of the synthetic corpus.
 """
 
 from __future__ import annotations
@@ -189,3 +191,19 @@ class Vocabulary:
 
 def _bucket(surface: str) -> int:
     return zlib.crc32(surface.encode("utf-8")) % 100
+
+
+HARMLESS = ("healthy_food",)
+"""Groups whose terms are entities only where the context makes them so."""
+
+
+def ad_lexicon(*, held_out: bool = True, rules: bool = False) -> dict[str, str]:
+    """Words of at least two characters with their label, sorted; iterating gives the words a `Lexicon` takes.
+
+    Args:
+        held_out: also the terms kept for the split `test_unseen`.
+        rules: also what the head and modifier rules produce.
+    """
+    vocabulary = Vocabulary.default()
+    words = vocabulary.expanded(without=HARMLESS) if rules else vocabulary.terms(HARMLESS)
+    return {w: words[w] for w in sorted(words) if len(w) > 1 and (held_out or not vocabulary.is_held_out(w))}

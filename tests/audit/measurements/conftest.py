@@ -2,9 +2,8 @@
 
 import pytest
 
-from hf_adner.audit.explainer_run import ExplainerRun
-from hf_adner.audit.explanation_settings import ExplanationSettings
 from hf_adner.audit.explanations import ExplanationAudit
+from hf_adner.audit.measures import ExplainerRun, ExplanationSettings
 
 SMALL = {
     "families": ["punctuation", "context-masking"],

@@ -5,10 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hf_adner.audit.entity_readings import LOG_ODDS, PROBABILITY
-from hf_adner.audit.measurements.faithfulness import measure_faithfulness
-from hf_adner.audit.measurements.removal import _bounds, by_importance, measure_removal
-from hf_adner.audit.measurements.soft_removal import measure_soft_removal
+from hf_adner.audit.measuring_faithfulness import (
+    _bounds,
+    by_importance,
+    measure_faithfulness,
+    measure_removal,
+    measure_soft_removal,
+)
+from hf_adner.audit.responses import LOG_ODDS, PROBABILITY
 from hf_adner.metrics.faithfulness import removal_counts
 
 

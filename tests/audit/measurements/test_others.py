@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 
 from hf_adner import make_explainer
-from hf_adner.audit.entity_readings import END, START
-from hf_adner.audit.measurements.boundary import measure_boundary
-from hf_adner.audit.measurements.plausibility import cue_positions, measure_plausibility
-from hf_adner.audit.measurements.randomisation import measure_randomisation
-from hf_adner.audit.measurements.seed_noise import measure_seed_noise, reseeded
-from hf_adner.audit.measurements.sensitivity import measure_sensitivity
-from hf_adner.audit.targeted import TargetedExplainer, with_target
-from hf_adner.data import Document
+from hf_adner.audit.measures import TargetedExplainer, with_target
+from hf_adner.audit.measuring_faithfulness import cue_positions, measure_boundary, measure_plausibility
+from hf_adner.audit.measuring_stability import measure_randomisation, measure_seed_noise, measure_sensitivity, reseeded
+from hf_adner.audit.responses import END, START
+from hf_adner.data.records import Document
 from hf_adner.explain.controls import ConstantExplainer, RandomExplainer
 from hf_adner.metrics.similarity import spearman
 

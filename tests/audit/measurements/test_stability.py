@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hf_adner import Entity, Explanation
-from hf_adner.audit.measurements.stability import measure_stability
+from hf_adner.audit.measuring_stability import measure_stability
 from hf_adner.metrics.similarity import cosine
 
 

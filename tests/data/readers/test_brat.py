@@ -1,7 +1,7 @@
 import pytest
 
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.readers import detect_format, read_documents
+from hf_adner.data.formats import detect_format, read_documents
 
 TEXT = "患者面部红斑，\n无发热。"
 ANN = """T1\tSymptom 4 6\t红斑

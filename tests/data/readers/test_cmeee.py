@@ -1,6 +1,6 @@
 import json
 
-from hf_adner.data.readers import detect_format, read_documents
+from hf_adner.data.formats import detect_format, read_documents
 
 
 def test_ends_are_made_exclusive(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
-from hf_adner.data.readers import detect_format, read_documents
-from hf_adner.data.tags import WITHOUT_BEGINNING
+from hf_adner.data.formats import detect_format, read_documents
+from hf_adner.data.formats.conll import WITHOUT_BEGINNING
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.readers.formats import READERS, detect_format, resolve_format
+from hf_adner.data.formats.reading import READERS, detect_format, resolve_format
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.readers import source as source_module
-from hf_adner.data.readers.json_stream import JsonStream, json_records
-from hf_adner.data.readers.source import TextSource
+from hf_adner.data.formats import source as source_module
+from hf_adner.data.formats.source import JsonStream, TextSource, json_records
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

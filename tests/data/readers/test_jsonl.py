@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from hf_adner.data.readers import read_documents
+from hf_adner.data.formats import read_documents
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.readers import detect_format, read_documents
+from hf_adner.data.formats import detect_format, read_documents
 
 TEXT = "😷面部瘙痒"
 

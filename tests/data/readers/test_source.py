@@ -1,7 +1,7 @@
 import pytest
 
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.readers.source import CHUNK, TextSource, detect_encoding
+from hf_adner.data.formats.source import CHUNK, TextSource, detect_encoding
 
 TEXT = "第一行：特应性皮炎\r\n第二行：瘙痒\u2028仍是第二行\n第三行"
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.readers import read_documents
+from hf_adner.data.formats import read_documents
 
 TEXT = "患者面部红斑伴瘙痒三年余，曾外用他克莫司软膏。"  # 红斑 4-6, 瘙痒 7-9, 他克莫司软膏 16-22
 

@@ -4,7 +4,7 @@ import types
 import pytest
 
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.readers import detect_format, read_documents
+from hf_adner.data.formats import detect_format, read_documents
 
 ROWS = [
     ["病历号", "text", "start", "end", "label", "ward", "sure"],

@@ -1,4 +1,4 @@
-from hf_adner.data.readers import detect_format, read_documents
+from hf_adner.data.formats import detect_format, read_documents
 
 
 def test_a_file_is_a_document(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hf_adner.data.synthetic.contrast import read_pairs
+from hf_adner.data.synthetic.corpus import read_pairs
 
 
 def test_a_template_has_two_sides():

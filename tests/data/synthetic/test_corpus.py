@@ -8,9 +8,20 @@ import pytest
 
 from hf_adner.data.synthetic import DEFAULT_SIZES, generate_corpus
 from hf_adner.data.synthetic.corpus import Materials
-from hf_adner.data.synthetic.draft import BOUNDARY, CUE_KINDS, HEAD, NAME, Draft
-from hf_adner.data.synthetic.grammar import Call, Choice, Hint, Scene, Slot, parse_frame
-from hf_adner.data.synthetic.person import make_person
+from hf_adner.data.synthetic.grammar import (
+    BOUNDARY,
+    CUE_KINDS,
+    HEAD,
+    NAME,
+    Call,
+    Choice,
+    Draft,
+    Hint,
+    Scene,
+    Slot,
+    parse_frame,
+)
+from hf_adner.data.synthetic.scene import make_person
 from hf_adner.data.synthetic.vocabulary import LABELS, Vocabulary
 
 SMALL = {"train": 120, "validation": 20, "test": 20, "test_unseen": 20, "contrast": 40}

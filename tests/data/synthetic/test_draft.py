@@ -1,6 +1,6 @@
 """Text under construction."""
 
-from hf_adner.data.synthetic.draft import CONTEXT, Draft
+from hf_adner.data.synthetic.grammar import CONTEXT, Draft
 
 
 def test_waiting_cues_are_tied_once():

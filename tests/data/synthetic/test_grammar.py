@@ -4,8 +4,16 @@ import random
 
 import pytest
 
-from hf_adner.data.synthetic.draft import BOUNDARY, CONTEXT, Draft
-from hf_adner.data.synthetic.grammar import FrameError, Grammar, Scene, parse_choice, parse_frame
+from hf_adner.data.synthetic.grammar import (
+    BOUNDARY,
+    CONTEXT,
+    Draft,
+    FrameError,
+    Grammar,
+    Scene,
+    parse_choice,
+    parse_frame,
+)
 from hf_adner.data.synthetic.vocabulary import UNSEEN, Vocabulary, VocabularyError, read_groups
 
 TERMS = "[drug] Drug\n甲片*5 乙丸*5 丙汤*5\n[sign] Symptom\n红斑*5\n"

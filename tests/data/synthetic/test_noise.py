@@ -5,7 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_adner.data.synthetic.draft import CONTEXT, Cue, Draft, Mark
+from hf_adner.data.synthetic.grammar import CONTEXT, Cue, Draft, Mark
 from hf_adner.data.synthetic.noise import Edit, add_noise, apply_edits, lost_punctuation, slips, tidy, units, widths
 
 

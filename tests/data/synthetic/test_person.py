@@ -2,7 +2,7 @@
 
 import random
 
-from hf_adner.data.synthetic.person import AGES, make_person
+from hf_adner.data.synthetic.scene import AGES, make_person
 
 
 def test_a_person_fits_its_stage_and_sex():

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from hf_adner.data.synthetic.plan import read_plans, read_sections
+from hf_adner.data.synthetic.corpus import read_plans, read_sections
 from hf_adner.data.synthetic.vocabulary import VocabularyError
 
 

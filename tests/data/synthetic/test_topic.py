@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from hf_adner.data.synthetic.topic import choose_topic, read_topics, weighted_names
+from hf_adner.data.synthetic.scene import choose_topic, read_topics, weighted_names
 from hf_adner.data.synthetic.vocabulary import VocabularyError
 
 TOPICS = """

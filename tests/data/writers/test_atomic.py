@@ -2,8 +2,8 @@ import stat
 
 import pytest
 
+from hf_adner.data.formats import write_documents
 from hf_adner.data.records import Document
-from hf_adner.data.writers import write_documents
 
 
 def broken():

@@ -1,9 +1,8 @@
 import pytest
 
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.readers import read_documents
+from hf_adner.data.formats import read_documents, write_documents
 from hf_adner.data.records import Document, Entity
-from hf_adner.data.writers import write_documents
 
 TEXT = "患者面部红斑，\n无发热。"
 ANN = """T3\tBodySite 2 4\t面部

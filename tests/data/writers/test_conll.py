@@ -1,8 +1,8 @@
 import pytest
 
 from hf_adner.data.errors import DataFormatError
+from hf_adner.data.formats import write_documents
 from hf_adner.data.records import Document, Entity
-from hf_adner.data.writers import write_documents
 
 DOCUMENT = Document("n1", "红斑\n痒", (Entity(0, 2, "Sign"), Entity(3, 4, "Symptom", meta={"k": 1})), {"ward": 3})
 

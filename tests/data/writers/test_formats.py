@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.readers import detect_format, read_documents
+from hf_adner.data.formats import WRITERS, detect_format, read_documents, write_documents
+from hf_adner.data.formats.writing import SCHEMES
 from hf_adner.data.records import Document, Entity
-from hf_adner.data.writers import WRITERS, write_documents
-from hf_adner.data.writers.formats import SCHEMES
 
 characters = st.characters(exclude_categories=["Cs"])
 texts = st.text(

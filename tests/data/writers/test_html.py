@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hf_adner.data.formats import write_documents
+from hf_adner.data.formats.html import html_text
 from hf_adner.data.records import Document, Entity
-from hf_adner.data.writers import write_documents
-from hf_adner.data.writers.html import html_text
 
 
 class Page(HTMLParser):

@@ -1,8 +1,7 @@
 import json
 
-from hf_adner.data.readers import read_documents
+from hf_adner.data.formats import read_documents, write_documents
 from hf_adner.data.records import Document, Entity
-from hf_adner.data.writers import write_documents
 
 TASKS = [
     {

@@ -1,7 +1,7 @@
 import csv
 
+from hf_adner.data.formats import write_documents
 from hf_adner.data.records import Document, Entity
-from hf_adner.data.writers import write_documents
 
 
 def test_rows(tmp_path):

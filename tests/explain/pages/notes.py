@@ -4,9 +4,8 @@ import json
 from html.parser import HTMLParser
 
 from hf_adner import Entity, Explanation
-from hf_adner.explain.evidence import Cue, Probe
-from hf_adner.explain.explanation import WordScore
-from hf_adner.explain.pages.page import page_text
+from hf_adner.explain.explanation import Cue, Probe, WordScore
+from hf_adner.view.page import page_text
 
 NOTE = "四肢红斑块，瘙痒3年。外用他克莫司软膏后好转"
 SPANS = [(0, 2, "BodySite"), (2, 5, "Symptom"), (2, 4, "Symptom"), (6, 8, "Symptom"), (13, 19, "Drug")]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_adner.explain.pages.heat import LEVELS, WHOLE, encode_levels, heat_levels, heat_runs
+from hf_adner.view.charts import LEVELS, WHOLE, encode_levels, heat_levels, heat_runs
 
 
 def test_shades_are_even_steps_to_the_furthest_score():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hf_adner import Entity
 from hf_adner.explain.explanation import ExplainedNote
-from hf_adner.explain.pages.note import make_note_view, summarise
+from hf_adner.view.page import make_note_view, summarise
 
 from .notes import NOTE, SPANS, explanation, many
 

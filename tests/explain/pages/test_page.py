@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hf_adner import Entity, Explanation
 from hf_adner.explain.explanation import ExplainedNote
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.pages.page import explanations_to_html, notes_of, page_text
+from hf_adner.view.page import explanations_to_html, notes_of, page_text
 
 from .notes import NOTE, SPANS, Page, explanation, many, render
 

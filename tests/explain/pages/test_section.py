@@ -3,7 +3,7 @@
 import pytest
 
 from hf_adner.explain.explanation import WordScore
-from hf_adner.explain.pages.section import make_section, number, percent, place
+from hf_adner.view.section import make_section, number, percent, place
 
 from .notes import NOTE, explanation
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hf_adner.explain.pages.strips import CELL, HEIGHT, LONGEST, STRIP_REACH, TOP, grouped_strip, stacked_strip
+from hf_adner.view.charts import CELL, HEIGHT, LONGEST, STRIP_REACH, TOP, grouped_strip, stacked_strip
 
 TEXT = "患者四肢红斑伴瘙痒"
 
@@ -29,7 +29,12 @@ def test_of_a_long_entity_both_ends():
     text = "红" * 300
     strip = grouped_strip(text, (50, 250), {"begins": [0.1] * 300})
     places = [cell.place for cell in strip.cells]
-    assert len(places) == LONGEST and places[0] == 50 - STRIP_REACH and places[-1] == 249 + STRIP_REACH and len(strip.breaks) == 1
+    assert (
+        len(places) == LONGEST
+        and places[0] == 50 - STRIP_REACH
+        and places[-1] == 249 + STRIP_REACH
+        and len(strip.breaks) == 1
+    )
     assert len(strip.shade) == 2
 
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_adner.explain.pages.visible_text import shortened, visible
+from hf_adner.view.charts import shortened, visible
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()), max_size=40)
 

@@ -7,13 +7,7 @@ import pytest
 import torch
 
 from hf_adner.explain.targets import LabelTable
-from hf_adner.training.losses.boundary import (
-    boundary_marginals,
-    edge_mass,
-    invariance_loss,
-    margin_loss,
-    unseen_weight,
-)
+from hf_adner.guided.losses import boundary_marginals, edge_mass, invariance_loss, margin_loss, unseen_weight
 
 LABELS = ["O", "B-D", "I-D", "B-S", "I-S"]
 TEXT = torch.ones(1, 3, dtype=torch.bool)

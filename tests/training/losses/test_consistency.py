@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import cross_entropy
 
-from hf_adner.training.losses.consistency import consistency_loss, r_drop_loss
+from hf_adner.guided.losses import consistency_loss, r_drop_loss
 
 GOLD = torch.tensor([[0, 1, 2, 0], [0, 0, 1, 0]])
 

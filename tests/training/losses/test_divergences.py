@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Bernoulli, Categorical
 from torch.distributions import kl_divergence as reference
 
-from hf_adner.training.losses.divergences import bernoulli_divergence, jensen_shannon, kl_divergence, log_odds
+from hf_adner.guided.losses import bernoulli_divergence, jensen_shannon, kl_divergence, log_odds
 
 
 def test_kl_is_that_of_categorical_distributions():

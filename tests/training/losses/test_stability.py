@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hf_adner.training.losses.stability import entropy_share, stability_loss
+from hf_adner.guided.losses import entropy_share, stability_loss
 
 MASK = torch.tensor([[True] * 6, [True] * 5 + [False]])
 TEACHER = torch.tensor([[0.5, 0.3, 0.05, 0.05, 0.05, 0.05], [0.05, 0.05, 0.1, 0.1, 0.7, 0.0]])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hf_adner.training.losses.tagging import boundary_moves, smoothing_loss, tagging_loss
+from hf_adner.guided.losses import boundary_moves, smoothing_loss, tagging_loss
 
 from ..guided import setting
 

@@ -1,1 +1,0 @@
-"""What is measured of one explainer, one file per group: `measure(run)` gives numbers per entity and details."""

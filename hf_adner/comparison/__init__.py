@@ -1,0 +1,1 @@
+"""Comparisons of ways to train: arms, runs, records, contrasts, reports, and cross-validation."""

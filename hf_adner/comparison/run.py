@@ -1,0 +1,308 @@
+"""One run of a comparison: a model of a family trained by an arm's rules, and all figures of it.
+
+The most memory that a piece of work took.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import gc
+import hashlib
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments, set_seed
+
+from hf_adner.audit.prediction import ScoredSpan, scored_spans
+from hf_adner.comparison.arms import Arm, family_arguments, family_model, family_tokenizer
+from hf_adner.comparison.corpus import ComparedCorpus, count
+from hf_adner.comparison.record import CLEAN, SEEN, UNSEEN, RunRecord
+from hf_adner.data.encoding import AdnerDataCollator, encode_dataset
+from hf_adner.guided.trainer import ExplanationGuidedTrainer
+from hf_adner.metrics.calibration import calibration
+from hf_adner.metrics.entity_f1 import entity_f1
+from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+from hf_adner.training.trainer import predicted_labels, span_scores
+
+
+class PeakMemory:
+    """A context that measures the peak memory of what runs inside it.
+
+    On a GPU it is what PyTorch had allocated there; on the CPU the resident memory of the process, looked at every
+    few milliseconds, with what the interpreter and its libraries hold.
+
+    Args:
+        device: where the work happens.
+        interval: seconds between two looks.
+
+    Attributes:
+        before: bytes when the work began.
+        peak: the most bytes so far.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu", interval: float = 0.02):
+        self.device, self.interval = torch.device(device), interval
+        self.before = self.peak = 0
+        self._done = threading.Event()
+        self._watch = threading.Thread(target=self._look, daemon=True)
+
+    @property
+    def growth(self) -> int:
+        """Bytes that the work took on top of what was there before."""
+        return self.peak - self.before
+
+    def __enter__(self) -> PeakMemory:
+        release_memory()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self.before = self.peak = torch.cuda.memory_allocated(self.device)
+        else:
+            self.before = self.peak = psutil.Process().memory_info().rss
+            self._watch.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        if self.device.type == "cuda":
+            self.peak = torch.cuda.max_memory_allocated(self.device)
+            return
+        self._done.set()
+        self._watch.join()
+        self.peak = max(self.peak, psutil.Process().memory_info().rss)
+
+    def _look(self) -> None:
+        process = psutil.Process()
+        while not self._done.wait(self.interval):
+            self.peak = max(self.peak, process.memory_info().rss)
+
+
+def release_memory() -> None:
+    """Give memory that earlier work left unused back to the system, so that it does not count as the next one's."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:  # glibc has it, other C libraries do not
+        trim(0)
+
+
+SETTINGS = (
+    "learning_rate", "num_train_epochs", "max_steps", "warmup_steps", "weight_decay", "per_device_train_batch_size",
+    "gradient_accumulation_steps", "lr_scheduler_type", "lr_scheduler_kwargs", "optim", "optim_args", "adam_beta1",
+    "adam_beta2", "adam_epsilon", "max_grad_norm", "label_smoothing_factor", "neftune_noise_alpha", "eval_strategy",
+    "eval_steps", "load_best_model_at_end", "metric_for_best_model", "greater_is_better", "train_sampling_strategy",
+    "gradient_checkpointing", "torch_compile", "bf16", "fp16", "tf32",
+)  # fmt: skip
+"""Fields of `TrainingArguments` that change what is learned; all fields that a subclass adds count as well."""
+
+Explain = Callable[[PreTrainedModel, Any], Mapping[str, Any]]
+"""Figures of explanations, from a trained model and its tokenizer."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model after training, and what training took.
+
+    Attributes:
+        model: the trained model.
+        initial_weights: hash of the weights it began with.
+        steps: optimizer steps.
+        seconds: wall-clock, the trainer's preparations included.
+        processor_seconds: CPU time of this process over the same span, all cores together; waiting does not count.
+        memory: most bytes while training.
+    """
+
+    model: PreTrainedModel
+    initial_weights: str
+    steps: int
+    seconds: float
+    processor_seconds: float
+    memory: PeakMemory
+
+
+class Bench:
+    """A corpus made ready for a model family: tokenized once, initial weights drawn once per seed.
+
+    Args:
+        corpus: the corpus.
+        family: name of the model family.
+        model_args: sizes of the models.
+        dataset_args: windows.
+        explain: figures of explanations to add to every record; None leaves them out.
+    """
+
+    def __init__(
+        self,
+        corpus: ComparedCorpus,
+        family: str,
+        model_args: ModelArguments,
+        dataset_args: DatasetArguments,
+        explain: Explain | None = None,
+    ):
+        self.corpus, self.family = corpus, family
+        self.model_args, self.dataset_args, self.explain = model_args, dataset_args, explain
+        self.tokenizer = family_tokenizer(model_args, family, corpus.splits["train"])
+        self._initial: tuple[int, PreTrainedModel] | None = None
+        self._encoded: dict[str, Dataset] = {}
+
+    def run(self, arm: Arm, seed: int, args: AdnerTrainingArguments, work: Path) -> RunRecord:
+        """Train a model by an arm's rules and take all figures; its checkpoints are not kept.
+
+        Args:
+            arm: the arm.
+            seed: of initial weights, order and dropout.
+            args: the comparison's training arguments.
+            work: a folder for checkpoints, removed afterwards.
+        """
+        try:
+            return self._record(arm, seed, args, self.train(arm, seed, args, work))
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def train(self, arm: Arm, seed: int, args: AdnerTrainingArguments, work: Path) -> Trained:
+        """Train a model by an arm's rules; arguments as for `run`, but `work` stays."""
+        told = arm.apply(args, seed=seed, data_seed=seed, output_dir=str(work), disable_tqdm=True)
+        model = self.initial_model(seed)
+        digest = weights_digest(model)
+        splits = {"train_dataset": self.encoded("train", model), "eval_dataset": self.encoded("validation", model)}
+        with PeakMemory(told.device) as memory:
+            began, worked = time.perf_counter(), time.process_time()
+            trainer = self._trainer(model, told, splits)
+            trainer.train()
+            if told.device.type == "cuda":
+                torch.cuda.synchronize(told.device)
+            seconds, processor_seconds = time.perf_counter() - began, time.process_time() - worked
+        return Trained(trainer.model, digest, trainer.state.global_step, seconds, processor_seconds, memory)
+
+    def initial_model(self, seed: int) -> PreTrainedModel:
+        """A new model with the weights that all arms of a seed begin with."""
+        if self._initial is None or self._initial[0] != seed:
+            set_seed(seed)
+            model = family_model(self.model_args, self.family, self.tokenizer, self.corpus.types)
+            self._initial = seed, model
+        return copy.deepcopy(self._initial[1])
+
+    def encoded(self, split: str, model: PreTrainedModel) -> Dataset | None:
+        """A split as model inputs with the windows' lengths; None where there is no such split."""
+        if split not in self._encoded and split in self.corpus.splits:
+            args = self.dataset_args
+            rows = encode_dataset(
+                self.corpus.splits[split],
+                self.tokenizer,
+                model.config.label2id,
+                max_length=args.max_length,
+                overlap=args.window_overlap,
+            )
+            self._encoded[split] = rows.add_column("length", [len(ids) for ids in rows["input_ids"]])
+        return self._encoded.get(split)
+
+    def settings(self, arm: Arm, args: AdnerTrainingArguments) -> dict[str, Any]:
+        """All that the figures of a run depend on, without paths: names of files, and a hash of the documents."""
+        family = family_arguments(self.model_args, self.family)
+        return {
+            "dataset": {name: _file_names(value) for name, value in asdict(self.dataset_args).items()},
+            "digest": self.corpus.digest,
+            "model": {name: _file_names(value) for name, value in asdict(family).items()},
+            "training": training_settings(arm.apply(args)),
+        }
+
+    def _trainer(self, model: PreTrainedModel, args: AdnerTrainingArguments, splits: Mapping[str, Any]) -> Trainer:
+        names = [model.config.id2label[index] for index in range(len(model.config.id2label))]
+        trainer = ExplanationGuidedTrainer(
+            model=model,
+            args=args,
+            processing_class=self.tokenizer,
+            data_collator=AdnerDataCollator(self.tokenizer),
+            compute_metrics=span_scores(names),
+            preprocess_logits_for_metrics=predicted_labels,
+            train_documents=self.corpus.train,
+            **splits,
+        )
+        trainer.remove_callback(PrinterCallback)  # a comparison has one progress bar for all its runs
+        return trainer
+
+    def _record(self, arm: Arm, seed: int, args: AdnerTrainingArguments, trained: Trained) -> RunRecord:
+        corpus, size = self.corpus, args.per_device_eval_batch_size
+        found = scored_spans(trained.model, self.tokenizer, [document.text for document in corpus.test], size)
+        spans = [[one.span for one in entities] for entities in found]
+        scores = entity_f1(spans, [document.spans for document in corpus.test])
+        counts = {
+            CLEAN: corpus.strict_counts(spans),
+            SEEN: corpus.recall_counts(spans, seen=True),
+            UNSEEN: corpus.recall_counts(spans, seen=False),
+            **self._perturbed_counts(trained.model, size),
+        }
+        return RunRecord(
+            corpus=corpus.name,
+            model=self.family,
+            arm=arm.name,
+            seed=seed,
+            settings=self.settings(arm, args),
+            initial_weights=trained.initial_weights,
+            documents={split: len(rows) for split, rows in corpus.splits.items()},
+            steps=trained.steps,
+            train_seconds=round(trained.seconds, 3),
+            peak_memory=trained.memory.peak,
+            counts=counts,
+            perturbed={family: sorted(documents) for family, documents in corpus.perturbed.items()},
+            scores=scores,
+            calibration=self._calibration(found),
+            explanations=self._explanations(trained.model) if scores["correct"] else {},
+            device=args.device.type,
+        )
+
+    def _explanations(self, model: PreTrainedModel) -> Mapping[str, Any]:
+        return {} if self.explain is None else self.explain(model, self.tokenizer)
+
+    def _perturbed_counts(self, model: PreTrainedModel, batch_size: int) -> dict[str, list[list[int]]]:
+        counts = {}
+        for family, documents in self.corpus.perturbed.items():
+            ordered = [documents[number] for number in sorted(documents)]
+            found = scored_spans(model, self.tokenizer, [document.text for document in ordered], batch_size)
+            counts[family] = [
+                count([one.span for one in entities], document.spans)
+                for entities, document in zip(found, ordered, strict=True)
+            ]
+        return counts
+
+    def _calibration(self, found: list[list[ScoredSpan]]) -> dict[str, Any]:
+        pairs = [
+            (one.score, one.span in document.spans)
+            for entities, document in zip(found, self.corpus.test, strict=True)
+            for one in entities
+        ]
+        return calibration([score for score, _ in pairs], [right for _, right in pairs])
+
+
+def _file_names(value: Any) -> Any:
+    """A path, or several joined by '+', without folders."""
+    return "+".join(Path(part).name for part in value.split("+")) if isinstance(value, str) else value
+
+
+def training_settings(args: AdnerTrainingArguments) -> dict[str, Any]:
+    """The training arguments that change what is learned, the seed apart."""
+    own = {one.name for one in fields(args)} - {one.name for one in fields(TrainingArguments)}
+    return {name: _plain(_file_names(getattr(args, name))) for name in sorted(own | set(SETTINGS))}
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or type(value) in (int, float, bool, str) else str(getattr(value, "value", value))
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """Hash of all weights and buffers that a checkpoint would hold."""
+    hashed = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        hashed.update(name.encode())
+        hashed.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return hashed.hexdigest()[:16]

@@ -1,0 +1,151 @@
+"""CMeEE-V1/V2 JSON: `{"text", "entities": [{"start_idx", "end_idx", "type", "entity"}]}`, **`end_idx` inclusive**.
+
+Entities may be nested; a test file has none. The official train file holds two pairs that cross, so crossing
+is allowed, and two entities that enclose nothing, which are left out and counted.
+
+IMCS-V2-NER dialogue JSON: `{"id": {"dialogue": [{"sentence", "BIO_label", "speaker", ...}], ...}}`.
+
+Every sentence becomes a document; `meta` holds the dialogue's id (a `group_key` for splits), the speaker and whatever
+else the sentence has. A dialogue's `self_report` carries no labels and is not read. Character BIO files of the same
+corpus are read as CoNLL.
+
+CHIP-STS JSON: pairs of questions `{"id", "text1", "text2", "label", "category"}`.
+
+There are no spans, so each of the two texts loads as a document without entities, `id-1` and `id-2`; `meta` holds the
+pair's id (a `group_key` for splits), its label and category. `projection` can mark words of a lexicon in them, as
+silver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from hf_adner.data.errors import DataFormatError
+from hf_adner.data.formats.conll import SCHEMES, parse_tag, spans_of_tags
+from hf_adner.data.formats.jsonl import entity_list
+from hf_adner.data.formats.reader import RawRecord, Reader, as_object, given_id, required, without
+from hf_adner.data.formats.source import JsonStream, TextSource, json_records
+from hf_adner.data.records import Document, Entity
+
+EMPTY_ENTITY = "entity that encloses no character (left out)"
+
+
+class CmeeeReader(Reader):
+    """Reads CMeEE JSON, array or one record a line."""
+
+    overlaps = "any"
+
+    def records(self) -> Iterator[RawRecord]:
+        """One raw record per sentence."""
+        return json_records(TextSource(self.path, self.encoding))
+
+    def document(self, raw: RawRecord) -> Document:
+        """The document of a sentence."""
+        record = as_object(raw.value)
+        text = required(record, "text", str)
+        values = [as_object(value, "an entity") for value in entity_list(record, self.require_entities)]
+        entities = tuple(_entity(value, text) for value in values if not self._encloses_nothing(value))
+        document_id = given_id(record, self.default_id(raw))
+        return Document(document_id, text, entities, without(record, "id", "text", "entities"))
+
+    def _encloses_nothing(self, entity: Mapping[str, Any]) -> bool:
+        start, last = entity.get("start_idx"), entity.get("end_idx")
+        empty = entity.get("entity") == "" and type(start) is int and type(last) is int and last == start - 1
+        self.report.repaired[EMPTY_ENTITY] += empty
+        return empty
+
+
+def _entity(entity: Mapping[str, Any], text: str) -> Entity:
+    start = required(entity, "start_idx", int, "an entity")
+    last = required(entity, "end_idx", int, "an entity")
+    label = required(entity, "type", str, "an entity")
+    surface = required(entity, "entity", str, "an entity") if "entity" in entity else None
+    if surface and surface == text[start:last] != text[start : last + 1]:
+        raise DataFormatError(
+            f"entity {start}-{last} matches its text only if end_idx is exclusive; in CMeEE it is the last character"
+        )
+    return Entity(start, last + 1, label, surface, without(entity, "start_idx", "end_idx", "type", "entity"))
+
+
+SELF_REPORT = "dialogue self-reports, which have no labels, were not read"
+
+
+class Sentence(NamedTuple):
+    """A sentence and the place it has in its dialogue."""
+
+    dialogue: str
+    number: int
+    value: Any
+
+
+class ImcsReader(Reader):
+    """Reads IMCS-V2-NER dialogues, sentence by sentence."""
+
+    overlaps = "none"
+
+    def records(self) -> Iterator[RawRecord]:
+        """One raw record per sentence."""
+        for line, dialogue, value in JsonStream(TextSource(self.path, self.encoding)).members():
+            try:
+                sentences = required(as_object(value, "a dialogue"), "dialogue", list, "the dialogue")
+            except DataFormatError as error:
+                yield RawRecord(line, dialogue, error)
+                continue
+            self.report.notes[SELF_REPORT] += "self_report" in value
+            for number, sentence in enumerate(sentences, 1):
+                yield RawRecord(line, f"{dialogue}-{number}", Sentence(dialogue, number, sentence))
+
+    def document(self, raw: RawRecord) -> Document:
+        """The document of a sentence."""
+        if isinstance(raw.value, DataFormatError):
+            raise raw.value
+        sentence = as_object(raw.value.value, "a sentence")
+        text = required(sentence, "sentence", str, "the sentence")
+        spans = self._spans(sentence, len(text))
+        document_id = f"{raw.value.dialogue}-{sentence.get('sentence_id', raw.value.number)}"
+        meta = {"dialogue": raw.value.dialogue, **without(sentence, "sentence", "BIO_label")}
+        return Document(document_id, text, tuple(Entity(*span) for span in spans), meta)
+
+    def _spans(self, sentence: Mapping[str, Any], length: int) -> list[tuple[int, int, str]]:
+        if "BIO_label" not in sentence and not self.require_entities:
+            return []
+        tags = required(sentence, "BIO_label", (str, list), "the sentence")
+        tags = tags.split() if isinstance(tags, str) else tags
+        if len(tags) != length:
+            raise DataFormatError(f"BIO_label has {len(tags)} tags for a sentence of {length} characters")
+        spans, repaired = spans_of_tags([_bio(tag) for tag in tags], "bio")
+        self.report.repaired.update(repaired)
+        return spans
+
+
+def _bio(tag: Any) -> tuple[str, str]:
+    if not isinstance(tag, str):
+        raise DataFormatError(f"BIO_label must hold strings, found {type(tag).__name__}")
+    prefix, label = parse_tag(tag)
+    if prefix not in SCHEMES["bio"]:
+        raise DataFormatError(f"prefix {prefix}- in BIO_label is not BIO")
+    return prefix, label
+
+
+NO_SPANS = "texts of sentence pairs, which have no gold entities"
+
+
+class ChipStsReader(Reader):
+    """Reads CHIP-STS pairs, array or one pair a line, as single texts."""
+
+    def records(self) -> Iterator[RawRecord]:
+        """Two raw records per pair."""
+        for line, key, pair in json_records(TextSource(self.path, self.encoding)):
+            yield RawRecord(line, key, (pair, 1))
+            if not isinstance(pair, DataFormatError):
+                yield RawRecord(line, key, (pair, 2))
+
+    def document(self, raw: RawRecord) -> Document:
+        """One text of a pair."""
+        value, side = raw.value
+        pair = as_object(value, "a pair")
+        text = required(pair, f"text{side}", str, "the pair")
+        pair_id = given_id(pair, self.default_id(raw))
+        self.report.notes[NO_SPANS] += 1
+        return Document(f"{pair_id}-{side}", text, (), {"pair": pair_id, **without(pair, "id", "text1", "text2")})

@@ -1,0 +1,330 @@
+"""Documents of a file, one at a time, checked, with a report of what was met on the way.
+
+The formats that can be read, their names, and how a file's format is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from hf_adner.data.errors import DataFormatError, excerpt
+from hf_adner.data.formats.brat import BratReader
+from hf_adner.data.formats.conll import ConllReader
+from hf_adner.data.formats.corpora import ChipStsReader, CmeeeReader, ImcsReader
+from hf_adner.data.formats.doccano import DoccanoReader
+from hf_adner.data.formats.jsonl import JsonlReader, LinesReader, TextReader
+from hf_adner.data.formats.label_studio import LabelStudioReader
+from hf_adner.data.formats.reader import RawRecord, Reader, ReadReport
+from hf_adner.data.formats.source import JsonStream, TextSource, begins_with, json_records
+from hf_adner.data.formats.table import CsvReader, ExcelReader, TsvReader
+from hf_adner.data.records import Document, first_overlap
+
+READERS: dict[str, type[Reader]] = {
+    "brat": BratReader,
+    "chip-sts": ChipStsReader,
+    "cmeee": CmeeeReader,
+    "conll": ConllReader,
+    "csv": CsvReader,
+    "doccano": DoccanoReader,
+    "excel": ExcelReader,
+    "imcs": ImcsReader,
+    "jsonl": JsonlReader,
+    "label-studio": LabelStudioReader,
+    "lines": LinesReader,
+    "text": TextReader,
+    "tsv": TsvReader,
+}
+"""Reader of each format."""
+
+ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "cmeee-v1": ("cmeee", {}),
+    "cmeee-v2": ("cmeee", {}),
+    "json": ("jsonl", {}),
+    "bio": ("conll", {"scheme": "bio"}),
+    "bmes": ("conll", {"scheme": "bmes"}),
+    "bioes": ("conll", {"scheme": "bioes"}),
+    "bilou": ("conll", {"scheme": "bilou"}),
+    "imcs-bio": ("conll", {"scheme": "bio"}),
+    "imcs-v2-ner": ("imcs", {}),
+    "chip": ("chip-sts", {}),
+    "label-studio-min": ("label-studio", {}),
+    "xlsx": ("excel", {}),
+    "txt": ("text", {}),
+}
+"""Other names: the format they mean and the options that go with them."""
+
+_LOOKED_AT = 50
+_EXCEL = {".xlsx", ".xlsm"}
+_SEPARATED = {".csv": "csv", ".tsv": "tsv"}
+
+
+def resolve_format(name: str) -> tuple[str, dict[str, Any]]:
+    """A format's own name and the options an alias stands for.
+
+    Raises:
+        ValueError: unknown format.
+    """
+    key = name.lower().replace("_", "-")
+    format_name, options = ALIASES.get(key, (key, {}))
+    if format_name not in READERS:
+        raise ValueError(f"format {name!r} is unknown; known: {', '.join(sorted(READERS))}")
+    return format_name, dict(options)
+
+
+def detect_format(path: str | Path) -> str:
+    """Name of the format of a file, from its suffix and its first records.
+
+    A folder is brat if it holds `.ann` files.
+
+    Raises:
+        DataFormatError: the format cannot be told, or the file is empty or not text.
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _format_of_folder(path)
+    if path.suffix.lower() in _EXCEL:
+        return "excel"
+    if path.suffix.lower() == ".ann" or (path.suffix == ".txt" and path.with_suffix(".ann").exists()):
+        return "brat"
+    return _format_of_text(TextSource(path))
+
+
+def _format_of_folder(path: Path) -> str:
+    if next(path.rglob("*.ann"), None):
+        return "brat"
+    raise DataFormatError("the folder holds no .ann files; expected brat files, or the path of a data file", path=path)
+
+
+def _format_of_text(source: TextSource) -> str:
+    if begins_with(source, _JSON):
+        return _format_of_json(source)
+    suffix = source.path.suffix.lower()
+    if suffix in _SEPARATED and begins_with(source, _HEADER_WITH_TEXT):
+        return _SEPARATED[suffix]
+    if _has_tags(source):
+        return "conll"
+    if suffix == ".txt":
+        return "text"
+    raise DataFormatError(
+        f"the format cannot be told from the file; name it (format=...), one of {', '.join(sorted(READERS))}",
+        path=source.path,
+    )
+
+
+_JSON = re.compile(r"\s*[\[{]")
+_HEADER_WITH_TEXT = re.compile(r"[^\n]*\btext\b", re.IGNORECASE)
+_TAGGED = re.compile(r"[^\t]+[\t ](O|[BIMELSU]-\S.*)\s*")
+
+
+def _has_tags(source: TextSource) -> bool:
+    lines = (line for _, line in source.lines() if line.strip(" \t") and not line.startswith(("# ", "-DOCSTART-")))
+    looked_at = list(islice(lines, _LOOKED_AT))
+    tagged = sum(_TAGGED.fullmatch(line) is not None for line in looked_at)
+    return tagged > len(looked_at) / 2
+
+
+def _format_of_json(source: TextSource) -> str:
+    if _is_dialogue_file(source):
+        return "imcs"
+    records = [raw.value for raw in _readable(json_records(source)) if isinstance(raw.value, dict)]
+    told = next(filter(None, map(_format_of_record, records)), None)
+    if told:
+        return told
+    if any("text" in record for record in records):
+        return "cmeee" if source.path.suffix == ".json" else "jsonl"
+    raise DataFormatError(
+        "the JSON records are of no known format; expected a key such as 'text', 'text1', 'data' or 'dialogue'",
+        path=source.path,
+    )
+
+
+def _readable(records: Iterator[Any]) -> list[Any]:
+    """The first records, up to one that breaks the file off: reading it in earnest will say what is wrong."""
+    found: list[Any] = []
+    try:
+        found.extend(islice(records, 1))
+        found.extend(islice(records, _LOOKED_AT))
+    except DataFormatError:
+        if not found:
+            raise
+    return found
+
+
+def _is_dialogue_file(source: TextSource) -> bool:
+    if not begins_with(source, _OBJECT):
+        return False
+    try:
+        first = next(JsonStream(source).members(), None)
+    except DataFormatError:
+        return False
+    return first is not None and isinstance(first.value, dict) and "dialogue" in first.value
+
+
+_OBJECT = re.compile(r"\s*\{")
+
+
+def _format_of_record(record: Mapping[str, Any]) -> str | None:
+    """What one record tells about its format, None where it fits several."""
+    if "text1" in record and "text2" in record:
+        return "chip-sts"
+    if isinstance(record.get("data"), dict) or "annotations" in record:
+        return "label-studio"
+    spans = record.get("label", record.get("labels"))
+    if isinstance(spans, list):
+        return "label-studio" if spans and isinstance(spans[0], dict) else "doccano"
+    return _format_of_entities(record.get("entities"))
+
+
+def _format_of_entities(entities: Any) -> str | None:
+    if not isinstance(entities, list) or not entities or not isinstance(entities[0], dict):
+        return None
+    by_key = {"start_idx": "cmeee", "start_offset": "doccano", "start": "jsonl"}
+    return next((name for key, name in by_key.items() if key in entities[0]), None)
+
+
+OVERLAPS = ("none", "nested", "any")
+
+
+class DocumentStream(Iterator[Document]):
+    """An iterator over the documents of one or more files that holds one record at a time; see `read_documents`.
+
+    Attributes:
+        report: what has been met so far.
+    """
+
+    def __init__(self, readers: Iterable[Reader], report: ReadReport, checks: DocumentChecks, skip_invalid: bool):
+        self.report = report
+        self._checks = checks
+        self._skip_invalid = skip_invalid
+        self._documents = (document for reader in readers for document in self._documents_of(reader))
+
+    def __next__(self) -> Document:
+        document = next(self._documents)
+        self.report.count(document)
+        return document
+
+    def _documents_of(self, reader: Reader) -> Iterator[Document]:
+        found, skipped = 0, len(self.report.skipped)
+        for raw in self._records_of(reader):
+            found += 1
+            try:
+                document = reader.document(raw)
+                self._checks.check(document, reader)
+            except DataFormatError as error:
+                self._met(error.located(reader.path, raw.line, raw.key))
+            else:
+                yield document
+        if not found and len(self.report.skipped) == skipped:
+            self._met(DataFormatError("the file holds no documents", path=reader.path))
+
+    def _records_of(self, reader: Reader) -> Iterator[RawRecord]:
+        try:
+            yield from reader.records()
+        except DataFormatError as error:
+            self._met(error.located(reader.path))
+
+    def _met(self, error: DataFormatError) -> None:
+        if not self._skip_invalid:
+            raise error from None
+        self.report.skip(error)
+
+
+class DocumentChecks:
+    """What a document must be beyond a valid record.
+
+    Args:
+        labels: the only labels entities may have; None allows any.
+        overlaps: what entities may do: `none`, `nested` or `any`; None takes the format's own rule.
+    """
+
+    def __init__(self, labels: Iterable[str] | None = None, overlaps: str | None = None):
+        if overlaps not in (*OVERLAPS, None):
+            raise ValueError(f"overlaps must be one of {OVERLAPS} or None, found {overlaps!r}")
+        self._labels = None if labels is None else frozenset(labels)
+        self._overlaps = overlaps
+        self._ids: set[int] = set()
+
+    def check(self, document: Document, reader: Reader) -> None:
+        """Raise a `DataFormatError` for a label, overlap or id that is not allowed."""
+        self._check_labels(document)
+        self._check_overlaps(document, self._overlaps or reader.overlaps)
+        key = hash(document.id)  # ids themselves would make 100,000 documents felt in memory
+        if key in self._ids:
+            raise DataFormatError(f"id {excerpt(document.id, 40)} is given to more than one document")
+        self._ids.add(key)
+
+    def _check_labels(self, document: Document) -> None:
+        for entity in document.entities:
+            if self._labels is not None and entity.label not in self._labels:
+                raise DataFormatError(
+                    f"entity {entity.start}-{entity.end} has label {excerpt(entity.label, 20)}; "
+                    f"expected one of {', '.join(sorted(self._labels))}"
+                )
+
+    @staticmethod
+    def _check_overlaps(document: Document, rule: str) -> None:
+        if rule == "any" or not document.has_overlaps:
+            return
+        pair = first_overlap(document.entities, crossing=rule == "nested")
+        if pair:
+            first, second = pair
+            how, allow = ("cross", "any") if rule == "nested" else ("overlap", "nested")
+            raise DataFormatError(
+                f"entities {first.start}-{first.end} and {second.start}-{second.end} {how}; "
+                f"overlaps={allow!r} allows it (a flat tagger then trains on the longer one)"
+            )
+
+
+def read_documents(
+    path: str | Path | Iterable[str | Path],
+    format: str | None = None,
+    *,
+    skip_invalid: bool = False,
+    encoding: str | None = None,
+    labels: Iterable[str] | None = None,
+    overlaps: str | None = None,
+    require_entities: bool = True,
+    **options: Any,
+) -> DocumentStream:
+    """Read the documents of a file, one after the other, in flat memory.
+
+    Args:
+        path: a file, a brat folder, or several of them (ids must then differ between them).
+        format: name of the format; None finds it out per file.
+        skip_invalid: list broken records in the stream's `report` and go on, where else the first one raises.
+        encoding: of the files; None finds out (UTF-8, UTF-16 with byte order mark, GB18030).
+        labels: the only labels allowed; None allows any.
+        overlaps: what entities may do, `none`, `nested` or `any` (cross); None takes the format's own rule.
+        require_entities: whether a record without any annotation field is broken (not so for text to be tagged).
+        options: of the format's reader (`scheme` of CoNLL, `columns` of tables).
+
+    Raises:
+        DataFormatError: broken data, with file, line and reason; raised when the record is reached.
+        FileNotFoundError: there is no such file.
+        ValueError: unknown format, encoding or overlap rule.
+    """
+    paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(one) for one in path]
+    missing = next((one for one in paths if not one.exists()), None)
+    if missing:
+        raise FileNotFoundError(f"there is no file or folder {missing}")
+    report = ReadReport()
+    common = {"encoding": encoding, "require_entities": require_entities, **options}
+    plans = list(zip(paths, _stems(paths), strict=True))
+    readers = (_reader(one, format, report, stem=stem, **common) for one, stem in plans)
+    return DocumentStream(readers, report, DocumentChecks(labels, overlaps), skip_invalid)
+
+
+def _reader(path: Path, format: str | None, report: ReadReport, **options: Any) -> Reader:
+    name, implied = resolve_format(format or detect_format(path))
+    return READERS[name](path, report, **{**implied, **options})
+
+
+def _stems(paths: list[Path]) -> list[str | None]:
+    """What names documents without ids: the file's own name, or the whole path where two files share one."""
+    names = [path.name.split(".")[0] for path in paths]
+    return [None if names.count(name) == 1 else path.with_suffix("").as_posix() for path, name in zip(paths, names)]

@@ -1,0 +1,285 @@
+"""Tables (CSV, TSV, Excel), in either of two layouts.
+
+* One row per entity, columns `id`, `text`, `start`, `end`, `label` (and `entity`, its characters; `entity_meta` and
+  `meta`, JSON). Rows of a document follow one another; `text` may be blank on all but its first row; a document
+  without entities has one row with `start`, `end` and `label` blank.
+* One row per document, columns `id`, `text`, `entities`: JSON, a list of objects as in JSONL or of `[start, end,
+  label]`.
+
+Without `id`, rows with the same text are one document. Other columns become `meta`: the document's where its rows
+agree, else the entity's.
+
+CSV and TSV with one row per entity; the text stands on the first row of its document only.
+
+The file begins with a byte order mark, without which Excel takes Chinese for another encoding.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, ClassVar
+
+from hf_adner.data.errors import DataFormatError, excerpt
+from hf_adner.data.formats.jsonl import entity_of
+from hf_adner.data.formats.reader import RawRecord, Reader
+from hf_adner.data.formats.source import TextSource, parse_line
+from hf_adner.data.records import Document, Entity, dump_meta, load_meta
+
+COLUMNS = ("id", "text", "start", "end", "label", "entity", "entity_meta", "meta")
+"""Columns of the layout with one row per entity."""
+
+Row = dict[str, Any]
+_INTEGER = re.compile(r"[+-]?\d+")
+
+
+class TableReader(Reader):
+    """What all tables share; `columns` maps the names above to those of the file."""
+
+    def __init__(self, *args: Any, columns: Mapping[str, str] | None = None, **options: Any):
+        super().__init__(*args, **options)
+        self._names = {found: name for name, found in (columns or {}).items()}
+        unknown = sorted(set(columns or ()) - {*COLUMNS, "entities"})
+        if unknown:
+            raise ValueError(f"columns names {unknown}, expected names among {', '.join((*COLUMNS, 'entities'))}")
+
+    def rows(self) -> Iterator[tuple[int, list[Any]]]:
+        """Numbered rows, the header first."""
+        raise NotImplementedError
+
+    def records(self) -> Iterator[RawRecord]:
+        """One raw record per document: its rows."""
+        rows = self.rows()
+        header = self._header(next(rows, None))
+        named = (self._named(header, number, cells) for number, cells in rows if any(cell != "" for cell in cells))
+        for index, (_, group) in enumerate(groupby(_filled(named), key=lambda item: item[0])):
+            numbered = [(number, row) for _, number, row in group]
+            yield RawRecord(numbered[0][0], str(index), numbered)
+
+    def _header(self, first: tuple[int, list[Any]] | None) -> list[str]:
+        if first is None:
+            raise DataFormatError("the table has no header", path=self.path)
+        header = [self._names.get(str(cell).strip(), str(cell).strip()) for cell in first[1]]
+        repeated = sorted({name for name in header if header.count(name) > 1})
+        if repeated:
+            raise DataFormatError(f"column {excerpt(repeated[0], 12)} occurs twice", path=self.path, line=first[0])
+        needed = ["text"]
+        if self.require_entities:
+            needed += ["entities"] if "entities" in header else ["start", "end", "label"]
+        missing = [name for name in needed if name not in header]
+        if missing:
+            found = ", ".join(excerpt(name, 12) for name in header[:8])
+            raise DataFormatError(
+                f"column {', '.join(missing)} is missing; the header has {found} (columns= renames)",
+                path=self.path,
+                line=first[0],
+            )
+        return header
+
+    @staticmethod
+    def _named(header: Sequence[str], number: int, cells: list[Any]) -> tuple[int, Row | DataFormatError]:
+        if len(cells) != len(header):
+            return number, DataFormatError(f"the row has {len(cells)} cells, the header {len(header)}", line=number)
+        return number, dict(zip(header, cells))
+
+    def document(self, raw: RawRecord) -> Document:
+        """The document of a group of rows."""
+        for _, row in raw.value:
+            if isinstance(row, DataFormatError):
+                raise row
+        rows: list[tuple[int, Row]] = raw.value
+        first = rows[0][1]
+        _check_text(rows)
+        shared = _shared_columns([row for _, row in rows])
+        entities = _listed(first) if "entities" in first else self._entities(rows, shared)
+        meta = {**shared, **load_meta(first.get("meta") or None)}
+        return Document(str(first.get("id") or self.default_id(raw)), str(first["text"]), entities, meta)
+
+    def _entities(self, rows: list[tuple[int, Row]], shared: Mapping[str, Any]) -> tuple[Entity, ...]:
+        entities = []
+        for number, row in rows:
+            try:
+                entity = _entity(row, len(rows), shared)
+            except DataFormatError as error:
+                raise error.located(line=number) from None
+            entities += [entity] if entity else []
+        return tuple(entities)
+
+
+def _filled(rows: Iterator[tuple[int, Row | DataFormatError]]) -> Iterator[tuple[Any, int, Row | DataFormatError]]:
+    """Each row with what tells its document from the next: the id, or else the text (both blank: as above)."""
+    above: Any = None
+    for number, row in rows:
+        if isinstance(row, DataFormatError):
+            yield number, number, row
+            continue
+        if row.get("id", "") != "":
+            above = ("id", row["id"])
+        elif row["text"] != "":
+            above = ("text", row["text"])
+        yield above, number, row
+
+
+def _check_text(rows: list[tuple[int, Row]]) -> None:
+    for number, row in rows:
+        if row["text"] not in ("", rows[0][1]["text"]):
+            raise DataFormatError("the text is another than in the first row of the document", line=number)
+
+
+def _shared_columns(rows: list[Row]) -> dict[str, Any]:
+    """The unknown columns on which all rows of a document agree."""
+    extra = [name for name in rows[0] if name not in (*COLUMNS, "entities")]
+    return {name: rows[0][name] for name in extra if rows[0][name] != "" and len({row[name] for row in rows}) == 1}
+
+
+def _entity(row: Row, rows: int, shared: Mapping[str, Any]) -> Entity | None:
+    cells = [row.get(name, "") for name in ("start", "end", "label")]
+    if all(cell == "" for cell in cells):
+        if rows > 1:
+            raise DataFormatError("start, end and label are blank, but the document has other rows")
+        return None
+    own = {name: value for name, value in row.items() if name not in (*COLUMNS, *shared) and value != ""}
+    return Entity(
+        _integer(cells[0], "start"),
+        _integer(cells[1], "end"),
+        str(cells[2]),
+        None if row.get("entity", "") == "" else str(row["entity"]),
+        {**own, **load_meta(row.get("entity_meta") or None)},
+    )
+
+
+def _integer(cell: Any, name: str) -> int:
+    if isinstance(cell, float) and cell.is_integer():
+        return int(cell)  # Excel keeps whole numbers as floats
+    if isinstance(cell, str) and _INTEGER.fullmatch(cell.strip()):
+        return int(cell)
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return cell
+    raise DataFormatError(f"{name} must be a whole number, found {excerpt(cell)}")
+
+
+def _listed(row: Row) -> tuple[Entity, ...]:
+    if row["entities"] == "":
+        return ()
+    values = parse_line(str(row["entities"]))
+    if isinstance(values, DataFormatError):
+        raise DataFormatError(f"column entities: {values.reason}")
+    if not isinstance(values, list):
+        raise DataFormatError(f"column entities must hold a JSON list, found {type(values).__name__}")
+    return tuple(
+        Entity(*value) if isinstance(value, list) and len(value) == 3 else entity_of(value) for value in values
+    )
+
+
+class CsvReader(TableReader):
+    """Reads CSV, quoted as spreadsheets do; cells may hold line breaks."""
+
+    delimiter: ClassVar[str] = ","
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Rows numbered by the line on which they end."""
+        csv.field_size_limit(sys.maxsize)  # a cell may hold a whole note; the module's limit is 131,072 characters
+        reader = csv.reader(
+            _lines_with_ends(TextSource(self.path, self.encoding)), delimiter=self.delimiter, strict=True
+        )
+        while True:
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                raise DataFormatError(f"broken quotes: {error}", path=self.path, line=reader.line_num) from None
+            if cells is None:
+                return
+            yield reader.line_num, cells
+
+
+class TsvReader(CsvReader):
+    """Reads TSV."""
+
+    delimiter = "\t"
+
+
+def _lines_with_ends(source: TextSource) -> Iterator[str]:
+    rest = ""
+    for chunk in source.chunks():
+        pieces = (rest + chunk).split("\n")
+        rest = pieces.pop()
+        for piece in pieces:
+            yield piece + "\n"
+    if rest:
+        yield rest
+
+
+class ExcelReader(TableReader):
+    """Reads the first sheet (or `sheet`) of an Excel workbook; needs openpyxl."""
+
+    def __init__(self, *args: Any, sheet: str | None = None, **options: Any):
+        super().__init__(*args, **options)
+        self._sheet = sheet
+
+    def rows(self) -> Iterator[tuple[int, list[Any]]]:
+        """Rows of the sheet; empty cells are empty strings."""
+        workbook = _open_workbook(self.path)
+        try:
+            if self._sheet is not None and self._sheet not in workbook.sheetnames:
+                raise DataFormatError(f"there is no sheet {excerpt(self._sheet, 30)}", path=self.path)
+            sheet = workbook[self._sheet] if self._sheet else workbook.worksheets[0]
+            for number, cells in enumerate(sheet.iter_rows(values_only=True), 1):
+                yield number, [_plain(cell) for cell in cells]
+        finally:
+            workbook.close()
+
+
+def _plain(cell: Any) -> Any:
+    if cell is None:
+        return ""
+    return cell if isinstance(cell, (str, int, float)) else str(cell)  # dates
+
+
+def _open_workbook(path: Any) -> Any:
+    try:
+        import openpyxl
+    except ImportError:
+        raise ImportError("Excel files need openpyxl (pip install openpyxl), or save the sheet as CSV") from None
+    try:
+        return openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except Exception as error:  # zipfile, XML and openpyxl errors: whatever makes it no workbook
+        raise DataFormatError(f"not an Excel workbook: {type(error).__name__}", path=path) from None
+
+
+def csv_text(documents: Iterable[Document], delimiter: str = ",") -> Iterator[str]:
+    """The header, then one row per entity; a document without entities has one row."""
+    yield _line(COLUMNS, delimiter)
+    for document in documents:
+        yield "".join(_line(row, delimiter) for row in _rows(document))
+
+
+def tsv_text(documents: Iterable[Document]) -> Iterator[str]:
+    """The same with tabs."""
+    return csv_text(documents, "\t")
+
+
+def _rows(document: Document) -> Iterator[list[Any]]:
+    text, meta = document.text, _meta_cell(document.meta)
+    for entity in document.entities or (None,):
+        yield [document.id, text, *_cells(entity), meta]
+        text = meta = ""
+
+
+def _cells(entity: Entity | None) -> list[Any]:
+    if entity is None:
+        return [""] * 5
+    return [entity.start, entity.end, entity.label, entity.text, _meta_cell(entity.meta)]
+
+
+def _meta_cell(meta: Any) -> str:
+    return dump_meta(meta) if meta else ""
+
+
+def _line(cells: Iterable[Any], delimiter: str) -> str:
+    line = io.StringIO()
+    csv.writer(line, delimiter=delimiter, lineterminator="\r\n").writerow(cells)
+    return line.getvalue()

@@ -1,1 +1,0 @@
-"""Self-contained pages that show explanations to people."""

@@ -1,0 +1,431 @@
+"""Occlusion: by how much the target falls when a unit of the text is hidden.
+
+The units of a text that explainers hide: characters, lexicon words, or words between spaces.
+
+Copies of one window of text in which some units are hidden.
+
+The linear model that LIME and KernelSHAP fit to the answers of perturbed texts.
+
+LIME and KernelSHAP: captum's samplers over sets of hidden units.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from captum.attr import KernelShap as CaptumKernelShap
+from captum.attr import Lime as CaptumLime
+from torch import Tensor
+
+from hf_adner.explain.explainer import Attribution, LocalExplainer, Places
+from hf_adner.explain.tagger import Tagger, TokenBatch
+from hf_adner.explain.targets import EntityTokens, Tagging, Target
+
+UNITS = ("characters", "lexicon-words", "words")
+"""What is hidden at once: a character; the longest lexicon word, from left to right; what stands between spaces."""
+
+Range = tuple[int, int]
+
+
+def split_into_units(text: str, units: str, tokenizer: Any) -> list[Range]:
+    """Ranges of characters that follow each other without a gap; what is no word is single characters.
+
+    Raises:
+        ValueError: another name of units, or lexicon words without a lexicon.
+    """
+    check_units(units, tokenizer)
+    if units == "characters":
+        words: Iterable[Range] = ()
+    elif units == "words":
+        words = (match.span() for match in re.finditer(r"\S+", text))
+    else:
+        words = longest_matches(tokenizer.lexicon.match(text, lower_case=getattr(tokenizer, "do_lower_case", True)))
+    return _with_single_characters(words, len(text))
+
+
+def check_units(units: str, tokenizer: Any) -> None:
+    """Raise the `ValueError` of `split_into_units` before there is a text."""
+    if units not in UNITS:
+        raise ValueError(f"units must be one of {UNITS}, found {units!r}")
+    if units == "lexicon-words" and getattr(tokenizer, "lexicon", None) is None:
+        raise ValueError("units='lexicon-words' needs a tokenizer with a lexicon; use 'characters' or 'words'")
+
+
+def longest_matches(matches: Sequence[tuple[int, int, int]]) -> list[Range]:
+    """From left to right the longest match at each place, none overlapping."""
+    chosen: list[Range] = []
+    for start, end in sorted(((start, end) for _, start, end in matches), key=lambda one: (one[0], -one[1])):
+        if not chosen or start >= chosen[-1][1]:
+            chosen.append((start, end))
+    return chosen
+
+
+def _with_single_characters(words: Iterable[Range], length: int) -> list[Range]:
+    ranges: list[Range] = []
+    place = 0
+    for start, end in [*words, (length, length)]:
+        ranges += [(one, one + 1) for one in range(place, start)]
+        ranges += [(start, end)] if end > start else []
+        place = end
+    return ranges
+
+
+class Masking:
+    """Hides units of a window, and asks the model about all its entities at once.
+
+    A hidden token becomes the mask token (or the unknown one where the tokenizer has no mask). Words of the lexicon
+    that a hidden token belongs to are no longer matched: they would give away what is hidden.
+
+    Args:
+        tagger: model and tokenizer.
+        target: what is asked.
+        row: a batch of one row.
+        units: see `split_into_units`.
+        places: the entities, in row 0.
+        batch_size: copies per forward pass.
+
+    Attributes:
+        count: number of units that hold a token.
+        token_units: (tokens,) the unit of each token, -1 for those that stand for no text.
+    """
+
+    def __init__(
+        self,
+        tagger: Tagger,
+        target: Target,
+        row: TokenBatch,
+        units: str,
+        places: Sequence[EntityTokens],
+        batch_size: int,
+    ):
+        self._tagger, self._target, self._row = tagger, target, row
+        self._places, self._batch_size = list(places), batch_size
+        text, start = row.windows[0]
+        self.token_units = _token_units(row, start, split_into_units(text, units, tagger.tokenizer))
+        self.count = int(self.token_units.max()) + 1 if len(self.token_units) else 0
+
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """Target values (entities,) of the text as it is, on the CPU, and its log-probabilities (tokens, labels)."""
+        with torch.no_grad():
+            tagging = self._tagger.tag(self._row.inputs)
+        return self._read(tagging, 1)[0], tagging.log_probs[0]
+
+    def scores(self, kept: Tensor) -> Tensor:
+        """Target values when only some units are left.
+
+        Args:
+            kept: (copies, units) bool.
+
+        Returns:
+            (copies, entities) float32, on the CPU.
+        """
+        return torch.cat([self._ask(self._inputs(part)) for part in kept.split(self._batch_size)])
+
+    def without_words(self) -> Tensor | None:
+        """Target values without each matched word of the lexicon, its characters left as they are.
+
+        Returns:
+            (words, entities) float32, on the CPU; None where the model reads no words.
+        """
+        ids = self._row.inputs.get("lexicon_ids")
+        if ids is None or not self._tagger.reads_lexicon:
+            return None
+        count = ids.shape[1]
+        hidden = ids.expand(count, -1).masked_fill(torch.eye(count, dtype=torch.bool, device=ids.device), 0)
+        parts = [self._row.copies(len(part), lexicon_ids=part) for part in hidden.split(self._batch_size)]
+        return torch.cat([self._ask(part) for part in parts])
+
+    def shared_over_tokens(self, scores: Tensor) -> Tensor:
+        """Split the score of each unit over its tokens by their characters, (units,) -> (tokens,)."""
+        lengths = torch.tensor([end - start for start, end in self._row.offsets[0]], dtype=scores.dtype)
+        inside = self.token_units >= 0
+        index = self.token_units.clamp(min=0)
+        totals = torch.zeros(max(self.count, 1), dtype=scores.dtype).index_add(0, index, lengths * inside)
+        return torch.where(inside, scores[index] * lengths / totals[index].clamp(min=1), 0)
+
+    def _inputs(self, kept: Tensor) -> dict[str, Tensor]:
+        hidden = ~kept[:, self.token_units.clamp(min=0)] & (self.token_units >= 0)  # (copies, tokens)
+        hidden = hidden.to(self._tagger.device)
+        ids = self._row.inputs["input_ids"].masked_fill(hidden, self._tagger.mask_id)
+        replaced = {"input_ids": ids}
+        if "lexicon_ids" in self._row.inputs:
+            replaced["lexicon_ids"] = self._visible_words(hidden)
+        return self._row.copies(len(kept), **replaced)
+
+    def _visible_words(self, hidden: Tensor) -> Tensor:
+        """Ids of the matched words, 0 for those with a hidden token, (copies, words)."""
+        before = torch.nn.functional.pad(hidden.cumsum(1), (1, 0))  # hidden tokens before each token
+        starts, ends = (self._row.inputs[name].expand(len(hidden), -1) for name in ("lexicon_starts", "lexicon_ends"))
+        is_whole = before.gather(1, ends) == before.gather(1, starts)
+        return self._row.inputs["lexicon_ids"] * is_whole
+
+    def _ask(self, inputs: dict[str, Tensor]) -> Tensor:
+        with torch.no_grad():
+            return self._read(self._tagger.tag(inputs), len(inputs["input_ids"]))
+
+    def _read(self, tagging: Tagging, count: int) -> Tensor:
+        places = [place._replace(row=copy) for copy in range(count) for place in self._places]
+        return self._target(tagging, places).view(count, len(self._places)).cpu()
+
+
+def _token_units(row: TokenBatch, start: int, ranges: Sequence[tuple[int, int]]) -> Tensor:
+    """Number of the unit of each token, by its first character; units that hold no token's first are not counted."""
+    unit_of = [unit for unit, (first, after) in enumerate(ranges) for _ in range(first, after)]
+    tokens = [
+        unit_of[first - start] if is_text else -1
+        for (first, _), is_text in zip(row.offsets[0], row.is_text[0].tolist())
+    ]
+    number = {unit: rank for rank, unit in enumerate(sorted({unit for unit in tokens if unit >= 0}))}
+    return torch.tensor([number.get(unit, -1) for unit in tokens], dtype=torch.long)
+
+
+class Occlusion(LocalExplainer):
+    """Target of the text minus target with one unit hidden (Zeiler and Fergus 2014); captum's `FeatureAblation`.
+
+    The hidden copies of a sentence are read once for all its entities. Scores are signed; that of a word is split
+    equally over its characters. A word of the lexicon has as its own score what the target loses when it is not
+    matched while its characters stay.
+
+    Args:
+        tagger, target, batch_size: as for `LocalExplainer`; `batch_size` copies share a forward pass.
+        units: what is hidden at once: ``characters`` (of a sub-word tokenizer: tokens), ``lexicon-words``, ``words``.
+
+    Raises:
+        ValueError: as for `LocalExplainer`, other units, or lexicon words without a lexicon.
+    """
+
+    name = "occlusion"
+
+    def __init__(self, tagger: Tagger, target: str = "label", batch_size: int = 16, units: str = "characters"):
+        super().__init__(tagger, target, batch_size)
+        check_units(units, tagger.tokenizer)
+        self.units = units
+
+    def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
+        return [
+            self._attribute_row(batch.row(row), [place._replace(row=0) for place in ones])
+            for row, ones in enumerate(places)
+        ]
+
+    def _attribute_row(self, row: TokenBatch, places: Sequence[EntityTokens]) -> list[Attribution]:
+        masking = Masking(self.tagger, self.target, row, self.units, places, self.batch_size)
+        whole, log_probs = masking.whole()
+        falls = whole - masking.scores(~torch.eye(masking.count, dtype=torch.bool))  # (units, entities)
+        without = masking.without_words()
+        words = None if without is None else whole - without  # (words, entities)
+        return [
+            Attribution(
+                masking.shared_over_tokens(falls[:, number]),
+                None if words is None else words[:, number],
+                float(whole[number]),
+                log_probs,
+                {"units": self.units},
+            )
+            for number in range(len(places))
+        ]
+
+
+class WeightedRidge:
+    """Weighted least squares with an intercept and a penalty on the coefficients, solved in float64.
+
+    It has the two methods that captum asks of an interpretable model; captum's own need scikit-learn.
+
+    Args:
+        penalty: on the squared coefficients, relative to the mean weight of a sample; the intercept is free.
+    """
+
+    def __init__(self, penalty: float = 0.0):
+        self.penalty = penalty
+        self._coefficients: Tensor | None = None
+
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]], **_: object) -> dict[str, float]:
+        """Fit batches of (features (samples, units), values (samples,), weights (samples,))."""
+        features, values, weights = (torch.cat(parts).double() for parts in zip(*batches))
+        roots = weights.sqrt()[:, None]
+        design = torch.cat((features, torch.ones_like(features[:, :1])), 1)
+        penalty = torch.full((design.shape[1],), self.penalty * float(weights.mean()), dtype=torch.float64)
+        penalty[-1] = 0.0
+        design = torch.cat((roots * design, penalty.sqrt().diag()))
+        values = torch.cat((roots * values.view(-1, 1), torch.zeros(len(penalty), 1, dtype=torch.float64)))
+        self._coefficients = torch.linalg.lstsq(design, values, driver="gelsd").solution[:-1, 0]
+        return {}
+
+    def representation(self) -> Tensor:
+        """Coefficients of the features, (1, units) float32."""
+        return self._coefficients.float()[None]
+
+
+class SamplingExplainer(LocalExplainer):
+    """Fits a linear model to the target of texts in which random sets of units are hidden.
+
+    Scores are signed, those of words split equally over their characters. Every entity starts from the same seed, so
+    that a text explained alone and among others has the same scores. Matched words of the lexicon have no scores of
+    their own: they go with their characters.
+
+    Args:
+        tagger, target, batch_size: as for `LocalExplainer`; `batch_size` samples share a forward pass.
+        n_samples: perturbed texts per entity; the scores of different seeds agree better the more there are.
+        seed: of the samples.
+        units: see `Occlusion`.
+
+    Raises:
+        ValueError: as for `Occlusion`, or fewer than 2 samples.
+    """
+
+    def __init__(
+        self,
+        tagger: Tagger,
+        target: str = "label",
+        batch_size: int = 16,
+        n_samples: int = 500,
+        seed: int = 0,
+        units: str = "characters",
+    ):
+        super().__init__(tagger, target, batch_size)
+        if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < 2:
+            raise ValueError(f"n_samples must be an integer of 2 or more, found {n_samples!r}")
+        check_units(units, tagger.tokenizer)
+        self.n_samples, self.seed, self.units = n_samples, seed, units
+
+    def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
+        return [
+            self._attribute_row(batch.row(row), [place._replace(row=0) for place in ones])
+            for row, ones in enumerate(places)
+        ]
+
+    def _attribute_row(self, row: TokenBatch, places: Sequence[EntityTokens]) -> list[Attribution]:
+        masking = Masking(self.tagger, self.target, row, self.units, places, self.batch_size)
+        whole, log_probs = masking.whole()
+        answers = _Answers(masking)
+        details = {"n_samples": self.n_samples, "seed": self.seed, "units": self.units}
+        return [
+            Attribution(
+                masking.shared_over_tokens(self._unit_scores(masking, answers, number, place)),
+                None,
+                float(whole[number]),
+                log_probs,
+                details,
+            )
+            for number, place in enumerate(places)
+        ]
+
+    def _unit_scores(self, masking: Masking, answers: _Answers, number: int, place: EntityTokens) -> Tensor:
+        if masking.count == 1:  # nothing to sample: the one unit made the whole difference
+            both = answers.of(torch.tensor([[1.0], [0.0]]), number)
+            return both[:1] - both[1:]
+        own = masking.token_units[place.start : place.end].unique()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            coefficients = self._sampler(answers, number, own[own >= 0]).attribute(
+                torch.ones(1, masking.count),
+                baselines=torch.zeros(1, masking.count),
+                n_samples=self.n_samples,
+                perturbations_per_eval=self.batch_size,
+                return_input_shape=False,
+            )
+        return coefficients[0].float()
+
+    @abstractmethod
+    def _sampler(self, answers: _Answers, number: int, own: Tensor) -> CaptumLime:
+        """captum's method for entity `number`, whose own units are `own`."""
+
+
+class _Answers:
+    """Target values of sets of units, asked of the model once for all entities."""
+
+    def __init__(self, masking: Masking):
+        self._masking = masking
+        self._known: dict[bytes, Tensor] = {}
+
+    def of(self, kept: Tensor, number: int) -> Tensor:
+        """Values of entity `number`, (samples,), for sets given as 0/1 (samples, units)."""
+        sets = kept.bool().cpu()
+        keys = [one.numpy().tobytes() for one in sets]
+        unknown = {key: place for place, key in enumerate(keys) if key not in self._known}
+        if unknown:
+            self._known.update(zip(unknown, self._masking.scores(sets[list(unknown.values())])))
+        return torch.stack([self._known[key][number] for key in keys])
+
+
+class KernelShap(SamplingExplainer):
+    """KernelSHAP (Lundberg and Lee 2017) by captum; entities of a sentence share the perturbed texts.
+
+    Its top tokens change with the seed below some 2,000 samples (Yang et al. 2023, arXiv 2305.19998).
+    """
+
+    name = "kernel-shap"
+
+    def __init__(
+        self,
+        tagger: Tagger,
+        target: str = "label",
+        batch_size: int = 16,
+        n_samples: int = 2000,
+        seed: int = 0,
+        units: str = "characters",
+    ):
+        super().__init__(tagger, target, batch_size, n_samples, seed, units)
+
+    def _sampler(self, answers: _Answers, number: int, own: Tensor) -> CaptumKernelShap:
+        sampler = CaptumKernelShap(lambda kept: answers.of(kept, number))
+        sampler.interpretable_model = WeightedRidge()
+        return sampler
+
+
+class Lime(SamplingExplainer):
+    """LIME (Ribeiro et al. 2016) by captum, with the kernel of its authors' text explainer.
+
+    Each unit is hidden with probability 1/2, but in half of the samples the entity's own characters are kept: else few
+    samples would say anything of its context. The similarity of a sample is sqrt(exp(-D^2 / width^2)), D being the
+    cosine distance between the sets of units.
+
+    Args:
+        tagger, target, batch_size, n_samples, seed, units: as for `SamplingExplainer`.
+        kernel_width: of the similarity.
+        penalty: of the ridge regression (see `WeightedRidge`).
+
+    Raises:
+        ValueError: as for `SamplingExplainer`, or a kernel width that is not positive or a negative penalty.
+    """
+
+    name = "lime"
+
+    def __init__(
+        self,
+        tagger: Tagger,
+        target: str = "label",
+        batch_size: int = 16,
+        n_samples: int = 500,
+        seed: int = 0,
+        units: str = "characters",
+        kernel_width: float = 0.25,
+        penalty: float = 1.0,
+    ):
+        super().__init__(tagger, target, batch_size, n_samples, seed, units)
+        if not kernel_width > 0 or not penalty >= 0:
+            raise ValueError(
+                f"kernel_width must be positive and penalty not negative, found {kernel_width!r} and {penalty!r}"
+            )
+        self.kernel_width, self.penalty = kernel_width, penalty
+
+    def _sampler(self, answers: _Answers, number: int, own: Tensor) -> CaptumLime:
+        def perturb(text: Tensor, **_: Any) -> Iterator[Tensor]:
+            while True:
+                kept = torch.rand_like(text) < 0.5
+                kept[:, own] |= bool(torch.rand(()) < 0.5)
+                yield kept.long()
+
+        return CaptumLime(
+            lambda kept: answers.of(kept, number),
+            interpretable_model=WeightedRidge(self.penalty),
+            similarity_func=self._similarity,
+            perturb_func=perturb,
+        )
+
+    def _similarity(self, text: Tensor, sample: Tensor, kept: Tensor, **_: Any) -> Tensor:
+        distance = 1 - (kept.float().mean()).sqrt()  # of a 0/1 vector to that of ones, by cosine
+        return torch.exp(-(distance**2) / (2 * self.kernel_width**2))

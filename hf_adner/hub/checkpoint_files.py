@@ -1,0 +1,148 @@
+"""Which files of a folder belong to a checkpoint, and may leave the machine with it.
+
+Both are lists of what goes, never of what stays: what nobody thought of stays. So do `private/` (raw explanation
+statistics and caches, which tell of documents) and `training_args.bin` (a pickle with paths, and the Hub token if one
+was given).
+
+A checkpoint folder that is complete and may be handed on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from transformers.dynamic_module_utils import get_relative_import_files
+
+from hf_adner.explain.global_table import GlobalTable
+from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.model.tokenization_adner import LEXICON_FILE
+
+PUBLISHED = (
+    "config.json",
+    "model*.safetensors",
+    "model*.safetensors.index.json",
+    "*_adner.py",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "lexicon.json",
+    "explainer_head.safetensors",
+    "global_table/*",
+    "README.md",
+    "LICENSE",
+)
+"""Patterns of what a published checkpoint is made of, relative to its folder."""
+
+RESUMED = (
+    *PUBLISHED,
+    "optimizer*",
+    "scheduler.pt",
+    "scaler.pt",
+    "rng_state*.pth",
+    "trainer_state.json",
+    "pytorch_model*",
+    "pytorch_model*/*",
+    "optimizer*/*",
+    "global_step*/*",
+    "latest",
+)
+"""Patterns of what the Trainer resumes from, with FSDP and DeepSpeed too."""
+
+
+def published_files(folder: Path) -> list[str]:
+    """The files of a folder that a published checkpoint is made of, relative to the folder and sorted."""
+    return [name for name in _files(folder) if is_published(name)]
+
+
+def is_published(name: str) -> bool:
+    """Whether a file of that name, relative to its checkpoint, belongs to what is published."""
+    return _fits(name, PUBLISHED)
+
+
+def resumed_files(folder: Path) -> list[str]:
+    """The files of a folder that training is resumed from, relative to the folder and sorted."""
+    return [name for name in _files(folder) if _fits(name, RESUMED)]
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, pattern) and name.count("/") == pattern.count("/") for pattern in patterns)
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix()
+
+
+TABLE_FOLDER = "global_table"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+
+def checkpoint_to_publish(folder: Path, allow_document_lexicon: bool = False) -> list[str]:
+    """The files to publish of a checkpoint, relative to its folder, after making sure that they can be used.
+
+    Args:
+        folder: where model and tokenizer were saved.
+        allow_document_lexicon: publish a lexicon made from documents too.
+
+    Raises:
+        FileNotFoundError: configuration, weights, tokenizer, lexicon or code is missing.
+        ValueError: not one of our checkpoints, a lexicon made from documents, or a global table with documents.
+    """
+    config = _read(folder, "config.json")
+    if config.get("model_type") != "adner":
+        raise ValueError(f"{folder} holds a model of type {config.get('model_type')!r}, expected 'adner'")
+    if not any((folder / name).is_file() for name in WEIGHTS):
+        raise FileNotFoundError(f"{folder} has no weights, expected {' or '.join(WEIGHTS)}")
+    _check_lexicon(folder, _read(folder, "tokenizer_config.json"), allow_document_lexicon)
+    _check_code(folder, config)
+    _check_table(folder / TABLE_FOLDER)
+    return published_files(folder)
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / name
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} has no {name}: save model and tokenizer there with save_pretrained")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+
+
+def _check_lexicon(folder: Path, tokenizer: dict[str, Any], allow: bool) -> None:
+    if tokenizer.get("lexicon_hash") is None:
+        return
+    if not (folder / LEXICON_FILE).is_file():
+        raise FileNotFoundError(f"{folder} has no {LEXICON_FILE}, which its tokenizer was saved with")
+    lexicon = Lexicon.load(folder / LEXICON_FILE)
+    if lexicon.hash != tokenizer["lexicon_hash"]:
+        raise ValueError(f"{folder}: {LEXICON_FILE} is not the word list that the tokenizer was saved with")
+    lexicon.check_shareable(allow)
+
+
+def _check_code(folder: Path, config: dict[str, Any]) -> None:
+    """Every file that `config.json` names is there, and all that these import."""
+    references = [*config.get("auto_map", {}).values()]
+    references += [pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()]
+    modules = {(one if isinstance(one, str) else one[0]).partition(".")[0] for one in references}
+    try:
+        imported = {name for module in modules for name in get_relative_import_files(folder / f"{module}.py")}
+        missing = sorted(Path(name).name for name in imported if not Path(name).is_file())
+    except FileNotFoundError as error:
+        missing = [Path(error.filename).name]
+    if missing or not modules:
+        raise FileNotFoundError(
+            f"{folder} lacks code that it needs without the package ({', '.join(missing) or 'all of it'}); "
+            "load it and save it again"
+        )
+
+
+def _check_table(folder: Path) -> None:
+    if folder.is_dir() and GlobalTable.load(folder).min_documents is None:
+        raise ValueError(f"{folder} holds a raw table, which names documents; put table.publish() in its place")

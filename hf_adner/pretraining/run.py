@@ -1,0 +1,453 @@
+"""Pretraining of an encoder on plain text: texts in, an encoder and its perplexity out.
+
+The encoder of a pretraining run: where it comes from, and the folder it goes to.
+
+The Trainer of masked-language modelling.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    EvalPrediction,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    set_seed,
+)
+
+from hf_adner.files import write_file
+from hf_adner.model.labels_adner import UNOBSERVED
+from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.model.tokenization_adner import SPACE, UNUSED, AdnerTokenizer
+from hf_adner.pretraining.arguments import PretrainingArguments, PretrainingCommand, PretrainingTrainingArguments
+from hf_adner.pretraining.collator import MacBertCollator
+from hf_adner.pretraining.similar_words import SimilarWordTable, WordSequences, cooccurrence_vectors, similar_word_table
+from hf_adner.pretraining.text import TextBlocks, VocabularyCoverage, hold_out_texts, read_texts, vocabulary_coverage
+from hf_adner.pretraining.words import UNKNOWN
+from hf_adner.training.preparation import build_lexicon, small_encoder
+from hf_adner.training.run import METRICS_FILE, checkpoint_to_resume, write_json
+
+
+def load_masked_lm(name_or_path: str, tokenizer: AdnerTokenizer, layers: int | None = None) -> PreTrainedModel:
+    """An encoder with a masked-language-model head, which is new where the checkpoint has none.
+
+    Args:
+        name_or_path: Hub name or folder.
+        tokenizer: its vocabulary must fit.
+        layers: keep only the first ones.
+
+    Raises:
+        ValueError: more layers than there are, more tokens than embeddings, or a checkpoint that lacks weights of the
+            encoder itself.
+    """
+    config = AutoConfig.from_pretrained(name_or_path)
+    _check_vocabulary(tokenizer, config, name_or_path)
+    if layers is not None:
+        if not 1 <= layers <= config.num_hidden_layers:
+            raise ValueError(f"encoder_layers={layers}, expected 1 to {config.num_hidden_layers}, as the encoder has")
+        config.num_hidden_layers = layers
+    model, report = AutoModelForMaskedLM.from_pretrained(
+        name_or_path, config=config, dtype=torch.float32, output_loading_info=True
+    )
+    missing = sorted(report["missing_keys"])
+    of_encoder = [name for name in missing if name.startswith(f"{model.base_model_prefix}.")]
+    if of_encoder:
+        raise ValueError(f"{name_or_path} lacks {len(of_encoder)} weights of the encoder, the first is {of_encoder[0]}")
+    if missing:
+        logger.warning("%s has no masked-language-model head: a new one begins with random weights", name_or_path)
+    return model
+
+
+def make_masked_lm(tokenizer: AdnerTokenizer, size: int, layers: int, max_length: int) -> PreTrainedModel:
+    """A small random encoder with its head, for a vocabulary made from the text."""
+    settings = small_encoder(size, layers)
+    settings["max_position_embeddings"] = max(max_length, int(settings["max_position_embeddings"]))
+    config = AutoConfig.for_model(**settings, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    return AutoModelForMaskedLM.from_config(config)
+
+
+def block_length(asked: int | None, config: PreTrainedConfig) -> int:
+    """Tokens of a block: what was asked for, or what the encoder can take, at most 512.
+
+    Raises:
+        ValueError: the encoder has not so many positions.
+    """
+    positions = getattr(config, "max_position_embeddings", None) or 512
+    # RoBERTa's relatives count positions from behind their padding row
+    positions -= (config.pad_token_id or 0) + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    if asked is not None and asked > positions:
+        raise ValueError(f"max_length={asked}, but the encoder has only {positions} positions")
+    return asked or min(positions, 512)
+
+
+def _check_vocabulary(tokenizer: AdnerTokenizer, config: PreTrainedConfig, name: str) -> None:
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= config.vocab_size:
+        raise ValueError(
+            f"{name}: the vocabulary has the id {largest}, but the encoder only {config.vocab_size} embeddings; "
+            "vocabulary and weights belong to different encoders"
+        )
+
+
+def save_vocabulary(tokenizer: AdnerTokenizer, folder: Path, *, max_length: int) -> None:
+    """Write `vocab.txt` and the configuration of a stock `BertTokenizer`, as BERT and MacBERT repositories have them.
+
+    Args:
+        tokenizer: its vocabulary; the entry for white space gets BERT's name for it back.
+        folder: where the model lies.
+        max_length: tokens that the encoder can take.
+    """
+    vocabulary = {index: token for token, index in tokenizer.get_vocab().items()}
+    tokens = [vocabulary.get(index, f"[unused-{index}]") for index in range(max(vocabulary) + 1)]
+    tokens = [UNUSED if token == SPACE and UNUSED not in tokens else token for token in tokens]
+    write_file(folder / "vocab.txt", (f"{token}\n" for token in tokens), "utf-8")
+    special = {
+        name: getattr(tokenizer, name)
+        for name in ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+        if getattr(tokenizer, name) is not None
+    }
+    settings = {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": tokenizer.do_lower_case,
+        "tokenize_chinese_chars": True,
+        "strip_accents": False,
+        "model_max_length": max_length,
+        **special,
+    }
+    for name, content in (("tokenizer_config.json", settings), ("special_tokens_map.json", special)):
+        write_file(folder / name, [json.dumps(content, ensure_ascii=False, indent=2), "\n"], "utf-8")
+
+
+class PretrainingTrainer(Trainer):
+    """`Trainer` whose loss is the mean over all masked tokens of a step, however they lie in batches and processes.
+
+    The masks of training text change with every epoch, those of held-out text never do.
+
+    Args:
+        collator: masks; it gets the epoch told.
+        eval_collator: of held-out text.
+        options: of `Trainer`.
+    """
+
+    def __init__(self, *, collator: MacBertCollator, eval_collator: MacBertCollator, **options: Any) -> None:
+        self._eval_collator = eval_collator
+        eval_collator.set_epoch(0)
+        super().__init__(
+            data_collator=collator,
+            compute_metrics=perplexity,
+            preprocess_logits_for_metrics=masked_token_sums,
+            callbacks=[_Epochs(collator)],
+            **options,
+        )
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
+        """Sum of the masked tokens' losses by the number of all of the step's masked tokens."""
+        labels = inputs["labels"]  # (batch, tokens)
+        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        chosen = labels != UNOBSERVED
+        # only chosen positions in float32: all of them would take several times the memory
+        total = cross_entropy(outputs.logits[chosen].float(), labels[chosen], reduction="sum")
+        processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+        if num_items_in_batch is None:
+            loss = total / chosen.sum().clamp(min=1)
+        else:
+            loss = total * processes / torch.as_tensor(num_items_in_batch, device=total.device).clamp(min=1)
+        return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """Held-out blocks with the masks that they always have."""
+        training, self.data_collator = self.data_collator, self._eval_collator
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.data_collator = training
+
+
+class _Epochs(TrainerCallback):
+    """Tells a collator of the epochs, also of the one that a resumed run begins in."""
+
+    def __init__(self, collator: MacBertCollator) -> None:
+        self._collator = collator
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The masks of this epoch."""
+        self._collator.set_epoch(int(state.epoch or 0))
+
+
+def masked_token_sums(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Per row (batch, 3): summed loss of the masked tokens, how many are right, how many there are.
+
+    Args:
+        logits: (batch, tokens, vocabulary).
+        labels: (batch, tokens), -100 where nothing is masked.
+    """
+    chosen = labels != UNOBSERVED
+    picked, true = logits[chosen].float(), labels[chosen]  # (masked, vocabulary), (masked,)
+    values = torch.stack(
+        [
+            cross_entropy(picked, true, reduction="none"),
+            (picked.argmax(-1) == true).float(),
+            torch.ones_like(true).float(),
+        ]
+    )  # (3, masked)
+    sums = values.new_zeros(3, len(labels))
+    rows = chosen.nonzero()[:, 0]  # (masked,)
+    return sums.index_add(1, rows, values).T
+
+
+def perplexity(prediction: EvalPrediction) -> dict[str, float]:
+    """Perplexity and accuracy over all masked tokens, from what `masked_token_sums` gives."""
+    loss, right, count = prediction.predictions.sum(0, dtype="float64").tolist()
+    mean = loss / max(count, 1.0)
+    return {"perplexity": math.exp(min(mean, 700.0)), "masked_loss": mean, "accuracy": right / max(count, 1.0)}
+
+
+logger = logging.getLogger(__name__)
+
+WARNED, REFUSED = 0.01, 0.3
+"""Rates of unknown characters from which on a run warns, and is refused."""
+
+_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class PretrainingText:
+    """The text of a run.
+
+    Attributes:
+        train: texts to learn from.
+        held_out: texts to measure perplexity on.
+        coverage: how much of all of it the vocabulary knows.
+    """
+
+    train: list[str]
+    held_out: list[str]
+    coverage: VocabularyCoverage
+
+
+def run_command(command: PretrainingCommand) -> str:
+    """Do what `adner pretrain` was asked to, and tell what came of it."""
+    if command.check:
+        coverage = check_text(command.encoder, command.texts, command.arguments)
+        refused = coverage.unknown_rate > REFUSED
+        verdict = f"a run would be refused: more than {100 * REFUSED:.0f} % of the characters are unknown\n\n"
+        return verdict * refused + coverage.to_markdown()
+    metrics = run_pretraining(command.encoder, command.texts, command.arguments, command.training)
+    told = [f"encoder    {command.training.output_dir}"]
+    if "held_out" in metrics:
+        before, after = (metrics["held_out"][when]["perplexity"] for when in ("before", "after"))
+        told.insert(0, f"held-out perplexity {before:.2f} before, {after:.2f} after")
+    return "\n".join(told)
+
+
+def check_text(encoder: str | None, paths: Iterable[str], args: PretrainingArguments) -> VocabularyCoverage:
+    """How much of the texts an encoder's vocabulary knows (from scratch: the one that would be made of them)."""
+    texts = read_texts(list(paths), args.format, args.encoding, args.skip_invalid)
+    return vocabulary_coverage(texts, load_tokenizer(encoder, texts, args))
+
+
+def run_pretraining(
+    encoder: str | None,
+    paths: Iterable[str],
+    args: PretrainingArguments,
+    training_args: PretrainingTrainingArguments,
+) -> dict[str, Any]:
+    """Pretrain an encoder, write it with its vocabulary to `output_dir`, and `output_dir/metrics.json` beside it.
+
+    The folder loads with `AutoModel.from_pretrained` and `AutoModelForMaskedLM.from_pretrained`, and as the encoder of
+    every architecture.
+
+    Args:
+        encoder: the encoder to go on from, Hub name or folder; None begins with a small random one.
+        paths: files, folders or patterns of text.
+        args: reading and masking.
+        training_args: of the Trainer.
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        FileExistsError: `output_dir` holds another run and nothing says to resume it.
+        ValueError, DataFormatError: what the texts, the vocabulary or the arguments have wrong.
+    """
+    checkpoint = checkpoint_to_resume(training_args)
+    set_seed(training_args.seed)
+    texts = read_texts(list(paths), args.format, args.encoding, args.skip_invalid)
+    tokenizer = load_tokenizer(encoder, texts, args)
+    text = divide_text(texts, tokenizer, args)
+    model = build_masked_lm(encoder, tokenizer, args)
+    trainer = build_trainer(model, tokenizer, text, args, training_args)
+    metrics = {
+        "encoder": encoder,
+        "arguments": asdict(args),
+        "training": {"seed": training_args.seed, "learning_rate": training_args.learning_rate},
+        "texts": {"train": len(text.train), "held_out": len(text.held_out)},
+        "coverage": text.coverage.to_dict(),
+        "blocks": {"number": len(trainer.train_dataset), "fill": trainer.train_dataset.fill},
+    }
+    metrics |= _train(trainer, checkpoint)
+    _save(trainer, tokenizer, Path(training_args.output_dir), metrics)
+    return metrics
+
+
+def _train(trainer: PretrainingTrainer, checkpoint: str | None) -> dict[str, Any]:
+    held_out = trainer.eval_dataset is not None
+    # not evaluate(): several processes would then train each a model of its own, as Accelerate prepares a model once
+    trainer.args.eval_on_start = held_out and checkpoint is None
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    after = _scores(trainer.evaluate()) if held_out else {}
+    scores = {"before": _first_scores(trainer), "after": after} if held_out else {}
+    history = [
+        {name: entry[name] for name in ("step", "loss", "eval_perplexity") if name in entry}
+        for entry in trainer.state.log_history
+    ]
+    return {
+        "steps": result.global_step,
+        "train_seconds": round(result.metrics["train_runtime"], 1),
+        "history": [entry for entry in history if len(entry) > 1],
+        **({"held_out": scores} if scores else {}),
+    }
+
+
+def _first_scores(trainer: PretrainingTrainer) -> dict[str, float]:
+    """The first measurement of the run or, where it was resumed, of the one that it goes on with.
+
+    A run that was begun without held-out text has none but its last.
+    """
+    return _scores(next(entry for entry in trainer.state.log_history if "eval_perplexity" in entry))
+
+
+def _scores(found: Mapping[str, float]) -> dict[str, float]:
+    return {name: found[f"eval_{name}"] for name in ("perplexity", "masked_loss", "accuracy")}
+
+
+def _save(trainer: PretrainingTrainer, tokenizer: AdnerTokenizer, folder: Path, metrics: dict[str, Any]) -> None:
+    trainer.save_model(str(folder))
+    if trainer.is_world_process_zero():
+        save_vocabulary(tokenizer, folder, max_length=block_length(None, trainer.model.config))
+        write_json(folder / METRICS_FILE, metrics)
+
+
+def load_tokenizer(encoder: str | None, texts: Iterable[str], args: PretrainingArguments) -> AdnerTokenizer:
+    """The encoder's vocabulary with one token per character, or one made of the texts."""
+    if encoder is None:
+        return AdnerTokenizer.from_texts(texts, min_count=args.min_count)
+    tokenizer = AdnerTokenizer.from_pretrained(encoder)
+    tokenizer.lexicon = None  # words are masked, not given to the encoder
+    return tokenizer
+
+
+def divide_text(texts: list[str], tokenizer: AdnerTokenizer, args: PretrainingArguments) -> PretrainingText:
+    """Check texts against a vocabulary and hold a part out.
+
+    Raises:
+        ValueError: the vocabulary does not know the texts' characters, or there are too few texts.
+    """
+    coverage = vocabulary_coverage(texts, tokenizer)
+    if coverage.unknown_rate > REFUSED:
+        raise ValueError(
+            f"{100 * coverage.unknown_rate:.1f} % of the characters are not in the vocabulary, expected at most "
+            f"{100 * REFUSED:.0f} %: vocabulary and text do not belong together (--check tells which characters)"
+        )
+    if coverage.unknown_rate > WARNED:
+        logger.warning("%.1f %% of the characters are not in the vocabulary (see --check)", 100 * coverage.unknown_rate)
+    return PretrainingText(*hold_out_texts(texts, args.validation_share), coverage)
+
+
+def build_masked_lm(encoder: str | None, tokenizer: AdnerTokenizer, args: PretrainingArguments) -> PreTrainedModel:
+    """The model of a run; see `load_masked_lm` and `make_masked_lm`."""
+    if encoder is None:
+        return make_masked_lm(tokenizer, args.encoder_size, args.encoder_layers or _LAYERS, args.max_length or 0)
+    return load_masked_lm(encoder, tokenizer, args.encoder_layers)
+
+
+def build_trainer(
+    model: PreTrainedModel,
+    tokenizer: AdnerTokenizer,
+    text: PretrainingText,
+    args: PretrainingArguments,
+    training_args: PretrainingTrainingArguments,
+) -> PretrainingTrainer:
+    """The trainer of a run, its text packed to blocks."""
+    length = block_length(args.max_length, model.config)
+    blocks = TextBlocks(text.train, tokenizer, length)
+    if not text.held_out:
+        training_args.eval_strategy = "no"
+    lexicon = build_lexicon(args.lexicon, ()) if args.lexicon else None
+    similar = similar_words_of(text.train, lexicon, tokenizer, args) if args.replacement == "similar" else None
+    options = {
+        "replacement": args.replacement,
+        "share": args.masked_share,
+        "ngram_shares": args.ngram_shares,
+        "longest_word": args.longest_word,
+        "seed": training_args.seed,
+    }
+    training, held_out = (MacBertCollator(tokenizer, lexicon, similar, **options) for _ in range(2))
+    return PretrainingTrainer(
+        model=model,
+        args=training_args,
+        collator=training,
+        eval_collator=held_out,
+        train_dataset=blocks,
+        eval_dataset=TextBlocks(text.held_out, tokenizer, length) if text.held_out else None,
+    )
+
+
+def similar_words_of(
+    texts: Iterable[str], lexicon: Lexicon | None, tokenizer: AdnerTokenizer, args: PretrainingArguments
+) -> SimilarWordTable:
+    """Similar words by vectors from a file, or learned from the texts.
+
+    Raises:
+        ValueError: a file that is none of word vectors, or that has no word of the texts.
+    """
+    sequences = WordSequences(texts, lexicon, lower_case=tokenizer.do_lower_case, longest=args.longest_word)
+    words = sequences.words
+    if args.word_vectors:
+        vectors = given_vectors(words, args.word_vectors, lower_case=tokenizer.do_lower_case)
+    else:
+        vectors = cooccurrence_vectors(sequences)
+    table = similar_word_table(words, vectors, args.similar_words, args.similar_minimum)
+    logger.info("%d of the text's %d words have similar ones", len(table), len(words))
+    return table
+
+
+def given_vectors(words: list[str], path: str, lower_case: bool = False) -> torch.Tensor:
+    """Vectors (words, dimension) from a word2vec or fastText text file; zeros for words that it lacks.
+
+    Args:
+        words: the words.
+        path: of the file.
+        lower_case: the words are in lower case, those of the file need not be.
+
+    Raises:
+        ValueError: a broken file, or one with none of the words.
+    """
+    usable = [place for place, word in enumerate(words) if UNKNOWN not in word and word == word.strip()]
+    vectors, covered = Lexicon(words[place] for place in usable).vectors_from_file(path, lower_case=lower_case)
+    if not covered.any():
+        raise ValueError(f"{path}: has none of the text's {len(words)} words; are they vectors of another language?")
+    logger.info("word vectors cover %d of %d words", int(covered.sum()), len(words))
+    rows = vectors.new_zeros(len(words), vectors.shape[1])
+    rows[usable] = vectors[1:]
+    return rows

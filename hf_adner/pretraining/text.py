@@ -1,0 +1,279 @@
+"""The texts of a pretraining run: read, held out in part, and looked at before hours are spent.
+
+Plain texts packed to blocks of tokens, for pretraining.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from hf_adner.data.dataset import files_by_split
+from hf_adner.data.formats import read_documents
+from hf_adner.model.tokenization_adner import AdnerTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+logger = logging.getLogger(__name__)
+
+_RECORDS = (".json", ".jsonl", ".csv", ".tsv", ".xlsx", ".xlsm")
+
+HUGE = 100_000
+"""Characters from which on a text is suspected to be many."""
+
+
+def read_texts(
+    paths: Sequence[str], format: str = "lines", encoding: str | None = None, skip_invalid: bool = False
+) -> list[str]:
+    """The texts of files, folders and glob patterns; blank ones are left out.
+
+    Args:
+        paths: where they are.
+        format: of the files; by default every line is a text.
+        encoding: of the files; None finds out (UTF-8, UTF-16 with byte order mark, GB18030).
+        skip_invalid: pass over broken records and warn of them.
+
+    Raises:
+        DataFormatError: an empty file, bytes in no known encoding, or a broken record; names file and line.
+        FileNotFoundError: there is no such file.
+        ValueError: all texts are blank, or a file of records is to be read as lines.
+    """
+    files = [file for path in paths for file in files_by_split({"text": path})["text"]]
+    options = {"encoding": encoding, "skip_invalid": skip_invalid, "overlaps": "any", "require_entities": False}
+    texts: list[str] = []
+    for file in tqdm(files, desc="reading", unit="file", disable=None):
+        texts += _texts_of(file, format, options)
+    if not texts:
+        raise ValueError(f"{', '.join(map(str, files[:3]))}: found no text, expected at least one that is not blank")
+    longest = max(map(len, texts))
+    if longest > HUGE:
+        logger.warning("the longest text has %d characters: is a line really one text? It is cut into blocks", longest)
+    return texts
+
+
+def _texts_of(file: Path, format: str, options: dict[str, Any]) -> list[str]:
+    _check_lines(file, format)
+    stream = read_documents(file, format, **options)
+    texts = [document.text for document in stream if document.text.strip()]
+    for warning in stream.report.warnings():
+        logger.warning("%s", warning)
+    return texts
+
+
+def _check_lines(file: Path, format: str) -> None:
+    """Refuse files of records, whose punctuation would be learned as text."""
+    if format == "lines" and file.suffix.lower() in _RECORDS:
+        raise ValueError(f"{file}: holds records, not lines of text; name their format, such as --format jsonl")
+
+
+def hold_out_texts(texts: Iterable[str], share: float, seed: int = 0) -> tuple[list[str], list[str]]:
+    """Divide texts into those to learn from and those to measure perplexity on; equal texts stay together.
+
+    Args:
+        texts: the texts.
+        share: of those held out, 0 to less than 1; at least one text where it is more than 0.
+        seed: another one holds out others.
+
+    Raises:
+        ValueError: a share outside its range, or too few different texts for both parts.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"the share of held-out text is {share}, expected 0 or more and less than 1")
+    texts = list(texts)
+    if not share:
+        return texts, []
+    places = {text: _place(text, seed) for text in texts}
+    if len(places) < 2:
+        raise ValueError(
+            "found one single text, from which none can be held out; expected one text a line, or --validation_share 0"
+        )
+    limit = min(max(share, min(places.values())), math.nextafter(max(places.values()), 0))  # a text each
+    train = [text for text in texts if places[text] > limit]
+    return train, [text for text in texts if places[text] <= limit]
+
+
+def _place(text: str, seed: int) -> float:
+    """A number from 0 to 1 that only the text and the seed determine."""
+    digest = sha256(f"{seed}\0{text}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+@dataclass(frozen=True)
+class VocabularyCoverage:
+    """How much of a text a vocabulary knows.
+
+    Attributes:
+        texts: number of texts.
+        characters: number of their characters, white space included.
+        distinct: number of different characters.
+        unknown: number of characters that become ``[UNK]``.
+        unknown_characters: the most frequent of these and how often they occur.
+    """
+
+    texts: int
+    characters: int
+    distinct: int
+    unknown: int
+    unknown_characters: list[tuple[str, int]]
+
+    @property
+    def unknown_rate(self) -> float:
+        """Share of the characters that become ``[UNK]``, 0 to 1."""
+        return self.unknown / self.characters if self.characters else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures, for JSON."""
+        return {**asdict(self), "unknown_rate": self.unknown_rate}
+
+    def to_markdown(self) -> str:
+        """The figures and a table of the unknown characters."""
+        lines = [
+            f"{self.texts:,} texts, {self.characters:,} characters ({self.distinct:,} different ones)",
+            f"[UNK]: {self.unknown:,} characters, {100 * self.unknown_rate:.3f} %",
+        ]
+        if self.unknown_characters:
+            lines += ["", "| unknown | code point | times |", "|---|---|---:|"]
+            lines += [f"| {_shown(one)} | U+{ord(one):04X} | {times:,} |" for one, times in self.unknown_characters]
+        return "\n".join(lines)
+
+
+def _shown(character: str) -> str:
+    return character if character.isprintable() and character != "|" else unicodedata.name(character, "?")
+
+
+def vocabulary_coverage(texts: Iterable[str], tokenizer: AdnerTokenizer, top: int = 20) -> VocabularyCoverage:
+    """Count the characters of texts that a tokenizer does not know.
+
+    Args:
+        texts: the texts.
+        tokenizer: with one token per character.
+        top: how many of the most frequent unknown characters are told.
+    """
+    counts: Counter[str] = Counter()
+    number = 0
+    for text in tqdm(texts, desc="counting", unit="text", disable=None):
+        counts.update(text)
+        number += 1
+    unknown = {one: counts[one] for one in _unknown(sorted(counts), tokenizer)}
+    frequent = sorted(unknown.items(), key=lambda item: (-item[1], item[0]))[:top]
+    return VocabularyCoverage(number, counts.total(), len(counts), sum(unknown.values()), frequent)
+
+
+def _unknown(characters: list[str], tokenizer: AdnerTokenizer) -> Iterator[str]:
+    if characters:
+        rows = tokenizer(characters, add_special_tokens=False)["input_ids"]
+        yield from (one for one, row in zip(characters, rows, strict=True) if tokenizer.unk_token_id in row)
+
+
+_BATCH = 1000
+_OPEN = 32
+_SENTENCE_END = re.compile(r"[。！？；!?;\n]")
+
+
+class TextBlocks:
+    """A dataset of blocks ``[CLS] text [SEP] text [SEP] ...``; no text runs on behind a separator.
+
+    Short texts share a block; a text is never cut if a block can hold it. A longer one is cut into
+    pieces, at the end of a sentence where one is near, and nothing of it is lost. Tokens are kept in memory, 4 bytes
+    each, and never written to disk.
+
+    Args:
+        texts: the texts; blank ones are passed over.
+        tokenizer: with a beginning ([CLS]) and a separating token ([SEP]).
+        max_length: most tokens of a block, special ones included.
+
+    Attributes:
+        texts: number of texts that are not blank.
+        tokens: number of their tokens.
+
+    Raises:
+        ValueError: no room for text, or a tokenizer without these tokens.
+    """
+
+    def __init__(self, texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, max_length: int = 512) -> None:
+        self._begin, self._separator = tokenizer.cls_token_id, tokenizer.sep_token_id
+        if self._begin is None or self._separator is None:
+            raise ValueError(f"{type(tokenizer).__name__} has no [CLS] or no [SEP] token, which blocks are made with")
+        if max_length < 3:
+            raise ValueError(f"max_length is {max_length}, which leaves no room for text beside [CLS] and [SEP]")
+        self.max_length = max_length
+        self.texts = self.tokens = 0
+        self._ids, ends = array("i"), array("q", [0])
+        for block in self._packed(self._pieces(texts, tokenizer)):
+            self._ids.extend(block)
+            ends.append(len(self._ids))
+        self._ends = np.array(ends)  # (blocks + 1,)
+        self._ids = np.array(self._ids, dtype=np.int32)  # (all tokens,)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """`input_ids` (tokens,) int64 of a block."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"block {index} of {len(self)}")
+        index %= len(self)
+        return {"input_ids": self._ids[self._ends[index] : self._ends[index + 1]].astype(np.int64)}
+
+    @property
+    def fill(self) -> float:
+        """Share of the blocks' places that hold text, 0 to 1."""
+        return self.tokens / (len(self) * self.max_length) if len(self) else 0.0
+
+    def _packed(self, pieces: Iterable[list[int]]) -> Iterator[list[int]]:
+        """Put every piece into the fullest of a few open blocks that has room for it (best fit)."""
+        opened: list[list[int]] = []
+        for piece in pieces:
+            fitting = [block for block in opened if len(block) + len(piece) < self.max_length]
+            if not fitting:
+                if len(opened) == _OPEN:
+                    fullest = max(range(_OPEN), key=lambda number: len(opened[number]))
+                    yield opened.pop(fullest)
+                fitting = [[self._begin]]
+                opened += fitting
+            max(fitting, key=len).extend([*piece, self._separator])
+        yield from opened
+
+    def _pieces(self, texts: Iterable[str], tokenizer: PreTrainedTokenizerBase) -> Iterator[list[int]]:
+        size = self.max_length - 2
+        pieces = self._texts(texts, size)
+        while batch := list(islice(pieces, _BATCH)):
+            for ids in tokenizer(batch, add_special_tokens=False, return_attention_mask=False)["input_ids"]:
+                self.tokens += len(ids)
+                # a tokenizer of word pieces may make more tokens than characters
+                yield from (ids[start : start + size] for start in range(0, len(ids), size))
+
+    def _texts(self, texts: Iterable[str], size: int) -> Iterator[str]:
+        for text in texts:
+            if text.strip():
+                self.texts += 1
+                yield from cut_text(text, size)
+
+
+def cut_text(text: str, size: int) -> Iterator[str]:
+    """Cut a text into pieces of at most `size` characters that together are the text.
+
+    A piece ends behind the last sign that ends a sentence in its second half, else where it is full.
+    """
+    start = 0
+    while len(text) - start > size:
+        ends = [found.end() for found in _SENTENCE_END.finditer(text, start + size // 2, start + size)]
+        end = ends[-1] if ends else start + size
+        yield text[start:end]
+        start = end
+    yield text[start:]

@@ -1,0 +1,1 @@
+"""Checkpoints outside of PyTorch pipelines: ONNX and spaCy."""

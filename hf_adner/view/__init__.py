@@ -1,0 +1,1 @@
+"""Explanations for people: HTML page, charts, plots, terminal; `Explanation.viewer` leads here."""

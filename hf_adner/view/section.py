@@ -1,0 +1,356 @@
+"""What a page says of one entity, ready to be laid out.
+
+What methods, targets, roles and changes are called on a page that is read by people who did not build the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from hf_adner.data.records import Entity
+from hf_adner.explain.explanation import Explanation, Probe
+from hf_adner.view.charts import (
+    Strip,
+    encode_levels,
+    grouped_strip,
+    heat_levels,
+    heat_runs,
+    shortened,
+    stacked_strip,
+    visible,
+)
+
+METHODS = {
+    "grad-x-input": "how strongly the decision reacts to each character (gradient × input)",
+    "integrated-gradients": "how much each character added on the way from an empty text (integrated gradients)",
+    "occlusion": "how much the decision weakens when a character is hidden (occlusion)",
+    "lime": "a linear model of the decision over texts with hidden characters (LIME)",
+    "kernel-shap": "each character's fair share over texts with hidden characters (KernelSHAP)",
+    "attention": "attention weighted with its gradient",
+    "global": "what the model usually goes by for this label, over a whole corpus",
+    "fused": "this text's own explanation joined with what the model usually goes by",
+    "amortised": "what a trained explainer head expects the explanation to be",
+}
+TARGETS = {
+    "label": "why these characters are labelled {label}",
+    "start": "why the entity begins here",
+    "end": "why the entity ends here",
+    "span": "why exactly this span is labelled {label}",
+}
+ROLES = {
+    "left-context": "before it",
+    "left-edge": "its first character",
+    "middle": "its middle",
+    "right-edge": "its last character",
+    "right-context": "behind it",
+}
+PERTURBATIONS = {
+    "context-masking": "some characters of the context hidden",
+    "punctuation": "signs and spaces written differently",
+    "clause-shuffle": "clauses in another order",
+    "confusions": "characters mistyped in the context",
+    "outer-neighbour": "the character beside the entity changed",
+    "start-edit": "its first character hidden",
+    "end-edit": "its last character hidden",
+    "interior-edit": "a character in its middle hidden",
+}
+SERIES = {"local": "this text", "global": "the corpus"}
+
+
+def method_in_words(name: str) -> str:
+    """What a method measures; the name itself if it is not one of ours."""
+    return METHODS.get(name, name)
+
+
+def target_in_words(name: str, label: str) -> str:
+    """The question that is answered; the name itself if it is not one of ours."""
+    return TARGETS.get(name, name).format(label=label) if name in TARGETS else name
+
+
+def perturbation_in_words(name: str) -> str:
+    """What was done to the text."""
+    return PERTURBATIONS.get(name, name)
+
+
+TOP_CHARACTERS = 10
+NEAR = 8
+RIVALS = 3
+RIVAL = 0.05
+"""Probability from which on another boundary is worth naming."""
+SURFACE = 40
+PROBE_REACH = 14
+MAX_WORDS = 12
+WEAK = 0.02
+"""Share of the strongest word's score from which on a word is worth a line."""
+_DETAIL = 200
+
+
+class Piece(NamedTuple):
+    """Some characters and the style class they are drawn with."""
+
+    text: str
+    style: str
+
+
+class Score(NamedTuple):
+    """Characters with a number: `share` in [-1, 1] of the largest is what a bar shows."""
+
+    text: str
+    place: str
+    value: str
+    share: float
+    note: str = ""
+
+
+class RoleShare(NamedTuple):
+    """Part of the weight that lies in one role, in percent."""
+
+    role: str
+    name: str
+    percent: float
+    offset: float
+
+
+class ProbeView(NamedTuple):
+    """A changed text around the entity, and the posterior before and after."""
+
+    name: str
+    pieces: list[Piece]
+    before: float
+    after: float
+    is_boundary: bool
+
+    @property
+    def has_fallen(self) -> bool:
+        """Whether the model now thinks it less likely than not, and did not before."""
+        return self.after < 0.5 <= self.before
+
+
+@dataclass(frozen=True)
+class Section:
+    """One entity's part of the page; texts are as `visible` makes them, and not escaped."""
+
+    key: str
+    explanation: Explanation
+    surface: str
+    checks: list[str]
+    pieces: list[Piece]
+    levels: str
+    largest: float
+    is_signed: bool
+    top: list[Score]
+    roles: list[RoleShare]
+    boundary: Strip | None
+    rivals: list[str]
+    words: list[Score]
+    hidden_words: int
+    cues: list[Score]
+    fusion: Strip | None
+    fusion_shares: list[tuple[str, float]]
+    probes: list[ProbeView]
+    details: list[tuple[str, str]]
+
+    @property
+    def entity(self) -> Entity:
+        """What is explained."""
+        return self.explanation.entity
+
+    @property
+    def label(self) -> str:
+        """Its label as the page shows it."""
+        return visible(self.entity.label)
+
+    @property
+    def method(self) -> str:
+        """What the method measures, in words."""
+        return method_in_words(self.explanation.method)
+
+    @property
+    def question(self) -> str:
+        """What the explanation answers, in words."""
+        return target_in_words(self.explanation.target, self.label)
+
+
+def make_section(key: str, explanation: Explanation, review_threshold: float, stability_threshold: float) -> Section:
+    """Everything that the page shows of one entity.
+
+    Args:
+        key: id of the section, unique on the page.
+        explanation: of the entity.
+        review_threshold, stability_threshold: posterior and stability below which a person should look.
+    """
+    levels, shares = heat_levels(explanation.scores), explanation.shares
+    span = (explanation.entity.start, explanation.entity.end)
+    words = _words(explanation)
+    strong = [word for word in words if abs(word.share) >= WEAK][:MAX_WORDS]
+    return Section(
+        key=key,
+        explanation=explanation,
+        surface=shortened(visible(explanation.entity.text or ""), SURFACE),
+        checks=checks(explanation, review_threshold, stability_threshold),
+        pieces=_heat(explanation.text, levels, span),
+        levels=encode_levels(levels),
+        largest=max(map(abs, explanation.scores), default=0.0),
+        is_signed=min(explanation.scores, default=0.0) < 0,
+        top=_top(explanation, shares),
+        roles=_roles(explanation, shares),
+        boundary=_boundary(explanation),
+        rivals=_rivals(explanation),
+        words=strong,
+        hidden_words=len(words) - len(strong),
+        cues=_cues(explanation),
+        fusion=_fusion(explanation),
+        fusion_shares=_fusion_shares(explanation, shares),
+        probes=[_probe(one) for one in explanation.probes],
+        details=[(visible(name), _detail(value)) for name, value in explanation.details.items()],
+    )
+
+
+def checks(explanation: Explanation, review_threshold: float, stability_threshold: float) -> list[str]:
+    """Why a person should look at this entity; empty if nothing speaks for it."""
+    found = []
+    if explanation.posterior is not None and explanation.posterior < review_threshold:
+        found.append(f"the model is not sure ({explanation.posterior:.0%})")
+    if explanation.stability is not None and explanation.stability < stability_threshold:
+        found.append(f"the explanation is not stable ({explanation.stability:.2f})")
+    return found
+
+
+def number(value: float) -> str:
+    """A number with three significant digits, with a true minus sign."""
+    return f"{value:.3g}".replace("-", "\u2212")
+
+
+def percent(share: float) -> str:
+    """A share in percent that says 0 and 100 only where it is just that."""
+    if 0 < share < 0.005:
+        return "< 1%"
+    return "> 99%" if 0.995 <= share < 1 else f"{share:.0%}"
+
+
+def place(start: int, end: int) -> str:
+    """Characters by their numbers from 0, end exclusive as everywhere."""
+    return str(start) if end == start + 1 else f"{start}–{end}"
+
+
+def _heat(text: str, levels: Sequence[int], entity: tuple[int, int]) -> list[Piece]:
+    shown = visible(text)
+    pieces = []
+    for run in heat_runs(levels, entity):
+        style = "gap" if run.is_gap else f"p{run.level}" if run.level > 0 else f"n{-run.level}" if run.level else ""
+        own = " own" if run.is_entity else ""
+        content = f"{run.end - run.start}" if run.is_gap else shown[run.start : run.end]
+        pieces.append(Piece(content, f"{style}{own}".strip()))
+    return pieces
+
+
+def _top(explanation: Explanation, shares: Sequence[float]) -> list[Score]:
+    spans = [span for span in explanation.top(TOP_CHARACTERS) if span.score]
+    return _scores(
+        [(span.start, span.end, span.score, f"{shares[span.start]:.0%}") for span in spans], explanation.text
+    )
+
+
+def _words(explanation: Explanation) -> list[Score]:
+    words = sorted(explanation.lexicon, key=lambda word: -abs(word.score))
+    return _scores([(word.start, word.end, word.score, "") for word in words], explanation.text)
+
+
+def _cues(explanation: Explanation) -> list[Score]:
+    found = [(cue.start, cue.end, cue.score, ROLES.get(cue.role, cue.role)) for cue in explanation.cues]
+    return _scores(found, explanation.text)
+
+
+def _scores(rows: Sequence[tuple[int, int, float, str]], text: str) -> list[Score]:
+    largest = max((abs(value) for _, _, value, _ in rows), default=0.0) or 1.0
+    shown = visible(text)
+    return [
+        Score(_marked_space(shown[start:end]), place(start, end), number(value), value / largest, note)
+        for start, end, value, note in rows
+    ]
+
+
+def _marked_space(text: str) -> str:
+    return text.replace("\n", "↵").replace("\t", "⇥").replace(" ", "␣").replace("\u200b", "↵")
+
+
+def _roles(explanation: Explanation, shares: Sequence[float]) -> list[RoleShare]:
+    if not any(shares):
+        return []
+    found, offset = [], 0.0
+    for role, share in replace(explanation, scores=tuple(shares), probes=(), lexicon=()).by_role().items():
+        found.append(RoleShare(role, ROLES[role], 100 * share, offset))
+        offset += 100 * share
+    return found
+
+
+def _boundary(explanation: Explanation) -> Strip | None:
+    if explanation.start_profile is None or explanation.end_profile is None:
+        return None
+    series = {"begins": explanation.start_profile, "ends": explanation.end_profile}
+    return grouped_strip(explanation.text, (explanation.entity.start, explanation.entity.end), series)
+
+
+def _rivals(explanation: Explanation) -> list[str]:
+    """Other places where the model might let this entity, and not a neighbour, begin or end."""
+    entity, text = explanation.entity, visible(explanation.text)
+    begins = explanation.start_profile or (0.0,) * len(text)
+    ends = explanation.end_profile or (0.0,) * len(text)
+    # to reach the entity, what begins before it must not end before it (at least so much is left: union bound)
+    found = [
+        (begins[at] - sum(ends[at : entity.start]), at, "begin at")
+        for at in range(max(entity.start - NEAR, 0), entity.end)
+        if at != entity.start
+    ]
+    found += [
+        (ends[at] - sum(begins[entity.end : at + 1]), at, "end with")
+        for at in range(entity.start, min(entity.end + NEAR, len(text)))
+        if at != entity.end - 1
+    ]
+    best = sorted((one for one in found if one[0] >= RIVAL), reverse=True)[:RIVALS]
+    return [f"{verb} {_marked_space(text[at])} ({at}): {value:.0%}" for value, at, verb in best]
+
+
+def _fusion(explanation: Explanation) -> Strip | None:
+    if not explanation.fusion_weights:
+        return None
+    series = {SERIES.get(name, name): values for name, values in explanation.fusion_weights.items()}
+    return stacked_strip(explanation.text, (explanation.entity.start, explanation.entity.end), series)
+
+
+def _fusion_shares(explanation: Explanation, shares: Sequence[float]) -> list[tuple[str, float]]:
+    """Weight of each part over the whole text, its characters counted by their share of the explanation."""
+    weights = {
+        name: math.fsum(abs(weight) * share for weight, share in zip(values, shares))
+        for name, values in explanation.fusion_weights.items()
+    }
+    total = math.fsum(weights.values())
+    return [(SERIES.get(name, name), weight / total) for name, weight in weights.items()] if total else []
+
+
+def _probe(probe: Probe) -> ProbeView:
+    name = perturbation_in_words(probe.perturbation)
+    return ProbeView(name, _probe_pieces(probe), probe.before, probe.after, probe.kind == "boundary")
+
+
+def _probe_pieces(probe: Probe) -> list[Piece]:
+    """The changed text around the entity; edits and entity have their style, what is left out an ellipsis."""
+    entity, text = probe.entity, visible(probe.text)
+    first, after = max(entity.start - PROBE_REACH, 0), min(entity.end + PROBE_REACH, len(text))
+    edited = {at for start, end in probe.edited for at in range(start, end)}
+    pieces = [Piece("…", "cut")] if first else []
+    for at in range(first, after):
+        style = " ".join(["edit"] * (at in edited) + ["own"] * (entity.start <= at < entity.end))
+        if pieces and pieces[-1].style == style:
+            pieces[-1] = Piece(pieces[-1].text + text[at], style)
+        else:
+            pieces.append(Piece(text[at], style))
+    return [*pieces, Piece("…", "cut")] if after < len(text) else pieces
+
+
+def _detail(value: Any) -> str:
+    text = number(value) if isinstance(value, float) else str(value)
+    return shortened(visible(text), _DETAIL)
