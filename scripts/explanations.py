@@ -27,11 +27,8 @@ from hf_adner.audit.measures import MEASURES, ExplanationSettings, TargetedExpla
 from hf_adner.data.dataset import documents_from_dataset
 from hf_adner.data.records import Document
 from hf_adner.explain.amortised import HEAD_FILE
-from hf_adner.explain.cells import character_roles
 from hf_adner.explain.controls import CONTROLS
 from hf_adner.explain.explainers import fusion_for
-from hf_adner.explain.fused import local_maps
-from hf_adner.explain.fusion import Fusion, pad_inputs
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.table_building import build_global_table
 from hf_adner.files import write_file
@@ -45,12 +42,11 @@ TABLE = Path("model_cards/RESULTS.md")
 RECORDS = Path("model_cards/results/explanations")
 AUDIT_FILE = "audit.json"
 SINGLES = ("grad-x-input", "integrated-gradients", "occlusion", "attention", "lime", "kernel-shap", "global")
-FUSIONS = ("empirical-bayes", "equal", "product", "inverse-variance", "stability-softmax", "learned-gate")
+FUSIONS = ("empirical-bayes", "equal", "product", "stability-softmax")
 SAMPLING = ("lime", "kernel-shap")
 LOCALS = ("grad-x-input", "integrated-gradients", "occlusion")
 TARGETS = ("label", "start", "end")
 RANDOM_DOCUMENTS = 50
-GATE_DOCUMENTS = 40
 
 PAGE, PICTURE = "tables.md", "stability-faithfulness.png"
 SHOWN = (
@@ -189,7 +185,7 @@ class Explained:
         table = self.table(local, target)
         if fusion == "global":
             return make_explainer("global", self.model, self.tokenizer, global_table=table, target=target)
-        rule = self._gate(local, table, target) if fusion == "learned-gate" else fusion_for(fusion, table)
+        rule = fusion_for(fusion, table)
         explainer = self.local(local, target)
         return make_explainer("fused", self.model, self.tokenizer, global_table=table, local=explainer, fusion=rule)
 
@@ -198,34 +194,10 @@ class Explained:
         table = self.random_table(local)
         if fusion == "global":
             return make_explainer("global", self.model, self.tokenizer, global_table=table)
-        rule = fusion_for(fusion, table)  # a gate that was not trained is empirical Bayes
+        rule = fusion_for(fusion, table)
         return make_explainer(
             "fused", self.model, self.tokenizer, global_table=table, local=self.local(local), fusion=rule
         )
-
-    def _gate(self, local: str, table: GlobalTable, target: str) -> Fusion:
-        """The learned gate, trained on validation documents to say what hiding each character does."""
-        documents = [document.flattened() for document in self.splits["validation"] if document.entities]
-        texts = [document.text for document in documents[:GATE_DOCUMENTS]]
-        spans = [document.spans for document in documents[:GATE_DOCUMENTS]]
-        found, effects = (
-            local_maps([one for ones in self.local(name, target)(texts, spans) for one in ones])
-            for name in (local, "occlusion")
-        )
-        gate = fusion_for("learned-gate", table)
-        variance = 0.5 if table.noise is None else table.noise.local_variance
-        inputs = pad_inputs(
-            [one.logs for one in found],
-            table.lookup_many([one.text for one in found], [one.entity for one in found]),
-            [variance] * len(found),
-            [character_roles(len(one.text), *one.entity[:2]) for one in found],
-            [one.mask for one in found],
-        )
-        wanted = torch.zeros_like(inputs.local)
-        for row, one in enumerate(effects):
-            wanted[row, : len(one.logs)] = torch.from_numpy(one.logs).exp() * torch.from_numpy(one.mask)
-        gate.fit(inputs, wanted)
-        return gate
 
 
 def plan(of: Explained, has_head: bool) -> dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]]:

@@ -8,7 +8,7 @@ from typing import Any
 from hf_adner.explain.amortised import AmortisedExplainer
 from hf_adner.explain.explainer import LocalExplainer
 from hf_adner.explain.fused import FusedExplainer, NoMap
-from hf_adner.explain.fusion import USES_TAU2, EmpiricalBayes, Fusion, Global, make_fusion
+from hf_adner.explain.fusion import EmpiricalBayes, Fusion, Global, make_fusion
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.gradients import AttentionTimesGradient, GradientTimesInput, IntegratedGradients
 from hf_adner.explain.removal import KernelShap, Lime, Occlusion
@@ -89,7 +89,7 @@ def fusion_for(name: str, table: GlobalTable) -> Fusion:
         ValueError: an unknown name.
     """
     measured = {} if table.noise is None else {"tau2": table.noise.tau2}
-    return make_fusion(name, **(measured if name in USES_TAU2 else {}))
+    return make_fusion(name, **(measured if name == EmpiricalBayes.name else {}))
 
 
 EXPLAINERS: dict[str, Callable[..., Explainer]] = {

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from hf_adner.explain.cells import ROLES, simplex
-from hf_adner.explain.learned_gate import LearnedGate
 
 SMALLEST_VARIANCE = 1e-3
 """tau2 and perturbation variances, in squared log attributions, are taken as at least this."""
@@ -36,10 +35,6 @@ class FusionInputs(NamedTuple):
         local_variance: (batch,) perturbation variance of the local map.
         roles: (batch, length) int64, indices of `ROLES`.
         mask: (batch, length) bool, the characters that count.
-        counts: (batch, length) observations behind the prior, or None; only the learned gate reads it.
-        entropy: (batch, length) entropy of the label marginals in nats, or None; only the learned gate reads it.
-        boundary_sensitivity: (batch,) in [-1, 1], how much the entity's boundaries lose without their characters, or
-            None; only the learned gate reads it.
     """
 
     local: Tensor
@@ -48,9 +43,6 @@ class FusionInputs(NamedTuple):
     local_variance: Tensor
     roles: Tensor
     mask: Tensor
-    counts: Tensor | None = None
-    entropy: Tensor | None = None
-    boundary_sensitivity: Tensor | None = None
 
 
 class Fused(NamedTuple):
@@ -143,24 +135,11 @@ class Product(Fusion):
         return torch.full_like(inputs.local, self.weight)
 
 
-class InverseVariance(_MeanOfShares):
-    """Weights proportional to 1 / variance: of the local map under perturbation, of the table its means'.
-
-    A rival that ignores whether the table is right: a constant map has no variance and takes all the weight.
-    """
-
-    name = "inverse-variance"
-
-    def _weight(self, inputs: FusionInputs) -> Tensor:
-        local = inputs.local_variance.clamp(min=_TINY)[:, None]
-        prior = inputs.prior_variance.clamp(min=_TINY)
-        return prior / (prior + local)
-
-
 class StabilitySoftmax(_MeanOfShares):
     """Weights by a softmax over the stability of both maps, one pair for each entity.
 
-    The stability of a map is 1 / (1 + its mean variance), in (0, 1]. It has the same weakness as `InverseVariance`.
+    The stability of a map is 1 / (1 + its mean variance), in (0, 1]. It does not ask
+    whether the table is right: a constant map has no variance and takes most of the weight.
 
     Args:
         temperature: of the softmax, above 0; the lower, the more the stabler map takes.
@@ -256,15 +235,12 @@ def shrunk_variance(variance: Tensor, mean: Tensor | float) -> Tensor:
 
 __all__ = [
     "FUSIONS",
-    "USES_TAU2",
     "EmpiricalBayes",
     "Equal",
     "Fused",
     "Fusion",
     "FusionInputs",
     "Global",
-    "InverseVariance",
-    "LearnedGate",
     "Local",
     "Product",
     "StabilitySoftmax",
@@ -276,12 +252,9 @@ __all__ = [
 
 FUSIONS: dict[str, type[Fusion]] = {
     fusion.name: fusion
-    for fusion in (EmpiricalBayes, Equal, Product, InverseVariance, StabilitySoftmax, LearnedGate, Local, Global)
+    for fusion in (EmpiricalBayes, Equal, Product, StabilitySoftmax, Local, Global)
 }
 """What `make_fusion` knows, by name."""
-
-USES_TAU2 = (EmpiricalBayes.name, LearnedGate.name)
-"""Fusions that take the option `tau2`, see `EmpiricalBayes`."""
 
 
 def make_fusion(name: str, **options: object) -> Fusion:
@@ -323,7 +296,7 @@ def pad_inputs(
     """
     size = max(map(len, local), default=0) if length is None else length
     masks = [np.ones(len(row), dtype=bool) for row in local] if masks is None else masks
-    means, variances, counts = zip(*priors) if priors else ((), (), ())
+    means, variances, _ = zip(*priors) if priors else ((), (), ())
     return FusionInputs(
         local=_padded(local, size, np.float32),
         prior=_padded(means, size, np.float32),
@@ -331,7 +304,6 @@ def pad_inputs(
         local_variance=torch.tensor(local_variance, dtype=torch.float32),
         roles=_padded(roles, size, np.int64),
         mask=_padded(masks, size, np.bool_),
-        counts=_padded(counts, size, np.float32),
     )
 
 

@@ -15,7 +15,7 @@ import torch._functorch.config
 from torch import Tensor, nn
 
 from hf_adner.explain.cells import ROLES
-from hf_adner.explain.fusion import USES_TAU2
+from hf_adner.explain.fusion import EmpiricalBayes
 from hf_adner.explain.tagger import Tagger
 from hf_adner.explain.targets import LabelTable, last_states
 from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments, GuidedSchedule
@@ -338,7 +338,7 @@ class GuidedObjective:
             local_weight=(explained.local_weight.sum(), text.new_tensor(len(explained.local_weight))),
         )
         self.figures.add(teacher_correct=part.found)
-        if self.args.fusion in USES_TAU2:  # the weights of the others are what they were told to be
+        if self.args.fusion == EmpiricalBayes.name:  # the weights of the others are what they were told to be
             self.figures.add(local_weight=explained.local_weight)
 
     @torch.no_grad()

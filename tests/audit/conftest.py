@@ -1,4 +1,7 @@
-"""Tiny random models with documents whose gold entities are what the model finds."""
+"""Tiny random models with documents whose gold entities are what the model finds.
+
+Runs of explainers on the tiny model.
+"""
 
 from typing import NamedTuple
 
@@ -7,6 +10,8 @@ import torch
 from transformers import BertConfig, BertForTokenClassification, BertTokenizer
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Document, Entity, Lexicon
+from hf_adner.audit.explanations import ExplanationAudit
+from hf_adner.audit.measures import ExplainerRun, ExplanationSettings
 from hf_adner.audit.prediction import scored_spans
 
 WORDS = {"红斑": 5, "红": 2, "斑块": 1, "瘙痒": 7, "他克莫司": 3, "反复": 30, "外用": 4}
@@ -90,3 +95,36 @@ def with_documents(model, tokenizer) -> Case:
         cues = [{"entity": index, "start": max(0, one.start - 1), "end": one.end} for index, one in enumerate(entities)]
         documents.append(Document(f"d{number}", text, entities, {"cues": cues}))
     return Case(model, tokenizer, documents)
+
+
+SMALL = {
+    "families": ["punctuation", "context-masking"],
+    "views": 2,
+    "max_entities": 6,
+    "sensitivity_draws": 2,
+    "infidelity_draws": 8,
+    "soft_draws": 3,
+    "orderings": 2,
+    "replacements": 1,
+    "random_shares": (0.4, 1.0),
+    "resamples": 50,
+}
+
+
+@pytest.fixture(scope="session")
+def audit(case) -> ExplanationAudit:
+    return ExplanationAudit(case.model, case.tokenizer, case.documents, ExplanationSettings(**SMALL), progress=False)
+
+
+@pytest.fixture(scope="session")
+def run_of(audit):
+    """The run of an explainer, given itself or by name."""
+
+    def make(explainer, rebuild=None, settings=None) -> ExplainerRun:
+        explainer = audit.make(explainer) if isinstance(explainer, str) else explainer
+        count = len(audit.population.subjects)
+        return ExplainerRun(
+            explainer, count, audit.population, audit.views, audit.behaviour, settings or audit.settings, rebuild
+        )
+
+    return make

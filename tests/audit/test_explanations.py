@@ -1,4 +1,9 @@
-"""evaluate_explanations from end to end on tiny models: controls, counts, that nothing is left behind, errors."""
+"""evaluate_explanations from end to end on tiny models: controls, counts, that nothing is left behind, errors.
+
+The tables of a report, from numbers that no model made.
+
+`adner audit`: tables on standard output, report and picture in files.
+"""
 
 import json
 
@@ -8,8 +13,10 @@ import torch
 
 import hf_adner
 from hf_adner import evaluate_explanations, make_explainer
-from hf_adner.audit.explanation_report import ExplainerScores
+from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
 from hf_adner.audit.explanations import ExplanationAudit
+from hf_adner.cli import main
+from hf_adner.data.formats import write_documents
 from hf_adner.explain.controls import ConstantExplainer, RandomExplainer
 
 SMALL = {
@@ -148,3 +155,55 @@ def test_bad_settings(case):
     with pytest.raises(ValueError, match="explainer 'magic' is not available"):
         evaluate_explanations(case.model, case.tokenizer, case.documents, ["magic"], **SMALL)
     assert "evaluate_explanations" in hf_adner.__all__
+
+
+POPULATION = {"documents": 2, "gold": 4, "found": 3, "coverage": 0.75, "entities": 3, "document": [0, 0, 1]}
+SETTINGS = {"families": ["p5"], "views": 2, "level": 0.95}
+
+
+def scores(name: str, *measures: str) -> ExplainerScores:
+    estimates = {measure: {"mean": 0.5, "low": 0.4, "high": 0.6, "entities": 3} for measure in measures}
+    return ExplainerScores(name, 3, estimates, {measure: [0.5] * 3 for measure in measures})
+
+
+def explanation_report_report(*explainers: ExplainerScores) -> ExplanationReport:
+    return ExplanationReport({one.name: one for one in explainers}, POPULATION, {}, SETTINGS)
+
+
+def tables(text: str) -> dict[str, list[str]]:
+    """Group -> names of its rows."""
+    blocks = (block.splitlines() for block in text.split("\n\n") if block.startswith("| "))
+    return {
+        lines[0].split(" | ")[0].strip("| "): [row.split(" | ")[0].strip("| ") for row in lines[2:]] for lines in blocks
+    }
+
+
+def test_an_explainer_has_a_row_where_something_of_it_was_measured():
+    first = scores("first", "discriminative_stability", "seed_cosine", "sufficiency")
+    second = scores("second", "discriminative_stability")
+    assert tables(explanation_report_report(first, second).to_markdown()) == {
+        "stability": ["first", "second"],
+        "faithfulness": ["first"],
+        "seed-noise": ["first"],
+    }
+
+
+def test_audit_writes_tables_a_report_and_a_picture(case, tmp_path, capsys):
+    case.model.save_pretrained(tmp_path / "model")
+    case.tokenizer.save_pretrained(tmp_path / "model")
+    write_documents(case.documents, tmp_path / "gold.jsonl")
+    names = ("json", "calibration", "robustness")
+    files = {"--plot": tmp_path / "plot.png", **{f"--{name}": tmp_path / f"{name}.json" for name in names}}
+    options = ["--explainers", "grad-x-input", "random", "--groups", "stability", "faithfulness", "--views", "1"]
+    options += ["--max-entities", "8", "--device", "cpu", *(str(part) for pair in files.items() for part in pair)]
+    assert main(["audit", str(tmp_path / "model"), str(tmp_path / "gold.jsonl"), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "| stability | entities | DS up |" in printed and "| clause-shuffle |" in printed
+    report, calibration, robustness = (
+        json.loads(files[f"--{name}"].read_text(encoding="utf-8")) for name in ("json", "calibration", "robustness")
+    )
+    assert calibration["accuracy"] == 1 and robustness["f1"] == 1
+    assert set(report["explainers"]) == {"grad-x-input", "random"} and report["population"]["entities"] == 8
+    assert files["--plot"].stat().st_size > 1000
+    assert main(["audit", str(tmp_path / "model"), str(tmp_path / "gold.jsonl"), "--groups", "taste"]) == 1
+    assert "ValueError: groups are" in capsys.readouterr().err

@@ -1,12 +1,13 @@
 import datasets
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
 from hf_adner.data.dataset import dataset_from_documents
-from hf_adner.data.encoding import WindowEncoder, character_labels, encode_dataset, token_labels
+from hf_adner.data.encoding import AdnerDataCollator, WindowEncoder, character_labels, encode_dataset, token_labels
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.records import Document, Entity
 from hf_adner.model.labels_adner import bio_labels, tags_to_spans
@@ -195,3 +196,48 @@ def test_character_labels_spell_the_spans(pieces):
     assert tags_to_spans([LABELS[label] for label in labels]) == spans
     offsets = [(place, place + 1) for place in range(position + 1)]
     assert token_labels(spans, offsets, [0] * (position + 1), LABEL2ID) == labels
+
+
+TEXTS = ["面部皮炎", "瘙痒", "", "面部瘙痒三年余"]
+
+
+@pytest.fixture(params=["right", "left"])
+def collator_tokenizer(request):
+    return AdnerTokenizer.from_texts(TEXTS, lexicon=Lexicon(["皮炎", "面部", "瘙痒"]), padding_side=request.param)
+
+
+def features(tokenizer):
+    rows = [dict(tokenizer(text)) for text in TEXTS]
+    return [{**row, "labels": [-100, *[1] * (len(row["input_ids"]) - 2), -100], "document": 7} for row in rows]
+
+
+@pytest.mark.parametrize("multiple", [None, 4])
+def test_pads_like_the_tokenizer(collator_tokenizer, multiple):
+    rows = features(collator_tokenizer)
+    batch = AdnerDataCollator(collator_tokenizer, pad_to_multiple_of=multiple)(rows)
+    inputs = [{key: row[key] for key in row if key not in ("labels", "document")} for row in rows]
+    expected = collator_tokenizer.pad(inputs, pad_to_multiple_of=multiple, return_tensors="pt")
+    for key, values in expected.items():
+        assert torch.equal(batch[key], values), key
+    assert batch["input_ids"].shape[1] == (12 if multiple else 9)
+    assert ((batch["labels"] == 1).sum(1) == batch["attention_mask"].sum(1) - 2).all()
+    assert (batch["labels"][batch["attention_mask"] == 0] == -100).all()
+
+
+def test_all_is_int64_and_numbers_are_stacked(collator_tokenizer):
+    batch = AdnerDataCollator(collator_tokenizer)(features(collator_tokenizer))
+    assert {values.dtype for values in batch.values()} == {torch.int64}
+    assert batch["document"].tolist() == [7] * 4
+
+
+def test_a_batch_without_words_has_one_empty_row(collator_tokenizer):
+    batch = AdnerDataCollator(collator_tokenizer)([dict(collator_tokenizer("三"))])
+    assert batch["lexicon_ids"].tolist() == [[0]] and batch["lexicon_ends"].tolist() == [[0]]
+
+
+def test_what_cannot_be_a_tensor_is_named(collator_tokenizer):
+    row = dict(collator_tokenizer("三"))
+    with pytest.raises(ValueError, match="column 'id' holds str"):
+        AdnerDataCollator(collator_tokenizer)([{**row, "id": "a"}])
+    with pytest.raises(ValueError, match=r"column 'labels' has rows of lengths \[1\], but input_ids of lengths \[3\]"):
+        AdnerDataCollator(collator_tokenizer)([{**row, "labels": [1]}])

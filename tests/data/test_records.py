@@ -1,12 +1,26 @@
+"""Pieces of overlapping spans."""
+
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_adner.data.errors import DataFormatError
-from hf_adner.data.records import Document, Entity, first_overlap, flatten
+from hf_adner.data.errors import DataFormatError, excerpt
+from hf_adner.data.formats.reader import ReadReport
+from hf_adner.data.records import (
+    Document,
+    Entity,
+    document_from_row,
+    dump_meta,
+    first_overlap,
+    flatten,
+    load_meta,
+    nested_pieces,
+    row_from_document,
+)
 
 TEXT = "患者面部皮炎伴瘙痒"
 
@@ -101,3 +115,114 @@ def test_first_overlap_agrees_with_all_pairs(entities):
     crossing = [(a, b) for a, b in overlapping if a.start < b.start < a.end < b.end]
     assert (first_overlap(document.entities, crossing=False) is not None) == bool(overlapping) == document.has_overlaps
     assert (first_overlap(document.entities, crossing=True) is not None) == bool(crossing)
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), max_size=8)
+
+
+def sorted_entities(spans):
+    entities = [Entity(start, start + length, "x") for start, length in spans]
+    return sorted(entities, key=lambda one: (one.start, -one.end))
+
+
+def test_a_crossing_span_is_cut_at_the_edge():
+    first, second = sorted_entities([(0, 4), (2, 5)])
+    pieces = nested_pieces([first, second])
+    assert [(one.start, one.end, one.goes_on) for one in pieces] == [(0, 4, False), (2, 4, True), (4, 7, False)]
+    assert [one.entity for one in pieces] == [first, second, second]
+
+
+@given(SPANS)
+def test_pieces_lie_in_one_another_or_apart_and_cover_their_spans(spans):
+    entities = sorted_entities(spans)
+    pieces = nested_pieces(entities)
+    for number, first in enumerate(pieces):
+        for second in pieces[number + 1 :]:
+            assert second.start >= first.end or (first.start <= second.start and second.end <= first.end)
+    for entity in entities:
+        own = [one for one in pieces if one.entity is entity]
+        covered = [place for one in own for place in range(one.start, one.end)]
+        assert covered == list(range(entity.start, entity.end))
+        assert [one.goes_on for one in own] == [True] * (len(own) - 1) + [False]
+
+
+DOCUMENT = Document(
+    "a", "面部皮炎", (Entity(0, 4, "Disease", meta={"score": 0.5}), Entity(0, 2, "BodySite")), {"patient": {"age": 3}}
+)
+
+
+def test_there_and_back():
+    row = row_from_document(DOCUMENT)
+    assert row["entities"][1] == {"start": 0, "end": 2, "label": "BodySite", "text": "面部", "meta": "{}"}
+    assert row["meta"] == '{"patient": {"age": 3}}'
+    assert document_from_row(row) == DOCUMENT
+
+
+def test_rows_of_other_makers_need_no_text_and_meta():
+    row = {"id": "a", "text": "面部皮炎", "entities": [{"start": 0, "end": 2, "label": "BodySite"}]}
+    assert document_from_row(row).entities[0].text == "面部"
+
+
+def test_faults():
+    with pytest.raises(DataFormatError, match="missing: id, entities"):
+        document_from_row({"text": "a"})
+    with pytest.raises(DataFormatError, match="meta cannot be written as JSON"):
+        dump_meta({"x": float("nan")})
+    with pytest.raises(DataFormatError, match="meta cannot be written as JSON"):
+        dump_meta({"x": object()})
+    with pytest.raises(DataFormatError, match="meta is not JSON"):
+        load_meta("{")
+    with pytest.raises(DataFormatError, match="meta must be a JSON object, found list"):
+        load_meta("[1]")
+    assert load_meta(None) == load_meta("") == {}
+
+
+def test_counts_what_a_flat_tagger_leaves_out():
+    report = ReadReport()
+    report.count(Document("a", "面部皮炎", (Entity(0, 4, "Disease"), Entity(0, 2, "BodySite"))))
+    report.count(Document("b", "瘙痒", (Entity(0, 2, "Symptom"),)))
+    assert (report.documents, report.entities, report.not_flat) == (2, 3, 1)
+    assert report.warnings() == [
+        "1 of 3 entities overlap a longer one: kept in the records, left out where a flat tagger is trained"
+    ]
+
+
+def test_nothing_to_know_is_no_warning():
+    report = ReadReport()
+    report.repaired["x"] += 0
+    report.notes["y"] += 0
+    assert report.warnings() == []
+
+
+def test_skipped_records_are_spelt_out_up_to_a_limit():
+    report = ReadReport()
+    for line in range(1, 6):
+        report.skip(DataFormatError("why", path="a.jsonl", line=line))
+    assert report.warnings(most=2) == [
+        "5 invalid records were skipped:",
+        "  a.jsonl, line 1: why",
+        "  a.jsonl, line 2: why",
+        "  … and 3 more",
+    ]
+
+
+def test_message_has_what_is_known_of_the_place():
+    assert str(DataFormatError("why")) == "why"
+    error = DataFormatError("why", path="a.json", line=3, record="r1")
+    assert str(error) == "a.json, line 3, record 'r1': why"
+
+
+def test_located_fills_in_only_what_was_unknown():
+    error = DataFormatError("why", line=3).located("a.json", 9, "r1")
+    assert (error.path, error.line, error.record, error.reason) == ("a.json", 3, "r1", "why")
+
+
+def test_survives_pickling():
+    error = pickle.loads(pickle.dumps(DataFormatError("why", path="a.json", line=3)))
+    assert (str(error), error.line) == ("a.json, line 3: why", 3)
+
+
+def test_excerpt_is_cut():
+    assert excerpt("患者张三身份证号码") == "'患者张三身份证…'"
+    assert excerpt("红斑") == "'红斑'"
+    assert excerpt(12) == "'12'"

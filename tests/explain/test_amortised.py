@@ -7,7 +7,7 @@ from hf_adner import make_explainer
 from hf_adner.explain.amortised import HEAD_FILE, ExplainerHead
 from hf_adner.explain.targets import last_states, states_size
 
-from .heads import random_head
+from .inputs import random_head
 
 
 def test_shares_of_the_text_sum_to_one_and_do_not_depend_on_the_batch(case):

@@ -1,9 +1,31 @@
-"""Units of a text, and cells that grow."""
+"""Units of a text, and cells that grow.
+
+Log attributions and shares.
+
+Roles of characters.
+"""
+
+import math
 
 import numpy as np
+import pytest
+import torch
 
-from hf_adner import Lexicon
-from hf_adner.explain.cells import ANY, FIRST_UNIT, UNKNOWN_WORD, UNSEEN, Cells, Units, own_moments, shrink
+from hf_adner import Entity, Explanation, Lexicon
+from hf_adner.explain.cells import (
+    ANY,
+    FIRST_UNIT,
+    ROLES,
+    UNKNOWN_WORD,
+    UNSEEN,
+    Cells,
+    Units,
+    character_roles,
+    log_attributions,
+    own_moments,
+    shrink,
+    simplex,
+)
 
 
 def named(units, ids):
@@ -61,3 +83,64 @@ def test_a_cell_without_observations_has_its_parents_mean_and_the_variance_of_a_
     own = (4 + 5 * role_variance) / 9
     assert np.allclose(variance, [role_variance / 5, own / 9, own / 5])
     assert count.tolist() == [0, 4, 0]
+
+
+def test_the_logarithm_of_the_share_times_the_length():
+    scores = torch.tensor([[1.0, -2.0, 5.0, 0.0], [3.0, 1.0, 7.0, 7.0]])
+    mask = torch.tensor([[True] * 4, [True, True, False, False]])
+    found = log_attributions(scores, mask)
+    expected = [[math.log(4 / 8), math.log(8 / 8), math.log(20 / 8), -5.0], [math.log(1.5), math.log(0.5), 0, 0]]
+    assert found.flatten().tolist() == pytest.approx(sum(expected, []), abs=1e-6)
+
+
+def test_scale_and_sign_do_not_matter_and_extremes_are_clipped():
+    scores = torch.randn(3, 9, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(3, 9, dtype=torch.bool)
+    assert torch.allclose(log_attributions(scores, mask), log_attributions(-1e-12 * scores, mask), atol=1e-4)
+    extreme = log_attributions(torch.tensor([1e30] + [1e-30] * 999), torch.ones(1000, dtype=torch.bool))
+    assert extreme.unique().tolist() == [-5.0, 5.0]
+
+
+def test_a_zero_map_and_an_empty_mask_are_zero():
+    assert not log_attributions(torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool)).any()
+    assert not log_attributions(torch.ones(2, 3), torch.zeros(2, 3, dtype=torch.bool)).any()
+    assert not simplex(torch.ones(2, 3), torch.zeros(2, 3, dtype=torch.bool)).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_shares_are_the_inverse(dtype):
+    scores = torch.rand(4, 7, generator=torch.Generator().manual_seed(1)).to(dtype) + 0.1
+    mask = torch.arange(7) < torch.tensor([[7], [5], [2], [1]])
+    shares = simplex(log_attributions(scores, mask), mask)
+    expected = scores.float() * mask / (scores.float() * mask).sum(-1, keepdim=True)
+    assert shares.dtype == torch.float32 and torch.allclose(shares, expected, atol=1e-6)
+    assert not shares[~mask].any()
+
+
+@pytest.mark.parametrize(
+    ("length", "start", "end", "expected"),
+    [
+        (6, 1, 5, [0, 1, 2, 2, 3, 4]),
+        (4, 1, 3, [0, 1, 3, 4]),
+        (3, 1, 2, [0, 1, 4]),
+        (1, 0, 1, [1]),
+        (2, 0, 2, [1, 3]),
+    ],
+)
+def test_roles(length, start, end, expected):
+    assert character_roles(length, start, end).tolist() == expected
+
+
+def test_an_explanation_sums_over_the_same_roles():
+    scores = np.arange(1.0, 8.0)
+    for start in range(7):
+        for end in range(start + 1, 8):
+            one = Explanation("红斑伴瘙痒三年", Entity(start, end, "Disease"), tuple(scores), "m", "label", 0.0)
+            roles = character_roles(7, start, end)
+            assert one.by_role() == {role: scores[roles == number].sum() for number, role in enumerate(ROLES)}
+
+
+@pytest.mark.parametrize(("start", "end"), [(2, 2), (-1, 2), (0, 4), (3, 1)])
+def test_bad_entities(start, end):
+    with pytest.raises(ValueError, match=f"entity {start}-{end} is empty or outside the text of 3"):
+        character_roles(3, start, end)

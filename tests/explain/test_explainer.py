@@ -7,8 +7,7 @@ from hf_adner import Document, Entity, make_explainer
 from hf_adner.explain.explainer import spread_over_characters
 from hf_adner.explain.explainers import EXPLAINERS
 
-from .heads import random_head
-from .tables import random_table
+from .inputs import random_head, random_table
 
 QUICK = {"lime": {"n_samples": 10}, "kernel-shap": {"n_samples": 12}, "integrated-gradients": {"steps": 4}}
 

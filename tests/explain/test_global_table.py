@@ -1,4 +1,7 @@
-"""The global table against sums by hand: shrinkage, back-off, leave-one-out, merging, publishing."""
+"""The global table against sums by hand: shrinkage, back-off, leave-one-out, merging, publishing.
+
+The Markdown of a table.
+"""
 
 import itertools
 import json
@@ -10,7 +13,7 @@ import pytest
 
 from hf_adner import Lexicon
 from hf_adner.explain.cells import ROLES, character_roles
-from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.global_table import GlobalTable, TopUnit, tops_to_markdown
 
 WORDS = ["红斑", "瘙痒", "他克莫司"]
 KAPPA = 3.0
@@ -308,3 +311,14 @@ def test_errors(table):
         table.merge(GlobalTable(KAPPA, Lexicon(WORDS), "end"))
     with pytest.raises(ValueError, match="target 'middle' is unknown"):
         GlobalTable(target="middle")
+
+
+def test_what_would_break_the_table_or_not_show_is_written_out():
+    columns = {role: [] for role in ROLES}
+    columns["left-edge"] = [TopUnit("红", 1.234, 5.0), TopUnit("|", 0.5, 2.4), TopUnit("\n", -0.5, 1.0)]
+    columns["middle"] = [TopUnit("<b>", 0.1, 1.0)]
+    lines = tops_to_markdown({"A|B": columns}).splitlines()
+    assert lines[:2] == ["### A&#124;B", ""]
+    assert lines[2].count("|") == lines[3].count("|") == lines[4].count("|") == 6
+    assert "红 +1.23 (5)" in lines[4] and "&#60;b&#62; +0.10 (1)" in lines[4]
+    assert "&#124; +0.50 (2)" in lines[5] and "U+000A -0.50 (1)" in lines[6] and len(lines) == 7

@@ -1,4 +1,9 @@
-"""The two files of a table: what is refused, and that they appear whole or not at all."""
+"""The two files of a table: what is refused, and that they appear whole or not at all.
+
+Counting documents and groups per cell.
+
+The record of estimates for fusion.
+"""
 
 import json
 
@@ -7,8 +12,9 @@ import pytest
 
 from hf_adner import Lexicon
 from hf_adner.explain import table_files
+from hf_adner.explain import table_files as distinct_documents
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.table_files import NAMES_FILE, NUMBERS_FILE, TableNoise, has_table
+from hf_adner.explain.table_files import NAMES_FILE, NUMBERS_FILE, DistinctDocuments, TableNoise, has_table, merge_noise
 
 
 @pytest.fixture
@@ -89,3 +95,86 @@ def test_a_table_stays_when_its_successor_cannot_be_written(folder, monkeypatch)
     after = GlobalTable.load(folder).lookup("红斑", (0, 2, "Disease"))
     assert all(np.array_equal(one, other) for one, other in zip(before, after))
     assert sorted(path.name for path in folder.parent.iterdir()) == ["table"]
+
+
+def counted(documents, **options):
+    cells, counts = documents.count(**options)
+    return dict(zip(cells.tolist(), counts.tolist()))
+
+
+def test_documents_count_once_per_cell():
+    documents = DistinctDocuments()
+    assert counted(documents) == {}
+    documents.add(np.array([[5, 7, 5], [9, 9, 9]]), "a")
+    documents.add(np.array([5]), "a")
+    documents.add(np.array([5, 7]), "b")
+    assert counted(documents) == {5: 2, 7: 2, 9: 1}
+    assert documents.pairs().tolist() == [[5, 0], [5, 1], [7, 0], [7, 1], [9, 0]] or len(documents.pairs()) == 5
+
+
+def test_groups_count_in_place_of_their_documents():
+    documents = DistinctDocuments()
+    for number in range(6):
+        documents.add(np.array([1]), f"d{number}", f"patient {number % 2}")
+    documents.add(np.array([1]), "patient 0")  # a document of that name is no patient
+    assert counted(documents) == {1: 3}
+    assert counted(documents, group_of=lambda document: document[0]) == {1: 2}
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 10**6])
+def test_only_so_many_are_remembered_and_always_the_same(monkeypatch, at_once):
+    monkeypatch.setattr(distinct_documents, "LIMIT", 4)
+    monkeypatch.setattr(distinct_documents, "COMPACT_AT", at_once)
+    names = [f"d{number}" for number in range(20)]
+    remembered = []
+    for order in (names, names[::-1], names[10:] + names[:10]):
+        documents = DistinctDocuments()
+        for name in order:
+            documents.add(np.array([1, 2] if name < "d12" else [2]), name)
+        sources = list(documents.sources)
+        remembered.append({(cell, sources[source][0]) for cell, source in documents.pairs().tolist()})
+        assert counted(documents) == {1: 4, 2: 4}
+    assert remembered[0] == remembered[1] == remembered[2] and len(remembered[0]) == 8
+
+
+def test_joining():
+    one, other, both = DistinctDocuments(), DistinctDocuments(), DistinctDocuments()
+    for number in range(8):
+        for documents in (one if number < 5 else other, both):
+            documents.add(np.arange(number), f"d{number}", "g" if number % 3 else None)
+    other.add(np.array([3]), "d4", "g")
+    both.add(np.array([3]), "d4", "g")
+    one.extend(other.pairs(), list(other.sources))
+    assert counted(one) == counted(both)
+    assert set(one.sources) == set(both.sources)
+
+
+TAU2 = (0.1, 0.2, 0.3, 0.4, -0.1)
+
+
+def test_merging_weighs_by_entities():
+    one, other = TableNoise(0.2, TAU2, 30), TableNoise(0.6, (0.5,) * 5, 10)
+    merged = one.merged(other)
+    assert merged.local_variance == pytest.approx(0.3) and merged.entities == 40
+    assert merged.tau2 == pytest.approx([0.2, 0.275, 0.35, 0.425, 0.05])
+    assert merge_noise([None, one, None]) == one and merge_noise([None]) is None
+    assert merge_noise([one, other]).tau2 == pytest.approx(merge_noise([other, one]).tau2)
+
+
+def test_through_json():
+    noise = TableNoise(0.2, TAU2, 30)
+    assert TableNoise.from_dict(json.loads(json.dumps(noise.to_dict()))) == noise
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((0.2, TAU2[:4], 3), "tau2 must be 5 finite numbers"),
+        ((0.2, (*TAU2[:4], float("nan")), 3), "tau2 must be 5 finite numbers"),
+        ((-0.1, TAU2, 3), "local_variance must be finite"),
+        ((0.1, TAU2, 0), "at least one entity"),
+    ],
+)
+def test_bad_values(values, message):
+    with pytest.raises(ValueError, match=message):
+        TableNoise(*values)

@@ -1,11 +1,20 @@
-"""The record around model and tokenizer: alignment, windows, embeddings, entities, and no traces."""
+"""The record around model and tokenizer: alignment, windows, embeddings, entities, and no traces.
+
+Windows for entities of long texts.
+
+Masked characters are read as the mask token.
+
+Posteriors of given entities: the pipeline's scores, whatever the batch.
+"""
+
+import math
 
 import pytest
 import torch
 
 from hf_adner import AdnerPipeline
-from hf_adner.explain.tagger import Tagger
-from hf_adner.explain.text_windows import Passage
+from hf_adner.explain.tagger import MaskedTagger, Tagger, entity_posteriors
+from hf_adner.explain.text_windows import Passage, cover_text, place_entities
 from hf_adner.model.windows_adner import Window
 
 
@@ -115,3 +124,113 @@ def test_errors(build, stock, tokenizer):
     other = type(tokenizer).from_texts(case.texts)
     with pytest.raises(ValueError, match="lexicon"):
         Tagger(case.model, other)
+
+
+def fits(limit: int):
+    return lambda texts: all(len(text) <= limit for text in texts)
+
+
+def test_a_short_text_is_one_window():
+    (passage,) = place_entities(3, "x" * 20, [(0, 2, "A"), (19, 20, "A")], 20, fits(20))
+    assert passage.text == 3 and passage.window == (0, 20) and [index for index, _ in passage.entities] == [0, 1]
+
+
+def test_an_entity_goes_where_it_has_most_context():
+    text = "x" * 50
+    entities = [(start, start + 3, "A") for start in range(48)]
+    passages = place_entities(0, text, entities, 20, fits(20))
+    assert sorted(index for passage in passages for index, _ in passage.entities) == list(range(48))
+    for passage in passages:
+        for _, (start, end, _) in passage.entities:
+            assert passage.window.start <= start and end <= passage.window.end
+            left = start - passage.window.start if passage.window.start else 99
+            right = passage.window.end - end if passage.window.end < 50 else 99
+            assert min(left, right) >= 3
+
+
+def test_an_entity_longer_than_the_overlap_gets_its_own_window():
+    (passage,) = place_entities(0, "x" * 100, [(5, 23, "A")], 20, fits(20))
+    assert passage.window == (4, 24)
+
+
+def test_windows_shrink_until_they_fit():
+    windows, size = cover_text("x" * 100, 40, fits(10))
+    assert size <= 10 and windows[0].start == 0 and windows[-1].end == 100
+
+
+def test_no_limit_and_no_text():
+    assert cover_text("x" * 999, None, fits(1))[0] == [(0, 999)]
+    assert cover_text("", 5, fits(5))[0] == []
+
+
+def test_errors_passages():
+    with pytest.raises(ValueError, match="entity 0-21 has 21 characters"):
+        place_entities(0, "x" * 30, [(0, 21, "A")], 20, fits(20))
+    with pytest.raises(ValueError, match="no room for text"):
+        cover_text("xxx", 2, fits(0))
+
+
+def test_masked_characters_become_the_mask_token(case):
+    texts = [text for text in case.texts if text]
+    passages = [Passage(number, Window(0, len(text))) for number, text in enumerate(texts)]
+    masked = [[0], [], [len(texts[2]) - 1], [0]][: len(texts)]
+    plain = case.tagger.encode(texts, passages)
+    hidden = MaskedTagger(case.tagger, masked).encode(texts, passages)
+    is_changed = plain.inputs["input_ids"] != hidden.inputs["input_ids"]
+    for row, places in enumerate(masked):
+        covering = [any(start <= place < end for place in places) for start, end in plain.offsets[row]]
+        assert is_changed[row].tolist() == covering
+    assert (hidden.inputs["input_ids"][is_changed] == case.tagger.mask_id).all()
+    assert torch.equal(plain.is_text, hidden.is_text)
+
+
+def test_places_count_in_the_whole_text(build):
+    case = build("bert-crf")
+    text = "红斑伴痒" * 20
+    window = Passage(0, Window(40, 60))
+    batch = MaskedTagger(case.tagger, [[3, 41, 70]]).encode([text], [window])
+    ids = batch.inputs["input_ids"][0].tolist()
+    assert [token for token, value in enumerate(ids) if value == case.tagger.mask_id] == [2]
+
+
+def test_without_masks_nothing_needs_a_mask_token(build, monkeypatch):
+    case = build("bert-crf")
+    for name in ("mask_token", "unk_token", "pad_token"):
+        monkeypatch.setattr(case.tokenizer, f"_{name}", None, raising=False)
+    passages = [Passage(0, Window(0, 4))]
+    plain = case.tagger.encode(case.texts, passages)
+    assert torch.equal(
+        MaskedTagger(case.tagger, [()]).encode(case.texts, passages).inputs["input_ids"], plain.inputs["input_ids"]
+    )
+
+
+def test_they_are_the_scores_of_the_pipeline(build):
+    case = build("m-dscmg")
+    pipe = AdnerPipeline(model=case.model, tokenizer=case.tokenizer, device="cpu")
+    texts = [*case.texts, "痒红斑" * 30]  # the last one is longer than the model
+    found = pipe(texts)
+    spans = [[(one["start"], one["end"], one["entity_group"]) for one in ones] for ones in found]
+    assert sum(map(len, spans)) > 5
+    scores = [[one["score"] for one in ones] for ones in found]
+    for size in (1, 16):
+        values = entity_posteriors(case.tagger, texts[:-1], spans[:-1], size)
+        assert [pytest.approx(ones, abs=1e-5) for ones in scores[:-1]] == values
+    long = entity_posteriors(case.tagger, texts[-1:], spans[-1:])
+    assert len(long[0]) == len(spans[-1]) and all(0 <= value <= 1 for value in long[0])
+
+
+def test_of_other_models_the_product_of_the_tokens(stock):
+    text = stock.texts[0]
+    value = entity_posteriors(stock.tagger, [text], [[(23, 29, "Disease")]])[0][0]
+    encoded = stock.tokenizer(text, return_tensors="pt")
+    with torch.no_grad():
+        log_probs = stock.model(**encoded).logits[0].log_softmax(-1)
+    tokens = [encoded.char_to_token(23), encoded.char_to_token(25), encoded.char_to_token(27)]
+    assert encoded.tokens()[tokens[0] : tokens[2] + 1] == ["ec", "##ze", "##ma"]
+    assert value == pytest.approx(math.exp(sum(log_probs[token, label] for token, label in zip(tokens, (1, 2, 2)))))
+
+
+def test_an_entity_inside_a_token_is_refused(stock):
+    with pytest.raises(ValueError, match="begins inside the token"):
+        entity_posteriors(stock.tagger, stock.texts[:1], [[(24, 29, "Disease")]])
+    assert entity_posteriors(stock.tagger, ["", "eczema"], [[], []]) == [[], []]

@@ -1,9 +1,16 @@
-"""From push to `from_pretrained` in an empty cache, and what a push says that cannot be."""
+"""From push to `from_pretrained` in an empty cache, and what a push says that cannot be.
+
+What a trainer pushes with each `hub_strategy`.
+
+Only what is known to belong to a checkpoint goes.
+"""
 
 import json
 import re
 
 import pytest
+
+from hf_adner.hub.checkpoint_files import is_published, published_files, resumed_files
 
 CODE = {"configuration_adner.py", "modeling_adner.py", "pipeline_adner.py", "tokenization_adner.py", "crf_adner.py"}
 MODEL = {"config.json", "model.safetensors"}
@@ -141,3 +148,79 @@ def test_a_second_push_replaces_the_checkpoint(pushed, hub):
     first, second = hub.files("alice/m-dscmg"), hub.files("alice/m-dscmg", "next")
     assert names(second) == EVERYTHING - TABLE
     assert second["README.md"] == b"# Another card\n" and second["model.safetensors"] != first["model.safetensors"]
+
+
+ROOT = CODE | MODEL | TOKENIZER
+RESUMABLE = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"}
+
+
+def parts(hub, strategy):
+    """Files at the top of the repository, and in its folders."""
+    files = names(hub.files(f"alice/trained-{strategy}"))
+    folders = {name.partition("/")[0] for name in files if "/" in name}
+    inside = {folder: {name.partition("/")[2] for name in files if name.startswith(f"{folder}/")} for folder in folders}
+    return {name for name in files if "/" not in name}, inside
+
+
+@pytest.mark.parametrize(
+    "strategy, folders",
+    [
+        ("end", set()),
+        ("every_save", set()),
+        ("checkpoint", {"last-checkpoint"}),
+        ("all_checkpoints", {"checkpoint-1", "checkpoint-2"}),
+    ],
+)
+def test_a_trainer_pushes_a_checkpoint_and_what_it_is_resumed_from(strategy, folders, pushed, hub):
+    top, inside = parts(hub, strategy)
+    assert top == ROOT | {"README.md"}
+    assert inside.keys() == folders
+    for files in inside.values():
+        assert RESUMABLE | MODEL | TOKENIZER <= files
+        assert not {"training_args.bin"} & files
+
+
+@pytest.mark.parametrize("strategy, saves", [("end", 0), ("every_save", 2), ("checkpoint", 2), ("all_checkpoints", 2)])
+def test_each_save_is_one_commit(strategy, saves, pushed, hub):
+    steps = [f"Training in progress, step {step}" for step in range(1, saves + 1)]
+    assert hub.messages(f"alice/trained-{strategy}") == ["initial", *steps, "End of training"]
+
+
+def test_links_to_checkpoints_are_gone_when_they_were_sent(pushed, folder):
+    for strategy in ("every_save", "checkpoint"):
+        assert not list((folder / strategy).glob(".push-*"))
+
+
+GOES = [
+    "README.md",
+    "config.json",
+    "explainer_head.safetensors",
+    "global_table/global_table.json",
+    "lexicon.json",
+    "model-00001-of-00002.safetensors",
+    "model.safetensors.index.json",
+    "modeling_adner.py",
+    "tokenizer.json",
+]
+RESUMES = ["optimizer.pt", "optimizer_0/.metadata", "pytorch_model_fsdp_0/__0_0.distcp", "rng_state_1.pth"]
+STAYS = [
+    ".push-1/config.json",
+    "checkpoint-2/config.json",
+    "model/model.safetensors",
+    "notes.jsonl",
+    "predictions.json",
+    "private/config.json",
+    "private/global_table/global_table.json",
+    "private/optimizer.pt",
+    "runs/events.out",
+    "training_args.bin",
+]
+
+
+def test_files_are_chosen_by_name_and_depth(tmp_path):
+    for name in GOES + RESUMES + STAYS:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert published_files(tmp_path) == sorted(GOES)
+    assert sorted(resumed_files(tmp_path)) == sorted(GOES + RESUMES)
+    assert not any(map(is_published, RESUMES + STAYS))

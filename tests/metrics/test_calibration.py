@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import hf_adner.metrics.calibration as module
+import hf_adner.metrics.calibration as calibration_module
 from hf_adner.metrics.calibration import Calibration, calibration, reliability_table, risk_coverage
 
 OUTCOMES = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0]), st.booleans()), min_size=1, max_size=40)
@@ -103,5 +103,5 @@ def test_what_does_not_fit_is_refused(arguments, message):
 
 def test_metric_gives_what_the_function_gives(load):
     confidences, correct = [0.2, 0.4, 0.8, 1.0], [False, True, True, True]
-    scores = load(module, Calibration).compute(predictions=confidences, references=correct, bins=3)
+    scores = load(calibration_module, Calibration).compute(predictions=confidences, references=correct, bins=3)
     assert scores == calibration(confidences, correct, 3)

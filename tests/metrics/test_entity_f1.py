@@ -1,3 +1,5 @@
+"""Strict entity F1 of label sequences."""
+
 import random
 from pathlib import Path
 
@@ -8,8 +10,10 @@ from hypothesis import strategies as st
 from seqeval.metrics import classification_report
 from seqeval.scheme import IOB2, Entities
 
-import hf_adner.metrics.entity_f1 as module
+import hf_adner.metrics.entity_f1 as entity_f1_module
+from hf_adner.metrics import tag_f1 as tag_f1_module
 from hf_adner.metrics.entity_f1 import EntityF1, entity_f1
+from hf_adner.metrics.tag_f1 import TagF1, tag_f1
 
 LABELS = ("Disease", "Symptom", "Drug")
 TAGS = ["O"] + [f"{prefix}-{label}" for label in LABELS for prefix in "BI"]
@@ -130,7 +134,7 @@ def test_no_documents_at_all():
 def metric(request, tmp_path):
     if request.param == "class":
         return EntityF1(cache_dir=str(tmp_path))
-    return evaluate.load(str(Path(module.__file__)), cache_dir=str(tmp_path))
+    return evaluate.load(str(Path(entity_f1_module.__file__)), cache_dir=str(tmp_path))
 
 
 GOLD = [[{"start": 0, "end": 2, "label": "Drug", "text": "软膏", "meta": {}}], []]
@@ -154,3 +158,44 @@ def test_metric_passes_zero_division_on(metric):
 def test_metric_refuses_a_malformed_span(metric):
     with pytest.raises(ValueError, match=r"references\[0\]\[0\]"):
         metric.compute(predictions=[[]], references=[[(2, 1, "Drug")]])
+
+
+TAG_F1_TAGS = st.lists(st.sampled_from(["O", "B-a", "I-a", "B-b", "I-b"]), min_size=1, max_size=12)
+
+
+def test_counts_by_hand():
+    predicted = [["B-a", "I-a", "O", "I-b", "B-b"], ["O"]]
+    gold = [["B-a", "I-a", "O", "B-b", "B-b"], ["B-a"]]
+    scores = tag_f1(predicted, gold)
+    assert (scores["correct"], scores["predicted"], scores["support"]) == (2, 2, 4)
+    assert scores["per_label"]["b"]["recall"] == 0.5
+
+
+@given(st.lists(st.tuples(TAG_F1_TAGS, TAG_F1_TAGS), min_size=1, max_size=4))
+def test_equals_seqeval_in_strict_mode(pairs):
+    pairs = [(first[: len(second)], second[: len(first)]) for first, second in pairs]
+    predicted, gold = [list(one) for one in zip(*pairs)]
+    found = tag_f1(predicted, gold)
+    if not found["predicted"] + found["support"]:
+        return  # seqeval refuses sequences without any entity
+    wanted = classification_report(gold, predicted, mode="strict", scheme=IOB2, output_dict=True, zero_division=0)
+    for label, scores in found["per_label"].items():
+        ours = [scores["precision"], scores["recall"], scores["f1"], scores["support"]]
+        assert ours == pytest.approx([wanted[label][name] for name in ("precision", "recall", "f1-score", "support")])
+    assert found["f1"] == pytest.approx(wanted["micro avg"]["f1-score"])
+
+
+@pytest.mark.parametrize("tag", ["a", "B-", "E-a", "", "o"])
+def test_other_labels_are_refused(tag):
+    with pytest.raises(ValueError, match="label 1 is"):
+        tag_f1([["O", tag]], [["O", "O"]])
+
+
+def test_lengths_must_agree():
+    with pytest.raises(ValueError, match="document 1 has 2 predicted labels, but 1 gold"):
+        tag_f1([["O"], ["O", "O"]], [["O"], ["O"]])
+
+
+def test_metric_gives_what_the_function_gives_tag_f1(load):
+    predicted, gold = [["B-a", "I-a"], ["O"]], [["B-a", "I-a"], ["B-b"]]
+    assert load(tag_f1_module, TagF1).compute(predictions=predicted, references=gold) == tag_f1(predicted, gold)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import hf_adner.metrics.plausibility as module
+import hf_adner.metrics.plausibility as plausibility_module
 from hf_adner.metrics.plausibility import Plausibility, average_precision, iou_f1, plausibility, token_f1_at_k
 
 RANKED = st.integers(1, 7).flatmap(
@@ -120,5 +120,5 @@ def test_a_cue_outside_the_text_is_refused(cue):
 
 
 def test_metric_gives_what_the_function_gives(load):
-    scores = load(module, Plausibility).compute(predictions=MAPS, references=CUES, spans=SPANS, k=2)
+    scores = load(plausibility_module, Plausibility).compute(predictions=MAPS, references=CUES, spans=SPANS, k=2)
     assert scores == plausibility(MAPS, CUES, SPANS, 2)

@@ -1,3 +1,4 @@
+import pickle
 import random
 
 import pytest
@@ -7,15 +8,18 @@ from hypothesis import strategies as st
 
 from hf_adner.data.records import Document, Entity
 from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.perturb.context import (
     ContextEdit,
     ContextMasking,
+    EntitySurfaces,
+    EntitySwap,
     MaskedLanguageModelEdit,
     SimilarWordEdit,
     SimilarWords,
     Terms,
 )
-from hf_adner.perturb.edits import Masks
+from hf_adner.perturb.edits import Edit, Masks, spliced
 from hf_adner.perturb.perturbed import MASK
 from hf_adner.perturb.surface import Confusions
 
@@ -117,3 +121,105 @@ def test_nothing_to_edit():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         ContextEdit(**{"sources": [(1, Masks())], **options})
+
+
+SURFACES = EntitySurfaces(
+    {"Symptom": ["丘疹", "脱屑", "左膝痛", "no itch", "a\nb", " c"], "Disease": ["荨麻疹"], "Drug": ["loratadine"]}
+)
+
+
+def test_surfaces_of_documents():
+    surfaces = EntitySurfaces.from_documents([note(), english()])
+    assert surfaces.of("Symptom") == ("fever", "severe itch", "瘙痒", "面部红斑")
+    assert surfaces.of("Unknown") == ()
+    assert SURFACES.of("Symptom") == ("丘疹", "脱屑")
+
+
+@given(documents(), st.integers(0, 3), st.floats(0, 1))
+def test_context_stays(document, seed, share):
+    result = EntitySwap(SURFACES, share)(document, seed)
+    if result is None:
+        return
+    check(result, document, swaps=True)
+    inside = {place for index in result.changed_entities for place in range(*document.spans[index][:2])}
+    assert result.changed_entities and set(result.edited) == inside
+    for index in result.changed_entities:
+        assert result.entity(index).text in SURFACES.of(document.entities[index].label)
+
+
+def test_swap_in_a_note():
+    result = EntitySwap(SURFACES)(note(), 0, entity=4)
+    assert result.document.text == note().text.replace("特应性皮炎", "荨麻疹")
+    assert result.changed_entities == (4,) and result.alignment[note().entities[4].start] is None
+    everything = EntitySwap(SURFACES, share=1)(note(), 0)
+    changed = {note().entities[index].text for index in everything.changed_entities}
+    assert changed == {"瘙痒", "特应性皮炎", "他克莫司软膏"}
+
+
+def test_nested_protected_and_unknown_entities_stay():
+    assert EntitySwap(SURFACES)(note(), 0, entity=0) is None  # another one lies in it
+    assert EntitySwap(SURFACES)(note(), 0, entity=1) is None
+    assert EntitySwap(SURFACES)(note(), 0, entity=3) is None  # no other surface of its type
+    assert EntitySwap(SURFACES)(Document("a", "左膝痛", (Entity(0, 3, "Symptom"),)), 0) is None
+    assert EntitySwap(SURFACES)(Document("a", "痒"), 0) is None
+    with pytest.raises(ValueError, match="share is 2, expected 0..1"):
+        EntitySwap(SURFACES, 2)
+
+
+WORDS = Lexicon(["反复", "经常", "时常常", "加重", "减轻", "空白"])
+VECTORS = torch.tensor([[0, 0], [1, 0], [1, 0.2], [1, 0.1], [0, 1], [-0.1, 1], [0, 0]], dtype=torch.float)
+
+
+def test_neighbours_by_cosine_and_length():
+    similar = SimilarWords(WORDS, VECTORS)
+    assert similar.nearest("反复") == [("经常", pytest.approx(1.04**-0.5))]
+    assert [word for word, _ in SimilarWords(WORDS, VECTORS, same_length=False).nearest("反复")] == ["经常", "时常常"]
+    assert similar.nearest("空白") == [] == similar.nearest("没有的")
+    assert SimilarWords(WORDS, VECTORS, excluded=["经常"]).nearest("反复") == []
+    everything = SimilarWords(WORDS, VECTORS, minimum=-1, same_length=False).nearest("反复")
+    assert len(everything) == 5 and len(SimilarWords(WORDS, VECTORS, minimum=-1, top=2).nearest("反复")) == 2
+
+
+def test_vectors_must_be_those_of_the_lexicon():
+    with pytest.raises(ValueError, match=r"vectors are \(3, 2\), expected \(7, dimension\)"):
+        SimilarWords(WORDS, VECTORS[:3])
+    with pytest.raises(ValueError, match="top is 0"):
+        SimilarWords(WORDS, VECTORS, top=0)
+
+
+def test_from_embeddings_and_through_pickle():
+    tokenizer = AdnerTokenizer.from_texts(["红斑红疹加重"], lexicon=Lexicon(["红斑", "红疹", "加重"]))
+    torch.manual_seed(0)
+    similar = SimilarWords.from_embeddings(tokenizer, torch.randn(len(tokenizer), 16), size=8, minimum=-1, top=1)
+    [(nearest, cosine)] = similar.nearest("红斑")
+    assert nearest == "红疹" and 0 < cosine < 1  # they share a character
+    assert pickle.loads(pickle.dumps(similar)).nearest("红斑") == similar.nearest("红斑")
+
+
+def test_terms_made_and_merged():
+    terms = Terms(Lexicon(["湿疹", "痒", "面部红斑"]))
+    assert terms.made_by("患热疹", Edit(1, 2, "湿"))
+    assert terms.made_by("患者", Edit(1, 2, "痒"))
+    assert not terms.merged_by("患者", Edit(1, 2, "痒"))
+    assert terms.merged_by("面部，斑", Edit(2, 3, "红"))
+    assert not terms.made_by("湿疹，", Edit(2, 3, "。"))
+
+
+def test_case_and_empty_lexicon():
+    assert Terms(Lexicon(["ige"]), lower_case=True).made_by("xE", Edit(0, 1, "Ig"))
+    assert not Terms(Lexicon([])).made_by("ab", Edit(0, 1, "c"))
+
+
+_TEXT = st.text("ab", max_size=8)
+
+
+@given(st.sets(st.text("ab", min_size=1, max_size=4), max_size=4), _TEXT, st.data())
+def test_the_window_sees_what_the_whole_text_shows(words, text, data):
+    start = data.draw(st.integers(0, len(text)))
+    edit = Edit(start, data.draw(st.integers(start, len(text))), data.draw(_TEXT))
+    last = start + len(edit.text)
+    matches = Lexicon(sorted(words)).match(spliced(text, [edit]))
+    touching = [(first, end) for _, first, end in matches if first < last and start < end]
+    terms = Terms(Lexicon(sorted(words)))
+    assert terms.made_by(text, edit) == bool(touching)
+    assert terms.merged_by(text, edit) == any(first < start or last < end for first, end in touching)

@@ -1,8 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hf_adner.data.records import Document, Entity
 from hf_adner.perturb.edits import Edit, apply_edits, mask_edit
-from hf_adner.perturb.perturbed import BOUNDARY, Perturbed, masked_tokens
+from hf_adner.perturb.perturbed import BOUNDARY, CharacterAlignment, Perturbed, masked_tokens
 
 
 def _document():
@@ -42,3 +44,77 @@ def test_a_deleted_character_is_a_change():
 
 def test_tokens_of_masked_characters():
     assert masked_tokens([(0, 0), (0, 2), (2, 3), (3, 6), (0, 0)], [2, 5]) == [False, False, True, True, False]
+
+
+@st.composite
+def alignments(draw: st.DrawFn, length: int | None = None) -> CharacterAlignment:
+    length = draw(st.integers(0, 8)) if length is None else length
+    origins = draw(st.permutations(range(length)))[: draw(st.integers(0, length))]
+    backward = list(origins)
+    for _ in range(draw(st.integers(0, 3))):
+        backward.insert(draw(st.integers(0, len(backward))), None)
+    return CharacterAlignment.from_backward(backward, length)
+
+
+@given(alignments())
+def test_both_maps_lead_back(alignment):
+    for start, place in enumerate(alignment.forward):
+        assert place is None or alignment.backward[place] == start
+    for place, start in enumerate(alignment.backward):
+        assert start is None or alignment[start] == place
+    assert alignment.inverse().inverse() == alignment
+    assert len(alignment) == len(alignment.forward)
+
+
+@given(st.data())
+def test_composition_is_that_of_the_maps(data):
+    first = data.draw(alignments())
+    second = data.draw(alignments(len(first.backward)))
+    third = data.draw(alignments(len(second.backward)))
+    both = first.then(second)
+    for start in range(len(first)):
+        middle = first[start]
+        assert both[start] == (None if middle is None else second[middle])
+    assert both.then(third) == first.then(second.then(third))
+    assert both.inverse() == second.inverse().then(first.inverse())
+
+
+@given(alignments())
+def test_identity_is_neutral(alignment):
+    assert CharacterAlignment.identity(len(alignment)).then(alignment) == alignment
+    assert alignment.then(CharacterAlignment.identity(len(alignment.backward))) == alignment
+    assert CharacterAlignment.identity(3).is_identity and not CharacterAlignment.from_backward([1, 0], 2).is_identity
+
+
+@given(alignments())
+def test_values_travel_with_their_characters(alignment):
+    new = [f"new {place}" for place in range(len(alignment.backward))]
+    assert alignment.pull(new, "gone") == ["gone" if p is None else f"new {p}" for p in alignment.forward]
+    old = list(range(len(alignment)))
+    assert alignment.push(old, -1) == [-1 if p is None else p for p in alignment.backward]
+
+
+def test_spans_map_where_they_stay_whole():
+    alignment = CharacterAlignment.from_backward([3, 4, None, 0, 1], 5)  # 2 is gone
+    assert alignment.map_span(3, 5) == (0, 2)
+    assert alignment.map_span(0, 2) == (3, 5)
+    assert alignment.map_span(1, 3) is None
+    assert alignment.map_span(2, 3) is None
+    assert CharacterAlignment.from_backward([0, None, 1], 2).map_span(0, 2) is None
+    with pytest.raises(ValueError, match="span 4-6 is none of a text of 5"):
+        alignment.map_span(4, 6)
+
+
+def test_wrong_maps_are_refused():
+    with pytest.raises(ValueError, match="forward maps 0 to 1"):
+        CharacterAlignment((1,), (0,))
+    with pytest.raises(ValueError, match="backward maps 0 to 0"):
+        CharacterAlignment((None,), (0,))
+    with pytest.raises(ValueError, match="comes from 2, expected a place in 0..1"):
+        CharacterAlignment.from_backward([2], 2)
+    with pytest.raises(ValueError, match="does not lead back"):
+        CharacterAlignment.from_backward([0, 0], 1)
+    with pytest.raises(ValueError, match="from 2 characters cannot follow one to 1"):
+        CharacterAlignment.identity(1).then(CharacterAlignment.identity(2))
+    with pytest.raises(ValueError, match="1 values for 2 characters"):
+        CharacterAlignment.identity(2).pull([0.5], 0.0)

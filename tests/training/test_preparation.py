@@ -15,7 +15,7 @@ from hf_adner.training.preparation import (
     sample,
 )
 
-from .corpus import tiny_model, write_corpus
+from ..corpora import tiny_model, write_corpus
 
 
 @pytest.fixture

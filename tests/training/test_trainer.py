@@ -1,18 +1,43 @@
-"""The card that a run writes into its checkpoint, and the one that a push sends."""
+"""The card that a run writes into its checkpoint, and the one that a push sends.
+
+Learning rates by part of the network.
+
+What a trainer tells of its run.
+
+The order of documents depends on seed and epoch, not on what else was drawn.
+
+Validation scores from label paths.
+"""
 
 import json
 import re
+from dataclasses import dataclass
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from huggingface_hub import ModelCard
-from transformers import BertConfig, BertForTokenClassification
+from transformers import BertConfig, BertForTokenClassification, Trainer, TrainingArguments
 
+from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Lexicon
 from hf_adner.cards.examples import sentences
 from hf_adner.cards.record import CardOptions
+from hf_adner.training.arguments import AdnerTrainingArguments
 from hf_adner.training.run import run_training
-from hf_adner.training.trainer import AdnerTrainer
+from hf_adner.training.trainer import (
+    AdnerTrainer,
+    LengthGroupedOrder,
+    last_logged,
+    parameter_groups,
+    part_of,
+    predicted_labels,
+    span_scores,
+    told_arguments,
+    trainer_facts,
+)
 
-from .corpus import note, quick, tiny_model, write_corpus
+from ..corpora import note, quick, tiny_model, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +94,127 @@ def test_a_push_asks_for_our_card(tmp_path):
     head = card.data
     assert (head.base_model, head.datasets, head.license) == ("hfl/base", ["me/notes"], "mit")
     assert {"extra", "BertForTokenClassification"} <= set(head.tags)
+
+
+ENCODER = {"model_type": "bert", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+@pytest.fixture
+def model():
+    tokenizer = AdnerTokenizer.from_texts(["面部红斑"], lexicon=Lexicon(["红斑"]))
+    return AdnerForTokenClassification.from_scratch(tokenizer, ["Symptom"], "m-dscmg", encoder_config=ENCODER)
+
+
+def test_each_part_has_its_rate_and_every_parameter_one_group(model, tmp_path):
+    args = quick(tmp_path, learning_rate=1e-5, head_learning_rate=2e-4, crf_learning_rate=3e-3, weight_decay=0.1)
+    optimizer = AdnerTrainer(model=model, args=args).create_optimizer()
+    rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(rate) == len(list(model.parameters()))
+    expected = {"encoder": 1e-5, "head": 2e-4, "crf": 3e-3}
+    for name, parameter in model.named_parameters():
+        assert rate[id(parameter)] == expected[part_of(model, name)], name
+    assert {part_of(model, name) for name, _ in model.named_parameters()} == set(expected)
+    assert part_of(model, "head.crf.transitions") == "crf"
+    assert part_of(model, "adner.graph.update.weight_ih") == "head"
+
+
+def test_rates_left_out_fall_back_on_the_part_below(model, tmp_path):
+    args = quick(tmp_path, learning_rate=1e-5, head_learning_rate=None, crf_learning_rate=None)
+    assert {group["lr"] for group in parameter_groups(model, args, [])} == {1e-5}
+
+
+def test_embeddings_biases_and_norms_do_not_decay(model, tmp_path):
+    trainer = AdnerTrainer(model=model, args=quick(tmp_path, weight_decay=0.1))
+    groups = [group for group in trainer.create_optimizer().param_groups if group["weight_decay"]]
+    decays = {id(parameter) for group in groups for parameter in group["params"]}
+    names = {name for name, parameter in model.named_parameters() if id(parameter) in decays}
+    assert "adner.graph.message.weight" in names
+    assert not any("embeddings.weight" in name or "bias" in name or "norm" in name.lower() for name in names)
+
+
+def test_a_model_without_encoder_is_all_head(tmp_path):
+    tokenizer = AdnerTokenizer.from_texts(["面部红斑"])
+    model = AdnerForTokenClassification.from_scratch(tokenizer, ["Symptom"])
+    assert {part_of(model, name) for name, _ in model.named_parameters()} == {"head", "crf"}
+
+
+def test_a_stock_model_is_parted_by_its_prefix():
+    config = BertConfig(
+        vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, num_labels=3
+    )
+    model = BertForTokenClassification(config)
+    assert part_of(model, "bert.embeddings.word_embeddings.weight") == "encoder"
+    assert part_of(model, "classifier.weight") == "head"
+
+
+@dataclass
+class GuidedArguments(AdnerTrainingArguments):
+    stability: float = 0.5
+
+
+def test_arguments_of_subclasses_are_told_too(tmp_path):
+    told = told_arguments(GuidedArguments(output_dir=str(tmp_path), seed=7))
+    assert told["seed"] == 7 and told["stability"] == 0.5 and "output_dir" not in told
+    assert "stability" not in told_arguments(AdnerTrainingArguments(output_dir=str(tmp_path)))
+    assert "head_learning_rate" not in told_arguments(TrainingArguments(output_dir=str(tmp_path)))
+
+
+@pytest.fixture
+def trainer(tmp_path) -> Trainer:
+    config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    return Trainer(BertForTokenClassification(config), TrainingArguments(output_dir=str(tmp_path), use_cpu=True))
+
+
+def test_facts_of_a_stock_model(trainer):
+    facts = trainer_facts(trainer)
+    assert facts["labels"] == ["LABEL_0", "LABEL_1"]  # no BIO labels: as they are
+    assert facts["model"] == {"architecture": "BertForTokenClassification", "encoder": None}
+    assert facts["base_model"] is None and facts["steps"] == 0 and facts["train_seconds"] is None
+    assert facts["parameters"] == trainer.model.num_parameters() and facts["versions"]["Python"]
+    assert facts["hardware"]["cores"] >= 1
+
+
+def test_last_logged(trainer):
+    trainer.state.log_history = [{"loss": 2.0}, {"loss": 1.0}, {"f1": 0.5}]
+    assert last_logged(trainer, "loss") == 1.0 and last_logged(trainer, "missing") is None
+
+
+LENGTHS = [5, 50, 7, 48, 6, 52, 8, 49, 5, 51, 6, 47] * 8
+
+
+def order(seed: int, epoch: int) -> list[int]:
+    sampler = LengthGroupedOrder(LENGTHS, 4, seed)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_every_row_comes_once_and_like_lengths_stand_together():
+    drawn = order(3, 0)
+    assert sorted(drawn) == list(range(len(LENGTHS))) and len(LengthGroupedOrder(LENGTHS, 4, 3)) == len(LENGTHS)
+    batches = [[LENGTHS[index] for index in drawn[first : first + 4]] for first in range(0, len(drawn), 4)]
+    assert sum(max(batch) - min(batch) > 10 for batch in batches) <= 4
+
+
+def test_the_order_is_the_same_whatever_was_drawn_before():
+    torch.manual_seed(0)
+    first = order(3, 1)
+    torch.rand(1000)
+    assert order(3, 1) == first
+    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+LABELS = ["O", "B-x", "I-x", "B-y", "I-y"]
+
+
+def test_the_models_own_path_is_taken_where_there_is_one():
+    logits, path = torch.randn(2, 3, 5), torch.tensor([[1, 2, 0], [0, 3, 4]])
+    assert torch.equal(predicted_labels((logits, path), path), path)
+    assert torch.equal(predicted_labels(logits, path), logits.argmax(-1))
+    assert torch.equal(predicted_labels((logits, torch.randn(2, 3)), path), logits.argmax(-1))
+
+
+def test_scores_count_whole_entities_and_leave_padding_out():
+    gold = np.array([[-100, 1, 2, 0, -100, -100], [-100, 3, 0, 1, 2, -100]])
+    path = np.array([[-100, 1, 2, 0, -100, 3], [0, 3, 0, 1, 0, 1]])  # the last entity is cut short
+    scores = span_scores(LABELS)(SimpleNamespace(predictions=path, label_ids=gold))
+    assert scores == {"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3}

@@ -1,13 +1,23 @@
-"""The ad-synthetic corpus: determinism, exact offsets, disjoint splits, cues and contrast pairs."""
+"""The ad-synthetic corpus: determinism, exact offsets, disjoint splits, cues and contrast pairs.
 
+How close ad-synthetic comes to real dermatology text; prints the numbers of its data card (`pytest -m data -s`).
+
+Plans and sections.
+
+Contrast templates.
+"""
+
+import json
+import math
 import random
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
+from itertools import chain
 
 import pytest
 
 from hf_adner.data.synthetic import DEFAULT_SIZES, generate_corpus
-from hf_adner.data.synthetic.corpus import Materials
+from hf_adner.data.synthetic.corpus import Materials, read_pairs, read_plans, read_sections
 from hf_adner.data.synthetic.grammar import (
     BOUNDARY,
     CUE_KINDS,
@@ -22,7 +32,7 @@ from hf_adner.data.synthetic.grammar import (
     parse_frame,
 )
 from hf_adner.data.synthetic.scene import make_person
-from hf_adner.data.synthetic.vocabulary import LABELS, Vocabulary
+from hf_adner.data.synthetic.vocabulary import LABELS, Vocabulary, VocabularyError
 
 SMALL = {"train": 120, "validation": 20, "test": 20, "test_unseen": 20, "contrast": 40}
 
@@ -190,3 +200,109 @@ def test_every_slot_and_macro_named_in_a_frame_exists():
     slots = {f.name for f in found if isinstance(f, Slot) and not f.name.startswith("=")}
     assert not [(s, t.name) for s in slots for t in materials.topics.values() if s not in groups | t.slots.keys()]
     assert all(f.label or f.plain for f in found if isinstance(f, Slot) and f.name.startswith("="))
+
+
+pytestmark = pytest.mark.data
+
+
+@pytest.fixture(scope="module")
+def synthetic():
+    return generate_corpus(0, {"test_unseen": 0, "contrast": 0})["train"]
+
+
+@pytest.fixture(scope="module")
+def annotated(data_dir):
+    path = data_dir / "ad_real" / "train.jsonl"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} in {path.parent.name}")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def raw_lines(data_dir):
+    path = data_dir / "unlabelled" / "dermatology_lines.txt"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} in {path.parent.name}")
+    return path.read_text(encoding="utf-8").split()
+
+
+def ngrams(texts, size):
+    return Counter(chain.from_iterable((t[i : i + size] for i in range(len(t) - size + 1)) for t in texts))
+
+
+def divergence(left, right):
+    """Jensen-Shannon divergence in bits: 0 for equal distributions, 1 for disjoint ones."""
+    totals, bits = (left.total(), right.total()), 0.0
+    for gram in left.keys() | right.keys():
+        shares = [counts[gram] / total for counts, total in zip((left, right), totals, strict=True)]
+        mean = sum(shares) / 2
+        bits += sum(share / 2 * math.log2(share / mean) for share in shares if share)
+    return bits
+
+
+def surfaces(annotated):
+    return [d["text"][e["start"] : e["end"]] for d in annotated for e in d["entities"]]
+
+
+def test_most_real_entities_are_terms(annotated, synthetic):
+    found = surfaces(annotated)
+    terms = Vocabulary.default().expanded(10**6)
+    generated = {e.text for d in synthetic for e in d.entities}
+    share = sum(s in terms for s in found) / len(found)
+    seen = sum(s in generated for s in found) / len(found)
+    print(f"\nreal mentions among the terms {share:.3f}, in the default train {seen:.3f}")
+    assert share > 0.7
+
+
+def test_entities_are_as_dense_as_in_real_text(annotated, synthetic):
+    real = 100 * len(surfaces(annotated)) / sum(len(d["text"]) for d in annotated)
+    made = 100 * sum(len(d.entities) for d in synthetic) / sum(len(d.text) for d in synthetic)
+    print(f"\nentities per 100 characters: real {real:.1f}, synthetic {made:.1f}")
+    assert 0.7 < made / real < 1.4
+
+
+def test_characters_are_distributed_as_in_real_text(raw_lines, synthetic):
+    texts = [d.text for d in synthetic]
+    for size, limit in ((1, 0.15), (2, 0.5)):
+        made = divergence(ngrams(texts, size), ngrams(raw_lines, size))
+        floor = divergence(ngrams(raw_lines[::2], size), ngrams(raw_lines[1::2], size))
+        print(f"\n{size}-gram divergence: synthetic to real {made:.3f}, real half to real half {floor:.3f}")
+        assert made < limit
+
+
+def test_no_real_line_is_repeated(annotated, raw_lines, synthetic):
+    real = {d["text"] for d in annotated} | set(raw_lines)
+    assert not [d.text for d in synthetic if d.text in real and len(d.text) > 12]
+
+
+def test_steps_and_repeats():
+    (plan,) = read_plans("# comment\nnote 2 derm 0.5 a b? c* d+\n")
+    assert plan.steps == (("a", 1, 1), ("b", 0, 1), ("c", 0, 2), ("d", 1, 2))
+    drawn = [plan.sections(random.Random(seed)) for seed in range(40)]
+    assert {len(sections) for sections in drawn} == {2, 3, 4, 5, 6}
+    assert all(sections[0] == "a" and sections[-1] == "d" for sections in drawn)
+
+
+def test_a_plan_without_sections_is_refused():
+    with pytest.raises(VocabularyError, match="plans:1"):
+        read_plans("note 2 derm 0.5\n")
+
+
+def test_sections_hold_one_frame_a_line():
+    assert read_sections("[[a]]\n[x|y]\n# no\nz\n[[b]]\nw\n") == {"a": ["[x|y]", "z"], "b": ["w"]}
+
+
+def test_a_frame_without_a_section_is_refused():
+    with pytest.raises(VocabularyError, match="frames:1"):
+        read_sections("x\n")
+
+
+def test_a_template_has_two_sides():
+    (pair,) = read_pairs("[[kind]]\n# no\n⟦多吃‖忌食⟧{food@a⟦!‖⟧}。\n")
+    assert pair.kind == "kind"
+    assert (pair.side(0), pair.side(1)) == ("多吃{food@a!}。", "忌食{food@a}。")
+
+
+def test_a_template_without_a_difference_is_refused():
+    with pytest.raises(ValueError, match="difference"):
+        read_pairs("[[kind]]\n多吃{food}\n")

@@ -1,19 +1,34 @@
-"""The frame language: parsing, lists, bindings, labels, cues and errors."""
+"""The frame language: parsing, lists, bindings, labels, cues and errors.
+
+Surface noise: offsets follow every edit.
+
+Topics: parsing, defaults and choice.
+
+Text under construction.
+
+Invented persons.
+"""
 
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hf_adner.data.synthetic.grammar import (
     BOUNDARY,
     CONTEXT,
+    Cue,
     Draft,
     FrameError,
     Grammar,
+    Mark,
     Scene,
     parse_choice,
     parse_frame,
 )
+from hf_adner.data.synthetic.noise import Edit, add_noise, apply_edits, lost_punctuation, slips, tidy, units, widths
+from hf_adner.data.synthetic.scene import AGES, choose_topic, make_person, read_topics, weighted_names
 from hf_adner.data.synthetic.vocabulary import UNSEEN, Vocabulary, VocabularyError, read_groups
 
 TERMS = "[drug] Drug\n甲片*5 乙丸*5 丙汤*5\n[sign] Symptom\n红斑*5\n"
@@ -106,3 +121,126 @@ def test_unknown_macro_is_named():
 def test_an_empty_pool_is_an_error():
     with pytest.raises(VocabularyError, match="unseen"):
         expand("{sign}", pool=UNSEEN)
+
+
+def draft_of(text, *marks, cues=()):
+    return Draft(text, [Mark(s, e, "Drug") for s, e in marks], [Cue(m, s, e, CONTEXT) for m, s, e in cues])
+
+
+def surfaces(draft):
+    return [draft.text[m.start : m.end] for m in draft.marks]
+
+
+def test_edits_before_inside_and_behind_a_mention():
+    draft = apply_edits(draft_of("外用甲乙丙。", (2, 5)), [Edit(0, 2, "涂"), Edit(3, 4, "二二"), Edit(5, 6, "")])
+    assert draft.text == "涂甲二二丙"
+    assert surfaces(draft) == ["甲二二丙"]
+
+
+def test_insertions_at_the_edges_stay_outside():
+    assert surfaces(apply_edits(draft_of("甲乙", (0, 2)), [Edit(0, 0, "x"), Edit(2, 2, "y")])) == ["甲乙"]
+
+
+def test_an_edit_across_an_edge_is_skipped():
+    assert apply_edits(draft_of("用甲乙", (1, 3)), [Edit(0, 2, "z")]).text == "用甲乙"
+
+
+def test_a_cue_that_vanishes_is_dropped():
+    assert apply_edits(draft_of("忌甲", (1, 2), cues=[(0, 0, 1)]), [Edit(0, 1, "")]).cues == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0, 1))
+def test_noise_never_moves_a_mention_off_its_characters(seed, level):
+    # Private-use characters stand for terms that no slip knows.
+    text = "患者\ue000\ue001，伴瘙痒3cm、\ue002。外用\ue003\ue004每日2次，体温38℃。"
+    marks = [(i, i + n) for i, n in ((2, 2), (12, 1), (16, 2))]
+    draft = add_noise(draft_of(text, *marks), random.Random(seed), level)
+    assert surfaces(draft) == ["\ue000\ue001", "\ue002", "\ue003\ue004"]
+
+
+def test_no_noise_at_level_zero():
+    draft = draft_of("外用甲。", (2, 3))
+    assert add_noise(draft, random.Random(0), 0) is draft
+
+
+def test_tidy_keeps_the_strongest_mark_and_closes_the_text():
+    assert tidy(draft_of("红斑，。瘙痒、，好转。"), random.Random(0)).text == "红斑。瘙痒，好转。"
+    endings = {tidy(draft_of("红斑，"), random.Random(seed)).text for seed in range(30)}
+    assert endings == {"红斑。", "红斑", "红斑，"}
+
+
+def test_each_kind_of_noise_changes_what_it_should():
+    rng = random.Random(3)
+    assert slips("湿疹", rng, 1.0)
+    assert len(lost_punctuation("，、。", rng, 1.0)) == 3
+    assert [e.start for e in units("3cm高38℃cm", random.Random(0))] in ([1], [6], [1, 6], [])
+    assert {e.text for s in range(9) for e in widths("1，", random.Random(s))} == {"１", ","}
+
+
+TOPICS = """
+[default] weight=0
+dis = eczema
+drug = cream*2 pill
+$dept = A B
+[tinea] weight=3 ages=adult
+dis = tinea
+[fever] weight=1 kind=general sexes=女
+"""
+
+
+def test_topics_inherit_the_default_slots():
+    topics = read_topics(TOPICS)
+    assert list(topics) == ["tinea", "fever"]
+    assert topics["tinea"].slots["dis"] == (("tinea",), (1.0,))
+    assert topics["tinea"].slots["drug"] == (("cream", "pill"), (2.0, 1.0))
+    assert topics["tinea"].words == {"dept": ["A", "B"]}
+    assert topics["tinea"].ages == ("adult",)
+    assert topics["fever"].sexes == ("女",)
+
+
+def test_choice_respects_the_kind():
+    topics = read_topics(TOPICS)
+    assert {choose_topic(random.Random(s), topics, "general").name for s in range(20)} == {"fever"}
+    assert {choose_topic(random.Random(s), topics, "any").name for s in range(40)} == {"tinea", "fever"}
+
+
+def test_weighted_names():
+    assert weighted_names(["a*2", "b"]) == (("a", "b"), (2.0, 1.0))
+
+
+@pytest.mark.parametrize("text", ["dis = eczema\n", "[a] colour=red\n", "[a]\nnothing\n"])
+def test_broken_topics_are_refused(text):
+    with pytest.raises(VocabularyError):
+        read_topics(text)
+
+
+def test_waiting_cues_are_tied_once():
+    draft = Draft()
+    draft.write("忌")
+    draft.cue(0, CONTEXT, forward=True)
+    for surface in ("虾", "蟹"):
+        first = draft.mention(surface, "Trigger")
+        draft.settle(first)
+    assert [(c.mark, c.start, c.end) for c in draft.cues] == [(0, 0, 1)]
+
+
+def test_an_empty_cue_is_ignored():
+    draft = Draft("虾")
+    draft.cue(1, CONTEXT, forward=False)
+    draft.cue(1, CONTEXT, forward=True)
+    assert draft.cues == [] and draft.waiting == []
+
+
+def test_a_person_fits_its_stage_and_sex():
+    person = make_person(random.Random(1), ("infant",), ("女",))
+    assert (person.stage, person.sex) == ("infant", "女")
+    assert "月" in person.phrases["age"] or person.phrases["age"] in ("1岁", "2岁")
+
+
+def test_every_stage_occurs():
+    assert {make_person(random.Random(seed)).stage for seed in range(80)} == set(AGES)
+
+
+def test_all_phrases_are_there():
+    assert set(make_person(random.Random(0)).phrases) == {"age", "sex", "who", "noun", "name", "kin", "person"}

@@ -1,4 +1,7 @@
-"""Terms: the file format, the share of labels, guide rules for surfaces, held-out terms."""
+"""Terms: the file format, the share of labels, guide rules for surfaces, held-out terms.
+
+The built-in word list.
+"""
 
 import random
 import unicodedata
@@ -6,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from hf_adner.data.synthetic import ad_lexicon
 from hf_adner.data.synthetic.vocabulary import ALL, LABELS, SEEN, UNSEEN, Vocabulary, VocabularyError, read_groups
 
 GENERIC = {
@@ -97,3 +101,21 @@ def test_held_out_terms_are_no_part_of_seen_terms(vocabulary):
 def test_unknown_group_is_named():
     with pytest.raises(VocabularyError, match="nothing_like_this"):
         Vocabulary({}).sample(random.Random(0), "nothing_like_this")
+
+
+def test_words_have_labels_and_are_sorted():
+    words = ad_lexicon()
+    assert len(words) > 1500
+    assert list(words) == sorted(words)
+    assert set(words.values()) == set(LABELS)
+    assert min(map(len, words)) == 2
+    assert words["特应性皮炎"] == "Disease" and words["他克莫司软膏"] == "Drug"
+
+
+def test_held_out_terms_can_be_left_out_and_rules_added():
+    assert ad_lexicon(held_out=False).keys() < ad_lexicon().keys() < ad_lexicon(rules=True).keys()
+
+
+def test_food_that_is_recommended_is_not_in_the_list():
+    words = ad_lexicon()
+    assert "海鲜" in words and "苦瓜" not in words

@@ -1,0 +1,137 @@
+import pytest
+
+from hf_adner.data.errors import DataFormatError
+from hf_adner.data.formats import detect_format, read_documents, write_documents
+from hf_adner.data.records import Document, Entity
+
+TEXT = "患者面部红斑，\n无发热。"
+ANN = """T1\tSymptom 4 6\t红斑
+T3\tBodySite 2 4\t面部
+T2\tSymptom 9 11\t发热
+A1\tNegated T2
+A2\tCertainty T2 High
+M3\tSeverity T1 mild
+#1\tAnnotatorNotes T1\t看不清
+N1\tReference T1 ICD:L20\t特应性皮炎
+R1\tLocatedIn Arg1:T1 Arg2:T3
+A4\tUnsure R1
+#2\tAnnotatorNotes R1\t?
+*\tEquiv T1 T2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "a.ann").write_text(ANN, encoding="utf-8")
+    return tmp_path
+
+
+def test_everything_said_about_an_entity_is_kept(folder):
+    assert detect_format(folder) == detect_format(folder / "a.ann") == detect_format(folder / "a.txt") == "brat"
+    stream = read_documents(folder)
+    (document,) = stream
+    site, rash, fever = document.entities
+    assert site.meta == {"id": "T3"}
+    assert rash.meta == {
+        "id": "T1",
+        "attributes": {"Severity": "mild"},
+        "note": "看不清",
+        "normalizations": ["N1\tReference T1 ICD:L20\t特应性皮炎"],
+    }
+    assert fever.meta == {"id": "T2", "attributes": {"Negated": True, "Certainty": "High"}}
+    assert [line.split("\t")[0] for line in document.meta["brat"]] == ["R1", "A4", "#2", "*"]
+    assert any("4 × brat relations" in line for line in stream.report.warnings())
+
+
+def test_one_pair_and_sub_folders(folder):
+    (folder / "sub").mkdir()
+    for number in (10, 9):
+        (folder / "sub" / f"b{number}.txt").write_text("x", encoding="utf-8")
+        (folder / "sub" / f"b{number}.ann").write_text("", encoding="utf-8")
+    assert [document.id for document in read_documents(folder)] == ["a", "sub/b9", "sub/b10"]
+    assert [document.id for document in read_documents(folder / "a.ann")] == ["a"]
+
+
+def test_spans_cut_at_line_ends_are_joined(folder):
+    (folder / "a.ann").write_text("T1\tX 4 7;8 10\t红斑， 无发\n", encoding="utf-8")
+    assert next(read_documents(folder)).spans == [(4, 10, "X")]
+
+
+def test_texts_without_annotation(folder):
+    (folder / "a.ann").unlink()
+    assert next(read_documents(folder, "brat", require_entities=False)).entities == ()
+    with pytest.raises(DataFormatError, match=r"a\.txt.*there is no \.ann file"):
+        next(read_documents(folder, "brat"))
+
+
+def test_errors_name_the_annotation_file(folder):
+    (folder / "a.ann").write_text("T1\tX 4 6\t红斑\nT2\tX 4 6\t红斑\n", encoding="utf-8")
+    with pytest.raises(DataFormatError, match=r"a\.ann.*given more than once"):
+        next(read_documents(folder))
+    (folder / "a.ann").write_text("T1\tX 4 6\t红斑\nA1\tN T1\nA2\tN T1\n", encoding="utf-8")
+    with pytest.raises(DataFormatError, match=r"a\.ann, line 3.*attribute 'N' is given to T1 twice"):
+        next(read_documents(folder))
+
+
+def test_a_folder_without_annotation_files(tmp_path):
+    with pytest.raises(DataFormatError, match=r"no \.ann files"):
+        detect_format(tmp_path)
+
+
+BRAT_TEXT = "患者面部红斑，\n无发热。"
+BRAT_ANN = """T3\tBodySite 2 4\t面部
+T1\tSymptom 4 6\t红斑
+A1\tSeverity T1 mild
+N1\tReference T1 ICD:L20\t特应性皮炎
+#1\tAnnotatorNotes T1\t看不清
+T2\tSymptom 9 11\t发热
+A2\tNegated T2
+A3\tCertainty T2 High
+R1\tLocatedIn Arg1:T1 Arg2:T3
+A4\tUnsure R1
+#2\tAnnotatorNotes R1\t?
+*\tEquiv T1 T2
+"""
+
+
+def test_a_brat_corpus_comes_out_as_it_went_in(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text(BRAT_TEXT, encoding="utf-8")
+    (tmp_path / "in" / "a.ann").write_text(BRAT_ANN, encoding="utf-8")
+    write_documents(read_documents(tmp_path / "in"), tmp_path / "out", "brat")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.ann", "a.txt"]
+    assert (tmp_path / "out" / "a.ann").read_text(encoding="utf-8") == BRAT_ANN
+    assert (tmp_path / "out" / "a.txt").read_text(encoding="utf-8") == BRAT_TEXT
+
+
+def test_ids_made_up_do_not_clash_with_kept_ones(tmp_path):
+    entities = (Entity(0, 1, "A", meta={"attributes": {"X": True}}), Entity(1, 2, "B", meta={"id": "T1"}))
+    document = Document("a", "患者", entities, {"brat": ["A1\tUnsure R1", "R1\tAt Arg1:T1 Arg2:T1"]})
+    write_documents([document], tmp_path / "out", "brat")
+    lines = (tmp_path / "out" / "a.ann").read_text(encoding="utf-8").splitlines()
+    assert lines == ["T01\tA 0 1\t患", "A2\tX T01", "T1\tB 1 2\t者", *document.meta["brat"]]
+    assert list(read_documents(tmp_path / "out")) == [document]
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a:b*?", "50%", "%41", "a.b", "CON ", "笔记 1"])
+def test_ids_that_are_no_file_names(tmp_path, name):
+    write_documents([Document(name, "痒", (), {"k": 1})], tmp_path / "out", "brat")
+    assert {path.parent for path in (tmp_path / "out").rglob("*")} == {tmp_path / "out"}
+    assert [(document.id, document.meta) for document in read_documents(tmp_path / "out")] == [(name, {"k": 1})]
+
+
+@pytest.mark.parametrize(
+    "documents, reason",
+    [
+        ([Document("a", "痒"), Document("a", "痒")], "two documents have this id"),
+        ([Document("a", "")], "no documents without text"),
+        ([Document("a", "痒\n", (Entity(0, 2, "A"),))], "entity 0-2 begins or ends with a line break"),
+        ([Document("a", "痒", (Entity(0, 1, "Body Site"),))], "label 'Body Site' has white space"),
+        ([Document("a", "痒", (), {"brat": "R1"})], "meta key 'brat' must be a list of lines"),
+    ],
+)
+def test_what_brat_cannot_hold(tmp_path, documents, reason):
+    with pytest.raises(DataFormatError, match=f"record 'a': .*{reason}"):
+        write_documents(documents, tmp_path / "out", "brat")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,202 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_adner.data.errors import DataFormatError
+from hf_adner.data.formats import detect_format, read_documents, write_documents
+from hf_adner.data.formats.conll import (
+    SCHEMES,
+    WITHOUT_BEGINNING,
+    WITHOUT_END,
+    check_scheme,
+    fitting_scheme,
+    parse_tag,
+    spans_of_tags,
+    tags_of_entities,
+)
+from hf_adner.data.records import Document, Entity
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text, name="train.char.bmes", encoding="utf-8"):
+        path = tmp_path / name
+        path.write_bytes(text.encode(encoding))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("separator", ["\t", " "])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("tags", ["B-A I-A O", "B-A E-A O", "B-A L-A O"])
+def test_separators_line_ends_and_schemes(file, separator, end, tags):
+    lines = [f"{character}{separator}{tag}" for character, tag in zip("红斑 ", tags.split())]
+    path = file(end.join([*lines, "", "", *lines]))
+    assert detect_format(path) == "conll"
+    assert [(one.id, one.text, one.spans) for one in read_documents(path)] == [
+        ("train-1", "红斑 ", [(0, 2, "A")]),
+        ("train-2", "红斑 ", [(0, 2, "A")]),
+    ]
+
+
+def test_gb18030(file):
+    assert next(read_documents(file("红\tB-A\n斑\tI-A\n", encoding="gb18030"))).text == "红斑"
+
+
+def test_inside_without_beginning_is_repaired_and_counted(file):
+    stream = read_documents(file("红\tI-A\n斑\tI-A\n\n痒\tI-B\n"))
+    assert [document.spans for document in stream] == [[(0, 2, "A")], [(0, 1, "B")]]
+    assert stream.report.repaired == {WITHOUT_BEGINNING: 2}
+
+
+def test_a_named_scheme_makes_open_entities_faults(file):
+    path = file("红\tB-A\n斑\tI-A\n")
+    bio, bioes = read_documents(path, "bio"), read_documents(path, "bioes")
+    assert [one.spans for one in bio] == [one.spans for one in bioes] == [[(0, 2, "A")]]
+    assert not bio.report.repaired and sum(bioes.report.repaired.values()) == 1
+
+
+def test_tokens_of_several_characters_carry_their_tag(file):
+    stream = read_documents(file("IgE\tB-Test\n高\tI-Test\n12\tO\n"))
+    (document,) = stream
+    assert (document.text, document.spans) == ("IgE高12", [(0, 4, "Test")])
+    assert any("2 × tokens of several characters" in line for line in stream.report.warnings())
+
+
+def test_white_space_characters_and_odd_line_breaks_are_text(file):
+    text = "\u3000\u2028\u0085\x0b \t"
+    path = file("".join(f"{character}\tO\n" for character in text))
+    assert next(read_documents(path, "conll")).text == text
+
+
+def test_document_starts_are_left_out(file):
+    path = file("-DOCSTART- O\n\n红 B-A\n斑 I-A\n")
+    assert [document.text for document in read_documents(path)] == ["红斑"]
+
+
+def test_comments_carry_ids_and_meta(file):
+    path = file(
+        '# id = "note 1"\n# meta = {"patient": 3}\n# entity = {"start": 0, "end": 2, "label": "A", "meta": {"k": 1}}\n'
+        "红\tB-A\n斑\tI-A\n\n# id = plain\n#\tO\n"
+    )
+    first, second = read_documents(path)
+    assert (first.id, first.meta, first.entities[0].meta) == ("note 1", {"patient": 3}, {"k": 1})
+    assert (second.id, second.text) == ("plain", "#")
+
+
+DOCUMENT = Document("n1", "红斑\n痒", (Entity(0, 2, "Sign"), Entity(3, 4, "Symptom", meta={"k": 1})), {"ward": 3})
+
+
+@pytest.mark.parametrize(
+    "scheme, tags",
+    [("bio", "B I B"), ("bmes", "B E S"), ("bioes", "B E S"), ("bilou", "B L U")],
+)
+def test_without_comments_it_is_what_other_tools_read(tmp_path, scheme, tags):
+    write_documents([DOCUMENT, DOCUMENT], tmp_path / "a", f"conll-{scheme}", comments=False)
+    first, second, third = tags.split()
+    block = f"红\t{first}-Sign\n斑\t{second}-Sign\n\\n\tO\n痒\t{third}-Symptom\n\n"
+    assert (tmp_path / "a").read_text(encoding="utf-8") == block * 2
+
+
+def test_comments(tmp_path):
+    write_documents([DOCUMENT], tmp_path / "a.bio")
+    assert (tmp_path / "a.bio").read_text(encoding="utf-8").splitlines()[:3] == [
+        '# id = "n1"',
+        '# meta = {"ward": 3}',
+        '# entity = {"start": 3, "end": 4, "label": "Symptom", "meta": {"k": 1}}',
+    ]
+
+
+@pytest.mark.parametrize(
+    "document, reason",
+    [
+        (Document("n1", "红斑", (Entity(0, 2, "A"), Entity(0, 1, "B"))), "entities 0-2 and 0-1 overlap"),
+        (Document("n1", "红斑", (Entity(0, 2, "A\tB"),)), r"label 'A\\tB' cannot stand in a tag"),
+        (Document("n1", "红斑", (Entity(0, 2, " A"),)), "label ' A' cannot stand in a tag"),
+        (Document("n1", ""), "a document without text leaves nothing to write without comments"),
+    ],
+)
+def test_what_tags_cannot_hold(tmp_path, document, reason):
+    with pytest.raises(DataFormatError, match=f"record 'n1': {reason}"):
+        write_documents([document], tmp_path / "a.bio", comments=False)
+
+
+def test_unknown_schemes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="tag scheme 'iobes' is unknown"):
+        write_documents([DOCUMENT], tmp_path / "a.conll", scheme="iobes")
+
+
+def read(tags, scheme):
+    return spans_of_tags([parse_tag(tag) for tag in tags.split()], scheme)
+
+
+@pytest.mark.parametrize(
+    "scheme, expected",
+    [
+        ("bio", "B-A I-A I-A B-A O B-B"),
+        ("bioes", "B-A I-A E-A S-A O S-B"),
+        ("bmes", "B-A M-A E-A S-A O S-B"),
+        ("bilou", "B-A I-A L-A U-A O U-B"),
+    ],
+)
+def test_schemes(scheme, expected):
+    entities = [Entity(0, 3, "A"), Entity(3, 4, "A"), Entity(5, 6, "B")]
+    assert tags_of_entities(entities, 6, scheme) == expected.split()
+    assert read(expected, scheme) == ([(0, 3, "A"), (3, 4, "A"), (5, 6, "B")], {})
+
+
+@pytest.mark.parametrize(
+    "tags, scheme, spans, repaired",
+    [
+        ("I-A I-A O I-B", "bio", [(0, 2, "A"), (3, 4, "B")], {WITHOUT_BEGINNING: 2}),
+        ("B-A I-B", "bio", [(0, 1, "A"), (1, 2, "B")], {WITHOUT_BEGINNING: 1}),
+        ("B-A I-A O", "bioes", [(0, 2, "A")], {WITHOUT_END: 1}),
+        ("B-A", "bioes", [(0, 1, "A")], {WITHOUT_END: 1}),
+        ("E-A O", "bioes", [(0, 1, "A")], {WITHOUT_BEGINNING: 1}),
+        ("B-A E-A I-A E-A", "bioes", [(0, 2, "A"), (2, 4, "A")], {WITHOUT_BEGINNING: 1}),
+        ("B-A M-B E-B", "bmes", [(0, 1, "A"), (1, 3, "B")], {WITHOUT_END: 1, WITHOUT_BEGINNING: 1}),
+        ("S-A M-A", "bmes", [(0, 1, "A"), (1, 2, "A")], {WITHOUT_BEGINNING: 1, WITHOUT_END: 1}),
+    ],
+)
+def test_faults_are_mended_and_counted(tags, scheme, spans, repaired):
+    assert read(tags, scheme) == (spans, repaired)
+
+
+def test_fitting_scheme():
+    assert fitting_scheme("BIO") == fitting_scheme("O") == fitting_scheme("") == "bio"
+    assert fitting_scheme("BMEO") == fitting_scheme("BEO") == "bmes"
+    assert fitting_scheme("BIES") == "bioes"
+    assert fitting_scheme("BILU") == "bilou"
+    assert fitting_scheme("IM") is None and fitting_scheme("EL") is None
+
+
+@pytest.mark.parametrize("tag", ["", "o", "B", "B-", "-A", "X-A", "BA-A", "A"])
+def test_what_is_no_tag(tag):
+    with pytest.raises(DataFormatError, match="neither 'O' nor of the form"):
+        parse_tag(tag)
+
+
+def test_a_type_may_have_hyphens():
+    assert parse_tag("B-Drug-Category") == ("B", "Drug-Category")
+
+
+def test_overlapping_entities_and_unknown_schemes_are_refused():
+    with pytest.raises(DataFormatError, match="entities 0-3 and 1-2 overlap, which tags cannot express"):
+        tags_of_entities([Entity(0, 3, "A"), Entity(1, 2, "B")], 3)
+    with pytest.raises(ValueError, match="scheme 'iobes' is unknown"):
+        check_scheme("iobes")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from("AB")), max_size=6),
+    st.sampled_from(list(SCHEMES)),
+)
+def test_tags_and_back(pieces, scheme):
+    entities, position = [], 0
+    for gap, length, label in pieces:
+        position += gap
+        entities.append(Entity(position, position + length, label))
+        position += length
+    tags = tags_of_entities(entities, position + 1, scheme)
+    assert read(" ".join(tags), scheme) == ([(one.start, one.end, one.label) for one in entities], {})

@@ -1,0 +1,221 @@
+import json
+import logging
+
+import pytest
+
+from hf_adner.data.dataset import (
+    dataset_from_documents,
+    documents_from_dataset,
+    entity_labels,
+    files_by_split,
+    load_ner_dataset,
+    split_of_name,
+)
+from hf_adner.data.errors import DataFormatError
+from hf_adner.data.formats import write_documents
+from hf_adner.data.records import Document, Entity
+
+NESTED = Document("a", "面部皮炎", (Entity(0, 4, "Disease"), Entity(0, 2, "BodySite")), {"patient": "1"})
+PLAIN = Document("b", "瘙痒三天")
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    write_documents([NESTED, PLAIN], tmp_path / "train.jsonl")
+    write_documents([NESTED], tmp_path / "dev.jsonl")
+    return tmp_path
+
+
+def test_documents_there_and_back(corpus):
+    loaded = load_ner_dataset(corpus)
+    assert {split: len(rows) for split, rows in loaded.items()} == {"train": 2, "validation": 1}
+    assert loaded["train"].column_names == ["id", "text", "entities", "meta"]
+    assert list(documents_from_dataset(loaded["train"])) == [NESTED, PLAIN]
+    assert entity_labels(loaded) == ["BodySite", "Disease"]
+
+
+def test_reports_and_warnings(corpus, caplog):
+    reports = {}
+    with caplog.at_level(logging.WARNING):
+        load_ner_dataset(corpus, reports=reports)
+    assert (reports["train"].entities, reports["train"].not_flat) == (2, 1)
+    assert "while reading split 'train'" in caplog.text and "1 of 2 entities overlap a longer one" in caplog.text
+
+
+def test_a_clean_corpus_says_nothing(tmp_path, caplog):
+    write_documents([PLAIN], tmp_path / "notes.jsonl")
+    with caplog.at_level(logging.DEBUG, logger="hf_adner"):
+        assert list(load_ner_dataset(tmp_path / "notes.jsonl")) == ["train"]
+    assert not caplog.records
+
+
+def test_skipping(corpus):
+    path = corpus / "train.jsonl"
+    path.write_text(path.read_text(encoding="utf-8") + "{\n", encoding="utf-8")
+    with pytest.raises(DataFormatError, match=r"train\.jsonl, line 3, record '2': broken JSON"):
+        load_ner_dataset(corpus)
+    reports = {}
+    assert len(load_ner_dataset(corpus, skip_invalid=True, reports=reports)["train"]) == 2
+    assert [one.line for one in reports["train"].skipped] == [3]
+
+
+def test_nothing_left_after_skipping_is_an_error(tmp_path):
+    (tmp_path / "notes.jsonl").write_text("{", encoding="utf-8")
+    with pytest.raises(DataFormatError, match="split 'train' has no valid document"):
+        load_ner_dataset(tmp_path / "notes.jsonl", format="jsonl", skip_invalid=True)
+
+
+def test_only_known_labels(corpus):
+    with pytest.raises(DataFormatError, match="label 'BodySite'; expected one of Disease"):
+        load_ner_dataset(corpus, labels=iter(["Disease"]))
+
+
+def test_a_changed_file_is_read_again(tmp_path):
+    path = tmp_path / "notes.jsonl"
+    write_documents([PLAIN], path)
+    assert load_ner_dataset(path)["train"]["id"][:] == ["b"]
+    write_documents([NESTED], path)
+    assert load_ner_dataset(path)["train"]["id"][:] == ["a"]
+
+
+def test_silver_entities_say_so(tmp_path, caplog):
+    path = tmp_path / "pairs.json"
+    pair = {"id": "1", "text1": "头痛怎么办", "text2": "头晕", "label": "0", "category": "x"}
+    path.write_text(json.dumps([pair], ensure_ascii=False), encoding="utf-8")
+    words = tmp_path / "words.tsv"
+    words.write_text("头痛\tSymptom\n", encoding="utf-8")
+    with caplog.at_level(logging.WARNING):
+        first, second = documents_from_dataset(load_ner_dataset(path, silver_words=words)["train"])
+    assert first.spans == [(0, 2, "Symptom")] and second.spans == []
+    assert first.entities[0].meta == {"silver": True} and first.meta["silver"] and second.meta["silver"]
+    assert "silver: words of a list, no gold" in caplog.text
+
+
+def test_an_empty_dataset_has_the_columns():
+    assert dataset_from_documents([]).column_names == ["id", "text", "entities", "meta"]
+    assert entity_labels(dataset_from_documents([])) == []
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "folder, documents, entities",
+    [
+        ("cmeee", {"train": 15_000, "validation": 5_000}, {"train": 61_794, "validation": 20_300}),
+        ("imcs_ner", {"train": 44_338, "validation": 9_852}, {"train": 30_670, "validation": 6_258}),
+        (
+            "cmedqaner",
+            {"train": 1_673, "validation": 175, "test": 215},
+            {"train": 12_490, "validation": 1_024, "test": 1_340},
+        ),
+        (
+            "resume",
+            {"train": 3_821, "validation": 463, "test": 477},
+            {"train": 13_440, "validation": 1_497, "test": 1_630},
+        ),
+        ("ad_real", {"train": 120, "validation": 60}, {"train": 825, "validation": 410}),
+        ("chip_sts", {"train": 6_000, "validation": 1_000}, {"train": 0, "validation": 0}),
+    ],
+)
+def test_real_corpora_are_read_whole(data_dir, folder, documents, entities):
+    reports = {}
+    loaded = load_ner_dataset(data_dir / folder, reports=reports)
+    assert {split: len(rows) for split, rows in loaded.items()} == documents
+    assert {split: report.entities for split, report in reports.items()} == entities
+    assert not any(report.skipped for report in reports.values())
+
+
+@pytest.mark.data
+def test_nested_and_empty_entities_of_cmeee(data_dir):
+    reports = {}
+    loaded = load_ner_dataset(data_dir / "cmeee", reports=reports)
+    nested = 0
+    for document in documents_from_dataset(loaded["validation"]):
+        spans = {(one.start, one.end) for one in document.entities}
+        nested += sum(
+            any(start <= one.start and one.end <= end and (start, end) != (one.start, one.end) for start, end in spans)
+            for one in document.entities
+        )
+    assert nested == 1_209
+    assert reports["validation"].not_flat == 1_223  # those, and second labels of equal spans
+    assert dict(reports["train"].repaired) == {"entity that encloses no character (left out)": 2}
+
+
+@pytest.mark.data
+def test_repairs_of_resume(data_dir):
+    reports = {}
+    load_ner_dataset(data_dir / "resume", reports=reports)
+    assert sum(reports["train"].repaired.values()) == 4 and not reports["test"].repaired
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("corpus_train.json", "corpus_dev.json", "corpus-test.json", "README.md"):
+        (tmp_path / name).write_text("x")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name, split",
+    [
+        ("CMeEE_train.json", "train"),
+        ("dev.bio.tsv", "validation"),
+        ("my-VALID.jsonl", "validation"),
+        ("test.char.bmes", "test"),
+        ("test_unseen.jsonl", "test_unseen"),
+        ("contrast.jsonl", "contrast"),
+        ("latest.jsonl", None),
+        ("train-test.jsonl", None),
+    ],
+)
+def test_split_of_name(name, split):
+    assert split_of_name(name) == split
+
+
+def test_a_folder_is_told_apart_by_names(folder):
+    found = files_by_split(folder)
+    assert list(found) == ["train", "validation", "test"]
+    assert [file.name for files in found.values() for file in files] == [
+        "corpus_train.json",
+        "corpus_dev.json",
+        "corpus-test.json",
+    ]
+
+
+def test_one_file_is_train(folder):
+    assert files_by_split(folder / "corpus_dev.json") == {"train": [folder / "corpus_dev.json"]}
+
+
+def test_a_pattern_and_a_list(folder):
+    assert list(files_by_split(str(folder / "*.json"))) == ["train", "validation", "test"]
+    assert list(files_by_split([folder / "corpus_dev.json", folder / "corpus_train.json"])) == ["train", "validation"]
+
+
+def test_a_mapping_says_it_all(folder):
+    found = files_by_split({"a": folder / "corpus_dev.json", "b": str(folder / "corpus*t*.json")})
+    assert [file.name for file in found["b"]] == ["corpus-test.json", "corpus_train.json"]
+    assert found["a"] == [folder / "corpus_dev.json"]
+
+
+def test_brat_folders_are_one_corpus_each(tmp_path):
+    for split in ("train", "dev"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "a.ann").write_text("")
+        (tmp_path / split / "a.txt").write_text("x")
+    assert files_by_split(tmp_path) == {"train": [tmp_path / "train"], "validation": [tmp_path / "dev"]}
+    assert files_by_split(tmp_path / "dev") == {"train": [tmp_path / "dev"]}
+
+
+def test_files_without_split_are_train_unless_others_say_theirs(tmp_path):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text("x")
+    assert list(files_by_split(tmp_path)) == ["train"]
+    (tmp_path / "train.jsonl").write_text("x")
+    with pytest.raises(DataFormatError, match=r"a\.jsonl: the name says no split, where others do \(train\)"):
+        files_by_split(tmp_path)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no data files"):
+        files_by_split(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no file, folder or match"):
+        files_by_split(tmp_path / "*.jsonl")

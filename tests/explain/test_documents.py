@@ -1,0 +1,109 @@
+"""Documents with explained entities.
+
+Checkpoints with their explainer and global table.
+"""
+
+import pytest
+
+from hf_adner import Document, Entity, make_explainer
+from hf_adner.explain.documents import ANNOTATION, ExplainedCheckpoint, explain_documents
+from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.tagger import entity_posteriors
+
+NOTE = "患者反复红斑，伴瘙痒，皮肤干燥，外用他克莫司软膏。"
+GOLD = (Entity(4, 6, "Disease"), Entity(8, 10, "Disease"), Entity(18, 22, "Drug"))
+
+
+@pytest.fixture(scope="module")
+def explainer(build):
+    case = build("bert-crf")
+    return make_explainer("grad-x-input", case.model, case.tokenizer)
+
+
+def test_gold_entities_with_all_that_a_page_shows(explainer):
+    table = GlobalTable()
+    table.add(NOTE, (4, 6, "Disease"), [1.0] * len(NOTE), document="d")
+    documents = [Document("a", NOTE, GOLD), Document("b", "无特殊"), Document("c", "")]
+    notes = list(explain_documents(explainer, iter(documents), entities="gold", table=table, stability_views=2))
+    assert [(note.name, note.text, len(note.explanations)) for note in notes] == [
+        ("a", NOTE, 3),
+        ("b", "无特殊", 0),
+        ("c", "", 0),
+    ]
+    posteriors = entity_posteriors(explainer.tagger, [NOTE], [documents[0].spans])[0]
+    for one, entity, posterior in zip(notes[0].explanations, documents[0].entities, posteriors):
+        assert (one.entity.start, one.entity.end, one.entity.label) == (entity.start, entity.end, entity.label)
+        assert one.posterior == pytest.approx(posterior, abs=1e-6)
+        assert 0 <= one.stability <= 1 and one.probes and ANNOTATION not in one.details
+    assert notes[0].explanations[0].cues and not notes[0].explanations[2].cues
+
+
+def test_found_entities_are_compared_with_the_annotation(explainer):
+    (plain,) = explain_documents(explainer, [Document("a", NOTE)], probes=(), stability_views=0)
+    spans = [(one.entity.start, one.entity.end, one.entity.label) for one in plain.explanations]
+    assert spans and all(
+        ANNOTATION not in one.details and one.probes == () and one.stability is None and one.posterior is not None
+        for one in plain.explanations
+    )
+    start, end, label = max(spans, key=lambda span: span[1] - span[0])
+    other = "Drug" if label == "Disease" else "Disease"
+    cases = [
+        ((start, end, label), "the same entity"),
+        ((start, end - 1, label), "the same label with other boundaries"),
+        ((start, end, other), f"other labels: {other}"),
+    ]
+    for gold, verdict in cases:
+        document = Document("a", NOTE, (Entity(*gold),))
+        (note,) = explain_documents(explainer, [document], probes=(), stability_views=0)
+        found = {(one.entity.start, one.entity.end): one.details[ANNOTATION] for one in note.explanations}
+        assert found.pop((start, end)) == verdict
+        assert set(found.values()) <= {"no entity here"}
+
+
+def test_errors_name_the_document(explainer):
+    documents = [Document("good", NOTE, GOLD[:1]), Document("bad", NOTE, (Entity(0, 2, "Fish"),))]
+    with pytest.raises(ValueError, match="document 'bad'.*label 'Fish'"):
+        list(explain_documents(explainer, documents, entities="gold"))
+    with pytest.raises(ValueError, match="entities must be one of"):
+        explain_documents(explainer, [], entities="all")
+    with pytest.raises(ValueError, match="no probe 'x'"):
+        explain_documents(explainer, [], probes=["x"])
+
+
+DOCUMENTS = [Document("d1", "反复红斑伴瘙痒", (Entity(2, 4, "Disease"), Entity(5, 7, "Disease")))]
+
+
+@pytest.fixture
+def folder(build, tmp_path):
+    case = build("bert-crf")
+    case.model.save_pretrained(tmp_path / "model")
+    case.tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_without_a_table_the_explainer_is_local(folder):
+    checkpoint = ExplainedCheckpoint.load(str(folder), device="cpu")
+    assert checkpoint.table is None and checkpoint.shown_table is None
+    assert checkpoint.explainer().name == "grad-x-input"
+    assert checkpoint.explainer("occlusion", target="start").target.name == "start"
+    with pytest.raises(ValueError, match="need a global table"):
+        checkpoint.explainer("fused")
+
+
+def test_a_table_is_built_beside_the_checkpoint_and_found_again(folder):
+    built = ExplainedCheckpoint.load(str(folder), device="cpu", build_from=DOCUMENTS)
+    assert built.table.labels == ["Disease"] and built.explainer().name == "fused"
+    assert GlobalTable.load(folder / "private" / "global_table").labels == ["Disease"]
+    again = ExplainedCheckpoint.load(str(folder), device="cpu")
+    assert again.table.min_documents == 5 and len(again.shown_table) == 0  # one document may not be told
+    assert again.explainer("global").name == "global"
+
+
+def test_a_table_elsewhere(folder, tmp_path):
+    place = tmp_path / "table"
+    with pytest.raises(FileNotFoundError, match="holds no global table"):
+        ExplainedCheckpoint.load(str(folder), device="cpu", table_folder=place)
+    ExplainedCheckpoint.load(str(folder), device="cpu", table_folder=place, build_from=DOCUMENTS)
+    assert not (folder / "private").exists()
+    checkpoint = ExplainedCheckpoint.load(str(folder), device="cpu", table_folder=place)
+    assert checkpoint.table.min_documents is None and checkpoint.shown_table.min_documents == 5

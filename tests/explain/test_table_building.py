@@ -1,0 +1,244 @@
+"""Building a table from documents.
+
+The table beside a checkpoint.
+"""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+from hf_adner import Document, Entity, make_explainer
+from hf_adner.explain import table_building as checkpoint_table
+from hf_adner.explain.cells import character_roles
+from hf_adner.explain.fused import local_maps
+from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.table_building import (
+    MeasuredMap,
+    build_checkpoint_table,
+    build_global_table,
+    estimate_noise,
+    find_global_table,
+    save_checkpoint_table,
+)
+
+from .inputs import random_table
+
+
+def documents_of(case, copies=2):
+    return [
+        Document(f"d{copy}-{number}", text, tuple(Entity(*one) for one in entities), meta={"patient": f"p{copy}"})
+        for copy in range(copies)
+        for number, (text, entities) in enumerate(zip(case.texts, case.entities))
+    ]
+
+
+@pytest.fixture(scope="module")
+def case(build):
+    return build("bert-crf")
+
+
+@pytest.fixture(scope="module")
+def local(case):
+    return make_explainer("grad-x-input", case.model, case.tokenizer)
+
+
+def test_the_table_holds_every_map(case, local):
+    documents = documents_of(case)
+    table = build_global_table(local, documents, progress=False, kappa=2.0)
+    expected = GlobalTable(2.0, case.tokenizer.lexicon)
+    for document in documents:
+        for found in local_maps(local([document.text], [document.spans])[0]):
+            expected.add(found.text, found.entity, found.values, document=document.id)
+    for text, entities in zip(case.texts, case.entities):
+        for entity in entities:
+            for one, other in zip(table.lookup(text, entity), expected.lookup(text, entity)):
+                assert np.allclose(one, other, atol=1e-4)
+    assert len(table.publish(2)) == len(table) and table.noise.entities == 14
+    assert table.lexicon is case.tokenizer.lexicon and table.target == "label"
+
+
+def test_the_target_is_the_explainers(case, tmp_path):
+    local = make_explainer("grad-x-input", case.model, case.tokenizer, target="end")
+    table = build_global_table(local, documents_of(case, 1), progress=False, variance_views=0)
+    table.publish(1).save(tmp_path / "table")
+    assert table.target == GlobalTable.load(tmp_path / "table").target == "end"
+
+
+def test_processes_sweep_over_parts(case, local):
+    documents = documents_of(case)
+    whole = build_global_table(local, iter(documents), progress=False, variance_views=0)
+    merged = build_global_table(local, documents[:5], progress=False, variance_views=0)
+    merged.merge(build_global_table(local, documents[5:], progress=False, variance_views=0))
+    entry, expected = (table.lookup(case.texts[0], case.entities[0][0]) for table in (merged, whole))
+    assert all(np.allclose(one, other, atol=1e-5) for one, other in zip(entry, expected))
+    assert whole.noise is None
+
+
+def test_entities_that_the_model_finds(case, local):
+    documents = documents_of(case, 1)
+    table = build_global_table(local, documents, progress=False, entities="predicted", variance_views=0)
+    found = [one for ones in local([one.text for one in documents]) for one in ones]
+    assert found
+    for one in found:
+        span = (one.entity.start, one.entity.end, one.entity.label)
+        assert table.lookup(one.text, span).count[one.entity.start] >= 1
+    with pytest.raises(ValueError, match="entities must be one of"):
+        build_global_table(local, documents, entities="silver")
+
+
+def test_groups(case, local):
+    documents = documents_of(case, 3)
+    for key in ("patient", lambda document: document.meta["patient"]):
+        table = build_global_table(local, documents, progress=False, group_key=key, variance_views=0)
+        assert len(table.publish(3)) == len(table) and len(table.publish(4)) == 0
+    with pytest.raises(ValueError, match="document 'd0-0' has no 'ward' in its meta"):
+        build_global_table(local, documents, progress=False, group_key="ward")
+
+
+def test_what_cannot_be_explained_is_told(stock, caplog):
+    local = make_explainer("grad-x-input", stock.model, stock.tokenizer)
+    good = documents_of(stock, 1)
+    inside = Document("inside", stock.texts[0], (Entity(23, 26, "Disease"), Entity(16, 29, "Disease")))
+    with caplog.at_level(logging.WARNING):
+        table = build_global_table(local, [*good, inside], progress=False, variance_views=0)
+    assert "1 of 7 entities could not be explained" in caplog.text and "inside the token" in caplog.text
+    assert table.lookup(stock.texts[0], (16, 29, "Disease")).count[16] == 2
+    with pytest.raises(ValueError, match="inside the token"):
+        build_global_table(local, [Document("i", stock.texts[0], (Entity(23, 26, "Disease"),))], progress=False)
+    with pytest.raises(ValueError, match="does not have the label 'Tumour'"):
+        build_global_table(local, [Document("t", stock.texts[0], (Entity(0, 3, "Tumour"),))], progress=False)
+    with pytest.raises(ValueError, match="no entity to build a global table from"):
+        build_global_table(local, [Document("n", stock.texts[0])], progress=False)
+
+
+def test_the_noise_is_found_again():
+    """Maps made of a known table, known errors of it and known noise."""
+    rng = np.random.default_rng(0)
+    characters = [chr(0x4E00 + number) for number in range(40)]
+    shared = dict(zip(characters, rng.normal(size=40)))
+    tau2, noise = np.array([0.1, 0.3, 0.5, 0.3, 0.2]), 0.25
+    tables, maps = [GlobalTable(), GlobalTable()], [[], []]
+    for number in range(800):
+        text = "".join(rng.choice(characters, 12))
+        roles = character_roles(12, 4, 8)
+        true = np.array([shared[one] for one in text]) + rng.normal(size=12) * np.sqrt(tau2[roles])
+        values = true + rng.normal(size=12) * np.sqrt(noise)
+        tables[number % 2].add(text, (4, 8, "Disease"), values, document=str(number))
+        explanation = _Map(text, (4, 8, "Disease"), values)
+        maps[number % 2].append(MeasuredMap(explanation, noise if number % 3 else None))
+    found = estimate_noise(zip(tables, maps[::-1]))
+    assert found.local_variance == pytest.approx(noise) and found.entities == 800
+    assert found.tau2 == pytest.approx(tau2.tolist(), abs=0.12)
+    assert estimate_noise([(tables[0], [one._replace(variance=None) for one in maps[1]])]) is None
+
+
+class _Map:
+    def __init__(self, text, entity, values):
+        self.text, self.entity, self.values, self.logs = text, entity, values, values
+        self.mask = np.ones(len(text), dtype=bool)
+
+
+def test_a_sweep_takes_no_random_numbers(case, local):
+    state = torch.get_rng_state()
+    first, second = (build_global_table(local, documents_of(case), progress=False) for _ in range(2))
+    assert torch.get_rng_state().equal(state) and first.noise == second.noise
+
+
+@pytest.fixture(scope="module")
+def table_case(build):
+    return build("bert-crf")
+
+
+@pytest.fixture
+def folder(table_case, tmp_path):
+    table_case.model.save_pretrained(tmp_path)
+    table_case.tokenizer.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_built_saved_found_and_used(table_case, folder):
+    table = build_checkpoint_table(
+        folder, documents_of(table_case, 3), min_documents=3, progress=False, group_key="patient"
+    )
+    raw, public = GlobalTable.load(folder / "private" / "global_table"), GlobalTable.load(folder / "global_table")
+    assert raw.min_documents is None and public.min_documents == 3 and raw.noise == public.noise == table.noise
+    model = AutoModelForTokenClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert find_global_table(model).min_documents == 3
+    (expected,) = make_explainer("fused", model, tokenizer, global_table=public)(
+        table_case.texts[:1], table_case.entities[:1]
+    )
+    for given in (None, folder, str(folder / "global_table")):
+        assert make_explainer("fused", model, tokenizer, global_table=given)(
+            table_case.texts[:1], table_case.entities[:1]
+        ) == [expected]
+    build_checkpoint_table(
+        folder, documents_of(table_case, 1), min_documents=1, progress=False
+    )  # in place of the first
+    assert find_global_table(model).min_documents == 1
+
+
+def test_the_raw_table_serves_where_nothing_was_published(table_case, folder):
+    table = random_table(table_case)
+    table.save(folder / "private" / "global_table")
+    found = find_global_table(AutoModelForTokenClassification.from_pretrained(folder))
+    assert found.min_documents is None and found.noise == table.noise
+
+
+def test_without_a_table_the_error_says_how_to_build_one(table_case, folder, tmp_path):
+    model = AutoModelForTokenClassification.from_pretrained(folder)
+    for name in ("fused", "global"):
+        with pytest.raises(ValueError, match=r"has no global_table/. Build one .*build_checkpoint_table"):
+            make_explainer(name, model, table_case.tokenizer)
+        with pytest.raises(ValueError, match="the model's checkpoint has no global_table/"):
+            make_explainer(name, table_case.model, table_case.tokenizer)
+        with pytest.raises(FileNotFoundError, match="holds no global table"):
+            make_explainer(name, model, table_case.tokenizer, global_table=tmp_path)
+        with pytest.raises(TypeError, match="global_table is int"):
+            make_explainer(name, model, table_case.tokenizer, global_table=3)
+
+
+def test_a_model_of_the_hub_brings_its_table(table_case, tmp_path, monkeypatch):
+    asked = []
+
+    def download(name, revision, allow_patterns):
+        asked.append((name, revision, allow_patterns))
+        if name == "someone/else":
+            raise FileNotFoundError("not there")
+        return str(tmp_path)
+
+    monkeypatch.setattr(checkpoint_table, "snapshot_download", download)
+    random_table(table_case).publish(2).save(tmp_path / "global_table")
+    monkeypatch.setattr(table_case.model, "name_or_path", "someone/adner")
+    monkeypatch.setattr(table_case.model.config, "_commit_hash", "abc", raising=False)
+    assert find_global_table(table_case.model).min_documents == 2
+    assert asked == [("someone/adner", "abc", ["global_table/*"])]
+    monkeypatch.setattr(table_case.model, "name_or_path", "someone/else")
+    assert find_global_table(table_case.model) is None
+    monkeypatch.undo()
+    monkeypatch.setattr(table_case.model, "name_or_path", "/not/there/any/more")
+    assert find_global_table(table_case.model) is None
+
+
+def test_what_is_refused(table_case, tmp_path):
+    public = random_table(table_case).publish(2)
+    with pytest.raises(ValueError, match="takes the raw table"):
+        save_checkpoint_table(tmp_path, public)
+    with pytest.raises(ValueError, match="min_documents must be"):
+        save_checkpoint_table(tmp_path, random_table(table_case), 0)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(FileNotFoundError, match="is no folder of a checkpoint"):
+        build_checkpoint_table(tmp_path / "none", [])
+
+
+def test_both_forms_say_the_same_of_common_units(table_case, tmp_path):
+    table = random_table(table_case)
+    save_checkpoint_table(tmp_path, table, 1)
+    entries = [
+        GlobalTable.load(tmp_path / place).lookup(table_case.texts[0], table_case.entities[0][0])
+        for place in ("global_table", "private/global_table")
+    ]
+    assert all(np.allclose(one, other) for one, other in zip(*entries))

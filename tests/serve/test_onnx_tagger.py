@@ -1,0 +1,205 @@
+"""An exported checkpoint finds what the pipeline finds, whatever the number of rows, tokens and words.
+
+The NumPy heads find what the pipeline finds, with the same scores.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, Lexicon
+from hf_adner.model.configuration_adner import AdnerConfig
+from hf_adner.model.crf_adner import AdnerCRF
+from hf_adner.model.heads_adner import CrfHead, SoftmaxHead
+from hf_adner.model.labels_adner import allowed_transitions, bio_labels, span_states, state_names, tags_to_spans
+from hf_adner.serve.onnx_export import DECODER_FILE, decoder_record, export_onnx
+from hf_adner.serve.onnx_tagger import NumpyCrf, OnnxTagger, make_head
+
+TEXTS = ["患者反复红斑三年", "瘙痒", "", "丘疹，" * 12, "痒", "外用他克莫司软膏后好转", "红斑"]
+
+
+def make_checkpoint(architecture: str) -> tuple[AdnerForTokenClassification, AdnerTokenizer]:
+    torch.manual_seed(0)
+    lexicon = Lexicon(["红斑", "反复红斑", "他克莫司软膏", "软膏"]) if "m-dscmg" in architecture else None
+    tokenizer = AdnerTokenizer.from_texts(TEXTS, lexicon=lexicon)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    encoder = {"model_type": "bert", "max_position_embeddings": 22, **sizes}
+    options = {} if architecture == "bilstm-crf" else {"encoder_config": encoder, "stream_size": 16}
+    model = AdnerForTokenClassification.from_scratch(
+        tokenizer, ["病", "药"], architecture, bilstm_size=16, character_embedding_size=16, **options
+    )
+    with torch.no_grad():
+        model.head.classifier.weight.mul_(20)
+    return model, tokenizer
+
+
+def assert_equal_answers(found, expected, tolerance):
+    for entities, others in zip(found, expected, strict=True):
+        for name in ("entity_group", "word", "start", "end"):
+            assert [one[name] for one in entities] == [one[name] for one in others]
+        for name in ("score", "start_score", "end_score"):
+            values, wanted = ([one[name] for one in side] for side in (entities, others))
+            np.testing.assert_allclose(values, wanted, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "bilstm-crf",
+        pytest.param("m-dscmg", marks=pytest.mark.slow),
+        pytest.param("bert-crf", marks=pytest.mark.slow),
+        pytest.param("bert-softmax", marks=pytest.mark.slow),
+        pytest.param("bert-bilstm-crf", marks=pytest.mark.slow),
+    ],
+)
+def test_an_export_agrees_with_the_pipeline(architecture, tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    model, tokenizer = make_checkpoint(architecture)
+    export_onnx(model, tokenizer, tmp_path / "export")
+    tagger = OnnxTagger(tmp_path / "export", threads=1)
+    expected = AdnerPipeline(model, tokenizer, device="cpu")(TEXTS)
+    assert sum(map(len, expected)) > 10
+    assert_equal_answers(tagger(TEXTS), expected, 1e-4)
+    assert_equal_answers(tagger(TEXTS, batch_size=1), expected, 1e-4)
+    assert_equal_answers([tagger(TEXTS[0])], expected[:1], 1e-4)
+    kept = tagger(TEXTS, threshold=0.5)
+    assert [one for entities in tagger(TEXTS) for one in entities if one["score"] >= 0.5] == sum(kept, [])
+    longest = [text[:20] for text in TEXTS if text]
+    inputs = tokenizer(longest, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        emissions = model(**inputs).emissions
+    for row, wanted, text in zip(tagger.emissions(longest), emissions, longest):
+        if model.config.use_crf:
+            np.testing.assert_allclose(row[: len(text)], wanted[: len(text)].numpy(), atol=1e-4)
+    with pytest.raises(FileExistsError):
+        export_onnx(model, tokenizer, tmp_path / "export")
+    with pytest.raises(TypeError, match="text 1 is int"):
+        tagger(["红", 3])
+
+
+@pytest.mark.slow
+def test_eight_bits_are_smaller_and_nearly_the_same(tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    model, tokenizer = make_checkpoint("m-dscmg")
+    export_onnx(model, tokenizer, tmp_path / "float")
+    export_onnx(model, tokenizer, tmp_path / "int8", int8=True)
+    assert sorted(path.name for path in (tmp_path / "int8").glob("*.onnx")) == ["model.onnx"]
+    rows = [OnnxTagger(tmp_path / name, threads=1).emissions([TEXTS[0]])[0] for name in ("float", "int8")]
+    assert not np.array_equal(*rows)
+    assert np.corrcoef(rows[0].ravel(), rows[1].ravel())[0, 1] > 0.99
+
+
+def test_what_is_missing_is_said(tmp_path, monkeypatch):
+    model, tokenizer = make_checkpoint("bilstm-crf")
+    with pytest.raises(FileNotFoundError, match="is no ONNX export"):
+        OnnxTagger(tmp_path)
+    (tmp_path / DECODER_FILE).write_text(json.dumps({**decoder_record(model, tokenizer), "version": 99}))
+    with pytest.raises(ValueError, match="version 99, expected 1"):
+        OnnxTagger(tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"pip install 'hf_adner\[onnx\]'"):
+        export_onnx(model, tokenizer, tmp_path / "export")
+
+
+TYPES = ["病", "药"]
+
+
+def scores(crf):
+    return {
+        "starts": crf.start_transitions.tolist(),
+        "ends": crf.end_transitions.tolist(),
+        "transitions": crf.transitions.tolist(),
+    }
+
+
+def random_crf(scheme: str, scale: float) -> tuple[AdnerCRF, list[str]]:
+    states = state_names(TYPES, scheme)
+    crf = AdnerCRF(len(states), allowed_transitions(states))
+    with torch.no_grad():
+        for parameter in crf.parameters():
+            parameter.copy_(torch.randn(parameter.shape) * scale)
+    return crf, states
+
+
+@pytest.mark.parametrize("scheme", ["bioes", "bio"])
+@pytest.mark.parametrize("length", [1, 2, 13])
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_the_crf_agrees_with_that_of_pytorch(scheme, length, scale):
+    torch.manual_seed(length)
+    crf, states = random_crf(scheme, scale)
+    ours = NumpyCrf(states, scores(crf))
+    emissions = torch.randn(9, length, len(states), dtype=torch.float64) * scale
+    lengths = torch.arange(9) % length + 1
+    mask = torch.arange(length) < lengths[:, None]
+    assert ours.best_paths(emissions.numpy(), lengths.numpy()) == crf.decode(emissions, mask)
+    marginals = ours.messages(emissions.numpy(), lengths.numpy()).marginals()
+    expected = crf.log_marginals(emissions, mask).exp().detach().numpy()
+    np.testing.assert_allclose(marginals[mask], expected[mask], atol=1e-6)
+
+
+def head_and_record(kind: str, scheme: str):
+    labels = bio_labels(TYPES)
+    config = AdnerConfig(
+        architecture="bilstm-crf",
+        use_crf=kind == "crf",
+        tag_scheme=scheme,
+        bilstm_size=8,
+        id2label=dict(enumerate(labels)),
+    )
+    head = (CrfHead if kind == "crf" else SoftmaxHead)(config).eval()
+    if kind == "crf":
+        head.crf, _ = random_crf(scheme, 1.0)
+    with torch.no_grad():
+        head.classifier.weight.copy_(torch.randn(head.classifier.weight.shape) * 1.5)
+        head.classifier.bias.zero_()
+    record = {"labels": labels, "states": config.states, "crf": scores(head.crf) if kind == "crf" else None}
+    return head, record
+
+
+@pytest.mark.parametrize(("kind", "scheme"), [("crf", "bioes"), ("crf", "bio"), ("softmax", "bio")])
+def test_entities_and_scores_agree_with_the_models_heads(kind, scheme):
+    torch.manual_seed(3)
+    head, record = head_and_record(kind, scheme)
+    ours, seen = make_head(record), 0
+    for _ in range(12):
+        hidden, mask = torch.randn(1, 9, 8), torch.ones(1, 9, dtype=torch.bool)
+        with torch.no_grad():
+            output = head(hidden, mask, None)
+            emissions = head.classifier(hidden)[0].numpy()
+        spans = tags_to_spans([record["labels"][label] for label in output.predictions[0].tolist()])
+        (found,) = ours.entities(emissions[None], np.array([9]))
+        assert [(one.start, one.end, one.label) for one in found] == spans
+        places = [(0, *span) for span in spans]
+        posteriors = head.entity_log_posteriors(output.emissions, mask, places).exp().tolist()
+        starts, ends = output.start_probs[0].tolist(), output.end_probs[0].tolist()
+        for one, posterior in zip(found, posteriors, strict=True):
+            assert one.score == pytest.approx(posterior, abs=1e-5)
+            assert one.start_score == pytest.approx(starts[one.start], abs=1e-5)
+            assert one.end_score == pytest.approx(ends[one.end - 1], abs=1e-5)
+        seen += len(found)
+    assert seen > 12
+
+
+def test_a_span_that_must_not_go_on_is_closed_at_the_end_of_the_row():
+    torch.manual_seed(0)
+    crf, states = random_crf("bio", 1.0)
+    ours, emissions = NumpyCrf(states, scores(crf)), np.random.default_rng(0).normal(size=(3, len(states)))
+    wanted, forbidden = span_states(states, "病", 2)
+    messages = [one[0] for one in ours.messages(emissions[None], np.array([3]))]
+    at_end = ours.span_log_posterior(emissions, messages, 1, wanted, forbidden)
+    assert at_end == pytest.approx(ours.span_log_posterior(emissions, messages, 1, wanted))
+    before = ours.span_log_posterior(emissions, messages, 0, wanted, forbidden)
+    assert before < ours.span_log_posterior(emissions, messages, 0, wanted)
+
+
+def test_scores_of_another_size_are_refused():
+    crf, states = random_crf("bioes", 1.0)
+    with pytest.raises(ValueError, match=r"starts of a CRF of 9 states have shape \(2,\)"):
+        NumpyCrf(states, {**scores(crf), "starts": [0.0, 0.0]})
+    with pytest.raises(ValueError, match=r"transitions of .* \(1, 1\)"):
+        NumpyCrf(states, {**scores(crf), "transitions": [[0.0]]})

@@ -1,0 +1,96 @@
+"""The spaCy component: every entity arrives, with its exact characters and scores."""
+
+import pytest
+import torch
+
+from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
+from hf_adner.serve.spacy_component import AdnerComponent, MisalignedEntityWarning
+
+spacy = pytest.importorskip("spacy")
+
+
+TEXTS = ["患者反复红斑三年，外用他克莫司软膏后好转。", "瘙痒", "", "丘疹，皮肤干燥"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    torch.manual_seed(0)
+    tokenizer = AdnerTokenizer.from_texts(TEXTS)
+    sizes = {"character_embedding_size": 16, "bilstm_size": 16}
+    model = AdnerForTokenClassification.from_scratch(tokenizer, ["病", "药"], "bilstm-crf", **sizes)
+    with torch.no_grad():
+        model.head.classifier.weight.mul_(30)
+    path = tmp_path_factory.mktemp("checkpoint")
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def pipe(folder):
+    model = AdnerForTokenClassification.from_pretrained(folder)
+    return AdnerPipeline(model, AdnerTokenizer.from_pretrained(folder), device="cpu")
+
+
+def test_entities_of_a_blank_pipeline_are_exact(folder, pipe):
+    nlp = spacy.blank("zh")
+    nlp.add_pipe("adner", config={"model": folder, "device": "cpu"})
+    docs = list(nlp.pipe(TEXTS))
+    assert sum(len(doc.ents) for doc in docs) > 4
+    for doc, expected in zip(docs, pipe(TEXTS), strict=True):
+        assert [(span.start_char, span.end_char, span.label_, span.text) for span in doc.ents] == [
+            (one["start"], one["end"], one["entity_group"], one["word"]) for one in expected
+        ]
+        assert list(doc.spans["adner"]) == list(doc.ents)
+        for span, one in zip(doc.ents, expected):
+            assert span._.adner["score"] == pytest.approx(one["score"], abs=1e-5)
+            assert set(span._.adner) == {"score", "start_score", "end_score", "start", "end"}
+    assert [span.text for span in nlp(TEXTS[0]).ents] == [span.text for span in docs[0].ents]
+
+
+class Found:
+    """A tagger that finds the same two entities in every text."""
+
+    def __call__(self, texts, **options):
+        scores = {"score": 0.9, "start_score": 0.95, "end_score": 0.92}
+        places = [(1, 3, "病"), (4, 6, "药")]
+        return [
+            [{"start": start, "end": end, "entity_group": label, **scores} for start, end, label in places]
+            for _ in texts
+        ]
+
+
+def coarse_document(*words):
+    return spacy.tokens.Doc(spacy.blank("zh").vocab, words=list(words), spaces=[False] * len(words))
+
+
+@pytest.mark.parametrize("mode", ["expand", "contract", "strict"])
+def test_an_entity_that_cuts_a_token_is_kept_and_told(mode):
+    doc = coarse_document("红斑三", "年", "外用", "药")
+    with pytest.warns(MisalignedEntityWarning, match="病 at characters 1-3 cuts a token"):
+        AdnerComponent(Found(), alignment_mode=mode)(doc)
+    assert [span.text for span in doc.ents] == ["外用"]
+    assert [span.text for span in doc.spans["adner"]] == ["红斑三", "外用"]
+    assert [(span._.adner["start"], span._.adner["end"]) for span in doc.spans["adner"]] == [(1, 3), (4, 6)]
+
+
+def test_contracting_keeps_the_whole_tokens_inside():
+    doc = coarse_document("红斑", "三", "年", "外用", "药")
+    with pytest.warns(MisalignedEntityWarning):
+        AdnerComponent(Found(), alignment_mode="contract")(doc)
+    assert [span.text for span in doc.spans["adner"]] == ["三", "外用"]
+
+
+def test_entities_of_other_components_can_stay():
+    doc = coarse_document(*"红斑三年外用药")
+    doc.ents = [spacy.tokens.Span(doc, 5, 7, label="Other")]
+    AdnerComponent(Found(), overwrite=False)(doc)
+    assert [(span.text, span.label_) for span in doc.ents] == [("斑三", "病"), ("用药", "Other")]
+    assert len(doc.spans["adner"]) == 2
+    AdnerComponent(Found())(doc)
+    assert [(span.text, span.label_) for span in doc.ents] == [("斑三", "病"), ("外用", "药")]
+
+
+def test_unknown_alignment_mode():
+    with pytest.raises(ValueError, match="found 'loose'"):
+        AdnerComponent(Found(), alignment_mode="loose")
