@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from results_table import replace_section
 from tqdm.auto import tqdm
 
 from hf_adner.comparison.arms import ARMS, CORE, make_arms
@@ -38,7 +39,6 @@ from hf_adner.comparison.report_view import report_markdown
 from hf_adner.files import write_file
 from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
 from hf_adner.training.arguments import DatasetArguments, ModelArguments
-from scripts.results_table import replace_section
 
 PAGE = Path("model_cards/RESULTS.md")
 KEPT = Path("model_cards/comparison")

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from explainer_comparison import compare_explainers, comparison_markdown
+from results_table import replace_section
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, load_ner_dataset, make_explainer
 from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
@@ -27,7 +29,7 @@ from hf_adner.audit.measures import MEASURES, ExplanationSettings, TargetedExpla
 from hf_adner.data.dataset import documents_from_dataset
 from hf_adner.data.records import Document
 from hf_adner.explain.amortised import HEAD_FILE
-from hf_adner.explain.controls import CONTROLS
+from hf_adner.explain.controls import CONTROL_EXPLAINERS
 from hf_adner.explain.explainers import fusion_for
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.table_building import build_global_table
@@ -35,8 +37,6 @@ from hf_adner.files import write_file
 from hf_adner.reporting import report_table
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.run import MODEL_FOLDER, demo_arguments, run_training, write_json
-from scripts.explainer_comparison import compare_explainers, comparison_markdown
-from scripts.results_table import replace_section
 
 TABLE = Path("model_cards/RESULTS.md")
 RECORDS = Path("model_cards/results/explanations")
@@ -212,13 +212,13 @@ def plan(of: Explained, has_head: bool) -> dict[str, tuple[Callable[[], Any], Ca
         found[name] = (lambda parts=parts: of.fused(*parts), lambda parts=parts: of.fused_at_random(*parts))
     if has_head:
         found["amortised"] = (lambda: make_explainer("amortised", of.model, of.tokenizer), None)
-    return {**found, **{name: (control, None) for name, control in CONTROLS.items()}}
+    return {**found, **{name: (control, None) for name, control in CONTROL_EXPLAINERS.items()}}
 
 
 def names() -> list[str]:
     """All explainers, in the order of the tables."""
     fused = [*(f"fused-{rule}" for rule in FUSIONS), *(f"fused-of-{local}" for local in LOCALS[1:])]
-    return [*SINGLES, "amortised", *fused, *CONTROLS]
+    return [*SINGLES, "amortised", *fused, *CONTROL_EXPLAINERS]
 
 
 def settings_of(args: argparse.Namespace) -> ExplanationSettings:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from results_table import replace_section
 from transformers import set_seed
 
 from hf_adner.files import write_file
@@ -27,7 +28,6 @@ from hf_adner.pretraining.run import build_masked_lm, load_tokenizer, run_pretra
 from hf_adner.pretraining.text import read_texts
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.run import METRICS_FILE, run_training, write_json
-from scripts.results_table import replace_section
 
 TABLE = Path("model_cards/RESULTS.md")
 RECORDS = Path("model_cards/results/pretraining")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from results_table import replace_section, results_markdown
 
 from hf_adner.comparison.cross_validation import CrossValidationArguments, cross_validate
 from hf_adner.data.dataset import documents_from_dataset, load_ner_dataset
@@ -23,7 +24,6 @@ from hf_adner.data.silver import labelled_words, project_words
 from hf_adner.files import write_file
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.run import METRICS_FILE, run_training
-from scripts.results_table import replace_section, results_markdown
 
 ARCHITECTURES = (
     "bert-softmax", "bert-crf", "bert-bilstm-crf", "bert-att-crf",

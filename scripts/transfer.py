@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from results_table import replace_section
+
 from hf_adner.data.dataset import documents_from_dataset, load_ner_dataset
 from hf_adner.data.formats import write_documents
 from hf_adner.files import write_file
@@ -24,7 +26,6 @@ from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.run import MODEL_FOLDER, evaluate_split, run_training
-from scripts.results_table import replace_section
 
 TABLE = Path("model_cards/RESULTS.md")
 RECORDS = Path("model_cards/results/transfer")

@@ -69,7 +69,7 @@ class ExplanationReport:
         population: how the entities came about: ``documents``, ``gold``, ``found`` gold entities, ``coverage`` = found
             / gold, ``entities`` explained, and per explained entity its ``document`` (numbers in order of appearance).
         model: what does not depend on an explainer: ``calibration`` (`CalibrationReport.to_dict`),
-            ``boundary_sensitivity`` (`Behaviour.boundary_sensitivity`).
+            ``boundary_sensitivity`` (`ModelResponses.boundary_sensitivity`).
         settings: sizes of the audit; `families` are those that were used.
     """
 
@@ -89,7 +89,7 @@ class ExplanationReport:
         return plain({"explainers": scores, **parts})
 
     def to_markdown(self) -> str:
-        """Population, a table per group of measures, and what the model itself does.
+        """EntitySample, a table per group of measures, and what the model itself does.
 
         A table has a row per explainer of which the group measured anything.
         """

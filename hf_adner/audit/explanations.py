@@ -22,11 +22,11 @@ from hf_adner.audit.measuring_stability import (
     measure_sensitivity,
     measure_stability,
 )
-from hf_adner.audit.responses import Behaviour
+from hf_adner.audit.responses import ModelResponses
 from hf_adner.audit.robustness import label_preserving, make_families
-from hf_adner.audit.sample import draw_population, make_views
+from hf_adner.audit.sample import draw_sample, make_views
 from hf_adner.data.records import Document
-from hf_adner.explain.controls import CONTROLS
+from hf_adner.explain.controls import CONTROL_EXPLAINERS
 from hf_adner.explain.explainers import make_explainer
 from hf_adner.explain.removal import SamplingExplainer
 from hf_adner.explain.tagger import Tagger
@@ -63,7 +63,7 @@ def evaluate_explanations(
         model: an `AdnerForTokenClassification`, or any token classifier with BIO labels; left as it was found.
         tokenizer: its fast tokenizer.
         documents: with gold entities that the model was not trained on.
-        explainers: names that `make_explainer` knows, or of `CONTROLS`; or name -> explainer of this very model.
+        explainers: names that `make_explainer` knows, or of `CONTROL_EXPLAINERS`; or name -> explainer of this model.
         rebuild: name -> makes this explainer anew while the model's weights are random, for explainers that learned
             something of the model beforehand, such as a global table.
         progress: show progress bars on standard error.
@@ -107,13 +107,13 @@ class ExplanationAudit:
         self.tagger, self.progress = Tagger(model, tokenizer), progress
         self.families = make_families(of.families, model, tokenizer)
         label_preserving(self.families)
-        self.population = draw_population(
+        self.population = draw_sample(
             model, tokenizer, documents, of.max_entities, of.entities_per_document, of.seed, of.batch_size
         )
         families = self.families if "stability" in of.groups else {}
         self.views = make_views(model, tokenizer, self.population, families, of.views, of.seed, of.batch_size)
-        with self.tagger.quiet():
-            self.behaviour = Behaviour(
+        with self.tagger.eval_mode():
+            self.behaviour = ModelResponses(
                 self.tagger, self.population, of.batch_size, of.replacements, of.infidelity_draws, of.seed
             )
 
@@ -123,8 +123,8 @@ class ExplanationAudit:
         Raises:
             ValueError: an unknown name.
         """
-        if name in CONTROLS:
-            return CONTROLS[name]()
+        if name in CONTROL_EXPLAINERS:
+            return CONTROL_EXPLAINERS[name]()
         return make_explainer(name, self.tagger.model, self.tagger.tokenizer)
 
     def score(self, name: str, explainer: Explainer, rebuild: Callable[[], Explainer] | None = None) -> ExplainerScores:
@@ -144,7 +144,7 @@ class ExplanationAudit:
             run = ExplainerRun(
                 explainer, count, self.population, self.views, self.behaviour, self.settings, rebuild, bar
             )
-            with self.tagger.quiet():
+            with self.tagger.eval_mode():
                 found = {group: MEASURING[group](run) for group in self.settings.groups}
         return self._scores(name, count, found, time.perf_counter() - began)
 
@@ -169,7 +169,7 @@ class ExplanationAudit:
         predicted = [[tuple(one) for one in found] for found in of.predicted]
         gold = [document.spans for document in of.documents]
         calibration = calibration_of_spans(predicted, gold, level=self.settings.level, seed=self.settings.seed)
-        with self.tagger.quiet():
+        with self.tagger.eval_mode():
             sensitivity = self.behaviour.boundary_sensitivity()
         return {"calibration": calibration.to_dict(), "boundary_sensitivity": sensitivity}
 

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from tqdm.auto import tqdm
 
-from hf_adner.audit.responses import Behaviour
-from hf_adner.audit.sample import Population, Span, View
+from hf_adner.audit.responses import ModelResponses
+from hf_adner.audit.sample import EntitySample, View
+from hf_adner.data.records import EntitySpan
 from hf_adner.explain.explainer import LocalExplainer
 from hf_adner.explain.explanation import Explanation
 from hf_adner.explain.fused import FusedExplainer
@@ -178,7 +179,7 @@ _POSITIVE = (
 )  # fmt: skip
 
 
-Explainer: TypeAlias = Callable[[Sequence[str], Sequence[Sequence[Span]]], list[list[Explanation]]]
+Explainer: TypeAlias = Callable[[Sequence[str], Sequence[Sequence[EntitySpan]]], list[list[Explanation]]]
 CHUNK = 16
 
 
@@ -197,9 +198,9 @@ class ExplainerRun:
         self,
         explainer: Explainer,
         count: int,
-        population: Population,
+        population: EntitySample,
         views: Sequence[View],
-        behaviour: Behaviour,
+        behaviour: ModelResponses,
         settings: ExplanationSettings,
         rebuild: Callable[[], Explainer] | None = None,
         bar: tqdm | None = None,
@@ -239,7 +240,7 @@ class ExplainerRun:
         return [found[number] for number in range(self.count)]
 
     def ask(
-        self, explainer: Explainer, texts: Sequence[str], spans: Sequence[Sequence[Span]]
+        self, explainer: Explainer, texts: Sequence[str], spans: Sequence[Sequence[EntitySpan]]
     ) -> list[list[Explanation]]:
         """Explanations of given entities of texts, some texts at a time."""
         found = []

@@ -14,7 +14,7 @@ import torch
 
 from hf_adner.data.records import Document, Entity
 from hf_adner.explain.tagger import Tagger, TokenBatch
-from hf_adner.explain.text_windows import Passage
+from hf_adner.explain.text_windows import TextWindow
 from hf_adner.model.labels_adner import repair_bio, tags_to_spans
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.windows_adner import Window, merge_window_entities
@@ -104,7 +104,7 @@ def scored_spans(
             for entities in found
         ]
     tagger = Tagger(model, tokenizer)
-    with tagger.quiet(), torch.no_grad():
+    with tagger.eval_mode(), torch.no_grad():
         return _path_spans(tagger, texts, batch_size)
 
 
@@ -115,7 +115,7 @@ def _path_spans(tagger: Tagger, texts: list[str], batch_size: int) -> list[list[
     found: list[list[list[ScoredSpan]]] = [[[] for _ in ranges] for ranges in windows]
     for first in range(0, len(pieces), batch_size):
         group = pieces[first : first + batch_size]
-        batch = tagger.encode(texts, [Passage(number, windows[number][place]) for number, place in group])
+        batch = tagger.encode(texts, [TextWindow(number, windows[number][place]) for number, place in group])
         for (number, place), spans in zip(group, _row_spans(tagger, batch), strict=True):
             found[number][place] = spans
     return [merge_window_entities(ranges, lists) for ranges, lists in zip(windows, found, strict=True)]

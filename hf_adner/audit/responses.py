@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hf_adner.audit.sample import Population
+from hf_adner.audit.sample import EntitySample
 from hf_adner.explain.removal import Masking
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, Tagging, Target
@@ -66,7 +66,7 @@ class EntityReadings:
 SPECIAL = -1
 
 
-class WindowBehaviour(Masking):
+class WindowResponses(Masking):
     """Readings of all entities of a window in changed copies of it.
 
     Units are characters (of a sub-word tokenizer: tokens). A hidden one becomes the mask token, and the matched words
@@ -215,7 +215,7 @@ class Home(NamedTuple):
         index: number of the window.
     """
 
-    window: WindowBehaviour
+    window: WindowResponses
     number: int
     index: int
 
@@ -227,7 +227,7 @@ class RandomSets(NamedTuple):
     changes: np.ndarray
 
 
-class Behaviour:
+class ModelResponses:
     """Readings of changed texts, taken when they are first asked for and kept.
 
     Args:
@@ -245,7 +245,7 @@ class Behaviour:
     def __init__(
         self,
         tagger: Tagger,
-        population: Population,
+        population: EntitySample,
         batch_size: int = 16,
         replacements: int = 2,
         draws: int = 50,
@@ -254,7 +254,7 @@ class Behaviour:
         self.model, self.population = tagger.model, population
         self._replacements, self._draws, self._seed = replacements, draws, seed
         self._known: dict[tuple[Any, ...], Any] = {}
-        self._windows: list[WindowBehaviour] = []
+        self._windows: list[WindowResponses] = []
         self._homes: dict[int, tuple[int, int]] = {}
         self._fillers: list[int] = []
         self._open_windows(tagger, batch_size)
@@ -269,7 +269,7 @@ class Behaviour:
                 places = [batch.tokens_of(0, span) for _, span in passage.entities]
                 for place, (index, _) in enumerate(passage.entities):
                     self._homes[owners[index]] = (len(self._windows), place)
-                self._windows.append(WindowBehaviour(tagger, readings, batch, places, batch_size))
+                self._windows.append(WindowResponses(tagger, readings, batch, places, batch_size))
                 self._fillers += batch.inputs["input_ids"][batch.is_text].tolist()
 
     def home(self, subject: int) -> Home:
@@ -345,7 +345,7 @@ class Behaviour:
         found = boundary_sensitivity([intact], [masked])
         return float(found["log_odds"][0]), float(found["probability"][0])
 
-    def _single(self, window: WindowBehaviour, index: int, replaced: bool) -> np.ndarray:
+    def _single(self, window: WindowResponses, index: int, replaced: bool) -> np.ndarray:
         """(units, entities, 4) with each unit hidden, or replaced."""
         kept = ~np.eye(window.count, dtype=bool)
         if not replaced:
@@ -355,7 +355,7 @@ class Behaviour:
         drawn = [rng.choices(self._fillers, k=tokens) for _ in range(self._replacements)]
         return np.mean([window.hidden(kept, filler) for filler in drawn], axis=0)
 
-    def _random(self, window: WindowBehaviour, index: int) -> RandomSets:
+    def _random(self, window: WindowResponses, index: int) -> RandomSets:
         rng = np.random.default_rng([self._seed, index])
         shares = rng.uniform(SMALLEST_HIDDEN, LARGEST_HIDDEN, size=(self._draws, 1))
         hidden = rng.random((self._draws, window.count)) < shares

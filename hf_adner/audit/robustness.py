@@ -18,13 +18,11 @@ from hf_adner.metrics.robustness import robustness, seen_unseen_recall
 from hf_adner.perturb.context import EntitySurfaces, SimilarWords
 from hf_adner.perturb.perturbation import Perturbation
 from hf_adner.perturb.perturbed import LABEL_PRESERVING, Perturbed
-from hf_adner.perturb.registry import make_perturbation, perturbation_class
+from hf_adner.perturb.registry import make_perturbation
 from hf_adner.reporting import plain, report_table
 
 DEFAULT_FAMILIES = ("context-masking", "similar-words", "punctuation", "outer-neighbour")
-"""P1, P3, P5 and P10: families of label-preserving edits that keep most of the text in its place."""
-
-INSIDE_MODEL = ("p7", "p8")
+"""Families of label-preserving edits that keep most of the text in its place."""
 
 
 def make_families(
@@ -39,7 +37,7 @@ def make_families(
     `DEFAULT_FAMILIES` (for None) those are left out that have no materials; of named ones none is.
 
     Raises:
-        ValueError: an unknown name, one without materials, or one that happens inside the model and not in the text.
+        ValueError: an unknown name, or one without materials.
     """
     if isinstance(families, Mapping):
         return dict(families)
@@ -61,17 +59,14 @@ def label_preserving(families: Mapping[str, Perturbation]) -> None:
 
 
 def _make(name: str, model: Any, tokenizer: Any, training: Sequence[Document]) -> Perturbation:
-    short = perturbation_class(name).name
-    if short in INSIDE_MODEL:
-        raise ValueError(f"{name} happens inside the model and makes no text")
-    if short == "p2":
+    if name == "masked-lm":
         raise ValueError(f"{name} needs a masked language model: give the perturbation itself, by name, in a mapping")
-    if short == "p3":
+    if name == "similar-words":
         if getattr(tokenizer, "lexicon", None) is None:
             raise ValueError(f"{name} needs a tokenizer with a lexicon")
         vectors = model.get_input_embeddings().weight
         return make_perturbation(name, source=SimilarWords.from_embeddings(tokenizer, vectors))
-    if short == "p4":
+    if name == "entity-swap":
         if not training:
             raise ValueError(f"{name} needs training documents to take entities from")
         return make_perturbation(name, surfaces=EntitySurfaces.from_documents(training))
@@ -79,7 +74,7 @@ def _make(name: str, model: Any, tokenizer: Any, training: Sequence[Document]) -
 
 
 HELD_OUT = ("similar-words", "clause-shuffle", "confusions", "virtual-boundary")
-"""P3, P6, P9 and B4: what models should not be trained on, so that it can test them."""
+"""Families that models should not be trained on, so that they can test them."""
 
 Spans = list[tuple[int, int, str]]
 

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hf_adner.audit.prediction import ScoredSpan, scored_spans
-from hf_adner.data.records import Document
+from hf_adner.data.records import Document, EntitySpan
 from hf_adner.perturb.perturbation import Perturbation
 from hf_adner.perturb.perturbed import Perturbed
 
-Span = tuple[int, int, str]
 
-
-class Subject(NamedTuple):
+class AuditedEntity(NamedTuple):
     """One entity of the population.
 
     Attributes:
@@ -29,11 +27,11 @@ class Subject(NamedTuple):
 
     document: int
     entity: int
-    span: Span
+    span: EntitySpan
 
 
 @dataclass(frozen=True)
-class Population:
+class EntitySample:
     """Entities that are explained, in random order, with their documents.
 
     Attributes:
@@ -46,7 +44,7 @@ class Population:
 
     documents: tuple[Document, ...]
     predicted: tuple[tuple[ScoredSpan, ...], ...]
-    subjects: tuple[Subject, ...]
+    subjects: tuple[AuditedEntity, ...]
     gold: int
     found: int
 
@@ -67,7 +65,7 @@ class Population:
         return self.documents[self.subjects[number].document].text
 
 
-def draw_population(
+def draw_sample(
     model: Any,
     tokenizer: Any,
     documents: Iterable[Document],
@@ -75,7 +73,7 @@ def draw_population(
     entities_per_document: int | None = None,
     seed: int = 0,
     batch_size: int = 16,
-) -> Population:
+) -> EntitySample:
     """Find entities in documents and draw from those that are gold entities too.
 
     Args:
@@ -98,15 +96,15 @@ def draw_population(
         raise ValueError(f"the model finds none of the {gold} gold entities of {len(documents)} documents")
     rng = random.Random(f"population {seed}")
     drawn = list(_drawn(right, entities_per_document, rng))[:max_entities]
-    return Population(documents, tuple(map(tuple, predicted)), tuple(drawn), gold, found)
+    return EntitySample(documents, tuple(map(tuple, predicted)), tuple(drawn), gold, found)
 
 
-def _right(number: int, document: Document, found: Sequence[ScoredSpan]) -> list[Subject]:
+def _right(number: int, document: Document, found: Sequence[ScoredSpan]) -> list[AuditedEntity]:
     known = {one.span for one in found}
-    return [Subject(number, index, span) for index, span in enumerate(document.spans) if span in known]
+    return [AuditedEntity(number, index, span) for index, span in enumerate(document.spans) if span in known]
 
 
-def _drawn(right: Sequence[list[Subject]], most: int | None, rng: random.Random) -> Iterator[Subject]:
+def _drawn(right: Sequence[list[AuditedEntity]], most: int | None, rng: random.Random) -> Iterator[AuditedEntity]:
     """Documents in random order, of each some of its entities."""
     for subjects in rng.sample(right, len(right)):
         yield from rng.sample(subjects, len(subjects))[:most]
@@ -127,14 +125,14 @@ class View(NamedTuple):
     family: str
     document: int
     perturbed: Perturbed
-    kept: dict[int, Span]
+    kept: dict[int, EntitySpan]
     subjects: tuple[int, ...]
 
 
 def make_views(
     model: Any,
     tokenizer: Any,
-    population: Population,
+    population: EntitySample,
     families: Mapping[str, Perturbation],
     views: int,
     seed: int = 0,
@@ -159,7 +157,7 @@ def make_views(
 
 
 def _perturbed(
-    population: Population, document: int, family: str, perturbation: Perturbation, views: int, seed: int
+    population: EntitySample, document: int, family: str, perturbation: Perturbation, views: int, seed: int
 ) -> list[Perturbed]:
     original = population.documents[document]
     drawn = [perturbation(original, f"view {seed} {family} {number} {original.id}") for number in range(views)]
@@ -167,7 +165,12 @@ def _perturbed(
 
 
 def _view(
-    population: Population, family: str, document: int, perturbed: Perturbed, found: set[Span], owners: Sequence[int]
+    population: EntitySample,
+    family: str,
+    document: int,
+    perturbed: Perturbed,
+    found: set[EntitySpan],
+    owners: Sequence[int],
 ) -> View:
     kept = {}
     for number in owners:

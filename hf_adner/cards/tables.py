@@ -48,7 +48,7 @@ SENSITIVITY = {
     "middle": "a character in the middle (both, mean)",
     "outer": "the neighbour outside (both, absolute)",
 }
-"""Parts of `Behaviour.boundary_sensitivity`, each a mean over entities."""
+"""Parts of `ModelResponses.boundary_sensitivity`, each a mean over entities."""
 
 _ARROWS = {HIGHER: " ↑", LOWER: " ↓", NEAR_ZERO: " → 0"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.,:()+=-]{0,59}")

@@ -110,7 +110,7 @@ ARMS: dict[str, Arm] = {arm.name: arm for arm in _ARMS}
 CORE = ("plain", "augmentation-only", "r-drop", "full", "shuffled", "random")
 """Arms without which the claim cannot be judged."""
 
-CONTROLS = ("augmentation-only", "r-drop", "shuffled", "other-sentence", "random")
+CONTROL_ARMS = ("augmentation-only", "r-drop", "shuffled", "other-sentence", "random")
 """Arms that the guided one has to beat besides the plain one."""
 
 
@@ -159,7 +159,7 @@ def make_arms(specs: Iterable[str]) -> list[Arm]:
 STOCK = "stock"
 """The encoder's own `AutoModelForTokenClassification`: one linear layer and a softmax."""
 
-FAMILIES = (STOCK, *ARCHITECTURES)
+MODEL_FAMILIES = (STOCK, *ARCHITECTURES)
 
 
 def family_arguments(args: ModelArguments, family: str) -> ModelArguments:
@@ -168,8 +168,8 @@ def family_arguments(args: ModelArguments, family: str) -> ModelArguments:
     Raises:
         ValueError: an unknown family.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"no model {family[:30]!r}; there are {', '.join(FAMILIES)}")
+    if family not in MODEL_FAMILIES:
+        raise ValueError(f"no model {family[:30]!r}; there are {', '.join(MODEL_FAMILIES)}")
     switches = ARCHITECTURES.get(family, {})
     reads_lexicon = switches.get("use_dual_stream") or switches.get("use_lexicon_edges")
     architecture = "bert-softmax" if family == STOCK else family

@@ -11,16 +11,15 @@ from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 
-from hf_adner.comparison.arms import CORE, FAMILIES, Arm, make_arms
+from hf_adner.comparison.arms import CORE, MODEL_FAMILIES, Arm, make_arms
 from hf_adner.comparison.corpus import HELD_OUT, ComparedCorpus
 from hf_adner.comparison.record import RunRecord, explanation_figures
 from hf_adner.comparison.report import ComparisonReport
 from hf_adner.comparison.report_view import plot_forest, plot_seeds, report_markdown
 from hf_adner.comparison.run import Bench
-from hf_adner.explain.controls import CONTROLS
+from hf_adner.explain.controls import CONTROL_EXPLAINERS
 from hf_adner.explain.explainers import LOCAL_EXPLAINERS
 from hf_adner.files import write_file
-from hf_adner.perturb.registry import perturbation_class
 from hf_adner.perturb.views import USED
 from hf_adner.reporting import plain
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
@@ -72,15 +71,15 @@ class ComparisonArguments:
 
     def _check_names(self) -> None:
         known = {
-            "models": (self.models, FAMILIES),
-            "explainers": (self.explainers, [*LOCAL_EXPLAINERS, *CONTROLS]),
+            "models": (self.models, MODEL_FAMILIES),
+            "explainers": (self.explainers, [*LOCAL_EXPLAINERS, *CONTROL_EXPLAINERS]),
             "baseline": ([self.baseline], self.arms),
             "candidate": ([self.candidate], self.arms),
         }
         for name, (values, expected) in known.items():
             if unknown := sorted(set(values) - set(expected)):
                 raise ValueError(f"{name}: there is no {', '.join(unknown)}, expected some of {', '.join(expected)}")
-        if trained := sorted({perturbation_class(name).name for name in self.held_out} & USED):
+        if trained := sorted(set(self.held_out) & USED):
             raise ValueError(f"held_out: views that models train on are like {', '.join(trained)}; hold out others")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datasets import Dataset, DatasetDict
 
 from hf_adner.data.dataset import documents_from_dataset
-from hf_adner.data.records import Document
+from hf_adner.data.records import Document, EntitySpan
 from hf_adner.perturb.context import EntitySurfaces
 from hf_adner.perturb.registry import make_perturbation
 from hf_adner.training.arguments import DatasetArguments
@@ -22,8 +22,6 @@ HELD_OUT = ("clause-shuffle", "confusions")
 
 Counts = list[list[int]]
 """Per document correct, predicted and gold entities."""
-
-Span = tuple[int, int, str]
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,11 @@ class ComparedCorpus:
             hashed.update(f"{split}\n{_content(self.splits[split])}".encode("utf-8", "surrogatepass"))
         return hashed.hexdigest()[:16]
 
-    def strict_counts(self, predicted: Sequence[Sequence[Span]]) -> Counts:
+    def strict_counts(self, predicted: Sequence[Sequence[EntitySpan]]) -> Counts:
         """Counts of the test documents; the gold is taken in full, nested entities too."""
         return [count(found, document.spans) for found, document in zip(predicted, self.test, strict=True)]
 
-    def recall_counts(self, predicted: Sequence[Sequence[Span]], *, seen: bool) -> Counts:
+    def recall_counts(self, predicted: Sequence[Sequence[EntitySpan]], *, seen: bool) -> Counts:
         """Counts over the gold entities whose surface form does (or does not) occur with their label in training.
 
         Nothing else counts as predicted, so that the micro F1 of these counts is the recall.
@@ -101,7 +99,7 @@ def _content(split: Dataset) -> str:
     return json.dumps(list(rows), ensure_ascii=False)
 
 
-def count(predicted: Iterable[Span], gold: Iterable[Span]) -> list[int]:
+def count(predicted: Iterable[EntitySpan], gold: Iterable[EntitySpan]) -> list[int]:
     """Correct, predicted and gold entities of one document, as multisets."""
     predicted, gold = Counter(map(tuple, predicted)), Counter(map(tuple, gold))
     return [(predicted & gold).total(), predicted.total(), gold.total()]
@@ -113,7 +111,7 @@ def perturb(documents: Sequence[Document], family: str, surfaces: EntitySurfaces
     Raises:
         ValueError: an unknown family, or one that needs more than surfaces of entities or writes masks.
     """
-    options = {"surfaces": surfaces} if family in ("entity-swap", "p4") else {}
+    options = {"surfaces": surfaces} if family == "entity-swap" else {}
     try:
         perturbation = make_perturbation(family, **options)
     except TypeError as error:

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hf_adner.comparison.arms import CONTROLS
+from hf_adner.comparison.arms import CONTROL_ARMS
 from hf_adner.comparison.contrasts import Contrast, Interval
 from hf_adner.comparison.record import RunRecord
 from hf_adner.comparison.report import UNSEEN_RECALL, ComparisonReport, Pooled, explained_of, families_of, run_figures
@@ -79,12 +79,12 @@ def _candidate_table(report: ComparisonReport) -> str:
 
 def claim(report: ComparisonReport) -> str:
     """Whether the candidate may be called explanation-guided: better on average than the baseline and every control."""
-    rivals = [arm for arm in (report.baseline, *CONTROLS) if report.between(report.candidate, arm)]
+    rivals = [arm for arm in (report.baseline, *CONTROL_ARMS) if report.between(report.candidate, arm)]
     lost = [arm for arm in rivals if report.between(report.candidate, arm).f1.difference <= 0]
     unsure = [arm for arm in rivals if arm not in lost and report.between(report.candidate, arm).f1.low <= 0]
-    missing = [arm for arm in CONTROLS if arm not in rivals and arm != report.candidate]
+    missing = [arm for arm in CONTROL_ARMS if arm not in rivals and arm != report.candidate]
     sentences = [
-        f"Claim rule: {report.candidate} has to be above {report.baseline}, {', '.join(CONTROLS)} on average. "
+        f"Claim rule: {report.candidate} has to be above {report.baseline}, {', '.join(CONTROL_ARMS)} on average. "
         + (f"It is not above {', '.join(lost)}." if lost else f"It is above {', '.join(rivals)}.")
     ]
     if unsure:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from hf_adner.data.errors import DataFormatError, excerpt
-from hf_adner.data.records import Document, document_from_row, flatten
+from hf_adner.data.records import Document, EntitySpan, document_from_row, flatten
 from hf_adner.model.labels_adner import OUTSIDE, UNOBSERVED
 from hf_adner.model.tokenization_adner import LEXICON_KEYS, AdnerTokenizer
 from hf_adner.model.windows_adner import Window, training_windows
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 ON_MISALIGNED = ("error", "expand")
 _BATCH = 256
-
-Span = tuple[int, int, str]
 
 
 def encode_dataset(
@@ -149,7 +147,7 @@ class WindowEncoder:
             "window_end": [window.end for _, window in places],
         }
 
-    def gold(self, document: Document) -> list[Span]:
+    def gold(self, document: Document) -> list[EntitySpan]:
         """The disjoint spans that the model is to learn, sorted.
 
         Raises:
@@ -171,7 +169,7 @@ class WindowEncoder:
             return {key: [] for key in self.tokenizer("")}
         return dict(self.tokenizer(texts, return_offsets_mapping=wants_offsets))
 
-    def _windows(self, document: Document, gold: list[Span]) -> list[Window]:
+    def _windows(self, document: Document, gold: list[EntitySpan]) -> list[Window]:
         length, size = len(document.text), self.size
         if isinstance(self.tokenizer, AdnerTokenizer):
             return self._cut(document, gold, size)
@@ -183,7 +181,7 @@ class WindowEncoder:
                 return windows
             size = min(size, max(map(len, texts))) * self.size // (longest + 1)
 
-    def _cut(self, document: Document, gold: list[Span], size: int) -> list[Window]:
+    def _cut(self, document: Document, gold: list[EntitySpan], size: int) -> list[Window]:
         length = len(document.text)
         if length <= size:
             return [Window(0, length)]
@@ -192,7 +190,7 @@ class WindowEncoder:
         except ValueError as error:
             raise DataFormatError(str(error), record=document.id) from None
 
-    def _labels(self, spans: list[Span], encoded: Mapping[str, list[Any]], number: int, length: int) -> list[int]:
+    def _labels(self, spans: list[EntitySpan], encoded: Mapping[str, list[Any]], number: int, length: int) -> list[int]:
         if isinstance(self.tokenizer, AdnerTokenizer):
             return [UNOBSERVED, *character_labels(spans, length, self.label2id), UNOBSERVED]
         token_offsets = encoded["offset_mapping"][number]
@@ -200,7 +198,7 @@ class WindowEncoder:
         return token_labels(spans, token_offsets, special, self.label2id, self.on_misaligned == "expand")
 
 
-def _inside(spans: list[Span], window: Window) -> list[Span]:
+def _inside(spans: list[EntitySpan], window: Window) -> list[EntitySpan]:
     """The spans that lie in a window, counted from its start."""
     return [
         (start - window.start, end - window.start, label)
@@ -209,7 +207,7 @@ def _inside(spans: list[Span], window: Window) -> list[Span]:
     ]
 
 
-def character_labels(spans: Sequence[Span], length: int, label2id: Mapping[str, int]) -> list[int]:
+def character_labels(spans: Sequence[EntitySpan], length: int, label2id: Mapping[str, int]) -> list[int]:
     """One BIO label id per character; `spans` are disjoint."""
     labels = [label2id[OUTSIDE]] * length
     for start, end, label in spans:
@@ -219,7 +217,7 @@ def character_labels(spans: Sequence[Span], length: int, label2id: Mapping[str, 
 
 
 def token_labels(
-    spans: Sequence[Span],
+    spans: Sequence[EntitySpan],
     offsets: Sequence[tuple[int, int]],
     special: Sequence[int],
     label2id: Mapping[str, int],
@@ -259,7 +257,7 @@ def token_labels(
     return labels
 
 
-def _check_opened(span: Span, opened: bool) -> None:
+def _check_opened(span: EntitySpan, opened: bool) -> None:
     if not opened:
         raise DataFormatError(
             f"no token is left for entity {span[0]}-{span[1]} {excerpt(span[2], 20)}; one token per character "
@@ -267,7 +265,7 @@ def _check_opened(span: Span, opened: bool) -> None:
         )
 
 
-def _check_aligned(span: Span, start: int, end: int) -> None:
+def _check_aligned(span: EntitySpan, start: int, end: int) -> None:
     for boundary, name in ((span[0], "begins"), (span[1], "ends")):
         if start < boundary < end:
             raise DataFormatError(

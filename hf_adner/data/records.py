@@ -22,6 +22,12 @@ from hf_adner.data.errors import DataFormatError, excerpt
 NESTED = ("outermost", "innermost")
 """Which entities survive where several overlap and only one can be kept."""
 
+EntitySpan = tuple[int, int, str]
+"""An entity in a text: start, end (exclusive), label."""
+
+CharacterRange = tuple[int, int]
+"""Characters of a text: start, end (exclusive)."""
+
 
 @dataclass(frozen=True)
 class Entity:

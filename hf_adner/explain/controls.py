@@ -11,9 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from hf_adner.data.records import Entity
+from hf_adner.data.records import Entity, EntitySpan
 from hf_adner.explain.explanation import Explanation
-from hf_adner.explain.text_windows import Span
 
 
 class ControlExplainer(ABC):
@@ -22,7 +21,7 @@ class ControlExplainer(ABC):
     name: ClassVar[str]
 
     def __call__(
-        self, texts: Sequence[str], entities: Sequence[Sequence[Span | Entity]] | None = None
+        self, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan | Entity]] | None = None
     ) -> list[list[Explanation]]:
         """Scores of entities.
 
@@ -81,11 +80,11 @@ class RandomExplainer(ControlExplainer):
         return [rng.random() for _ in text]
 
 
-CONTROLS: dict[str, type[ControlExplainer]] = {
+CONTROL_EXPLAINERS: dict[str, type[ControlExplainer]] = {
     control.name: control for control in (ConstantExplainer, PositionalTemplate, RandomExplainer)
 }
 """The controls by name."""
 
 
-def _record(entity: Span | Entity) -> Entity:
+def _record(entity: EntitySpan | Entity) -> Entity:
     return entity if isinstance(entity, Entity) else Entity(*entity)

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
-from hf_adner.data.records import Entity
+from hf_adner.data.records import Entity, EntitySpan
 from hf_adner.explain.explanation import Explanation, WordScore
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, Target
-from hf_adner.explain.text_windows import Passage, Span
+from hf_adner.explain.text_windows import TextWindow
 
 DEFAULT_BATCH_SIZE = 16
 
@@ -59,7 +59,7 @@ class LocalExplainer(ABC):
         self.target = Target(target, tagger.labels, posteriors)
 
     def __call__(
-        self, texts: Sequence[str], entities: Sequence[Sequence[Span | Entity]] | None = None
+        self, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan | Entity]] | None = None
     ) -> list[list[Explanation]]:
         """Explain entities.
 
@@ -76,7 +76,7 @@ class LocalExplainer(ABC):
                 not have, with a boundary inside a token, or longer than the model.
         """
         texts = _checked_texts(texts)
-        with self.tagger.quiet():
+        with self.tagger.eval_mode():
             if entities is None:
                 entities = self.tagger.find_entities(texts, self.batch_size)
             spans = self._checked_entities(texts, list(entities))
@@ -89,7 +89,7 @@ class LocalExplainer(ABC):
     def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
         """Attributions for each entity of each row of a batch."""
 
-    def _checked_entities(self, texts: Sequence[str], entities: Sequence[Any]) -> list[list[Span]]:
+    def _checked_entities(self, texts: Sequence[str], entities: Sequence[Any]) -> list[list[EntitySpan]]:
         if len(entities) != len(texts):
             raise ValueError(f"{len(entities)} lists of entities for {len(texts)} texts")
         return [
@@ -97,7 +97,7 @@ class LocalExplainer(ABC):
             for number, (text, ones) in enumerate(zip(texts, entities))
         ]
 
-    def _checked_span(self, number: int, text: str, entity: Any) -> Span:
+    def _checked_span(self, number: int, text: str, entity: Any) -> EntitySpan:
         try:
             start, end, label = (entity.start, entity.end, entity.label) if isinstance(entity, Entity) else entity
             record = Entity(start, end, label)
@@ -108,7 +108,7 @@ class LocalExplainer(ABC):
             raise ValueError(f"text {number}: {error}") from None
         return record.start, record.end, record.label
 
-    def _groups(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> Iterable[list[Passage]]:
+    def _groups(self, texts: Sequence[str], spans: Sequence[Sequence[EntitySpan]]) -> Iterable[list[TextWindow]]:
         """Batches of windows; those with as many entities, and then those of like length, stand together."""
         passages = []
         for number, (text, ones) in enumerate(zip(texts, spans)):
@@ -121,20 +121,22 @@ class LocalExplainer(ABC):
         passages.sort(key=lambda one: (-len(one.entities), one.window.start - one.window.end))
         return (passages[first : first + self.batch_size] for first in range(0, len(passages), self.batch_size))
 
-    def _explain(self, group: list[Passage], texts: Sequence[str], results: list[list[Any]]) -> None:
+    def _explain(self, group: list[TextWindow], texts: Sequence[str], results: list[list[Any]]) -> None:
         batch = self.tagger.encode(texts, group)
         places = [self._places(batch, row, passage) for row, passage in enumerate(group)]
         for row, (passage, found) in enumerate(zip(group, self._attribute(batch, places))):
             for (index, span), attribution in zip(passage.entities, found, strict=True):
                 results[passage.text][index] = self._explanation(texts[passage.text], span, batch, row, attribution)
 
-    def _places(self, batch: TokenBatch, row: int, passage: Passage) -> list[EntityTokens]:
+    def _places(self, batch: TokenBatch, row: int, passage: TextWindow) -> list[EntityTokens]:
         try:
             return [batch.tokens_of(row, span) for _, span in passage.entities]
         except ValueError as error:
             raise ValueError(f"text {passage.text}: {error}") from None
 
-    def _explanation(self, text: str, span: Span, batch: TokenBatch, row: int, attribution: Attribution) -> Explanation:
+    def _explanation(
+        self, text: str, span: EntitySpan, batch: TokenBatch, row: int, attribution: Attribution
+    ) -> Explanation:
         length = len(attribution.tokens)  # without the row's padding where the explainer took it away
         offsets, inside = batch.offsets[row][:length], batch.is_text[row][:length]
         starts, ends = self.target.boundaries(attribution.log_probs, inside, span[2])

@@ -90,7 +90,7 @@ class Cue:
 
     Attributes:
         start, end: the characters, end exclusive.
-        role: where they stand, one of `hf_adner.explain.cells.ROLES`.
+        role: where they stand, one of `hf_adner.explain.unit_statistics.ROLES`.
         score: mean log attribution in the corpus; above 0 means more than an average character of its text.
 
     Raises:

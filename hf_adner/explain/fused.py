@@ -13,15 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from hf_adner.data.records import Entity
-from hf_adner.explain.cells import character_roles, log_attributions
+from hf_adner.data.records import Entity, EntitySpan
 from hf_adner.explain.explainer import Attribution, LocalExplainer, Places
 from hf_adner.explain.explanation import Explanation
 from hf_adner.explain.fusion import Fused, Fusion, FusionInputs, pad_inputs, shrunk_variance
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.stability import MapView, explain_views
 from hf_adner.explain.tagger import Tagger, TokenBatch
-from hf_adner.explain.text_windows import Span
+from hf_adner.explain.unit_statistics import character_roles, log_attributions
 
 
 class LocalMap(NamedTuple):
@@ -36,7 +35,7 @@ class LocalMap(NamedTuple):
     """
 
     text: str
-    entity: Span
+    entity: EntitySpan
     offset: int
     logs: np.ndarray
     mask: np.ndarray
@@ -69,7 +68,7 @@ def local_maps(explanations: Sequence[Explanation]) -> list[LocalMap]:
     ]
 
 
-def _moved(explanation: Explanation, by: int) -> Span:
+def _moved(explanation: Explanation, by: int) -> EntitySpan:
     entity = explanation.entity
     return entity.start + by, entity.end + by, entity.label
 
@@ -174,7 +173,7 @@ class FusedExplainer:
         return DEFAULT_LOCAL_VARIANCE if self.table.noise is None else self.table.noise.local_variance
 
     def __call__(
-        self, texts: Sequence[str], entities: Sequence[Sequence[Span | Entity]] | None = None
+        self, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan | Entity]] | None = None
     ) -> list[list[Explanation]]:
         """Explain entities; arguments, result and errors as for `LocalExplainer.__call__`."""
         explanations = self.local(texts, entities)

@@ -2,7 +2,7 @@
 
 Fusing a local map with the global table's: which of the two to trust, for each character.
 
-Maps are log attributions (`hf_adner.explain.cells`). A fusion is told how noisy the local map is and how
+Maps are log attributions (`hf_adner.explain.unit_statistics`). A fusion is told how noisy the local map is and how
 well the table knows its cells, and returns the fused map with the weights it gave. Stability alone must not decide: a
 constant map is perfectly stable and useless (Yeh et al., NeurIPS 2019), and a table hardly moves either.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hf_adner.explain.cells import ROLES, simplex
+from hf_adner.explain.unit_statistics import ROLES, simplex
 
 SMALLEST_VARIANCE = 1e-3
 """tau2 and perturbation variances, in squared log attributions, are taken as at least this."""
@@ -251,8 +251,7 @@ __all__ = [
 ]
 
 FUSIONS: dict[str, type[Fusion]] = {
-    fusion.name: fusion
-    for fusion in (EmpiricalBayes, Equal, Product, StabilitySoftmax, Local, Global)
+    fusion.name: fusion for fusion in (EmpiricalBayes, Equal, Product, StabilitySoftmax, Local, Global)
 }
 """What `make_fusion` knows, by name."""
 

@@ -13,18 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hf_adner.explain.cells import (
-    ANY,
-    FIRST_UNIT,
-    NOTHING,
-    ROLES,
-    UNSEEN,
-    Cells,
-    Units,
-    character_roles,
-    own_moments,
-    shrink,
-)
+from hf_adner.data.records import EntitySpan
 from hf_adner.explain.table_files import (
     LIMIT,
     DistinctDocuments,
@@ -35,7 +24,18 @@ from hf_adner.explain.table_files import (
     write_table,
 )
 from hf_adner.explain.targets import TARGETS
-from hf_adner.explain.text_windows import Span
+from hf_adner.explain.unit_statistics import (
+    ANY,
+    FIRST_UNIT,
+    NOTHING,
+    ROLES,
+    UNSEEN,
+    Units,
+    UnitStatistics,
+    character_roles,
+    own_moments,
+    shrink,
+)
 from hf_adner.model.lexicon_adner import Lexicon
 
 
@@ -133,7 +133,7 @@ class GlobalTable:
             raise ValueError(f"target {target!r} is unknown; expected one of {TARGETS}")
         self.kappa, self.target = float(kappa), target
         self._units = Units(lexicon)
-        self._cells = Cells()
+        self._cells = UnitStatistics()
         self._documents = DistinctDocuments()
         self.noise: TableNoise | None = None
         self.min_documents: int | None = None
@@ -157,7 +157,7 @@ class GlobalTable:
     def add(
         self,
         text: str,
-        entity: Span,
+        entity: EntitySpan,
         log_attributions: Sequence[float],
         *,
         document: str,
@@ -185,7 +185,9 @@ class GlobalTable:
         self._cells.add(label, units, roles, moments[places])
         self._documents.add(self._keys(label, units, roles), document, group)
 
-    def lookup(self, text: str, entity: Span, leave_out: Sequence[float] | np.ndarray | None = None) -> TableEntry:
+    def lookup(
+        self, text: str, entity: EntitySpan, leave_out: Sequence[float] | np.ndarray | None = None
+    ) -> TableEntry:
         """What the table expects of an entity.
 
         Args:
@@ -202,7 +204,7 @@ class GlobalTable:
     def lookup_many(
         self,
         texts: Sequence[str],
-        entities: Sequence[Span],
+        entities: Sequence[EntitySpan],
         leave_out: Sequence[Sequence[float] | np.ndarray | None] | None = None,
     ) -> list[TableEntry]:
         """As `lookup`, one entity of each text; many at once cost little more than one.

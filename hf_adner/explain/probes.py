@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hf_adner.data.records import Document, Entity
-from hf_adner.explain.cells import ROLES, character_roles
+from hf_adner.data.records import Document, Entity, EntitySpan
 from hf_adner.explain.explanation import Cue, Explanation, Probe, as_ranges
 from hf_adner.explain.global_table import GlobalTable, TableEntry
 from hf_adner.explain.tagger import MaskedTagger, Tagger, entity_posteriors
-from hf_adner.explain.text_windows import Span
+from hf_adner.explain.unit_statistics import ROLES, character_roles
 from hf_adner.perturb.perturbed import Perturbed
 from hf_adner.perturb.registry import make_perturbation
 
@@ -94,7 +93,7 @@ def check_probes(perturbations: Sequence[str]) -> None:
         raise ValueError(f"no probe {unknown[0][:30]!r}; there are {', '.join(DEFAULT_PROBES)}")
 
 
-def as_document(text: str, spans: Sequence[Span]) -> Document | None:
+def as_document(text: str, spans: Sequence[EntitySpan]) -> Document | None:
     """A document with each span once; None where the text is none (empty, or with halves of surrogate pairs)."""
     if not text or any("\ud800" <= one <= "\udfff" for one in text):
         return None
@@ -108,12 +107,12 @@ def _text_of(explanations: Sequence[Explanation]) -> str:
     return texts.pop() if texts else ""
 
 
-def _span(entity: Entity) -> Span:
+def _span(entity: Entity) -> EntitySpan:
     return entity.start, entity.end, entity.label
 
 
 def _views(
-    texts: Sequence[str], spans: Sequence[Sequence[Span]], perturbations: Sequence[str], seed: int
+    texts: Sequence[str], spans: Sequence[Sequence[EntitySpan]], perturbations: Sequence[str], seed: int
 ) -> Iterator[_View]:
     for number, (text, ones) in enumerate(zip(texts, spans)):
         document = as_document(text, ones)

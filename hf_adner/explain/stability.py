@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hf_adner.data.records import Document
+from hf_adner.data.records import Document, EntitySpan
 from hf_adner.explain.explanation import Explanation
 from hf_adner.explain.probes import as_document
 from hf_adner.explain.tagger import MaskedTagger
-from hf_adner.explain.text_windows import Span
 from hf_adner.perturb.boundary import OuterNeighbourEdit
 from hf_adner.perturb.context import ContextMasking
 from hf_adner.perturb.perturbed import Perturbed
@@ -103,7 +102,7 @@ def reading_masks(explainer: Any, masked: Sequence[Sequence[int]]) -> Any:
     return reader
 
 
-def span_of(explanation: Explanation) -> Span:
+def span_of(explanation: Explanation) -> EntitySpan:
     return explanation.entity.start, explanation.entity.end, explanation.entity.label
 
 
@@ -187,6 +186,6 @@ def _is_readable(local: Any, view: Perturbed) -> bool:
     return not any({entity.start, entity.end} & inside for entity in view.document.entities)
 
 
-def _moved(explanation: Explanation, view: Perturbed) -> Span:
+def _moved(explanation: Explanation, view: Perturbed) -> EntitySpan:
     entity = view.entity(view.original.spans.index(span_of(explanation)))
     return entity.start, entity.end, entity.label

@@ -18,8 +18,7 @@ from huggingface_hub.errors import HFValidationError
 from tqdm.auto import tqdm
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-from hf_adner.data.records import Document
-from hf_adner.explain.cells import ROLES
+from hf_adner.data.records import Document, EntitySpan
 from hf_adner.explain.explainer import LocalExplainer
 from hf_adner.explain.explanation import Explanation
 from hf_adner.explain.fused import LocalMap, fusion_inputs, local_maps, map_variance
@@ -29,7 +28,7 @@ from hf_adner.explain.gradients import GradientTimesInput
 from hf_adner.explain.stability import explain_views
 from hf_adner.explain.table_files import TableNoise, has_table
 from hf_adner.explain.tagger import Tagger
-from hf_adner.explain.text_windows import Span
+from hf_adner.explain.unit_statistics import ROLES
 from hf_adner.model.lexicon_adner import Lexicon
 
 logger = logging.getLogger(__name__)
@@ -170,7 +169,7 @@ class _Sweep:
         table.noise = noise
         return table
 
-    def _explain(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[list[Explanation]]:
+    def _explain(self, texts: Sequence[str], spans: Sequence[Sequence[EntitySpan]]) -> list[list[Explanation]]:
         """Explanations; entities that cannot be explained are looked for only where something fails."""
         for label in {label for ones in spans for _, _, label in ones}:
             self._explainer.tagger.labels.check(label)

@@ -21,7 +21,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from hf_adner.explain.cells import FIRST_UNIT, ROLES
+from hf_adner.explain.unit_statistics import FIRST_UNIT, ROLES
 from hf_adner.files import write_folder
 
 
@@ -318,7 +318,7 @@ class DistinctDocuments:
             group_of: group of a document id; default: the group it was added with, or else the document itself.
 
         Returns:
-            Cells (cells,), sorted, and numbers of groups (cells,).
+            UnitStatistics (cells,), sorted, and numbers of groups (cells,).
         """
         pairs = self.pairs()
         names = [(0, group_of(document)) if group_of else _group(document, group) for document, group in self.sources]

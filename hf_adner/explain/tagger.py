@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hf_adner.data.records import EntitySpan
 from hf_adner.explain.targets import EntityTokens, LabelTable, Tagging, Target
-from hf_adner.explain.text_windows import Passage, Span, cover_text, place_entities
+from hf_adner.explain.text_windows import TextWindow, cover_text, place_entities
 from hf_adner.model.labels_adner import tags_to_spans
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.windows_adner import Window, merge_window_entities
@@ -67,7 +68,7 @@ class TokenBatch:
         inputs = {name: values.expand(count, *values.shape[1:]) for name, values in self.inputs.items()}
         return {**inputs, **replaced}
 
-    def tokens_of(self, row: int, entity: Span) -> EntityTokens:
+    def tokens_of(self, row: int, entity: EntitySpan) -> EntityTokens:
         """The tokens of an entity given in characters of the text.
 
         Raises:
@@ -136,7 +137,7 @@ class Tagger:
         raise ValueError(f"{type(self.tokenizer).__name__} has neither a mask nor an unknown token to hide text with")
 
     @contextmanager
-    def quiet(self) -> Iterator[None]:
+    def eval_mode(self) -> Iterator[None]:
         """Evaluation mode with gradients allowed, whatever the caller is in; nothing stays behind."""
         training = [module for module in self.model.modules() if module.training]
         with ExitStack() as stack:
@@ -155,7 +156,7 @@ class Tagger:
 
     # ---- texts ------------------------------------------------------------------------------------------------
 
-    def passages(self, number: int, text: str, entities: Sequence[Span]) -> list[Passage]:
+    def passages(self, number: int, text: str, entities: Sequence[EntitySpan]) -> list[TextWindow]:
         """Windows of text `number` in which its entities are explained; see `place_entities`."""
         return place_entities(number, text, entities, self._window_size, self._fits)
 
@@ -174,7 +175,7 @@ class Tagger:
         ids = self.tokenizer(list(texts), verbose=False)["input_ids"]
         return max(map(len, ids), default=0) <= self.max_tokens
 
-    def encode(self, texts: Sequence[str], passages: Sequence[Passage]) -> TokenBatch:
+    def encode(self, texts: Sequence[str], passages: Sequence[TextWindow]) -> TokenBatch:
         """The windows of passages as a batch; `texts` are those that passages count in."""
         windows = [texts[passage.text][passage.window.start : passage.window.end] for passage in passages]
         encoded = self.tokenizer(
@@ -249,7 +250,7 @@ class Tagger:
 
     # ---- entities ---------------------------------------------------------------------------------------------
 
-    def find_entities(self, texts: Sequence[str], batch_size: int) -> list[list[Span]]:
+    def find_entities(self, texts: Sequence[str], batch_size: int) -> list[list[EntitySpan]]:
         """What the model finds: per text its entities (start, end, label), sorted, never overlapping."""
         if self.is_adner:
             pipe = AdnerPipeline(model=self.model, tokenizer=self.tokenizer, device=self.device)
@@ -257,16 +258,16 @@ class Tagger:
             return [[(one["start"], one["end"], one["entity_group"]) for one in entities] for entities in found]
         return [self._find(text, batch_size) for text in texts]
 
-    def _find(self, text: str, batch_size: int) -> list[Span]:
+    def _find(self, text: str, batch_size: int) -> list[EntitySpan]:
         windows = self.cover(text)
-        found: list[list[Span]] = []
+        found: list[list[EntitySpan]] = []
         for first in range(0, len(windows), batch_size):
-            passages = [Passage(0, window) for window in windows[first : first + batch_size]]
+            passages = [TextWindow(0, window) for window in windows[first : first + batch_size]]
             found += self._spans(self.encode([text], passages))
         return merge_window_entities(windows, found)
 
     @torch.no_grad()
-    def _spans(self, batch: TokenBatch) -> list[list[Span]]:
+    def _spans(self, batch: TokenBatch) -> list[list[EntitySpan]]:
         """Entities of the arg-max labels of each row; a stray I- opens an entity."""
         best = self.tag(batch.inputs).log_probs.argmax(-1).tolist()
         rows = []
@@ -333,7 +334,7 @@ class MaskedTagger(Tagger):
         if any(masked):
             self._hidden_id = self.mask_id
 
-    def encode(self, texts: Sequence[str], passages: Sequence[Passage]) -> TokenBatch:
+    def encode(self, texts: Sequence[str], passages: Sequence[TextWindow]) -> TokenBatch:
         """As `Tagger.encode`; passages count in the texts that `masked` was given for."""
         batch = super().encode(texts, passages)
         rows = [masked_tokens(spans, self.masked[one.text]) for spans, one in zip(batch.offsets, passages)]
@@ -345,7 +346,7 @@ class MaskedTagger(Tagger):
 
 
 def entity_posteriors(
-    tagger: Tagger, texts: Sequence[str], entities: Sequence[Sequence[Span]], batch_size: int = 16
+    tagger: Tagger, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan]], batch_size: int = 16
 ) -> list[list[float]]:
     """Probability of exactly these spans with these labels, as the pipeline's `score`.
 
@@ -364,7 +365,7 @@ def entity_posteriors(
         ValueError: an entity with a boundary inside a token, or longer than the model.
     """
     found = [[0.0] * len(ones) for ones in entities]
-    with tagger.quiet(), torch.no_grad():
+    with tagger.eval_mode(), torch.no_grad():
         for group in _groups(tagger, texts, entities, batch_size):
             batch = tagger.encode(texts, group)
             homes = [(row, index, span) for row, one in enumerate(group) for index, span in one.entities]
@@ -375,9 +376,11 @@ def entity_posteriors(
     return found
 
 
-def _groups(tagger: Tagger, texts: Sequence[str], entities: Sequence[Sequence[Span]], size: int) -> Iterator[list]:
+def _groups(
+    tagger: Tagger, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan]], size: int
+) -> Iterator[list]:
     """Batches of windows of like length."""
-    passages: list[Passage] = []
+    passages: list[TextWindow] = []
     for number, (text, ones) in enumerate(zip(texts, entities, strict=True)):
         passages += tagger.passages(number, text, ones) if ones else []
     passages.sort(key=lambda one: one.window.start - one.window.end)

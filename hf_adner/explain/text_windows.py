@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from hf_adner.data.records import EntitySpan
 from hf_adner.model.windows_adner import Window, prediction_windows
 
 OVERLAP = 64
 """Characters that neighbouring windows of a long text share."""
 
-Span = tuple[int, int, str]
 Fits = Callable[[Sequence[str]], bool]
 
 
-class Passage(NamedTuple):
+class TextWindow(NamedTuple):
     """A window of a text with the entities that are explained in it.
 
     Attributes:
@@ -25,7 +25,7 @@ class Passage(NamedTuple):
 
     text: int
     window: Window
-    entities: tuple[tuple[int, Span], ...] = ()
+    entities: tuple[tuple[int, EntitySpan], ...] = ()
 
 
 def cover_text(text: str, size: int | None, fits: Fits) -> tuple[list[Window], int]:
@@ -48,7 +48,9 @@ def cover_text(text: str, size: int | None, fits: Fits) -> tuple[list[Window], i
     raise ValueError("the model's length limit leaves no room for text beside the special tokens")
 
 
-def place_entities(number: int, text: str, entities: Sequence[Span], size: int | None, fits: Fits) -> list[Passage]:
+def place_entities(
+    number: int, text: str, entities: Sequence[EntitySpan], size: int | None, fits: Fits
+) -> list[TextWindow]:
     """Give each entity the window in which it has most context.
 
     An entity that no window holds whole gets a window of its own, with the entity in its middle.
@@ -62,26 +64,26 @@ def place_entities(number: int, text: str, entities: Sequence[Span], size: int |
         ValueError: an entity longer than the model.
     """
     windows, size = cover_text(text, size, fits)
-    homes: dict[Window, list[tuple[int, Span]]] = {}
+    homes: dict[Window, list[tuple[int, EntitySpan]]] = {}
     for index, entity in enumerate(entities):
         window = _most_context(entity, windows, len(text)) or _own_window(entity, text, size, fits)
         homes.setdefault(window, []).append((index, entity))
-    return [Passage(number, window, tuple(homes[window])) for window in sorted(homes)]
+    return [TextWindow(number, window, tuple(homes[window])) for window in sorted(homes)]
 
 
-def _most_context(entity: Span, windows: Sequence[Window], length: int) -> Window | None:
+def _most_context(entity: EntitySpan, windows: Sequence[Window], length: int) -> Window | None:
     holding = [window for window in windows if window.start <= entity[0] and entity[1] <= window.end]
     return max(holding, key=lambda window: _context(entity, window, length), default=None)
 
 
-def _context(entity: Span, window: Window, length: int) -> int:
+def _context(entity: EntitySpan, window: Window, length: int) -> int:
     """Characters between the entity and the nearer edge of the window; edges of the text take nothing away."""
     left = entity[0] - window.start if window.start else length
     right = window.end - entity[1] if window.end < length else length
     return min(left, right)
 
 
-def _own_window(entity: Span, text: str, size: int, fits: Fits) -> Window:
+def _own_window(entity: EntitySpan, text: str, size: int, fits: Fits) -> Window:
     start, end, _ = entity
     while size >= end - start:
         first = min(max((start + end - size) // 2, 0), max(len(text) - size, 0))

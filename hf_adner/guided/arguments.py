@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from hf_adner.training.arguments import AdnerTrainingArguments
 
-CONTROLS = ("none", "shuffled", "other-sentence", "random")
+EXPLANATION_CONTROLS = ("none", "shuffled", "other-sentence", "random")
 """What stands in the place of the explanation: nothing does; its own scores in another order; that of an entity of
 another sentence; scores drawn at random."""
 
@@ -65,7 +65,8 @@ class ExplanationGuidedTrainingArguments(AdnerTrainingArguments):
     unimportant_share: float = field(default=0.5, metadata={"help": "share of the context that is unimportant"})
     fusion: str = field(default="empirical-bayes", metadata={"help": "how local and global maps are joined"})
     explanation_control: str = field(
-        default="none", metadata={"help": "what stands in the explanations' place", "choices": list(CONTROLS)}
+        default="none",
+        metadata={"help": "what stands in the explanations' place", "choices": list(EXPLANATION_CONTROLS)},
     )
     r_drop_weight: float = field(default=0.0, metadata={"help": "of the KL between two dropout masks (R-Drop)"})
     boundary_smoothing: float = field(
@@ -89,8 +90,10 @@ class ExplanationGuidedTrainingArguments(AdnerTrainingArguments):
                 raise ValueError(f"{name} is 0; leave views out by view_share=0")
         if self.saliency_interval < 1:
             raise ValueError(f"saliency_interval is {self.saliency_interval}, expected 1 or more")
-        if self.explanation_control not in CONTROLS:
-            raise ValueError(f"explanation_control is {self.explanation_control!r}, expected one of {CONTROLS}")
+        if self.explanation_control not in EXPLANATION_CONTROLS:
+            raise ValueError(
+                f"explanation_control is {self.explanation_control!r}, expected one of {EXPLANATION_CONTROLS}"
+            )
 
     @classmethod
     def fast(cls, output_dir: str, **options: Any) -> ExplanationGuidedTrainingArguments:

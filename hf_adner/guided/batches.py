@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hf_adner.guided.guidance import Guidance, Recollection
+from hf_adner.data.records import EntitySpan
+from hf_adner.guided.explanation_state import ExplanationState, Recollection
 from hf_adner.guided.saliency_cache import Key
-from hf_adner.guided.windows import Span, TokenMap, aligned_tokens, tokenize
+from hf_adner.guided.windows import TokenMap, aligned_tokens, tokenize
 from hf_adner.model.labels_adner import OUTSIDE, UNOBSERVED
 from hf_adner.perturb.perturbed import Perturbed, masked_tokens
 from hf_adner.perturb.views import ViewMaker
@@ -57,7 +58,7 @@ class GuidedExample:
     window: int
     features: dict[str, Any] = field(default_factory=dict)
     focus: int | None = None
-    span: Span | None = None
+    span: EntitySpan | None = None
     known: Recollection | None = None
     view: View | None = None
 
@@ -142,7 +143,7 @@ class GuidedDataset(Dataset):
         encoder: makes model inputs of them.
     """
 
-    def __init__(self, rows: Any, guidance: Guidance, maker: ViewMaker | None, encoder: ViewEncoder):
+    def __init__(self, rows: Any, guidance: ExplanationState, maker: ViewMaker | None, encoder: ViewEncoder):
         self.rows, self.guidance, self.maker, self.encoder = rows, guidance, maker, encoder
 
     def __len__(self) -> int:

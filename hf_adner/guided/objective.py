@@ -14,14 +14,13 @@ import torch
 import torch._functorch.config
 from torch import Tensor, nn
 
-from hf_adner.explain.cells import ROLES
 from hf_adner.explain.fusion import EmpiricalBayes
 from hf_adner.explain.tagger import Tagger
 from hf_adner.explain.targets import LabelTable, last_states
+from hf_adner.explain.unit_statistics import ROLES
 from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments, GuidedSchedule
 from hf_adner.guided.batches import GUIDANCE, GuidedBatch, StepTotals
-from hf_adner.guided.explaining import Explained, StepExplainer
-from hf_adner.guided.guidance import EdgeScale, Guidance
+from hf_adner.guided.explanation_state import EdgeScale, ExplanationState
 from hf_adner.guided.losses import (
     BoundaryMarginals,
     boundary_marginals,
@@ -39,6 +38,7 @@ from hf_adner.guided.losses import (
     unseen_weight,
 )
 from hf_adner.guided.monitors import EpochFigures, RunningTerms
+from hf_adner.guided.online_explainer import Explained, OnlineExplainer
 
 
 class Forward(NamedTuple):
@@ -66,7 +66,7 @@ class HeadMaps(NamedTuple):
     views: Tensor
 
 
-class GuidedStep:
+class LossTerms:
     """One batch of a guided run after its forward pass. Every term is a sum over the batch divided by a total.
 
     Args:
@@ -238,7 +238,7 @@ class GuidedObjective:
         self,
         args: ExplanationGuidedTrainingArguments,
         tagger: Tagger,
-        guidance: Guidance,
+        guidance: ExplanationState,
         schedule: GuidedSchedule,
         head: nn.Module,
         first_step: int = 0,
@@ -257,7 +257,7 @@ class GuidedObjective:
 
     def begin_epoch(self) -> None:
         """Explain with what the guidance knows now."""
-        self._explainer = StepExplainer(self.guidance, self.tagger.labels, self.args.device)
+        self._explainer = OnlineExplainer(self.guidance, self.tagger.labels, self.args.device)
 
     def close(self) -> None:
         """Leave the model and torch as they were."""
@@ -279,7 +279,7 @@ class GuidedObjective:
         """
         inputs = dict(inputs)
         batch = GuidedBatch(inputs.pop(GUIDANCE), inputs.pop("labels"), self.labels.types, self.copies)
-        part = GuidedStep(batch, self._forward(model, inputs), self.labels, totals)
+        part = LossTerms(batch, self._forward(model, inputs), self.labels, totals)
         loss = self._tagging(part)
         if self.args.r_drop_weight:
             loss = loss + self.args.r_drop_weight * self._noted(r_drop=part.r_drop())
@@ -295,7 +295,7 @@ class GuidedObjective:
         states = None if self._states is None else self._states.take()
         return Forward(embeds, states, self.tagger.read(outputs).log_probs, outputs, inputs["attention_mask"])
 
-    def _tagging(self, part: GuidedStep) -> Tensor:
+    def _tagging(self, part: LossTerms) -> Tensor:
         """The tagging loss per token of windows and views, a view's token counting `view_ner_weight`."""
         windows, views = part.tagging(self._crf_head, self.args.boundary_smoothing)
         self._noted(ner=windows)
@@ -305,7 +305,7 @@ class GuidedObjective:
         tokens, seen = part.totals.tokens, self.args.view_ner_weight * part.totals.view_tokens
         return (tokens * windows + seen * views) / max(tokens + seen, 1.0)
 
-    def _guided(self, part: GuidedStep, step: int) -> Tensor:
+    def _guided(self, part: LossTerms, step: int) -> Tensor:
         forward, args = part.forward, self.args
         anew = self.schedule.explains_anew(step)
         explained = self._explainer(part.batch, forward.embeds, forward.log_probs, anew)
@@ -331,7 +331,7 @@ class GuidedObjective:
         return value
 
     @torch.no_grad()
-    def _watch(self, part: GuidedStep, explained: Explained) -> None:
+    def _watch(self, part: LossTerms, explained: Explained) -> None:
         text = part.batch.is_text[: part.batch.windows].sum()
         self.terms.count(
             teacher_correct_tokens=(part.correct.sum(), text),
@@ -342,7 +342,7 @@ class GuidedObjective:
             self.figures.add(local_weight=explained.local_weight)
 
     @torch.no_grad()
-    def _watch_maps(self, part: GuidedStep, maps: HeadMaps, explained: Explained) -> None:
+    def _watch_maps(self, part: LossTerms, maps: HeadMaps, explained: Explained) -> None:
         batch = part.batch
         if not len(batch.focus_rows):
             return

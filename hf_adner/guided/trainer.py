@@ -34,10 +34,10 @@ from hf_adner.explain.targets import states_size
 from hf_adner.files import write_file
 from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments, GuidedSchedule
 from hf_adner.guided.batches import GUIDANCE, GuidedCollator, GuidedDataset, StepTotals, ViewEncoder
-from hf_adner.guided.explaining import StepExplainer, sweep, swept_windows
-from hf_adner.guided.guidance import Guidance
+from hf_adner.guided.explanation_state import ExplanationState
 from hf_adner.guided.monitors import EPOCH, alarms, best_of, development_alarms, last_figures
 from hf_adner.guided.objective import GuidedObjective
+from hf_adner.guided.online_explainer import OnlineExplainer, sweep, swept_windows
 from hf_adner.guided.saliency_cache import SaliencyCache
 from hf_adner.guided.views import make_view_maker
 from hf_adner.guided.windows import training_windows
@@ -45,7 +45,7 @@ from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.training.trainer import AdnerTrainer
 
 
-class GuidanceCallback(TrainerCallback):
+class ExplanationCallback(TrainerCallback):
     """Tells the trainer of beginnings and ends; the head is stepped along with the model.
 
     Args:
@@ -85,7 +85,7 @@ STATE_FILE = "private/guidance.json"
 _FUSION = "fusion."
 
 
-def save_explanations(folder: str | Path, head: ExplainerHead | None, guidance: Guidance) -> None:
+def save_explanations(folder: str | Path, head: ExplainerHead | None, guidance: ExplanationState) -> None:
     """Write what explains a checkpoint's entities, once there is something: the table, and the head.
 
     Args:
@@ -100,7 +100,7 @@ def save_explanations(folder: str | Path, head: ExplainerHead | None, guidance: 
         head.save_pretrained(folder)
 
 
-def save_guidance(folder: str | Path, guidance: Guidance) -> None:
+def save_guidance(folder: str | Path, guidance: ExplanationState) -> None:
     """Write what a resumed run needs beside the head and the table."""
     path = Path(folder) / CACHE_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def save_guidance(folder: str | Path, guidance: Guidance) -> None:
     write_file(Path(folder) / STATE_FILE, [json.dumps(guidance.state(), indent=2), "\n"], "utf-8")
 
 
-def load_guidance(folder: str | Path, head: ExplainerHead, guidance: Guidance) -> None:
+def load_guidance(folder: str | Path, head: ExplainerHead, guidance: ExplanationState) -> None:
     """Bring head and guidance into the state of a checkpoint.
 
     A checkpoint that came without `private/`, as pushed ones do, has the head alone; the rest begins anew. One of the
@@ -171,7 +171,7 @@ class ExplanationGuidedTrainer(AdnerTrainer):
     """
 
     head: ExplainerHead | None = None
-    guidance: Guidance | None = None
+    guidance: ExplanationState | None = None
 
     def __init__(
         self,
@@ -226,7 +226,9 @@ class ExplanationGuidedTrainer(AdnerTrainer):
             raise ValueError(
                 f"none of the {len(windows)} training windows holds an entity: there is nothing to explain"
             )
-        self.guidance = Guidance(windows, make_fusion(args.fusion), GlobalTable(), args.explanation_control, args.seed)
+        self.guidance = ExplanationState(
+            windows, make_fusion(args.fusion), GlobalTable(), args.explanation_control, args.seed
+        )
         maker = None
         if args.uses_views:
             sources = [window.document for window in windows]
@@ -241,7 +243,7 @@ class ExplanationGuidedTrainer(AdnerTrainer):
         self._best: dict[str, float] = {}
         self._figures: dict[str, float] = {}
         self.loss_is_scaled_for_ga = True
-        self.add_callback(GuidanceCallback(self))
+        self.add_callback(ExplanationCallback(self))
 
     # ---- batches ------------------------------------------------------------------------------------------------
 
@@ -360,7 +362,7 @@ class ExplanationGuidedTrainer(AdnerTrainer):
         most = max(round(args.sweep_share * rows), args.train_batch_size)
         windows = swept_windows(self.guidance, most)[args.process_index :: args.world_size]
         collate = super()._get_collator_with_removed_columns(self.data_collator, "Sweep")
-        explainer = StepExplainer(self.guidance, self.tagger.labels, args.device)
+        explainer = OnlineExplainer(self.guidance, self.tagger.labels, args.device)
         return sweep(self.tagger, self.guided_dataset, collate, windows, args.train_batch_size, explainer)
 
     def _report(self) -> None:

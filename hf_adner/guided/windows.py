@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from hf_adner.data.records import Document, Entity, document_from_row
+from hf_adner.data.records import Document, Entity, EntitySpan, document_from_row
 from hf_adner.model.labels_adner import UNOBSERVED, tags_to_spans
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.perturb.perturbed import Perturbed
@@ -113,7 +113,6 @@ def aligned_tokens(text: TokenMap, view: TokenMap, perturbed: Perturbed) -> np.n
     return aligned
 
 
-Span = tuple[int, int, str]
 _BATCH = 256
 COLUMNS = ("input_ids", "labels", "document", "window_start", "window_end")
 
@@ -132,7 +131,7 @@ class TrainingWindow:
 
     document: Document
     tokens: TokenMap
-    spans: tuple[Span, ...]
+    spans: tuple[EntitySpan, ...]
     source: str
 
     def text_span(self, number: int) -> tuple[int, int]:
@@ -196,7 +195,7 @@ def _window(
     return TrainingWindow(document, tokens, tuple(spans), name)
 
 
-def token_spans(labels: Sequence[int], names: Sequence[str]) -> list[Span]:
+def token_spans(labels: Sequence[int], names: Sequence[str]) -> list[EntitySpan]:
     """Tokens (start, end, label) of the entities that label ids spell; tokens without a label belong to none."""
     kept = [token for token, label in enumerate(labels) if label != UNOBSERVED]
     spans = tags_to_spans([names[labels[token]] for token in kept])

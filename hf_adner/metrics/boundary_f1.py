@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import evaluate
 
-from .spans import Documents, MatchCounts, Span, SpanInputs, paired_documents
+from .spans import Documents, EntitySpan, MatchCounts, SpanInputs, paired_documents
 
 SUMMARY = "Precision, recall and F1 of entity starts, ends and both edges, untyped and typed, over labelled spans."
 INPUTS = """
@@ -50,13 +50,13 @@ def boundary_f1(predictions: Documents, references: Documents, zero_division: fl
 
 
 def _edge_scores(
-    pairs: Iterable[tuple[list[Span], list[Span]]], zero_division: float, typed: bool
+    pairs: Iterable[tuple[list[EntitySpan], list[EntitySpan]]], zero_division: float, typed: bool
 ) -> dict[str, dict[str, float]]:
     counts = MatchCounts((_edges(predicted, typed), _edges(gold, typed)) for predicted, gold in pairs)
     return {edge: counts.scores(edge, zero_division) for edge in EDGES}
 
 
-def _edges(spans: Iterable[Span], typed: bool) -> Iterator[tuple[str, tuple]]:
+def _edges(spans: Iterable[EntitySpan], typed: bool) -> Iterator[tuple[str, tuple]]:
     for start, end, label in spans:
         kind = label if typed else None
         yield from (("start", (start, kind)), ("end", (end, kind)), ("both", (start, end, kind)))

@@ -5,7 +5,7 @@ Equal to seqeval's strict mode on flat data, and right on nested gold, where eve
 
 import evaluate
 
-from .spans import Documents, MatchCounts, Span, SpanInputs, paired_documents
+from .spans import Documents, EntitySpan, MatchCounts, SpanInputs, paired_documents
 
 SUMMARY = (
     "Strict entity precision, recall and F1 (micro), per label, and macro F1, over (start, end, label) spans; "
@@ -45,7 +45,7 @@ def entity_f1(predictions: Documents, references: Documents, zero_division: floa
     return {**counts.total_scores(zero_division), "macro_f1": float(macro_f1), "per_label": per_label}
 
 
-def _labelled(span: Span) -> tuple[str, tuple[int, int]]:
+def _labelled(span: EntitySpan) -> tuple[str, tuple[int, int]]:
     start, end, label = span
     return label, (start, end)
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeAlias
 import datasets
 import evaluate
 
-Span: TypeAlias = tuple[int, int, str]
+EntitySpan: TypeAlias = tuple[int, int, str]
 SpanLike: TypeAlias = Any
 Documents: TypeAlias = Iterable[Iterable[SpanLike]]
 
@@ -22,7 +22,7 @@ FIELDS = ("start", "end", "label")
 ZERO_DIVISIONS = (0.0, 1.0)
 
 
-def as_span(span: SpanLike) -> Span:
+def as_span(span: SpanLike) -> EntitySpan:
     """The plain `(start, end, label)` of one span.
 
     Raises:
@@ -58,7 +58,7 @@ def _fields(span: SpanLike) -> tuple[Any, Any, Any]:
         ) from None
 
 
-def as_documents(documents: Documents, name: str = "spans") -> list[list[Span]]:
+def as_documents(documents: Documents, name: str = "spans") -> list[list[EntitySpan]]:
     """The plain spans of every document; an error says which document and span is at fault, `name` says of what.
 
     Raises:
@@ -67,7 +67,7 @@ def as_documents(documents: Documents, name: str = "spans") -> list[list[Span]]:
     return [_as_document(document, f"{name}[{index}]") for index, document in enumerate(documents)]
 
 
-def _as_document(document: Iterable[SpanLike], name: str) -> list[Span]:
+def _as_document(document: Iterable[SpanLike], name: str) -> list[EntitySpan]:
     spans = []
     for index, span in enumerate(document):
         try:
@@ -77,7 +77,7 @@ def _as_document(document: Iterable[SpanLike], name: str) -> list[Span]:
     return spans
 
 
-def paired_documents(predictions: Documents, references: Documents) -> list[tuple[list[Span], list[Span]]]:
+def paired_documents(predictions: Documents, references: Documents) -> list[tuple[list[EntitySpan], list[EntitySpan]]]:
     """`(predicted, gold)` spans of every document.
 
     Raises:

@@ -9,7 +9,7 @@ import evaluate
 
 from .entity_f1 import entity_f1
 from .inputs import WORD, NumberInputs
-from .spans import Span
+from .spans import EntitySpan
 
 SUMMARY = "Strict entity precision, recall and F1 of BIO label sequences, micro, per label and macro."
 INPUTS = """
@@ -47,7 +47,7 @@ def tag_f1(
     )
 
 
-def _spans(tags: Sequence[str]) -> Iterator[Span]:
+def _spans(tags: Sequence[str]) -> Iterator[EntitySpan]:
     start, label = -1, ""  # of the open entity; -1: none is open
     for place, tag in enumerate([*tags, "O"]):
         prefix, _, name = tag.partition("-")

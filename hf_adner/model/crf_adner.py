@@ -25,7 +25,7 @@ from .crf_lattice_adner import (
     counting_dtype,
     scaled_period,
 )
-from .crf_paths_adner import BLOCKS_PAY_FROM, EntityRuns, best_paths, k_best_paths
+from .crf_paths_adner import BLOCKS_PAY_FROM, EntityRuns, best_paths
 
 try:
     import torchcrf
@@ -51,7 +51,7 @@ class Constraints(Protocol):
         """(states, states) may follow, from row to column."""
 
 
-class Span(NamedTuple):
+class StateSpan(NamedTuple):
     """One entity's run of states in one row.
 
     Attributes:
@@ -196,23 +196,7 @@ class AdnerCRF(torchcrf.CRF):
         return marginals.to(_result_dtype(emissions), memory_format=torch.contiguous_format)
 
     @_without_autocast
-    def pairwise_marginals(self, emissions: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return p(state, next state | emissions), (batch, length - 1, states, states), differentiable once.
-
-        Entry t pairs positions t and t + 1; it is 0 where t + 1 is padding.
-        """
-        length = emissions.size(1)
-        emissions, mask = self._checked(emissions, mask)
-        lattice = self._lattice(emissions, mask)
-        forward, backward = self._attached(LogMessages, emissions, lattice)
-        arriving = backward[1:] + emissions[:, 1:].transpose(0, 1).to(backward.dtype)  # (length - 1, batch, states)
-        joint = forward[:-1].unsqueeze(-1) + self._log_transitions(backward.dtype) + arriving.unsqueeze(-2)
-        joint = joint.flatten(-2).softmax(-1).view(joint.shape).transpose(0, 1)
-        joint = torch.where(mask[:, 1:, None, None], joint, 0)
-        return joint[:, : max(length - 1, 0)].to(_result_dtype(emissions))
-
-    @_without_autocast
-    def span_log_posteriors(self, emissions: Tensor, mask: Tensor | None, spans: Sequence[Span]) -> Tensor:
+    def span_log_posteriors(self, emissions: Tensor, mask: Tensor | None, spans: Sequence[StateSpan]) -> Tensor:
         """Return log p(this run of states, and no continuation of it | emissions) of each span, (spans,).
 
         The run's first state has its marginal, each next state its exact conditional probability given the one
@@ -258,24 +242,6 @@ class AdnerCRF(torchcrf.CRF):
         paths = self.viterbi(emissions, mask)[0]
         lengths = [paths.size(1)] * len(paths) if mask is None else mask.sum(1).tolist()
         return [path[:length] for path, length in zip(paths.tolist(), lengths)]
-
-    @torch.no_grad()
-    @_without_autocast
-    def k_best(self, emissions: Tensor, mask: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
-        """Return the ``k`` best paths, (batch, k, length) long padded with -1, and their scores, (batch, k).
-
-        Scores are ``-inf`` (paths all -1) where fewer paths are allowed; an empty row has one path, of score 0.
-
-        Raises:
-            ValueError: if ``k`` is less than 1.
-        """
-        if k < 1:
-            raise ValueError(f"k must be at least 1, found {k}")
-        length = emissions.size(1)
-        emissions, mask = self._checked(emissions, mask)
-        scores, _ = self._scores(emissions, mask)
-        paths, totals = k_best_paths(scores, k)
-        return paths[..., :length], totals.to(_result_dtype(emissions))
 
     def _likelihood(self, emissions: Tensor, tags: Tensor, mask: Tensor | None) -> tuple[Tensor, Lattice]:
         emissions, mask = self._checked(emissions, mask)
@@ -417,7 +383,7 @@ def _mixing_steps(transitions: list[list[bool]], limit: int = 16) -> int | None:
     return None
 
 
-def _check_spans(spans: Sequence[Span], mask: Tensor, states: int) -> None:
+def _check_spans(spans: Sequence[StateSpan], mask: Tensor, states: int) -> None:
     lengths = mask.sum(1).tolist()
     for index, span in enumerate(spans):
         if not 0 <= span.row < len(lengths):
@@ -431,7 +397,7 @@ def _check_spans(spans: Sequence[Span], mask: Tensor, states: int) -> None:
             raise ValueError(f"span {index}: states must be 0 to {states - 1}")
 
 
-def _span_steps(spans: Sequence[Span], lengths: list[int], states: int) -> tuple[list[int], list[tuple], Tensor]:
+def _span_steps(spans: Sequence[StateSpan], lengths: list[int], states: int) -> tuple[list[int], list[tuple], Tensor]:
     """List each span's steps: its index, (row, position stepped to, state stepped from), states it may step to."""
     owners, steps, wanted = [], [], []
     for index, span in enumerate(spans):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from .configuration_adner import AdnerConfig
-from .crf_adner import AdnerCRF, Span
+from .crf_adner import AdnerCRF, StateSpan
 from .labels_adner import (
     OUTSIDE,
     UNOBSERVED,
@@ -180,7 +180,7 @@ class CrfHead(nn.Module):
     def entity_log_posteriors(self, emissions, mask, entities) -> torch.Tensor:
         """See `AdnerForTokenClassification.entity_log_posteriors`."""
         spans = [
-            Span(row, start, end, *span_states(self.label_states.states, name, end - start))
+            StateSpan(row, start, end, *span_states(self.label_states.states, name, end - start))
             for row, start, end, name in entities
         ]
         return self.crf.span_log_posteriors(emissions, mask, spans)

@@ -1,6 +1,6 @@
-"""Edits at the edges of entities (B1-B4): they measure where a model looks, the labels need not hold.
+"""Edits at the edges of entities: they measure where a model looks, the labels need not hold.
 
-The character or word right outside an entity, changed or put in (P10).
+The character or word right outside an entity, changed or put in.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class EntityUnitEdit(Perturbation):
 
 
 class StartEdit(EntityUnitEdit):
-    """B1: the first character or word of an entity."""
+    """The first character or word of an entity."""
 
-    name = "b1"
+    name = "start-edit"
 
     def _choices(self, document: Document, index: int) -> list[Unit]:
         start = document.entities[index].start
@@ -62,9 +62,9 @@ class StartEdit(EntityUnitEdit):
 
 
 class EndEdit(EntityUnitEdit):
-    """B2: the last character or word of an entity."""
+    """The last character or word of an entity."""
 
-    name = "b2"
+    name = "end-edit"
 
     def _choices(self, document: Document, index: int) -> list[Unit]:
         end = document.entities[index].end
@@ -72,9 +72,9 @@ class EndEdit(EntityUnitEdit):
 
 
 class InteriorEdit(EntityUnitEdit):
-    """B3: a character or word inside an entity and not at its edge, the control of B1 and B2."""
+    """A character or word inside an entity and not at its edge, the control of the start and end edits."""
 
-    name = "b3"
+    name = "interior-edit"
 
     def _choices(self, document: Document, index: int) -> list[Unit]:
         entity = document.entities[index]
@@ -82,13 +82,13 @@ class InteriorEdit(EntityUnitEdit):
 
 
 class VirtualBoundary(Perturbation):
-    """B4: put a copy of an entity's edge into the context, where no entity begins (after ViBA, Yang et al. 2024).
+    """Put a copy of an entity's edge into the context, where no entity begins (after ViBA, Yang et al. 2024).
 
     Args:
         reach: how many characters from the entity the copy may stand; None anywhere.
     """
 
-    name = "b4"
+    name = "virtual-boundary"
     kind = BOUNDARY
 
     def __init__(self, reach: int | None = None) -> None:
@@ -127,7 +127,7 @@ def _copy(text: str, unit: Unit, place: int) -> Edit:
 
 
 def edge_edits(source: Replacements | None = None) -> Sequence[EntityUnitEdit]:
-    """B1, B2 and their control B3 with the same source."""
+    """Start edit, end edit and their control, the interior edit, with the same source."""
     return StartEdit(source), EndEdit(source), InteriorEdit(source)
 
 
@@ -192,7 +192,7 @@ def _observed(document: Document) -> Iterator[tuple[str, str]]:
 
 
 class OuterNeighbourEdit(Perturbation):
-    """P10: replace the unit right before or after an entity, or put one in there.
+    """Replace the unit right before or after an entity, or put one in there.
 
     Args:
         units: what comes in.
@@ -206,7 +206,7 @@ class OuterNeighbourEdit(Perturbation):
         ValueError: an unknown operation or side, or none.
     """
 
-    name = "p10"
+    name = "outer-neighbour"
 
     def __init__(
         self,

@@ -1,10 +1,10 @@
-"""Edits of the context: characters and words outside all entities are masked or replaced (P1, P2, P3).
+"""Edits of the context: characters and words outside all entities are masked or replaced.
 
 Whether an edit would write a term of a lexicon into a text.
 
 Similar words out of word vectors, without a network.
 
-Entities swapped for others of their type (P4): the context stays, the name changes (RockNER, Lin et al. 2021).
+Entities swapped for others of their type: the context stays, the name changes (RockNER, Lin et al. 2021).
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class ContextEdit(Perturbation):
 
 
 class ContextMasking(ContextEdit):
-    """P1: mask characters or words of the context.
+    """Mask characters or words of the context.
 
     Args:
         share: of the units of the context.
@@ -139,21 +139,21 @@ class ContextMasking(ContextEdit):
         bottom: see `ContextEdit`.
     """
 
-    name = "p1"
+    name = "context-masking"
 
     def __init__(self, share: float = 0.125, lexicon: Lexicon | None = None, bottom: float = 0.5) -> None:
         super().__init__([(1.0, Masks())], share=share, bottom=bottom, lexicon=lexicon)
 
 
 class MaskedLanguageModelEdit(ContextEdit):
-    """P2: replace units of the context by what a masked language model finds likely there.
+    """Replace units of the context by what a masked language model finds likely there.
 
     Args:
         source: a `MaskedLanguageModel` or the `StoredProposals` of one.
         share, lexicon, bottom, terms: see `ContextEdit`.
     """
 
-    name = "p2"
+    name = "masked-lm"
 
     def __init__(
         self,
@@ -167,14 +167,14 @@ class MaskedLanguageModelEdit(ContextEdit):
 
 
 class SimilarWordEdit(ContextEdit):
-    """P3: replace words of the context by similar ones, in n-grams (MacBERT's recipe, Cui et al. 2020).
+    """Replace words of the context by similar ones, in n-grams (MacBERT's recipe, Cui et al. 2020).
 
     Args:
         source: a `SimilarWords`; its words are the units.
         share, bottom, terms: see `ContextEdit`.
     """
 
-    name = "p3"
+    name = "similar-words"
 
     def __init__(
         self, source: Replacements, share: float = 0.15, bottom: float = 0.5, terms: Terms | None = None
@@ -310,7 +310,7 @@ def _is_usable(surface: str) -> bool:
 
 
 class EntitySwap(Perturbation):
-    """P4: put another surface of the same type in the place of entities.
+    """Put another surface of the same type in the place of entities.
 
     Entities that overlap others, or hold a protected word or figure, stay as they are.
 
@@ -322,7 +322,7 @@ class EntitySwap(Perturbation):
         ValueError: a share outside 0..1.
     """
 
-    name = "p4"
+    name = "entity-swap"
 
     def __init__(self, surfaces: EntitySurfaces, share: float = 0.34) -> None:
         if not 0 <= share <= 1:

@@ -1,4 +1,4 @@
-"""Replacements that a masked language model finds likely (P2), and a store of them made beforehand."""
+"""Replacements that a masked language model finds likely, and a store of them made beforehand."""
 
 from __future__ import annotations
 

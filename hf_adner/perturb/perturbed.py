@@ -164,7 +164,7 @@ class Perturbed:
 
     @classmethod
     def unchanged(cls, document: Document, *families: str) -> Perturbed:
-        """The document as it is: what perturbations inside the model, and the absence of one, do to a text."""
+        """The document as it is, for where a perturbation has nothing to edit."""
         alignment = CharacterAlignment.identity(len(document.text))
         return cls(document, document, alignment, tuple(range(len(document.entities))), families=families)
 

@@ -9,9 +9,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from hf_adner.data.records import Document
-
-Span = tuple[int, int]
+from hf_adner.data.records import CharacterRange, Document
 
 NEGATIONS = (
     "否认 未见 未及 未触及 未闻及 未闻 未予 未曾 从未 并未 尚未 未 没有 没 无 不 非 "
@@ -83,14 +81,14 @@ _COMPILED = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _PATTERNS)
 
 
 @lru_cache(maxsize=256)
-def protected_spans(text: str) -> tuple[Span, ...]:
+def protected_spans(text: str) -> tuple[CharacterRange, ...]:
     """What of a text must stay as it is: negations, sides, numbers with units, dates and doses.
 
     Returns:
         (start, end) of each, sorted; those that overlap are one.
     """
     found = sorted(match.span() for pattern in _COMPILED for match in pattern.finditer(text))
-    merged: list[Span] = []
+    merged: list[CharacterRange] = []
     for start, end in found:
         if merged and start < merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))

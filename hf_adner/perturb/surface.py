@@ -1,10 +1,10 @@
-"""Another hand's typing (P5): the width of signs and figures, signs exchanged or left out, spaces more or less.
+"""Another hand's typing: the width of signs and figures, signs exchanged or left out, spaces more or less.
 
-Clauses in another order (P6).
+Clauses in another order.
 
 Chinese characters that are taken for one another: by their sound, by their shape, by a recogniser of speech.
 
-Wrong characters as people and recognisers write them (P9): for tests of robustness only, never for training.
+Wrong characters as people and recognisers write them: for tests of robustness only, never for training.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from hf_adner.data.records import Document, Entity
+from hf_adner.data.records import CharacterRange, Document, Entity
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.perturb.context import ContextEdit, Terms
 from hf_adner.perturb.edits import Edit, apply_guarded, entity_places
@@ -33,7 +33,7 @@ _DELETED = "，、；：,;"
 
 
 class PunctuationEdit(Perturbation):
-    """P5: change signs and spaces outside entities.
+    """Change signs and spaces outside entities.
 
     Args:
         share: of the places where something could be changed, at least one.
@@ -43,7 +43,7 @@ class PunctuationEdit(Perturbation):
         ValueError: a share outside 0..1, no operation, or an unknown one.
     """
 
-    name = "p5"
+    name = "punctuation"
 
     def __init__(self, share: float = 0.05, operations: tuple[str, ...] = OPERATIONS) -> None:
         if not 0 < share <= 1:
@@ -130,21 +130,19 @@ TEMPORAL = (
 
 _NEGATIONS = ("否认", "无", "未", "没", "不", "非", "除外", "排除", " no ", " not ", "denie", "deny", "without", "n't")
 
-Span = tuple[int, int]
-
 
 class ClauseShuffle(Perturbation):
-    """P6: exchange clauses within sentences; the signs between them stay where they are.
+    """Exchange clauses within sentences; the signs between them stay where they are.
 
     A clause that denies keeps all that follows it in its sentence (``否认发热，咳嗽``), so that the negation reaches
     as far as before. Sentences that tell a story, by their words, stay as they are. Not for narratives.
     """
 
-    name = "p6"
+    name = "clause-shuffle"
 
     def _perturb(self, document: Document, rng: random.Random, focus: Focus) -> Perturbed | None:
         closed = Territory.of_context(document)
-        order: list[Span] = []
+        order: list[CharacterRange] = []
         for clauses in _sentences(document.text, closed):
             order += _shuffled(document.text, clauses, closed, rng)
         perturbed = rearranged(document, order, family=self.name)
@@ -153,7 +151,9 @@ class ClauseShuffle(Perturbation):
         return perturbed
 
 
-def _shuffled(text: str, clauses: Sequence[Span], closed: Territory, rng: random.Random) -> list[Span]:
+def _shuffled(
+    text: str, clauses: Sequence[CharacterRange], closed: Territory, rng: random.Random
+) -> list[CharacterRange]:
     """A sentence's clauses in their new order, and all that stands between and around them in its place."""
     start, end = clauses[0][0], clauses[-1][1]
     blocks = _blocks(text, clauses, closed)
@@ -168,7 +168,7 @@ def _shuffled(text: str, clauses: Sequence[Span], closed: Territory, rng: random
     return [gaps[0], *(piece for pair in zip(order, gaps[1:]) for piece in pair)]
 
 
-def rearranged(document: Document, order: Sequence[Span], *, family: str) -> Perturbed:
+def rearranged(document: Document, order: Sequence[CharacterRange], *, family: str) -> Perturbed:
     """The document with its pieces in another order.
 
     Args:
@@ -196,9 +196,9 @@ def _moved(entity: Entity, alignment: CharacterAlignment) -> Entity:
     return Entity(*span, entity.label, entity.text, entity.meta)
 
 
-def _sentences(text: str, closed: Territory) -> list[list[Span]]:
+def _sentences(text: str, closed: Territory) -> list[list[CharacterRange]]:
     """Per sentence its clauses without the signs between them; full stops count as sentences."""
-    sentences: list[list[Span]] = [[]]
+    sentences: list[list[CharacterRange]] = [[]]
     start = 0
     for place, character in enumerate(text):
         if character not in COMMAS and character not in STOPS:
@@ -219,9 +219,9 @@ def _is_inside_word(text: str, place: int) -> bool:
     return text[place] in ",;.!?" and following.isascii() and bool(following.strip())
 
 
-def _blocks(text: str, clauses: Sequence[Span], closed: Territory) -> list[Span]:
+def _blocks(text: str, clauses: Sequence[CharacterRange], closed: Territory) -> list[CharacterRange]:
     """Clauses that may move: trimmed of white space, and in one piece from the first that denies."""
-    blocks: list[Span] = []
+    blocks: list[CharacterRange] = []
     for start, end in clauses:
         denies = any(word in f" {text[start:end].lower()} " for word in _NEGATIONS)
         blocks.append(_trimmed(text, start, clauses[-1][1] if denies else end, closed))
@@ -230,7 +230,7 @@ def _blocks(text: str, clauses: Sequence[Span], closed: Territory) -> list[Span]
     return [block for block in blocks if block[0] < block[1]]
 
 
-def _trimmed(text: str, start: int, end: int, closed: Territory) -> Span:
+def _trimmed(text: str, start: int, end: int, closed: Territory) -> CharacterRange:
     """Without the white space at its ends, unless that belongs to an entity."""
     while start < end and text[start].isspace() and closed.is_open(start, start + 1):
         start += 1
@@ -348,14 +348,14 @@ def _letters_exchanged(word: str, rng: random.Random) -> str | None:
 
 
 class ConfusionEdit(ContextEdit):
-    """P9: misspell characters and words of the context; test only.
+    """Misspell characters and words of the context; test only.
 
     Args:
         share, bottom, terms: see `ContextEdit`.
         causes: see `Confusions`.
     """
 
-    name = "p9"
+    name = "confusions"
     test_only = True
 
     def __init__(

@@ -19,12 +19,12 @@ from hf_adner.perturb.perturbed import Perturbed
 from hf_adner.perturb.surface import PunctuationEdit
 
 GUIDED, UNIFORM, PUNCTUATION, SWAP, NEIGHBOUR = "guided", "uniform", "punctuation", "swap", "neighbour"
-FAMILIES = {GUIDED: 0.5, UNIFORM: 0.2, PUNCTUATION: 0.15, SWAP: 0.15}
+VIEW_KINDS = {GUIDED: 0.5, UNIFORM: 0.2, PUNCTUATION: 0.15, SWAP: 0.15}
 """Families of views and how often each is made: an edit of the least important context, one of any context, signs and
 spaces, another entity of the same type."""
 
 
-USED = frozenset(("p1", "p2", "p3", "p4", "p5", "p10"))
+USED = frozenset(("context-masking", "masked-lm", "similar-words", "entity-swap", "punctuation", "outer-neighbour"))
 """Names of the perturbations that views are made by: they cannot measure the robustness of a model trained on views."""
 
 
@@ -67,7 +67,7 @@ class ViewMaker:
     Attributes:
         seed: of the run.
         share: of the documents that get a view in an epoch, 0..1.
-        families: weight of each of `FAMILIES`; 0 leaves one out.
+        families: weight of each of `VIEW_KINDS`; 0 leaves one out.
         edited: share of the candidates that an edit of the context changes.
         bottom: share of the context that counts as unimportant.
         neighbour_share: of the views in which a unit beside the entity in focus is edited as well.
@@ -79,7 +79,7 @@ class ViewMaker:
 
     seed: int = 0
     share: float = 0.5
-    families: dict[str, float] = field(default_factory=lambda: dict(FAMILIES))
+    families: dict[str, float] = field(default_factory=lambda: dict(VIEW_KINDS))
     edited: float = 0.3
     bottom: float = 0.5
     neighbour_share: float = 0.5
@@ -90,8 +90,8 @@ class ViewMaker:
             if not least <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected {least}..1")
         weights = self.families.values()
-        if not set(self.families) <= set(FAMILIES) or min(weights, default=-1) < 0 or not sum(weights) > 0:
-            raise ValueError(f"families are {self.families}, expected weights of some of {tuple(FAMILIES)}")
+        if not set(self.families) <= set(VIEW_KINDS) or min(weights, default=-1) < 0 or not sum(weights) > 0:
+            raise ValueError(f"families are {self.families}, expected weights of some of {tuple(VIEW_KINDS)}")
         object.__setattr__(self, "_perturbations", self._made())
 
     def _made(self) -> dict[str, Perturbation]:

@@ -9,6 +9,7 @@ import re
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from hf_adner.data.records import CharacterRange
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import SPACE
 
@@ -58,8 +59,6 @@ def _longest_ends(text: str, lexicon: Lexicon | None, lower_case: bool, longest:
 UNKNOWN = "\ufffd"
 _CONTINUES = "##"
 
-Span = tuple[int, int]
-
 
 class TokenWords:
     """Finds the words in token ids, with one token per character or with word pieces.
@@ -93,7 +92,7 @@ class TokenWords:
         """Whether a token is a word piece that goes on from the one before it."""
         return self._continues[one]
 
-    def runs(self, ids: Sequence[int]) -> list[list[Span]]:
+    def runs(self, ids: Sequence[int]) -> list[list[CharacterRange]]:
         """The words of each run of tokens between special ones.
 
         Args:
@@ -110,7 +109,7 @@ class TokenWords:
                 start = place + 1
         return runs
 
-    def _words(self, ids: Sequence[int], first: int) -> list[Span]:
+    def _words(self, ids: Sequence[int], first: int) -> list[CharacterRange]:
         spans = segment(self.text(ids), self.lexicon, lower_case=self.lower_case, longest=self.longest)
         starts = {start for start, _ in spans}
         offsets = accumulate((len(self._texts[one]) for one in ids), initial=0)

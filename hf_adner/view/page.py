@@ -49,7 +49,7 @@ class Token(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NoteView:
+class NoteLayout:
     """A note ready to be laid out."""
 
     key: str
@@ -69,7 +69,7 @@ class _Placed(NamedTuple):
     section: Section
 
 
-def make_note_view(key: str, note: ExplainedNote, thresholds: tuple[float, float]) -> NoteView:
+def make_note_view(key: str, note: ExplainedNote, thresholds: tuple[float, float]) -> NoteLayout:
     """A note with its sections, sorted by place, longer entities first.
 
     Args:
@@ -78,7 +78,7 @@ def make_note_view(key: str, note: ExplainedNote, thresholds: tuple[float, float
     """
     ordered = sorted(note.explanations, key=lambda one: (one.entity.start, -one.entity.end, one.entity.label))
     sections = [make_section(f"{key}-e{index}", one, *thresholds) for index, one in enumerate(ordered, 1)]
-    return NoteView(key, visible(note.name), list(_tokens(visible(note.text), sections)), sections)
+    return NoteLayout(key, visible(note.name), list(_tokens(visible(note.text), sections)), sections)
 
 
 def _tokens(text: str, sections: Sequence[Section]) -> Iterable[Token]:
@@ -118,7 +118,7 @@ class LabelSummary(NamedTuple):
     inside: float
 
 
-def summarise(notes: Iterable[NoteView]) -> list[LabelSummary]:
+def summarise(notes: Iterable[NoteLayout]) -> list[LabelSummary]:
     """One row per label, the most frequent first."""
     groups: dict[str, list[Section]] = {}
     for section in (section for note in notes for section in note.sections):

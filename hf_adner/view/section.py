@@ -114,7 +114,7 @@ class RoleShare(NamedTuple):
     offset: float
 
 
-class ProbeView(NamedTuple):
+class ProbeRow(NamedTuple):
     """A changed text around the entity, and the posterior before and after."""
 
     name: str
@@ -150,7 +150,7 @@ class Section:
     cues: list[Score]
     fusion: Strip | None
     fusion_shares: list[tuple[str, float]]
-    probes: list[ProbeView]
+    probes: list[ProbeRow]
     details: list[tuple[str, str]]
 
     @property
@@ -331,9 +331,9 @@ def _fusion_shares(explanation: Explanation, shares: Sequence[float]) -> list[tu
     return [(SERIES.get(name, name), weight / total) for name, weight in weights.items()] if total else []
 
 
-def _probe(probe: Probe) -> ProbeView:
+def _probe(probe: Probe) -> ProbeRow:
     name = perturbation_in_words(probe.perturbation)
-    return ProbeView(name, _probe_pieces(probe), probe.before, probe.after, probe.kind == "boundary")
+    return ProbeRow(name, _probe_pieces(probe), probe.before, probe.after, probe.kind == "boundary")
 
 
 def _probe_pieces(probe: Probe) -> list[Piece]:

@@ -26,7 +26,7 @@ from hf_adner.explain.amortised import ExplainerHead
 from hf_adner.explain.table_building import build_global_table
 from hf_adner.explain.tagger import Tagger
 from hf_adner.explain.targets import Target
-from hf_adner.explain.text_windows import Passage
+from hf_adner.explain.text_windows import TextWindow
 from hf_adner.model.windows_adner import Window
 
 TYPES = ["Disease", "Symptom", "BodySite", "Drug"]
@@ -78,7 +78,7 @@ class CaptumLoop:
 
     def __init__(self, tagger: Tagger, text: str, spans: Sequence[Span], steps: int):
         self.tagger, self.steps = tagger, steps
-        self.batch = tagger.encode([text], [Passage(0, Window(0, len(text)))])
+        self.batch = tagger.encode([text], [TextWindow(0, Window(0, len(text)))])
         self.places = [self.batch.tokens_of(0, span) for span in spans]
         self.target = Target("label", tagger.labels)
         self.ids = self.batch.inputs["input_ids"]
@@ -86,7 +86,7 @@ class CaptumLoop:
 
     def __call__(self) -> torch.Tensor:
         """(entities, tokens) scores."""
-        with self.tagger.quiet():
+        with self.tagger.eval_mode():
             return torch.stack([self._explain(place) for place in self.places])
 
     def _explain(self, place: Any) -> torch.Tensor:

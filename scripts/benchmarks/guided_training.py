@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging as transformers_logging
 
-from hf_adner.comparison.arms import ARMS, FAMILIES
+from hf_adner.comparison.arms import ARMS, MODEL_FAMILIES
 from hf_adner.comparison.corpus import ComparedCorpus
 from hf_adner.comparison.run import Bench, Trained
 from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
@@ -36,7 +36,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--encoder", help="folder of a pretrained encoder (default: a random one)")
     parser.add_argument("--layers", type=int, default=4, help="layers of the encoder")
     parser.add_argument("--size", type=int, default=256, help="width of the random encoder")
-    parser.add_argument("--model", default="bert-crf", choices=FAMILIES, help="model family")
+    parser.add_argument("--model", default="bert-crf", choices=MODEL_FAMILIES, help="model family")
     parser.add_argument("--dataset", default="ad-synthetic", help="documents with entities")
     parser.add_argument("--test", help="test documents, where the dataset has none (they are not used)")
     parser.add_argument("--lexicon", help="word list, for models that read one")

@@ -158,7 +158,7 @@ def test_bad_settings(case):
 
 
 POPULATION = {"documents": 2, "gold": 4, "found": 3, "coverage": 0.75, "entities": 3, "document": [0, 0, 1]}
-SETTINGS = {"families": ["p5"], "views": 2, "level": 0.95}
+SETTINGS = {"families": ["punctuation"], "views": 2, "level": 0.95}
 
 
 def scores(name: str, *measures: str) -> ExplainerScores:

@@ -13,22 +13,30 @@ import torch
 
 from hf_adner import AdnerPipeline, Entity
 from hf_adner.audit.prediction import scored_spans
-from hf_adner.audit.responses import END, LOG_ODDS, PROBABILITY, START, Behaviour, noisy_embeddings, randomised_weights
+from hf_adner.audit.responses import (
+    END,
+    LOG_ODDS,
+    PROBABILITY,
+    START,
+    ModelResponses,
+    noisy_embeddings,
+    randomised_weights,
+)
 from hf_adner.audit.robustness import label_preserving, make_families
-from hf_adner.audit.sample import draw_population, make_views
+from hf_adner.audit.sample import draw_sample, make_views
 from hf_adner.explain.explainers import make_explainer
 from hf_adner.explain.removal import Occlusion
 from hf_adner.explain.tagger import Tagger
 from hf_adner.perturb.registry import make_perturbation
 
 
-def behaviour_of(case, **options) -> Behaviour:
-    of = draw_population(case.model, case.tokenizer, case.documents, 100)
-    return Behaviour(Tagger(case.model, case.tokenizer), of, **options)
+def behaviour_of(case, **options) -> ModelResponses:
+    of = draw_sample(case.model, case.tokenizer, case.documents, 100)
+    return ModelResponses(Tagger(case.model, case.tokenizer), of, **options)
 
 
 @pytest.fixture(scope="module")
-def behaviour(case) -> Behaviour:
+def behaviour(case) -> ModelResponses:
     return behaviour_of(case, draws=6)
 
 
@@ -107,7 +115,7 @@ def test_boundary_sensitivity_has_every_figure(behaviour):
 
 def draw(case, documents=None, **options):
     options = {"max_entities": 100, **options}
-    return draw_population(case.model, case.tokenizer, documents or case.documents, **options)
+    return draw_sample(case.model, case.tokenizer, documents or case.documents, **options)
 
 
 def test_only_gold_entities_that_are_found(case):
@@ -169,8 +177,7 @@ def test_families_and_their_materials(case, stock):
         (["similar-words"], "needs a tokenizer with a lexicon"),
         (["entity-swap"], "needs training documents"),
         (["masked-lm"], "needs a masked language model"),
-        (["dropout"], "inside the model"),
-        (["p77"], "no perturbation"),
+        (["p77"], "unknown perturbation"),
     ):
         with pytest.raises(ValueError, match=message):
             make_families(names, stock.model, stock.tokenizer)

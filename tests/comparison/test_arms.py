@@ -12,7 +12,7 @@ from transformers import BertConfig, BertModel
 from hf_adner import AdnerForTokenClassification
 from hf_adner.comparison.arms import (
     ARMS,
-    CONTROLS,
+    CONTROL_ARMS,
     CORE,
     FAMILIES,
     STOCK,
@@ -61,7 +61,7 @@ def test_plain_is_plain_whatever_the_comparison_says(tmp_path):
 
 
 def test_the_groups_name_arms():
-    assert {*CORE, *CONTROLS} <= set(ARMS)
+    assert {*CORE, *CONTROL_ARMS} <= set(ARMS)
 
 
 def test_a_variant_has_its_base_and_more():

@@ -157,7 +157,7 @@ def test_bad_arguments(tmp_path):
     for wrong in ({"models": ["bert"]}, {"explainers": ["oclusion"]}, {"baseline": "plan"}, {"candidate": "r-drop"}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}: there is no"):
             told(**wrong)
-    with pytest.raises(ValueError, match="held_out: views that models train on are like p4"):
+    with pytest.raises(ValueError, match="held_out: views that models train on are like entity-swap"):
         told(held_out=["confusions", "entity-swap"])
     with pytest.raises(ValueError, match="does not stop early"):
         Comparison(told(), write_corpus(tmp_path, 4, 2), tiny_model(), guided(tmp_path, early_stopping_patience=2))

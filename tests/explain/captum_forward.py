@@ -3,7 +3,7 @@
 import torch
 
 from hf_adner.explain.targets import Target
-from hf_adner.explain.text_windows import Passage
+from hf_adner.explain.text_windows import TextWindow
 from hf_adner.model.windows_adner import Window
 
 
@@ -13,7 +13,7 @@ class Forward(torch.nn.Module):
     def __init__(self, case, text, entity, drops_hidden_words=False):
         super().__init__()
         tagger = self.tagger = case.tagger
-        self.batch = tagger.encode([text], [Passage(0, Window(0, len(text)))])
+        self.batch = tagger.encode([text], [TextWindow(0, Window(0, len(text)))])
         self.place = self.batch.tokens_of(0, entity)
         self.target = Target("label", tagger.labels)
         self.model, self.drops_hidden_words = tagger.model, drops_hidden_words

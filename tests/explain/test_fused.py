@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from hf_adner import Entity, Explanation, make_explainer
-from hf_adner.explain.cells import character_roles
 from hf_adner.explain.fused import DEFAULT_LOCAL_VARIANCE, local_maps, map_variance
 from hf_adner.explain.fusion import FUSIONS, EmpiricalBayes, make_fusion, pad_inputs
 from hf_adner.explain.global_table import GlobalTable
+from hf_adner.explain.unit_statistics import character_roles
 
 from .inputs import random_table
 

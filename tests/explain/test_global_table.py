@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from hf_adner import Lexicon
-from hf_adner.explain.cells import ROLES, character_roles
 from hf_adner.explain.global_table import GlobalTable, TopUnit, tops_to_markdown
+from hf_adner.explain.unit_statistics import ROLES, character_roles
 
 WORDS = ["红斑", "瘙痒", "他克莫司"]
 KAPPA = 3.0

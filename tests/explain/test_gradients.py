@@ -12,7 +12,7 @@ from captum.attr import LayerGradientXActivation, LayerIntegratedGradients
 from hf_adner import make_explainer
 from hf_adner.explain.gradients import eager_attention
 from hf_adner.explain.targets import Target
-from hf_adner.explain.text_windows import Passage
+from hf_adner.explain.text_windows import TextWindow
 from hf_adner.model.windows_adner import Window
 
 from .captum_forward import Forward
@@ -167,7 +167,7 @@ def test_by_hand(case, layers):
     explain = make_explainer("attention", case.model, case.tokenizer, layers=layers)
     ((one,),) = explain([text], [[entity]])
     tagger = case.tagger
-    batch = tagger.encode([text], [Passage(0, Window(0, len(text)))])
+    batch = tagger.encode([text], [TextWindow(0, Window(0, len(text)))])
     place = batch.tokens_of(0, entity)
     with eager_attention(case.model):
         outputs = case.model(**batch.inputs, output_attentions=True)

@@ -19,7 +19,7 @@ from captum.attr import FeatureAblation
 from hf_adner import make_explainer
 from hf_adner.explain.removal import Masking, WeightedRidge, split_into_units
 from hf_adner.explain.targets import Target
-from hf_adner.explain.text_windows import Passage
+from hf_adner.explain.text_windows import TextWindow
 from hf_adner.model.windows_adner import Window
 
 from .captum_forward import Forward
@@ -29,7 +29,7 @@ TEXT, ENTITY = "红斑伴瘙", (0, 2, "Disease")
 
 def values_of_sets(case, text, entity):
     tagger = case.tagger
-    batch = tagger.encode([text], [Passage(0, Window(0, len(text)))])
+    batch = tagger.encode([text], [TextWindow(0, Window(0, len(text)))])
     place = batch.tokens_of(0, entity)
     masking = Masking(tagger, Target("label", tagger.labels), batch, "characters", [place], 64)
     sets = list(itertools.product([False, True], repeat=masking.count))
@@ -183,7 +183,7 @@ def test_errors_occlusion(build, stock):
 
 def masking_of(case, text, window, entity, units="characters"):
     tagger = case.tagger
-    batch = tagger.encode([text], [Passage(0, window)])
+    batch = tagger.encode([text], [TextWindow(0, window)])
     return Masking(tagger, Target("label", tagger.labels), batch, units, [batch.tokens_of(0, entity)], 4), batch
 
 

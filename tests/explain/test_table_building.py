@@ -12,7 +12,6 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from hf_adner import Document, Entity, make_explainer
 from hf_adner.explain import table_building as checkpoint_table
-from hf_adner.explain.cells import character_roles
 from hf_adner.explain.fused import local_maps
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.table_building import (
@@ -23,6 +22,7 @@ from hf_adner.explain.table_building import (
     find_global_table,
     save_checkpoint_table,
 )
+from hf_adner.explain.unit_statistics import character_roles
 
 from .inputs import random_table
 

@@ -14,12 +14,12 @@ import torch
 
 from hf_adner import AdnerPipeline
 from hf_adner.explain.tagger import MaskedTagger, Tagger, entity_posteriors
-from hf_adner.explain.text_windows import Passage, cover_text, place_entities
+from hf_adner.explain.text_windows import TextWindow, cover_text, place_entities
 from hf_adner.model.windows_adner import Window
 
 
 def encode(tagger: Tagger, *texts: str):
-    return tagger.encode(texts, [Passage(number, Window(0, len(text))) for number, text in enumerate(texts)])
+    return tagger.encode(texts, [TextWindow(number, Window(0, len(text))) for number, text in enumerate(texts)])
 
 
 def test_embeddings_give_what_ids_give(case):
@@ -42,7 +42,7 @@ def test_nothing_stays_on_the_model(build):
     model.train()
     model.adner.encoder.eval()
     before = [module.training for module in model.modules()]
-    with torch.inference_mode(), pytest.raises(KeyError), tagger.quiet():
+    with torch.inference_mode(), pytest.raises(KeyError), tagger.eval_mode():
         assert not any(module.training for module in model.modules())
         batch = encode(tagger, "红斑瘙痒")
         words = tagger.embed_words(batch.inputs).requires_grad_()
@@ -57,7 +57,7 @@ def test_nothing_stays_on_the_model(build):
 def test_offsets_count_in_the_whole_text(stock):
     tagger = stock.tagger
     text = stock.texts[0]
-    batch = tagger.encode([text], [Passage(0, Window(16, len(text)))])
+    batch = tagger.encode([text], [TextWindow(0, Window(16, len(text)))])
     assert batch.offsets[0] == [(0, 0), (16, 22), (23, 25), (25, 27), (27, 29), (30, 32), (33, 36), (36, 37), (0, 0)]
     place = batch.tokens_of(0, (23, 29, "Disease"))
     assert (place.start, place.end, place.following) == (2, 5, 5)
@@ -172,7 +172,7 @@ def test_errors_passages():
 
 def test_masked_characters_become_the_mask_token(case):
     texts = [text for text in case.texts if text]
-    passages = [Passage(number, Window(0, len(text))) for number, text in enumerate(texts)]
+    passages = [TextWindow(number, Window(0, len(text))) for number, text in enumerate(texts)]
     masked = [[0], [], [len(texts[2]) - 1], [0]][: len(texts)]
     plain = case.tagger.encode(texts, passages)
     hidden = MaskedTagger(case.tagger, masked).encode(texts, passages)
@@ -187,7 +187,7 @@ def test_masked_characters_become_the_mask_token(case):
 def test_places_count_in_the_whole_text(build):
     case = build("bert-crf")
     text = "红斑伴痒" * 20
-    window = Passage(0, Window(40, 60))
+    window = TextWindow(0, Window(40, 60))
     batch = MaskedTagger(case.tagger, [[3, 41, 70]]).encode([text], [window])
     ids = batch.inputs["input_ids"][0].tolist()
     assert [token for token, value in enumerate(ids) if value == case.tagger.mask_id] == [2]
@@ -197,7 +197,7 @@ def test_without_masks_nothing_needs_a_mask_token(build, monkeypatch):
     case = build("bert-crf")
     for name in ("mask_token", "unk_token", "pad_token"):
         monkeypatch.setattr(case.tokenizer, f"_{name}", None, raising=False)
-    passages = [Passage(0, Window(0, 4))]
+    passages = [TextWindow(0, Window(0, 4))]
     plain = case.tagger.encode(case.texts, passages)
     assert torch.equal(
         MaskedTagger(case.tagger, [()]).encode(case.texts, passages).inputs["input_ids"], plain.inputs["input_ids"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hf_adner.model import crf_adner
-from hf_adner.model.crf_adner import AdnerCRF, Span
+from hf_adner.model.crf_adner import AdnerCRF, StateSpan
 from hf_adner.model.labels_adner import allowed_transitions, state_names
 
 SIZES = [(states, length) for states in range(1, 7) for length in range(1, 7)]
@@ -141,8 +141,6 @@ def test_marginals_and_gradient_equal_enumeration(states, length, space):
     loss, expected_loss = (ours * weights).sum(), (expected.log() * weights).sum()
     for grad, other in zip(gradients(loss, crf, emissions), gradients(expected_loss, crf, emissions)):
         assert_equal(grad, other, atol=1e-4)
-    pairs = torch.einsum("n,nti,ntj->tij", paths.probabilities, one_hot[:, :-1], one_hot[:, 1:])
-    assert_equal(crf.pairwise_marginals(emissions)[0], pairs)
 
 
 @pytest.mark.parametrize("names", [BIOES[:5], BIO], ids=["bioes", "bio"])
@@ -154,13 +152,7 @@ def test_constrained_crf_equals_enumeration(names, length, space):
     one_hot = torch.nn.functional.one_hot(paths.states, len(names)).double()
     expected = torch.einsum("n,nts->ts", paths.probabilities, one_hot)
     assert_equal(crf.log_marginals(emissions)[0].exp(), expected)
-    pairs = torch.einsum("n,nti,ntj->tij", paths.probabilities, one_hot[:, :-1], one_hot[:, 1:])
-    assert_equal(crf.pairwise_marginals(emissions)[0], pairs)
     assert_equal(crf.viterbi(emissions)[1][0], paths.scores.max())
-    scores = crf.k_best(emissions, None, 100)[1][0]
-    count = min(100, len(paths.scores))
-    assert_equal(scores[:count], paths.scores.sort(descending=True).values[:count])
-    assert scores[count:].isneginf().all()
 
 
 @settings(max_examples=25)
@@ -222,14 +214,25 @@ def test_forbidden_gold_is_finite_and_very_unlikely(middle):
     assert all(grad.isfinite().all() for grad in gradients(likelihood.sum(), crf, emissions))
 
 
-# Span posteriors
+# StateSpan posteriors
 
 
 @pytest.mark.parametrize(
     ("names", "spans"),
     [
-        (BIOES[:5], [Span(0, 1, 3, (1, 3)), Span(0, 0, 1, (4,)), Span(0, 2, 5, (1, 2, 3)), Span(0, 0, 2, (0, 0))]),
-        (BIO[:3], [Span(0, 1, 3, (1, 2), (2,)), Span(0, 0, 1, (1,), (2,)), Span(0, 2, 5, (1, 2, 2), (2,))]),
+        (
+            BIOES[:5],
+            [
+                StateSpan(0, 1, 3, (1, 3)),
+                StateSpan(0, 0, 1, (4,)),
+                StateSpan(0, 2, 5, (1, 2, 3)),
+                StateSpan(0, 0, 2, (0, 0)),
+            ],
+        ),
+        (
+            BIO[:3],
+            [StateSpan(0, 1, 3, (1, 2), (2,)), StateSpan(0, 0, 1, (1,), (2,)), StateSpan(0, 2, 5, (1, 2, 2), (2,))],
+        ),
     ],
     ids=["bioes", "bio"],
 )
@@ -254,7 +257,7 @@ def test_span_posteriors_equal_enumeration(names, spans, space):
 def test_span_posteriors_of_a_padded_batch():
     crf, emissions = make_crf(len(BIO), allowed_transitions(BIO)), make_emissions(2, 6, len(BIO))
     mask = make_mask([6, 3])
-    spans = [Span(1, 1, 3, (1, 2), (2,)), Span(0, 0, 2, (3, 4), (4,))]
+    spans = [StateSpan(1, 1, 3, (1, 2), (2,)), StateSpan(0, 0, 2, (3, 4), (4,))]
     together = crf.span_log_posteriors(emissions, mask, spans)
     alone = crf.span_log_posteriors(emissions[1:, :3], None, [spans[0]._replace(row=0)])
     assert_equal(together[:1], alone)
@@ -263,7 +266,7 @@ def test_span_posteriors_of_a_padded_batch():
 
 def test_impossible_span_is_finite():
     crf, emissions = make_crf(len(BIOES), allowed_transitions(BIOES)), make_emissions(1, 4, len(BIOES))
-    posterior = crf.span_log_posteriors(emissions, None, [Span(0, 1, 3, (1, 1)), Span(0, 0, 1, (2,))])
+    posterior = crf.span_log_posteriors(emissions, None, [StateSpan(0, 1, 3, (1, 1)), StateSpan(0, 0, 1, (2,))])
     assert (posterior == -1e6).all()
 
 
@@ -280,8 +283,6 @@ def test_empty_rows():
     assert (crf.log_partition(emissions, mask)[[0, 2]] == 0).all()
     assert [len(path) for path in crf.decode(emissions, mask)] == [0, 5, 0]
     assert (crf.viterbi(emissions, mask)[1][[0, 2]] == 0).all()
-    assert crf.k_best(emissions, mask, 2)[1][0].tolist() == [0, -torch.inf]
-    assert crf.pairwise_marginals(emissions, mask)[0].abs().max() == 0
 
 
 def test_batch_without_positions():
@@ -292,9 +293,7 @@ def test_batch_without_positions():
     assert likelihood.tolist() == [0, 0] and emissions.grad.shape == (2, 0, 4)
     assert all(parameter.grad.abs().max() == 0 for parameter in crf.parameters())
     assert crf.log_marginals(emissions, mask).shape == (2, 0, 4)
-    assert crf.pairwise_marginals(emissions, mask).shape == (2, 0, 4, 4)
     assert crf.decode(emissions, mask) == [[], []]
-    assert crf.k_best(emissions, mask, 2)[0].shape == (2, 2, 0)
 
 
 def test_padding_may_hold_anything():
@@ -325,7 +324,6 @@ def test_row_without_an_allowed_path_is_finite():
     assert_equal(crf.log_partition(emissions[:, :2]), enumerate_paths(crf, emissions[0], 2).scores)
     assert crf.log_partition(emissions) < -9e5
     assert crf.log_marginals(emissions).isfinite().all()
-    assert crf.k_best(emissions, None, 3)[1].isneginf().all()
 
 
 @pytest.mark.parametrize("side", ["starts", "ends"])
@@ -404,7 +402,6 @@ def test_wrong_emissions_and_masks(emissions, mask, message):
         lambda: crf.log_likelihood(emissions, tags, mask),
         lambda: crf.log_marginals(emissions, mask),
         lambda: crf.viterbi(emissions, mask),
-        lambda: crf.k_best(emissions, mask, 2),
     )
     for call in calls:
         with pytest.raises(ValueError, match=message):
@@ -438,12 +435,12 @@ def test_wrong_tags(tags, message):
 @pytest.mark.parametrize(
     ("span", "message"),
     [
-        (Span(2, 0, 1, (0,)), "span 0: row must be 0 to 1, found 2"),
-        (Span(0, 1, 1, ()), "found 1 to 1"),
-        (Span(1, 1, 3, (0, 0)), "must lie within 0 to 2, found 1 to 3"),
-        (Span(0, 0, 2, (0,)), "must have 2 states, found 1"),
-        (Span(0, 0, 1, (4,)), "states must be 0 to 3"),
-        (Span(0, 0, 1, (0,), (-1,)), "states must be 0 to 3"),
+        (StateSpan(2, 0, 1, (0,)), "span 0: row must be 0 to 1, found 2"),
+        (StateSpan(0, 1, 1, ()), "found 1 to 1"),
+        (StateSpan(1, 1, 3, (0, 0)), "must lie within 0 to 2, found 1 to 3"),
+        (StateSpan(0, 0, 2, (0,)), "must have 2 states, found 1"),
+        (StateSpan(0, 0, 1, (4,)), "states must be 0 to 3"),
+        (StateSpan(0, 0, 1, (0,), (-1,)), "states must be 0 to 3"),
     ],
 )
 def test_wrong_spans(span, message):
@@ -472,7 +469,5 @@ def test_other_wrong_arguments():
     with pytest.raises(ValueError, match="invalid number of tags"):
         AdnerCRF(0)
     crf = make_crf(2)
-    with pytest.raises(ValueError, match="k must be at least 1, found 0"):
-        crf.k_best(torch.zeros(1, 2, 2), None, 0)
     with pytest.raises(ValueError, match="invalid reduction: average"):
         crf(torch.zeros(1, 2, 2), torch.zeros(1, 2, dtype=torch.long), reduction="average")

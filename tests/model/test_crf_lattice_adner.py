@@ -13,7 +13,7 @@ import torchcrf
 from torch import Tensor
 
 from hf_adner.model import crf_adner
-from hf_adner.model.crf_adner import AdnerCRF, Span
+from hf_adner.model.crf_adner import AdnerCRF, StateSpan
 from hf_adner.model.crf_lattice_adner import LogLattice, ScaledLattice, reversal, scaled_period
 from hf_adner.model.crf_paths_adner import EntityRuns, best_paths
 from hf_adner.model.labels_adner import allowed_transitions, state_names
@@ -119,7 +119,6 @@ def test_huge_scores_stay_finite_and_never_beat_a_constraint(length):
     assert likelihood.isfinite().all() and (likelihood <= 1e-3).all()
     assert marginals.isfinite().all()
     assert marginals[:, 0, BIOES.index("I-Drug")].exp().max() == 0
-    assert crf.pairwise_marginals(emissions)[..., ~allowed].max() == 0
     losses = (crf.log_likelihood(emissions, path).sum(), crf.log_marginals(emissions).exp()[..., 0].sum())
     for loss in losses:
         assert all(grad.isfinite().all() for grad in gradients(loss, crf, emissions))
@@ -130,7 +129,6 @@ def test_unconstrained_forbidden_by_parameters():
     with torch.no_grad():
         crf.transitions[0, 1] = crf.start_transitions[2] = -1e6
     assert crf.log_marginals(emissions).exp()[:, 0, 2].max() == 0
-    assert crf.pairwise_marginals(emissions)[:, :, 0, 1].max() == 0
     for loss in (crf.log_partition(emissions).sum(), crf.log_marginals(emissions)[..., 3].sum()):
         grads = gradients(loss, crf, emissions)
         assert all(grad.isfinite().all() for grad in grads)
@@ -160,7 +158,7 @@ def test_gradient_of_forbidden_scores_is_zero(space):
 def test_gradcheck(constrained, space):
     crf = make_crf(5, allowed_transitions(BIOES[:5]) if constrained else None).double()
     emissions = torch.randn(2, 3, 5, dtype=torch.double, requires_grad=True)
-    mask, spans = make_mask([3, 1]), [Span(0, 1, 3, (1, 3)), Span(1, 0, 1, (4,), (2,))]
+    mask, spans = make_mask([3, 1]), [StateSpan(0, 1, 3, (1, 3)), StateSpan(1, 0, 1, (4,), (2,))]
     tags = torch.tensor([[0, -100, 0], [4, 0, 0]])
 
     def results(emissions: Tensor, *_) -> tuple[Tensor, ...]:
@@ -169,7 +167,6 @@ def test_gradcheck(constrained, space):
             crf.log_likelihood(emissions, tags, mask),
             crf.log_likelihood(emissions, tags.clamp_min(0), mask),
             marginals[marginals > -1e5],
-            crf.pairwise_marginals(emissions, mask),
             crf.span_log_posteriors(emissions, mask, spans),
         )
 
@@ -309,12 +306,6 @@ def test_best_paths_equal_enumeration(states, length):
     found, score = crf.viterbi(emissions)
     torch.testing.assert_close(score, best[:1])
     assert found[0].tolist() == paths[order[0]].tolist()
-    found, found_scores = crf.k_best(emissions, None, 5)
-    count = min(5, len(best))
-    torch.testing.assert_close(found_scores[0, :count], best[:count])
-    assert found[0, :count].tolist() == paths[order[:count]].tolist()
-    assert found_scores[0, count:].isneginf().all()
-    assert (found[0, count:] == -1).all()
 
 
 @pytest.mark.parametrize("types", [1, 2, 5])
@@ -373,23 +364,3 @@ def test_ties_go_to_the_lower_state_like_torchcrf(constrained):
             theirs.transitions += crf.transition_penalties
     emissions = torch.randint(2, (8, 12, 5)).float()
     assert crf.decode(emissions) == theirs.decode(emissions, torch.ones(8, 12, dtype=torch.bool))
-
-
-def test_k_best_of_a_ragged_batch_are_distinct_and_sorted():
-    names = state_names(["Disease", "Drug"], "bioes")
-    constraints = allowed_transitions(names)
-    crf, lengths = crf_paths_adner_make_crf(9, constraints), torch.tensor([7, 4, 1])
-    emissions, mask = torch.randn(3, 7, 9), torch.arange(7) < lengths.unsqueeze(1)
-    paths, scores = crf.k_best(emissions, mask, 6)
-    best, best_scores = crf.viterbi(emissions, mask)
-    assert torch.equal(paths[:, 0], best)
-    torch.testing.assert_close(scores[:, 0], best_scores)
-    for row, length in enumerate(lengths.tolist()):
-        found = [tuple(path[:length]) for path, score in zip(paths[row].tolist(), scores[row]) if score.isfinite()]
-        assert len(set(found)) == len(found) == (6 if length > 1 else 3)
-        assert (scores[row].diff()[: len(found) - 1] <= 0).all()
-        for path, score in zip(found, scores[row]):
-            assert all(constraints.transitions[a][b] for a, b in zip(path, path[1:]))
-            alone = emissions[row : row + 1, :length]
-            likelihood = crf.log_likelihood(alone, torch.tensor([path]))
-            torch.testing.assert_close(score - crf.log_partition(alone)[0], likelihood[0], atol=1e-4, rtol=1e-4)

@@ -64,7 +64,7 @@ def test_masks_cover_the_share():
     check(result, note())
     assert len(result.masked) == 8 == len(result.edited)  # of 17 units, half to even
     assert [result.document.text[place] for place in result.masked] == [MASK] * 8
-    assert result.families == ("p1",) and result.inserted == ()
+    assert result.families == ("context-masking",) and result.inserted == ()
 
 
 def test_whole_words_are_masked_together():

@@ -12,15 +12,15 @@ def _document():
 
 
 def test_unchanged():
-    result = Perturbed.unchanged(_document(), "p8")
-    assert result.is_unchanged and result.families == ("p8",)
+    result = Perturbed.unchanged(_document(), "punctuation")
+    assert result.is_unchanged and result.families == ("punctuation",)
     assert result.kept == [(place, place) for place in range(7)]
     assert result.entity(0) == _document().entities[0]
 
 
 def test_one_after_the_other_adds_up():
     document = _document()
-    first = apply_edits(document, [mask_edit(0, 1), mask_edit(6, 7), Edit(2, 2, "有")], family="p1")
+    first = apply_edits(document, [mask_edit(0, 1), mask_edit(6, 7), Edit(2, 2, "有")], family="context-masking")
     second = apply_edits(
         first.document, [Edit(0, 1, "病"), Edit(2, 3, "伴"), Edit(1, 1, "重")], family="b", kind=BOUNDARY
     )
@@ -29,7 +29,7 @@ def test_one_after_the_other_adds_up():
     assert both.edited == (0, 6)
     assert both.masked == (8,)
     assert both.inserted == (1, 3)
-    assert both.families == ("p1", "b") and both.kind == BOUNDARY
+    assert both.families == ("context-masking", "b") and both.kind == BOUNDARY
     assert both.original is document and both.entity(0).text == "瘙痒"
     assert not both.is_unchanged
     assert Perturbed.unchanged(document).then(first).alignment == first.alignment

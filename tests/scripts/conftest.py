@@ -1,12 +1,14 @@
 """The evidence commands as modules: scripts/ is no package."""
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS))  # as `python scripts/NAME.py` has it: the scripts import each other
 
 
 def load(name: str) -> ModuleType:

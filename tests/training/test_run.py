@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
 from hf_adner.data.records import Document, Entity
 from hf_adner.training import run as demo
-from hf_adner.training import run as run_module
+from hf_adner.training import trainer as trainer_module
 from hf_adner.training.run import (
     METRICS_FILE,
     REPORT_FILE,
@@ -96,7 +96,7 @@ def test_a_killed_run_resumed_ends_with_the_same_bits(sampler, tmp_path, monkeyp
             super().__init__(**{**kwargs, "callbacks": [Kill(4)]})
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run_module, "AdnerTrainer", Killed)
+        patch.setattr(trainer_module, "AdnerTrainer", Killed)
         run_training(arguments, tiny_model(), quick(tmp_path / "killed", **saving))
     assert not (tmp_path / "killed" / METRICS_FILE).exists()
     resumed = quick(tmp_path / "killed", resume_from_checkpoint="auto", **saving)

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from hf_adner import Entity, Explanation, Lexicon
-from hf_adner.explain.cells import (
+from hf_adner.explain.unit_statistics import (
     ANY,
     FIRST_UNIT,
     ROLES,
     UNKNOWN_WORD,
     UNSEEN,
-    Cells,
     Units,
+    UnitStatistics,
     character_roles,
     log_attributions,
     own_moments,
@@ -52,7 +52,7 @@ def test_without_a_lexicon_there_are_only_characters():
 
 
 def test_cells_grow_and_unknown_ones_are_empty():
-    cells = Cells()
+    cells = UnitStatistics()
     units, roles = np.array([3, 900, 3]), np.array([1, 4, 1])
     moments = np.array([[1.0, 2.0, 4.0], [1.0, 3.0, 9.0], [1.0, 5.0, 25.0]])
     cells.add("Disease", units[:1], roles[:1], moments[:1])

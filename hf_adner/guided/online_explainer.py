@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hf_adner.explain.cells import log_attributions
 from hf_adner.explain.fusion import FusionInputs
 from hf_adner.explain.tagger import Tagger
 from hf_adner.explain.targets import EntityTokens, LabelTable, Tagging, Target
+from hf_adner.explain.unit_statistics import log_attributions
 from hf_adner.guided.batches import GuidedBatch, GuidedDataset
-from hf_adner.guided.guidance import Guidance, Recollection
+from hf_adner.guided.explanation_state import ExplanationState, Recollection
 from hf_adner.guided.saliency_cache import Key, Observation, blend
 
 
@@ -80,7 +80,7 @@ class Explained:
     observed: dict[Key, Observation] = field(default_factory=dict)
 
 
-class StepExplainer:
+class OnlineExplainer:
     """Explains the entities in focus of a batch.
 
     Args:
@@ -89,7 +89,7 @@ class StepExplainer:
         device: where batches are.
     """
 
-    def __init__(self, guidance: Guidance, labels: LabelTable, device: torch.device):
+    def __init__(self, guidance: ExplanationState, labels: LabelTable, device: torch.device):
         self.guidance, self.labels = guidance, labels
         self.target = Target("label", labels)
         self.fusion = copy.deepcopy(guidance.fusion).to(device)
@@ -158,7 +158,7 @@ class StepExplainer:
         return torch.from_numpy(replaced).to(shares)
 
 
-def swept_windows(guidance: Guidance, most: int) -> list[int]:
+def swept_windows(guidance: ExplanationState, most: int) -> list[int]:
     """The windows that a sweep explains, drawn by the run's seed from those with entities, sorted by length.
 
     Args:
@@ -177,7 +177,7 @@ def sweep(
     collate: Callable[[Sequence[Any]], dict[str, Any]],
     windows: Sequence[int],
     batch_size: int,
-    explainer: StepExplainer,
+    explainer: OnlineExplainer,
 ) -> dict[Key, Observation]:
     """Explain one entity of each window, the one that the coming epoch has in focus.
 
@@ -192,7 +192,7 @@ def sweep(
         explainer: of the guidance's epoch.
     """
     found: dict[Key, Observation] = {}
-    with tagger.quiet():
+    with tagger.eval_mode():
         starts = range(0, len(windows), batch_size)
         for first in tqdm(starts, desc="Explaining windows", unit="batch", disable=None, leave=False):
             examples = dataset.plain(list(windows[first : first + batch_size]))

@@ -6,7 +6,7 @@ import torch
 
 from hf_adner.explain.fusion import make_fusion
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.guided.guidance import Guidance, OtherSentence, Random, Shuffled
+from hf_adner.guided.explanation_state import ExplanationState, OtherSentence, Random, Shuffled
 from hf_adner.guided.saliency_cache import DECAY
 from hf_adner.guided.windows import training_windows
 
@@ -28,9 +28,9 @@ def make_map(windows, key, peak: float = 3.0) -> np.ndarray:
     return logs
 
 
-def make_guidance(windows, fusion: str = "empirical-bayes", **options) -> Guidance:
+def make_guidance(windows, fusion: str = "empirical-bayes", **options) -> ExplanationState:
     """One epoch in which the first entity of every window but the last was seen."""
-    guidance = Guidance(windows, make_fusion(fusion), GlobalTable(), **options)
+    guidance = ExplanationState(windows, make_fusion(fusion), GlobalTable(), **options)
     for window in range(len(windows) - 1):
         guidance.cache.observe((window, 0), make_map(windows, (window, 0)), 0.1 if window % 2 else float("nan"))
     guidance.advance(1)
@@ -58,7 +58,7 @@ def test_an_epochs_maps_reach_memory_table_and_estimates(windows):
 def test_an_entity_does_not_predict_itself(windows):
     """The table without an entity's own maps is the table of the others."""
     guidance = make_guidance(windows)
-    others = Guidance(windows, make_fusion("empirical-bayes"), GlobalTable())
+    others = ExplanationState(windows, make_fusion("empirical-bayes"), GlobalTable())
     for window in range(1, 11):
         others.cache.observe((window, 0), make_map(windows, (window, 0)), 0.1)
     others.advance(1)
@@ -89,7 +89,7 @@ def test_shares_sum_to_one_over_the_text_and_follow_the_table_where_nothing_is_r
 
 def test_processes_that_share_the_windows_agree_with_one(windows):
     whole = make_guidance(windows)
-    parts = [Guidance(windows, make_fusion("empirical-bayes"), GlobalTable()) for _ in range(2)]
+    parts = [ExplanationState(windows, make_fusion("empirical-bayes"), GlobalTable()) for _ in range(2)]
     for window in range(11):
         variance = 0.1 if window % 2 else float("nan")
         parts[window % 2].cache.observe((window, 0), make_map(windows, (window, 0)), variance)

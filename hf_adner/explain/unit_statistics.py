@@ -119,7 +119,7 @@ class Units:
         return ids
 
 
-class Cells:
+class UnitStatistics:
     """Weighted counts, sums and sums of squares of log attributions, by label, unit and role."""
 
     def __init__(self) -> None:

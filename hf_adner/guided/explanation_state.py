@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from hf_adner.explain.cells import character_roles
 from hf_adner.explain.fusion import EmpiricalBayes, Fusion, FusionInputs, Local, pad_inputs, shrunk_variance
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.table_files import TableNoise
+from hf_adner.explain.unit_statistics import character_roles
 from hf_adner.guided.saliency_cache import DECAY, FIRST_VARIANCE, Key, Memory, SaliencyCache
 from hf_adner.guided.windows import TrainingWindow
 
@@ -111,7 +111,7 @@ def make_control(
     shares: Shares,
     documents: Sequence[Hashable],
 ) -> ExplanationControl | None:
-    """A control by its name in `CONTROLS` of the arguments; None for "none". Arguments as for `OtherSentence`."""
+    """A control by its name in `EXPLANATION_CONTROLS`; None for "none". Arguments as for `OtherSentence`."""
     if name == "none":
         return None
     if name == "other-sentence":
@@ -146,14 +146,14 @@ class EdgeScale(NamedTuple):
     end: float = 1.0
 
 
-class Guidance:
+class ExplanationState:
     """The explanations of a run, as they stand in an epoch.
 
     Args:
         windows: the training windows.
         fusion: how local and global maps are joined.
         table: the global table.
-        control: a name of `CONTROLS`, what to put in an explanation's place.
+        control: a name of `EXPLANATION_CONTROLS`, what to put in an explanation's place.
         seed: of the run.
     """
 
