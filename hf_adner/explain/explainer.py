@@ -13,6 +13,7 @@ from hf_adner.explain.explanation import Explanation, WordScore
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, Target
 from hf_adner.explain.text_windows import TextWindow
+from hf_adner.model.pipeline_adner import check_count
 
 DEFAULT_BATCH_SIZE = 16
 
@@ -52,8 +53,7 @@ class LocalExplainer(ABC):
     name: ClassVar[str]
 
     def __init__(self, tagger: Tagger, target: str = "label", batch_size: int = DEFAULT_BATCH_SIZE):
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size must be an integer of 1 or more, found {batch_size!r}")
+        check_count(batch_size, "batch_size")
         self.tagger, self.batch_size = tagger, batch_size
         posteriors = tagger.model.entity_log_posteriors if tagger.is_adner else None
         self.target = Target(target, tagger.labels, posteriors)

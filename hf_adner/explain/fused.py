@@ -21,6 +21,7 @@ from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.stability import MapView, explain_views
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.unit_statistics import character_roles, log_attributions
+from hf_adner.model.pipeline_adner import check_count
 
 
 class LocalMap(NamedTuple):
@@ -142,8 +143,7 @@ class FusedExplainer:
         seed: int = 0,
         name: str = "fused",
     ):
-        if isinstance(variance_views, bool) or not isinstance(variance_views, int) or variance_views < 0:
-            raise ValueError(f"variance_views must be an integer of 0 or more, found {variance_views!r}")
+        check_count(variance_views, "variance_views", 0)
         if table.target != local.target.name:
             raise ValueError(
                 f"the global table is of maps for {table.target!r}, and {local.target.name!r} is explained; build a "

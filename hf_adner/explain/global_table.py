@@ -37,6 +37,7 @@ from hf_adner.explain.unit_statistics import (
     shrink,
 )
 from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.model.pipeline_adner import check_count
 
 
 class TopUnit(NamedTuple):
@@ -337,7 +338,7 @@ class GlobalTable:
             ValueError: `min_documents` out of range, or more than an already published table kept to.
             KeyError: `group_key` is a mapping without one of the documents.
         """
-        if isinstance(min_documents, bool) or not isinstance(min_documents, int) or not 1 <= min_documents <= LIMIT:
+        if check_count(min_documents, "min_documents") > LIMIT:
             raise ValueError(f"min_documents must be an integer in 1..{LIMIT}, found {min_documents!r}")
         if self.min_documents is not None:
             if min_documents > self.min_documents:

@@ -18,6 +18,7 @@ from transformers import PreTrainedConfig
 from hf_adner.explain.explainer import Attribution, LocalExplainer, Places
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, Tagging, Target
+from hf_adner.model.pipeline_adner import check_count
 
 NORMS = ("l2", "signed")
 
@@ -129,8 +130,7 @@ class IntegratedGradients(LocalExplainer):
         self, tagger: Tagger, target: str = "label", batch_size: int = 16, steps: int = 20, baseline: str = "mask"
     ):
         super().__init__(tagger, target, batch_size)
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps must be an integer of 1 or more, found {steps!r}")
+        check_count(steps, "steps")
         if baseline not in BASELINES:
             raise ValueError(f"baseline must be one of {BASELINES}, found {baseline!r}")
         if baseline == "pad" and tagger.tokenizer.pad_token_id is None:
@@ -219,8 +219,7 @@ class AttentionTimesGradient(LocalExplainer):
 
     def __init__(self, tagger: Tagger, target: str = "label", batch_size: int = 16, layers: int = 4):
         super().__init__(tagger, target, batch_size)
-        if isinstance(layers, bool) or not isinstance(layers, int) or layers < 1:
-            raise ValueError(f"layers must be an integer of 1 or more, found {layers!r}")
+        check_count(layers, "layers")
         if tagger.is_adner and not tagger.model.config.use_encoder:
             raise ValueError(
                 f"a {tagger.model.config.architecture} model has no encoder whose attention could be explained"

@@ -24,6 +24,7 @@ from torch import Tensor
 from hf_adner.explain.explainer import Attribution, LocalExplainer, Places
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, Tagging, Target
+from hf_adner.model.pipeline_adner import check_count
 
 UNITS = ("characters", "lexicon-words", "words")
 """What is hidden at once: a character; the longest lexicon word, from left to right; what stands between spaces."""
@@ -286,8 +287,7 @@ class SamplingExplainer(LocalExplainer):
         units: str = "characters",
     ):
         super().__init__(tagger, target, batch_size)
-        if isinstance(n_samples, bool) or not isinstance(n_samples, int) or n_samples < 2:
-            raise ValueError(f"n_samples must be an integer of 2 or more, found {n_samples!r}")
+        check_count(n_samples, "n_samples", 2)
         check_units(units, tagger.tokenizer)
         self.n_samples, self.seed, self.units = n_samples, seed, units
 

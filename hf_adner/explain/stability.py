@@ -17,6 +17,7 @@ from hf_adner.data.records import Document, EntitySpan
 from hf_adner.explain.explanation import Explanation
 from hf_adner.explain.probes import as_document
 from hf_adner.explain.tagger import MaskedTagger
+from hf_adner.model.pipeline_adner import check_count
 from hf_adner.perturb.boundary import OuterNeighbourEdit
 from hf_adner.perturb.context import ContextMasking
 from hf_adner.perturb.perturbed import Perturbed
@@ -53,8 +54,7 @@ class StabilityMeter:
     """
 
     def __init__(self, explainer: Any, views: int = DEFAULT_VIEWS, seed: int = 0):
-        if isinstance(views, bool) or not isinstance(views, int) or views < 1:
-            raise ValueError(f"views must be an integer of 1 or more, found {views!r}")
+        check_count(views, "views")
         self.explainer, self.views, self.seed = explainer, views, seed
 
     def __call__(self, texts: Sequence[str], entities: Sequence[Any] | None = None) -> list[list[Explanation]]:

@@ -158,7 +158,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         size, overlap = self._window_sizes(**windows)
         review_threshold = _probability(choices.get("review_threshold", REVIEW_THRESHOLD), "review_threshold")
         return _Settings(
-            batch_size=_count(DEFAULT_BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1),
+            batch_size=check_count(DEFAULT_BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1),
             window_size=size,
             window_overlap=overlap,
             threshold=_probability(choices.get("threshold", 0.0), "threshold"),
@@ -171,11 +171,11 @@ class AdnerPipeline(TokenClassificationPipeline):
 
     def _window_sizes(self, window_size: int | None = None, window_overlap: int | None = None) -> tuple[int, int]:
         limit = longest_text(self.model, self.tokenizer)
-        size = _count((limit or DEFAULT_WINDOW) if window_size is None else window_size, "window_size", 1)
+        size = check_count((limit or DEFAULT_WINDOW) if window_size is None else window_size, "window_size", 1)
         if limit is not None and size > limit:
             raise ValueError(f"window_size is {size} characters, but tokenizer and encoder take {limit} at most")
         overlap = min(DEFAULT_OVERLAP, size // 2) if window_overlap is None else window_overlap
-        if _count(overlap, "window_overlap", 0) >= size:
+        if check_count(overlap, "window_overlap", 0) >= size:
             raise ValueError(f"window_overlap is {overlap} characters, expected less than window_size ({size})")
         return size, overlap
 
@@ -376,7 +376,12 @@ def _probability(value: Any, name: str) -> float:
     return float(value)
 
 
-def _count(value: Any, name: str, least: int) -> int:
+def check_count(value: Any, name: str, least: int = 1) -> int:
+    """Return an argument that must be an integer of at least `least` (True and False are none).
+
+    Raises:
+        ValueError: anything else; the message names the argument.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be an integer of {least} or more, found {value!r}")
     return value
