@@ -339,7 +339,7 @@ class GlobalTable:
             KeyError: `group_key` is a mapping without one of the documents.
         """
         if check_count(min_documents, "min_documents") > LIMIT:
-            raise ValueError(f"min_documents must be an integer in 1..{LIMIT}, found {min_documents!r}")
+            raise ValueError(f"min_documents must be at most {LIMIT}, found {min_documents!r}")
         if self.min_documents is not None:
             if min_documents > self.min_documents:
                 raise ValueError(f"the table was published with min_documents {self.min_documents}; use the raw one")
