@@ -1,7 +1,8 @@
-"""Files and folders that appear whole or not at all."""
+"""Write files and folders atomically."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from typing import Any
 
 
 def write_file(path: Path, pieces: Iterable[str], encoding: str) -> None:
-    """Write pieces of text, line ends as they are, to a temporary name beside `path` and then give it its name."""
+    """Write pieces of text, line ends unchanged, to a temporary file beside `path`, then rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
@@ -24,11 +25,16 @@ def write_file(path: Path, pieces: Iterable[str], encoding: str) -> None:
         raise
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON to `path` atomically."""
+    write_file(path, [json.dumps(content, ensure_ascii=False, indent=2), "\n"], "utf-8")
+
+
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write into a temporary folder beside `path` and then give it its name.
+    """Let `fill` write into a temporary folder beside `path`, then rename it to `path`.
 
     Raises:
-        FileExistsError: `path` is there already and not empty: files of two runs would mix.
+        FileExistsError: `path` exists and is not an empty folder (files of two runs would mix).
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"{path} exists and is not an empty folder")
@@ -44,10 +50,10 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def write_figure(path: str | os.PathLike[str], figure: Any, dots_per_inch: int) -> None:
-    """Draw a matplotlib figure, in the format of the suffix, to a temporary name beside `path` and give it its name.
+    """Save a matplotlib figure, in the format of the suffix, to a temporary file, then rename it to `path`.
 
     Raises:
-        ValueError: matplotlib does not know the suffix.
+        ValueError: the suffix is unknown to matplotlib.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.part{path.suffix}")
@@ -59,7 +65,7 @@ def write_figure(path: str | os.PathLike[str], figure: Any, dots_per_inch: int) 
 
 
 def _umask() -> int:
-    """The process's umask: temporary files are private, what they become should not be."""
+    """Return the process's umask: temporary files are private, the final files should not be."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

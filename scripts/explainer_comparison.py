@@ -1,4 +1,4 @@
-"""Is one explainer at least as good as another? Paired on the entities that both explained."""
+"""Compare explainers, paired on the entities that both explained."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hf_adner.audit.calibration import RESAMPLES, mean_over_entities
 from hf_adner.audit.explanation_report import ExplanationReport, with_interval
 from hf_adner.audit.measures import LOWER, MEASURES, NEAR_ZERO
 from hf_adner.metrics.significance import LEVEL
-from hf_adner.reporting import report_table
+from hf_adner.reporting import markdown_table
 
 MARGIN = 0.01
-"""What counts as no loss: this share of the other explainer's mean."""
+"""Non-inferiority margin, as a share of the other explainer's mean."""
 
 BETTER, NOT_WORSE, UNDECIDED, WORSE = "better", "not worse", "undecided", "worse"
 
@@ -25,20 +25,21 @@ CLAIM = (
     "soft_comprehensiveness_gain",
     "comprehensiveness",
 )
-"""Stability, both boundary agreements and faithfulness: what a fused explanation has to show against single ones."""
+"""Measures in which a fused explanation has to compare with single ones: stability, boundaries and faithfulness."""
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Two explainers in one measure.
+    """Difference of two explainers in one measure.
 
     Attributes:
-        first, second: names.
-        measure: name of a measure.
-        difference: mean over the common entities of first - second, turned so that above 0 the first is better.
-        low, high: its interval over resampled documents.
-        entities: how many they have in common; the numbers are None without any.
-        margin: what counts as no loss, in the measure's units.
+        first, second: names of explainers.
+        measure: name of the measure.
+        difference: mean of first - second over the common entities, with its sign set so that above 0 the first is
+            better.
+        low, high: interval over resampled documents.
+        entities: number of common entities; the numbers are None if there are none.
+        margin: non-inferiority margin in units of the measure.
         verdict: `BETTER` (the interval is above 0), `NOT_WORSE` (above -margin), `WORSE` (below -margin) or
             `UNDECIDED`.
     """
@@ -54,7 +55,7 @@ class PairedDifference:
     verdict: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -68,61 +69,58 @@ def compare_explainers(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> PairedDifference:
-    """The paired difference of two explainers of a report.
+    """Return the paired difference of two explainers of a report.
 
     Args:
-        report: with the numbers per entity (as measured, not as `to_dict` leaves it by default).
+        report: report with values per entity (as measured; `to_dict` drops them by default).
         first, second: names of explainers.
         measure: name of a measure.
-        margin: share of the second one's mean (its magnitude, over the common entities) that counts as no loss.
-        level, resamples, seed: of the interval.
+        margin: non-inferiority margin, as a share of the magnitude of the second mean over the common entities.
+        level, resamples, seed: options of the interval.
 
     Raises:
-        ValueError: an unknown explainer or measure, or a measure of which neither direction is good.
+        ValueError: an unknown explainer or measure, or a measure without a better direction.
     """
-    known = {one.name: one for one in MEASURES if one.better}
+    known = {candidate.name: candidate for candidate in MEASURES if candidate.better}
     if measure not in known or not {first, second} <= set(report.explainers):
         raise ValueError(f"cannot compare {first!r} with {second!r} in {measure!r}: not in the report, or no direction")
-    one, other = (_values(report, name, measure) for name in (first, second))
+    first_values, second_values = (report.explainers[name].values.get(measure, ()) for name in (first, second))
     better = known[measure].better
-    pairs = [_oriented(mine, its, better) for mine, its in zip(one, other)]
-    common = [its for its, difference in zip(other, pairs) if difference is not None]
-    found = mean_over_entities(pairs, report.population["document"][: len(pairs)], level, resamples, seed)
+    differences = [_improvement(*values, better) for values in zip(first_values, second_values)]
+    common = [value for value, difference in zip(second_values, differences) if difference is not None]
+    mean = mean_over_entities(differences, report.sample["document"][: len(differences)], level, resamples, seed)
     loss = margin * abs(sum(common) / len(common)) if common else 0.0
-    verdict = _verdict(found["low"], found["high"], loss)
+    verdict = _verdict(mean["low"], mean["high"], loss)
     return PairedDifference(
-        first, second, measure, found["mean"], found["low"], found["high"], found["entities"], loss, verdict
+        first, second, measure, mean["mean"], mean["low"], mean["high"], mean["entities"], loss, verdict
     )
 
 
 def comparison_markdown(
     report: ExplanationReport, firsts: Sequence[str], seconds: Sequence[str], measures: Sequence[str] = CLAIM
 ) -> str:
-    """A table with a row per pair of explainers and a column per measure: difference, interval and verdict.
+    """Return a table with a row per pair of explainers and a column per measure: difference, interval and verdict.
 
-    Measures that were not taken of either are left out.
+    Measures that some explainer does not have are left out.
     """
-    measured = [name for name in measures if all(name in one.estimates for one in report.explainers.values())]
-    titles = {one.name: one.title for one in MEASURES}
+    measured = [name for name in measures if all(name in scores.estimates for scores in report.explainers.values())]
+    titles = {measure.name: measure.title for measure in MEASURES}
     rows = [
         (f"{first} - {second}", *(_cell(compare_explainers(report, first, second, name)) for name in measured))
         for first in firsts
         for second in seconds
         if first != second
     ]
-    return report_table(("difference, paired", *(titles[name] for name in measured)), rows)
+    return markdown_table(("difference, paired", *(titles[name] for name in measured)), rows)
 
 
-def _values(report: ExplanationReport, name: str, measure: str) -> Sequence[float | None]:
-    return report.explainers[name].values.get(measure, ())
-
-
-def _oriented(mine: float | None, other: float | None, better: str) -> float | None:
-    if mine is None or other is None:
+def _improvement(first: float | None, second: float | None, better: str) -> float | None:
+    """Return by how much the first value is better; None if one is missing."""
+    if first is None or second is None:
         return None
     if better == NEAR_ZERO:
-        return abs(other) - abs(mine)
-    return other - mine if better == LOWER else mine - other
+        return abs(second) - abs(first)
+    return second - first if better == LOWER else first - second
 
 
 def _verdict(low: float | None, high: float | None, loss: float) -> str:
@@ -135,6 +133,6 @@ def _verdict(low: float | None, high: float | None, loss: float) -> str:
     return WORSE if high < -loss else UNDECIDED
 
 
-def _cell(found: PairedDifference) -> str | None:
-    interval = with_interval({"mean": found.difference, "low": found.low, "high": found.high})
-    return None if interval is None else f"{interval} {found.verdict}"
+def _cell(paired: PairedDifference) -> str | None:
+    interval = with_interval({"mean": paired.difference, "low": paired.low, "high": paired.high})
+    return None if interval is None else f"{interval} {paired.verdict}"

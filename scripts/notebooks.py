@@ -1,7 +1,7 @@
 """Execute the notebooks and store their outputs: `python scripts/notebooks.py [NAME ...] [--small]`.
 
-Each runs in an empty folder of its own with the package of this repository. What is stored holds no progress bars, no
-standard error (that is printed here, for you to read) and nothing of this machine.
+Each notebook runs in an empty folder with the package of this repository. Stored outputs contain no progress bars, no
+standard error (it is printed here instead) and no paths or names of this machine.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ METADATA = {
 }
 PROGRESS = re.compile(r"<progress|application/vnd\.jupyter\.widget|\d+%\|")
 LONGEST_COMMON_NAME = 4
-"""Names of users up to this length, such as root, are words that outputs may have."""
+"""User names up to this length, such as root, may occur in outputs as words."""
 
 
 def notebook_paths(names: Sequence[str] = ()) -> list[Path]:
-    """The notebooks whose names begin so; all of them for no names.
+    """Return the notebooks whose file names begin with one of `names`; all without names.
 
     Raises:
-        ValueError: a name that no notebook begins with.
+        ValueError: no notebook begins with a name.
     """
-    found = sorted(FOLDER.glob("*.ipynb"))
+    paths = sorted(FOLDER.glob("*.ipynb"))
     for name in names:
-        if not any(path.name.startswith(name) for path in found):
-            raise ValueError(f"no notebook begins with {name!r}; there are {[path.name for path in found]}")
-    return [path for path in found if not names or path.name.startswith(tuple(names))]
+        if not any(path.name.startswith(name) for path in paths):
+            raise ValueError(f"no notebook begins with {name!r}, expected one of {[path.name for path in paths]}")
+    return [path for path in paths if not names or path.name.startswith(tuple(names))]
 
 
 def execute(path: Path, small: bool = True, timeout: int = 3600) -> Any:
-    """A notebook with fresh outputs, cleaned.
+    """Execute a notebook and return it with cleaned outputs.
 
     Args:
-        path: of the notebook; the file stays as it is.
-        small: shrink its settings as far as they go.
-        timeout: seconds a cell may take.
+        path: notebook; the file is not changed.
+        small: use the smallest settings.
+        timeout: maximum seconds per cell.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed.
-        ValueError: an output tells of this machine.
+        ValueError: an output contains a path or name of this machine.
     """
     import nbformat
     from nbclient import NotebookClient
@@ -68,29 +68,29 @@ def execute(path: Path, small: bool = True, timeout: int = 3600) -> Any:
 
 
 def kernel_environment(small: bool) -> dict[str, str]:
-    """The environment of a kernel: this repository's package first, no Hub."""
+    """Return the environment of a kernel: this repository first in the path, Hub offline."""
     paths = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": paths, "HF_HUB_OFFLINE": "1"}
-    environment.pop("MPLBACKEND", None)  # the kernel chooses its own
+    environment.pop("MPLBACKEND", None)  # the kernel sets its own
     return {**environment, SMALL: "1" if small else "0"}
 
 
 def clean(notebook: Any, folder: str) -> Any:
-    """Leave out progress and standard error, shorten paths, and set the metadata; changes the notebook.
+    """Remove progress and standard error, shorten paths and set the metadata, in place.
 
     Args:
-        notebook: executed.
-        folder: where it ran.
+        notebook: executed notebook.
+        folder: folder that it ran in.
 
     Raises:
-        ValueError: what is left tells of this machine.
+        ValueError: an output contains a path or name of this machine.
     """
     notebook.metadata.clear()
     notebook.metadata.update(METADATA)
     for cell in notebook.cells:
         cell.metadata.clear()
         if cell.cell_type == "code":
-            cell.outputs = _joined([one for one in cell.outputs if not _is_noise(one)])
+            cell.outputs = _joined([output for output in cell.outputs if not _is_noise(output)])
             for output in cell.outputs:
                 output.get("metadata", {}).clear()
                 _rewrite(output, folder)
@@ -105,7 +105,7 @@ def _is_noise(output: Any) -> bool:
 
 
 def _joined(outputs: Sequence[Any]) -> list[Any]:
-    """Neighbouring pieces of standard output as one."""
+    """Join neighbouring pieces of standard output."""
     joined: list[Any] = []
     for output in outputs:
         if joined and output.output_type == joined[-1].output_type == "stream":
@@ -116,7 +116,7 @@ def _joined(outputs: Sequence[Any]) -> list[Any]:
 
 
 def texts_of(output: Any) -> Iterator[tuple[str, str]]:
-    """Kind and text of all that an output has in words."""
+    """Yield (kind, text) of all textual contents of an output."""
     if output.output_type == "stream":
         yield "text", output.text
     for kind, content in output.get("data", {}).items():
@@ -133,10 +133,10 @@ def _rewrite(output: Any, folder: str) -> None:
 
 
 def _portable(text: str, folder: str) -> str:
-    """The text without what comes in front of a path inside the folder.
+    """Make paths inside the folder relative.
 
     Raises:
-        ValueError: it names another place of this machine, its user or itself.
+        ValueError: the text contains another path, the user or the name of this machine.
     """
     for place in {str(Path(folder).resolve()), folder}:
         text = text.replace(place + os.sep, "").replace(place, ".")
@@ -144,7 +144,9 @@ def _portable(text: str, folder: str) -> str:
     names |= {name for name in [getpass.getuser()] if len(name) > LONGEST_COMMON_NAME}
     for name in names:
         if name in text:
-            raise ValueError(f"an output of {len(text)} characters names a place or name of this machine ({len(name)})")
+            raise ValueError(
+                f"an output of {len(text)} characters contains a path or name of this machine ({len(name)} characters)"
+            )
     return text
 
 
@@ -156,9 +158,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from hf_adner.files import write_file
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="what the notebooks' names begin with, such as 01 (default: all)")
-    parser.add_argument("--small", action="store_true", help="shrink the settings, as the tests do")
-    parser.add_argument("--timeout", type=int, default=3600, help="seconds a cell may take (default: %(default)s)")
+    parser.add_argument("names", nargs="*", help="first characters of notebook names, such as 01 (default: all)")
+    parser.add_argument("--small", action="store_true", help="use the smallest settings, as the tests do")
+    parser.add_argument("--timeout", type=int, default=3600, help="maximum seconds per cell (default: %(default)s)")
     args = parser.parse_args(argv)
     for path in notebook_paths(args.names):
         notebook = execute(path, args.small, args.timeout)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What pretraining on plain text is worth: strict F1 of taggers before and after, a part of RESULTS.md.
+"""Measure what pretraining on plain text brings to taggers, and write `model_cards/results/pretraining/`.
 
     python scripts/pretraining.py --data FOLDER [--layers 4] [--steps 2000] [--seeds 3] [--bf16]
 
 FOLDER holds `cmedqaner/`, `cmeee/`, `lexicon/`, `unlabelled/medical_lines.txt` and `encoders/e5-small-zh-char`, which
-are no part of this project. Every way of pretraining begins with the same weights and makes as many steps of as many
-blocks; then a bert-crf is trained on each encoder, on every corpus and with every seed. The command can be stopped and
-started again: a pretraining goes on from its last checkpoint, a run whose record is there is not run again, and
-`--table` only writes the table. Encoders stay under `--work` and are not kept in the repository.
+are not part of this project. All pretraining methods start from the same weights and make the same number of steps with
+the same number of blocks; then a bert-crf is trained on each encoder, with every corpus and seed. The command can be
+interrupted and restarted: pretraining resumes from its last checkpoint, and runs that have a record are skipped.
+`--table` only writes the table. Encoders are written to `--work`, outside the repository's records.
 """
 
 import argparse
@@ -19,18 +19,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from results_table import replace_section
+from results_table import load_records, update_section
 from transformers import set_seed
 
-from hf_adner.files import write_file
+from hf_adner.files import write_json
 from hf_adner.pretraining.arguments import PretrainingArguments, PretrainingTrainingArguments
 from hf_adner.pretraining.run import build_masked_lm, load_tokenizer, run_pretraining, save_vocabulary
 from hf_adner.pretraining.text import read_texts
+from hf_adner.reporting import markdown_table
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
-from hf_adner.training.run import METRICS_FILE, run_training, write_json
+from hf_adner.training.run import METRICS_FILE, run_training
 
-TABLE = Path("model_cards/RESULTS.md")
 RECORDS = Path("model_cards/results/pretraining")
+PAGE = RECORDS / "README.md"
 HEADING = "## Pretraining on plain text"
 TEXT = """\
 Strict F1 in percent on text that no choice was made on; bert-crf with {layers} layers, {seeds} seeds, last checkpoint,
@@ -47,7 +48,7 @@ ROWS = {
     "random": "{scratch_layers} random layers of width {scratch_size}, with a vocabulary made from the text",
     "from scratch": "the same after pretraining with similar words",
 }
-"""What each row is."""
+"""Description of each row of the table."""
 
 PLAIN = {"replacement": "mask", "lexicon": None, "ngram_shares": [1.0]}
 ARMS: dict[str, dict[str, Any] | None] = {
@@ -58,23 +59,23 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "random": None,
     "from scratch": {"replacement": "similar"},
 }
-"""Masking of each way of pretraining; None for none at all."""
+"""Masking of each pretraining method; None for no pretraining."""
 SCRATCH = ("random", "from scratch")
 CORPORA = ("cmedqaner", "cmeee")
-TOLD = (
+REPORTED_OPTIONS = (
     "layers", "steps", "batch", "max_length", "pretraining_rate", "scratch_layers", "scratch_size",
     "documents", "test_documents", "epochs", "tagger_batch", "learning_rate", "seeds",
 )  # fmt: skip
-"""Options without which the figures would be others."""
+"""Options that change the figures."""
 
 
 def slug(arm: str) -> str:
-    """A way of pretraining as part of a file name."""
-    return "-".join("".join(one if one.isalnum() else " " for one in arm.lower()).split())
+    """Return the name of an arm for file names."""
+    return "-".join("".join(char if char.isalnum() else " " for char in arm.lower()).split())
 
 
 def pretraining_arguments(arm: str, args: argparse.Namespace) -> PretrainingArguments:
-    """Text, lexicon and masking of an arm."""
+    """Return the lexicon, encoder size and masking of an arm."""
     is_scratch = arm in SCRATCH
     return PretrainingArguments(
         **{
@@ -87,13 +88,13 @@ def pretraining_arguments(arm: str, args: argparse.Namespace) -> PretrainingArgu
     )
 
 
-def encoder_of(arm: str, args: argparse.Namespace) -> Path:
-    """Folder of an arm's encoder, pretrained now if it is not there yet."""
+def make_encoder(arm: str, args: argparse.Namespace) -> Path:
+    """Return the folder of an arm's encoder; pretrain it if it does not exist."""
     start, folder = args.data / "encoders/e5-small-zh-char", args.work / slug(arm)
     if arm == "as it is":
         return start
     if arm == "random":
-        return untrained(folder, args)
+        return make_random_encoder(folder, args)
     if not (folder / METRICS_FILE).exists():
         run_pretraining(
             None if arm in SCRATCH else str(start),
@@ -115,20 +116,20 @@ def encoder_of(arm: str, args: argparse.Namespace) -> Path:
     return folder
 
 
-def untrained(folder: Path, args: argparse.Namespace) -> Path:
-    """The encoder that `from scratch` begins with."""
+def make_random_encoder(folder: Path, args: argparse.Namespace) -> Path:
+    """Write the encoder that `from scratch` starts from, unless it exists, and return its folder."""
     if not (folder / "vocab.txt").exists():
-        own = pretraining_arguments("random", args)
+        arguments = pretraining_arguments("random", args)
         set_seed(0)
-        tokenizer = load_tokenizer(None, read_texts([str(args.data / "unlabelled/medical_lines.txt")]), own)
-        model = build_masked_lm(None, tokenizer, own)
+        tokenizer = load_tokenizer(None, read_texts([str(args.data / "unlabelled/medical_lines.txt")]), arguments)
+        model = build_masked_lm(None, tokenizer, arguments)
         model.save_pretrained(folder)
         save_vocabulary(tokenizer, folder, max_length=model.config.max_position_embeddings)
     return folder
 
 
-def corpus_of(name: str, args: argparse.Namespace) -> DatasetArguments:
-    """Training and test documents of a corpus."""
+def dataset_arguments(name: str, args: argparse.Namespace) -> DatasetArguments:
+    """Return the training and test documents of a corpus."""
     files = {
         "cmedqaner": ("cmedqaner/train.jsonl", "cmedqaner/test.jsonl", None),
         "cmeee": ("cmeee/CMeEE_train.json", "cmeee/CMeEE_dev.json", 3000),
@@ -139,14 +140,14 @@ def corpus_of(name: str, args: argparse.Namespace) -> DatasetArguments:
 
 
 def train_one(arm: str, corpus: str, seed: int, args: argparse.Namespace) -> None:
-    """Train and score a tagger unless its record is there; its checkpoint is not kept."""
+    """Train and score a tagger and write its record, unless it has one; the checkpoint is removed."""
     record, work = RECORDS / f"{corpus}-{slug(arm)}-{seed}.json", args.work / f"{corpus}-{slug(arm)}-{seed}"
     if record.exists():
         return
-    encoder = encoder_of(arm, args)
+    encoder = make_encoder(arm, args)
     layers = args.scratch_layers if arm in SCRATCH else args.layers
     metrics = run_training(
-        corpus_of(corpus, args),
+        dataset_arguments(corpus, args),
         ModelArguments(encoder=str(encoder), encoder_layers=layers, architecture="bert-crf"),
         AdnerTrainingArguments(
             output_dir=str(work), learning_rate=args.learning_rate, num_train_epochs=args.epochs, seed=seed,
@@ -155,17 +156,17 @@ def train_one(arm: str, corpus: str, seed: int, args: argparse.Namespace) -> Non
         ),
     )  # fmt: skip
     shutil.rmtree(work, ignore_errors=True)
-    kept = {
+    content = {
         "arm": arm, "corpus": corpus, "seed": seed, "strict": metrics["test"]["strict"],
         "documents": metrics["documents"], "train_seconds": metrics["train_seconds"],
         "settings": {name: str(value) for name, value in vars(args).items() if name not in ("data", "work", "table")},
         "pretraining": pretraining_figures(encoder / METRICS_FILE),
     }  # fmt: skip
-    write_json(record, kept)
+    write_json(record, content)
 
 
 def pretraining_figures(path: Path) -> dict[str, Any]:
-    """Steps, time and perplexities of a pretraining; nothing for encoders without one."""
+    """Return steps, time and perplexities of a pretraining; empty if there was none."""
     if not path.exists():
         return {}
     metrics = json.loads(path.read_text(encoding="utf-8"))
@@ -175,61 +176,63 @@ def pretraining_figures(path: Path) -> dict[str, Any]:
 
 
 def markdown(records: Iterable[Mapping[str, Any]]) -> str:
-    """A row per way of pretraining: F1 per corpus with the difference to its start, and perplexities."""
+    """Return a table with a row per arm: F1 per corpus, its difference from the initial encoder, and perplexities."""
     scores: dict[tuple[str, str], dict[int, float]] = {}
     figures: dict[str, Mapping[str, Any]] = {}
     for record in records:
         scores.setdefault((record["arm"], record["corpus"]), {})[record["seed"]] = 100 * record["strict"]["f1"]
         figures[record["arm"]] = record["pretraining"]
-    heads = " | ".join(f"{corpus} F1 | difference" for corpus in CORPORA)
-    lines = [f"| encoder | {heads} | perplexity before, after |", "|---|" + "---:|" * (2 * len(CORPORA) + 1)]
+    heads = [head for corpus in CORPORA for head in (f"{corpus} F1", "difference")]
+    rows = []
     for arm in (arm for arm in ARMS if arm in figures):
         start = "random" if arm in SCRATCH else "as it is"
         cells = [cell for corpus in CORPORA for cell in _cells(scores, arm, start, corpus)]
-        lines.append(f"| {arm} | {' | '.join(cells)} | {_perplexities(figures[arm])} |")
-    return "\n".join(lines)
+        rows.append((arm, *cells, _perplexities(figures[arm])))
+    return markdown_table(["encoder", *heads, "perplexity before, after"], rows)
 
 
-def _cells(scores: Mapping[tuple[str, str], dict[int, float]], arm: str, start: str, corpus: str) -> tuple[str, str]:
+def _cells(
+    scores: Mapping[tuple[str, str], dict[int, float]], arm: str, start: str, corpus: str
+) -> tuple[str | None, str | None]:
     own, first = scores.get((arm, corpus), {}), scores.get((start, corpus), {})
     common = sorted(set(own) & set(first)) if arm != start else []
     return _mean(list(own.values())), _mean([own[seed] - first[seed] for seed in common], "+")
 
 
-def _mean(values: list[float], sign: str = "") -> str:
+def _mean(values: list[float], sign: str = "") -> str | None:
     if not values:
-        return "-"
+        return None
     deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):{sign}.2f}{deviation}"
 
 
-def _perplexities(figures: Mapping[str, Any]) -> str:
+def _perplexities(figures: Mapping[str, Any]) -> str | None:
     if "held_out" not in figures:
-        return "-"
+        return None
     return ", ".join(f"{figures['held_out'][when]['perplexity']:.1f}" for when in ("before", "after"))
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with corpora, lexicon, text and encoder")
-    parser.add_argument("--work", type=Path, default=Path("runs/pretraining"), help="folder for what is not kept")
+    parser.add_argument("--work", type=Path, default=Path("runs/pretraining"), help="folder for checkpoints")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--corpora", nargs="+", default=list(CORPORA), choices=list(CORPORA))
-    parser.add_argument("--layers", type=int, default=4, help="layers of the encoder that are used")
-    parser.add_argument("--steps", type=int, default=2000, help="of every pretraining")
-    parser.add_argument("--batch", type=int, default=32, help="blocks in a step of pretraining")
-    parser.add_argument("--max_length", type=int, default=256, help="tokens of a block")
+    parser.add_argument("--layers", type=int, default=4, help="number of encoder layers to use")
+    parser.add_argument("--steps", type=int, default=2000, help="steps of every pretraining")
+    parser.add_argument("--batch", type=int, default=32, help="blocks per step of pretraining")
+    parser.add_argument("--max_length", type=int, default=256, help="tokens per block")
     parser.add_argument("--pretraining_rate", type=float, default=3e-4, help="learning rate of pretraining")
     parser.add_argument("--scratch_layers", type=int, default=4, help="layers of the encoder from scratch")
-    parser.add_argument("--scratch_size", type=int, default=256, help="its width")
-    parser.add_argument("--learning_rate", type=float, default=2e-4, help="of the encoder in the taggers")
-    parser.add_argument("--epochs", type=float, default=3, help="of the taggers")
-    parser.add_argument("--tagger_batch", type=int, default=16, help="documents in a step of the taggers")
-    parser.add_argument("--seeds", type=int, default=3, help="of the taggers")
+    parser.add_argument("--scratch_size", type=int, default=256, help="hidden size of the encoder from scratch")
+    parser.add_argument("--learning_rate", type=float, default=2e-4, help="learning rate of the encoder in the taggers")
+    parser.add_argument("--epochs", type=float, default=3, help="epochs of the taggers")
+    parser.add_argument("--tagger_batch", type=int, default=16, help="documents per step of the taggers")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds of the taggers")
     parser.add_argument("--documents", type=int, help="training documents, at most (default: all, 3,000 of CMeEE)")
     parser.add_argument("--test_documents", type=int, help="test documents, at most (default: all)")
-    parser.add_argument("--workers", type=int, default=2, help="processes that mask")
+    parser.add_argument("--workers", type=int, default=2, help="data-loader processes that mask")
     parser.add_argument("--bf16", action="store_true", help="train in bfloat16")
     parser.add_argument("--table", action="store_true", help="only write the table")
     return parser.parse_args(argv)
@@ -237,27 +240,27 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def write_section(args: argparse.Namespace) -> None:
     """Write the section of the results page from all records."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RECORDS.glob("*.json"))]
+    records = list(load_records(RECORDS).values())
     if not records:
         return
     arms = [arm for arm in ARMS if any(record["arm"] == arm for record in records)]
     options = vars(args)
     rows = "; ".join(f"`{arm}`: {ROWS[arm].format(**options)}" for arm in arms) + "."
-    text = textwrap.fill(TEXT.format(**options, training=training_of(args), rows=rows), 120)
-    body = f"{text}\n\n{told(args, arms)}\n\n{markdown(records)}"
-    write_file(TABLE, [replace_section(TABLE.read_text(encoding="utf-8"), HEADING, body)], "utf-8")
+    text = textwrap.fill(TEXT.format(**options, training=describe_documents(args), rows=rows), 120)
+    body = f"{text}\n\n{command_line(args, arms)}\n\n{markdown(records)}"
+    update_section(PAGE, HEADING, body)
 
 
-def training_of(args: argparse.Namespace) -> str:
-    """What the taggers learn from and are scored on, in words."""
+def describe_documents(args: argparse.Namespace) -> str:
+    """Describe the training and test documents of the taggers."""
     training = f"{args.documents:,} training documents" if args.documents else "all training documents (CMeEE: 3,000)"
     test = f"{args.test_documents:,}" if args.test_documents else "all"
     return f"{training}, fixed samples, {test} test documents of each corpus"
 
 
-def told(args: argparse.Namespace, arms: list[str]) -> str:
-    """The command, with all settings that make a difference to the figures."""
-    settings = {name: getattr(args, name) for name in TOLD if getattr(args, name) is not None}
+def command_line(args: argparse.Namespace, arms: list[str]) -> str:
+    """Return the command with all options that change the figures."""
+    settings = {name: getattr(args, name) for name in REPORTED_OPTIONS if getattr(args, name) is not None}
     words = [f"--{name} {value:g}" for name, value in settings.items()] + ["--bf16"] * args.bf16
     words += [] if arms == list(ARMS) else ["--arms", *(f'"{arm}"' for arm in arms)]
     lines = textwrap.wrap(f"python scripts/pretraining.py --data FOLDER {' '.join(words)}", 105)
@@ -265,7 +268,7 @@ def told(args: argparse.Namespace, arms: list[str]) -> str:
 
 
 def main() -> None:
-    """Do the runs that are missing, then write the table."""
+    """Do the missing runs, then write the table."""
     args = parse()
     if not args.table:
         for seed in range(args.seeds):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Train every architecture on every corpus with the same encoder; the tables become the last part of RESULTS.md.
+"""Train every architecture on every corpus with the same encoder and write `model_cards/results/architectures/`.
 
-The corpora, the lexicon and the encoder are not part of this project; `--data` names the folder that holds them.
-A run whose metrics are there is not run again, so the command can be stopped and started; `--shard 0/2` and
-`--shard 1/2` divide the runs between two processes, `--table` only writes the table.
+The corpora, the lexicon and the encoder are not part of this project; `--data` is the folder that holds them. Runs that
+have a record are skipped, so the command can be interrupted and restarted. `--shard 0/2` and `--shard 1/2` divide the
+runs between two processes; `--table` only writes the tables.
 """
 
 import argparse
@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from results_table import replace_section, results_markdown
+from results_table import load_records, results_markdown, update_section
 
 from hf_adner.comparison.cross_validation import CrossValidationArguments, cross_validate
-from hf_adner.data.dataset import documents_from_dataset, load_ner_dataset
+from hf_adner.data.dataset import documents_from_dataset, labelled_words, load_ner_dataset, project_words
 from hf_adner.data.formats import write_documents
-from hf_adner.data.silver import labelled_words, project_words
 from hf_adner.files import write_file
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.run import METRICS_FILE, run_training
@@ -30,16 +29,14 @@ ARCHITECTURES = (
     "m-dscmg", "m-dscmg-no-dual-stream", "m-dscmg-no-attention", "m-dscmg-no-graph",
 )  # fmt: skip
 COMPARED = ("bert-crf", "m-dscmg")
-TABLE = Path("model_cards/RESULTS.md")
 RECORDS = Path("model_cards/results/architectures")
-
-
+PAGE = RECORDS / "README.md"
 HEADING = "## Architectures on corpora"
 HEADER = """
 Strict entity scores in percent on test text that no choice was made on: start, end and label must all be right, nested
 gold entities count in full (*flattened F1*: only the outermost do). *Boundary F1*: both ends right, label ignored.
 Mean ± sample standard deviation over seeds; every run's figures are in
-[results/architectures/](results/architectures/), written by
+[results/architectures/](.), written by
 
     python scripts/results.py --data FOLDER        # seeds, layers and learning rate: --help
 
@@ -56,7 +53,7 @@ the only path, and `bert-softmax`, which has no transitions, are far from done, 
 
 
 class Run(NamedTuple):
-    """One line of the plan: a corpus, an architecture and a seed."""
+    """Planned run: a corpus, an architecture and a seed."""
 
     corpus: str
     architecture: str
@@ -64,12 +61,12 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`corpus-architecture-seed`."""
+        """Name of the record: `corpus-architecture-seed`."""
         return f"{self.corpus}-{self.architecture}-{self.seed}"
 
 
 def plan(seeds: int) -> Iterator[Run]:
-    """First the small corpora, then the seeds of cMedQANER, the large corpus, and further seeds of the small one."""
+    """Yield the runs: small corpora first, then further seeds of cMedQANER, CMeEE, and further seeds of ad-real."""
     for corpus in ("cmedqaner", "ad-real"):
         yield from (Run(corpus, architecture, 0) for architecture in ARCHITECTURES)
     yield from (Run("chip-sts-silver", architecture, 0) for architecture in COMPARED)
@@ -81,11 +78,11 @@ def plan(seeds: int) -> Iterator[Run]:
 
 
 def corpora(data: Path, work: Path) -> dict[str, tuple[DatasetArguments, int]]:
-    """Arguments and epochs of each corpus.  No epoch is chosen on held-out text: the last checkpoint is scored."""
-    lines = {"validation_share": 0.0, "sample_seed": 0}
+    """Return dataset arguments and epochs of each corpus; without validation split, the last checkpoint is scored."""
+    shared = {"validation_share": 0.0, "sample_seed": 0}
     return {
         "cmedqaner": (
-            DatasetArguments(str(data / "cmedqaner/train.jsonl"), test=str(data / "cmedqaner/test.jsonl"), **lines),
+            DatasetArguments(str(data / "cmedqaner/train.jsonl"), test=str(data / "cmedqaner/test.jsonl"), **shared),
             3,
         ),
         "cmeee": (
@@ -93,23 +90,23 @@ def corpora(data: Path, work: Path) -> dict[str, tuple[DatasetArguments, int]]:
                 str(data / "cmeee/CMeEE_train.json"),
                 test=str(data / "cmeee/CMeEE_dev.json"),
                 max_train_documents=3000,
-                **lines,
+                **shared,
             ),
             2,
         ),
         "ad-real": (
-            DatasetArguments(str(data / "ad_real/train.jsonl"), test=str(data / "ad_real/dev.jsonl"), **lines),
+            DatasetArguments(str(data / "ad_real/train.jsonl"), test=str(data / "ad_real/dev.jsonl"), **shared),
             10,
         ),
         "chip-sts-silver": (
-            DatasetArguments(str(work / "chip-sts-train.jsonl"), test=str(work / "chip-sts-dev.jsonl"), **lines),
+            DatasetArguments(str(work / "chip-sts-train.jsonl"), test=str(work / "chip-sts-dev.jsonl"), **shared),
             3,
         ),
     }
 
 
 def make_silver(data: Path, work: Path) -> None:
-    """CHIP-STS has no spans: project the entities of CMeEE's training split on its questions (1,000 pairs, and dev)."""
+    """Write silver documents: entity words of the CMeEE training split, projected on questions of CHIP-STS."""
     if (work / "chip-sts-dev.jsonl").exists():
         return
     train = load_ner_dataset(str(data / "cmeee/CMeEE_train.json"))["train"]
@@ -121,7 +118,7 @@ def make_silver(data: Path, work: Path) -> None:
 
 
 def training_arguments(output: Path, epochs: int, seed: int, args: argparse.Namespace) -> AdnerTrainingArguments:
-    """The same for every architecture and corpus but for the number of epochs."""
+    """Return training arguments, which differ between architectures and corpora in the number of epochs only."""
     return AdnerTrainingArguments(
         output_dir=str(output),
         learning_rate=args.learning_rate,
@@ -138,7 +135,7 @@ def training_arguments(output: Path, epochs: int, seed: int, args: argparse.Name
 
 
 def train_one(run: Run, args: argparse.Namespace) -> None:
-    """Train and score one run unless its record is there; the checkpoint is not kept."""
+    """Train and score one run and write its record, unless it has one."""
     record = RECORDS / f"{run.name}.json"
     if record.exists():
         return
@@ -152,17 +149,17 @@ def train_one(run: Run, args: argparse.Namespace) -> None:
     )
     output = args.work / run.name
     run_training(dataset_args, model_args, training_arguments(output, epochs, run.seed, args))
-    keep_record(json.loads((output / METRICS_FILE).read_text(encoding="utf-8")), record, args.data)
+    write_record(json.loads((output / METRICS_FILE).read_text(encoding="utf-8")), record, args.data)
 
 
-def keep_record(metrics: dict, record: Path, data: Path) -> None:
-    """The run's figures without paths of this machine."""
+def write_record(metrics: dict, record: Path, data: Path) -> None:
+    """Write the metrics of a run, with the data folder replaced by DATA."""
     text = json.dumps(metrics, ensure_ascii=False, indent=1).replace(str(data), "DATA")
     write_file(record, [text, "\n"], "utf-8")
 
 
 def five_folds(args: argparse.Namespace) -> None:
-    """The paper's protocol on 2,000 sentences of IMCS."""
+    """Run the protocol of M-DSCMG, 5-fold cross-validation, on 2,000 sentences of IMCS."""
     record = RECORDS / "imcs-5-fold.json"
     if record.exists():
         return
@@ -181,33 +178,35 @@ def five_folds(args: argparse.Namespace) -> None:
         model_args,
         training_arguments(args.work / "imcs-5-fold", 3, 0, args),
     )
-    keep_record(folds, record, args.data)
+    write_record(folds, record, args.data)
 
 
 def still_to_run(records: Collection[str], seeds: int) -> str:
-    """How many runs of each corpus have no record yet."""
+    """Say how many runs of each corpus have no record yet."""
     runs = list(plan(seeds))
     planned = Counter(run.corpus for run in runs)
     missing = Counter(run.corpus for run in runs if run.name not in records)
     parts = (f"{corpus} {missing[corpus]} of {planned[corpus]}" for corpus in planned if missing[corpus])
-    return f"Not run yet: {', '.join(parts)} runs. Starting the command again goes on with them.\n" if missing else ""
+    return (
+        f"Not run yet: {', '.join(parts)} runs. Run the command again to continue." if missing else "All runs are done."
+    )
 
 
 def parse() -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with corpora, lexicon/ and encoders/")
-    parser.add_argument("--work", type=Path, default=Path("runs/results"), help="folder for what is not kept")
-    parser.add_argument("--layers", type=int, default=1, help="layers of the encoder that are used")
-    parser.add_argument("--learning_rate", type=float, default=5e-4, help="of the encoder")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of cMedQANER and ad-real")
+    parser.add_argument("--work", type=Path, default=Path("runs/results"), help="folder for checkpoints")
+    parser.add_argument("--layers", type=int, default=1, help="number of encoder layers to use")
+    parser.add_argument("--learning_rate", type=float, default=5e-4, help="learning rate of the encoder")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds for cMedQANER and ad-real")
     parser.add_argument("--shard", default="0/1", help="part of the runs to do, such as 0/2")
-    parser.add_argument("--table", action="store_true", help="only write the table")
+    parser.add_argument("--table", action="store_true", help="only write the tables")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Do the runs that are missing, then write the table."""
+    """Do the missing runs, then write the tables."""
     args = parse()
     if not args.table:
         shard, shards = map(int, args.shard.split("/"))
@@ -219,9 +218,9 @@ def main() -> None:
         for number, run in enumerate(plan(args.seeds)):
             if number % shards == shard:
                 train_one(run, args)
-    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RECORDS.glob("*.json"))}
-    body = f"{HEADER}\n{results_markdown(records)}\n{still_to_run(records, args.seeds)}"
-    write_file(TABLE, [replace_section(TABLE.read_text(encoding="utf-8"), HEADING, body)], "utf-8")
+    records = load_records(RECORDS)
+    update_section(PAGE, HEADING, f"{HEADER}\n{results_markdown(records)}")
+    print(still_to_run(records, args.seeds))
 
 
 if __name__ == "__main__":

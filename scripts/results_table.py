@@ -1,12 +1,16 @@
-"""Records of finished runs as the Markdown of `model_cards/RESULTS.md`."""
+"""Turn records of finished runs into tables, and update sections of Markdown pages."""
 
+import json
 import re
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from hf_adner.comparison.cross_validation import markdown_table
+from hf_adner.comparison.cross_validation import cross_validation_table
+from hf_adner.files import write_file
+from hf_adner.reporting import markdown_table
 
 _CROSS_VALIDATION = "imcs-5-fold"
 _HEADS = (
@@ -16,10 +20,10 @@ _HEADS = (
 
 
 def results_markdown(records: Mapping[str, Any]) -> str:
-    """All records, by corpus: mean strict F1 (± sample standard deviation over seeds), boundaries, per-seed figures.
+    """Return a table per corpus: mean strict F1 (± sample standard deviation over seeds), boundary F1, F1 per seed.
 
     Args:
-        records: record name (`corpus-architecture-seed`, or the cross-validation's) -> its JSON content.
+        records: record name (`corpus-architecture-seed`, or that of the cross-validation) -> JSON content.
     """
     corpora: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for name, record in records.items():
@@ -28,18 +32,28 @@ def results_markdown(records: Mapping[str, Any]) -> str:
             corpora[name.split(f"-{architecture}-")[0]][architecture].append(record)
     parts = [_corpus_table(corpus, runs) for corpus, runs in corpora.items()]
     if _CROSS_VALIDATION in records:
-        parts.append(f"### {_CROSS_VALIDATION}\n\n{markdown_table(records[_CROSS_VALIDATION])}")
+        parts.append(f"### {_CROSS_VALIDATION}\n\n{cross_validation_table(records[_CROSS_VALIDATION])}")
     return "\n".join(parts)
 
 
+def load_records(folder: Path) -> dict[str, Any]:
+    """Load all JSON files of a folder, by name without suffix, sorted."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def update_section(path: Path, heading: str, body: str) -> None:
+    """Replace a section of a Markdown file, see `replace_section`."""
+    write_file(path, [replace_section(path.read_text(encoding="utf-8"), heading, body)], "utf-8")
+
+
 def replace_section(page: str, heading: str, body: str) -> str:
-    """A Markdown page with one section made anew; a section that is not there yet is appended.
+    """Return a Markdown page with one section replaced, or appended if the page does not have it.
 
     Args:
-        page: the page.
-        heading: the section's whole heading line, such as ``## Speed``; the section ends before the next heading of the
+        page: Markdown text.
+        heading: heading line of the section, such as ``## Speed``; the section ends before the next heading of the
             same or a higher level.
-        body: its text without the heading.
+        body: new text of the section without the heading.
 
     Raises:
         ValueError: `heading` is not a Markdown heading.
@@ -48,21 +62,21 @@ def replace_section(page: str, heading: str, body: str) -> str:
         raise ValueError(f"{heading[:30]!r} is not a heading line of Markdown")
     lines = page.rstrip("\n").split("\n")
     headings = _headings(lines)
-    first = next((n for n, found in headings if found == heading), len(lines))
+    first = next((number for number, line in headings if line == heading), len(lines))
     level = heading.index(" ")
-    after = next((n for n, found in headings if n > first and found.index(" ") <= level), len(lines))
+    after = next((number for number, line in headings if number > first and line.index(" ") <= level), len(lines))
     sections = ["\n".join(lines[:first]), f"{heading}\n\n{body.strip()}", "\n".join(lines[after:])]
     return "\n\n".join(part.strip("\n") for part in sections if part.strip()) + "\n"
 
 
 def _headings(lines: Sequence[str]) -> list[tuple[int, str]]:
-    """Number and text of the heading lines outside fenced code."""
-    found, fenced = [], False
+    """Return (line number, text) of the heading lines outside fenced code."""
+    headings, fenced = [], False
     for number, line in enumerate(lines):
         fenced ^= line.startswith("```")
         if not fenced and re.match(r"#+ ", line):
-            found.append((number, line))
-    return found
+            headings.append((number, line))
+    return headings
 
 
 def _corpus_table(corpus: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -73,14 +87,13 @@ def _corpus_table(corpus: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) 
         f"{documents['train']:,} training documents, {documents['test']:,} test documents, "
         f"{test['gold']:,} gold entities ({test['gold'] - test['flattened_gold']:,} nested), "
         f"{first['training']['num_train_epochs']:g} epochs, encoder layers: {first['model']['encoder_layers']}.\n",
-        f"| {' | '.join(_HEADS)} |",
-        "|---" * len(_HEADS) + "|",
+        markdown_table(_HEADS, [_row(architecture, seeds) for architecture, seeds in runs.items()]),
     ]
-    return "\n".join([*lines, *(_row(architecture, found) for architecture, found in runs.items())]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
-def _row(architecture: str, found: Sequence[Mapping[str, Any]]) -> str:
-    tests = [record["test"] for record in sorted(found, key=lambda record: record["training"]["seed"])]
+def _row(architecture: str, records: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    tests = [record["test"] for record in sorted(records, key=lambda record: record["training"]["seed"])]
     figures = [
         [test["strict"]["f1"] for test in tests],
         [test["strict"]["precision"] for test in tests],
@@ -88,10 +101,9 @@ def _row(architecture: str, found: Sequence[Mapping[str, Any]]) -> str:
         [test["strict_flattened"]["f1"] for test in tests],
         [test["boundaries"]["untyped"]["both"]["f1"] for test in tests],
     ]
-    singles = " ".join(f"{100 * value:.2f}" for value in figures[0])
-    seconds = statistics.mean(record["train_seconds"] for record in found)
-    cells = " | ".join(_percent(values) for values in figures)
-    return f"| {architecture} | {cells} | {len(tests)} | {singles} | {seconds:.0f} |"
+    per_seed = " ".join(f"{100 * value:.2f}" for value in figures[0])
+    seconds = statistics.mean(record["train_seconds"] for record in records)
+    return architecture, *map(_percent, figures), len(tests), per_seed, f"{seconds:.0f}"
 
 
 def _percent(values: Sequence[float]) -> str:

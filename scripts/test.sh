@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests that take seconds (-m slow: the others). Arguments go to pytest.
+# Run the tests that take seconds (-m slow: the others). Arguments are passed to pytest.
 # PYTHON, VENV and WHEELHOUSE: see environment.sh. HF_ADNER_DATA: folder of real corpora for the tests marked data.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,17 +1,42 @@
-"""The command line: what it does, and how it says what is wrong."""
+"""The command line: its commands, help, options and messages."""
 
+import ast
+import dataclasses
+import importlib
+import inspect
 import json
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import adner_cli
+from adner_cli import COMMANDS, argument_groups, command_parser, hyphenated
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Explanation, __version__
-from hf_adner.cli import COMMANDS, main, parse_dataclasses
-from hf_adner.data.formats import read_documents, write_documents
+from hf_adner import cli as commands
+from hf_adner.audit.measures import GROUPS, ExplanationSettings
+from hf_adner.audit.predict_files import BLOCK_SIZE, predict_to_file
+from hf_adner.audit.ranking import RANKED_FORMATS
+from hf_adner.cards.card import CARD_FILE
+from hf_adner.cards.checkpoint import REPORTS
+from hf_adner.cli import dataclass_parser, main, parse_dataclasses
+from hf_adner.data.formats import READERS, WRITERS, read_documents, write_documents
 from hf_adner.data.records import Document, Entity
-from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+from hf_adner.data.statistics import corpus_statistics
+from hf_adner.explain.explainers import EXPLAINERS
+from hf_adner.explain.probes import DEFAULT_PROBES
+from hf_adner.explain.targets import TARGETS
+from hf_adner.hub.push import push_checkpoint
+from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
+from hf_adner.training.run import run_demo
+from hf_adner.view.output import run_explanations
 
 TEXTS = ["面部红斑伴瘙痒。", "否认发热。"]
+WITH_DATACLASSES = [name for name, command in COMMANDS.items() if command.dataclasses]
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +60,134 @@ def test_overview_version_and_unknown_command(capsys):
     overview = capsys.readouterr().out
     assert all(name in overview for name in COMMANDS)
     assert main(["--version"]) == 0 and __version__ in capsys.readouterr().out
-    assert main(["fly"]) == 2 and "unknown command 'fly'" in capsys.readouterr().err
+    assert main(["fly"]) == 2
+    message = capsys.readouterr().err
+    assert "unknown command 'fly'" in message and "cross-validate" in message
+    assert main(["train_guide"]) == 2 and "did you mean 'train-guided'?" in capsys.readouterr().err
     assert main([]) == 2
 
 
 @pytest.mark.parametrize("command", list(COMMANDS))
 def test_every_command_has_help(command, capsys):
+    assert callable(getattr(commands, command.replace("-", "_")))
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
-    assert stop.value.code == 0 and f"adner {command}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert stop.value.code in (0, None) and f"adner {command}" in shown
+    assert not re.search(r"--\w+_", shown)
+    assert ("--help-all" in shown) == (command in WITH_DATACLASSES and command != "card")
+
+
+@pytest.mark.parametrize("command", WITH_DATACLASSES)
+def test_the_full_help_has_every_option_with_hyphens(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help-all"])
+    shown = capsys.readouterr().out
+    assert stop.value.code == 0 and shown.startswith(f"usage: adner {command} {COMMANDS[command].usage}")
+    options = [option for action in dataclass_parser(command)._actions for option in action.option_strings]
+    assert ("--gradient-accumulation-steps" in options) == (command != "card")
+    assert not [option for option in options if "_" in option or option not in shown]
+
+
+def test_commands_import_names_that_exist():
+    for node in ast.walk(ast.parse(Path(commands.__file__).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module)
+            assert not [alias.name for alias in node.names if not hasattr(module, alias.name)], node.module
+
+
+HELP_ONLY = """
+import contextlib, io, json, sys
+import adner_cli
+statuses = []
+calls = [["--help"], ["--version"], ["nonsense"], ["predict"], []]
+calls += [[name, "--help"] for name in adner_cli.COMMANDS]
+calls += [[name, "--no-such"] for name, command in adner_cli.COMMANDS.items() if not command.dataclasses]
+for call in calls:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            status = adner_cli.main(call)
+        except SystemExit as stop:
+            status = stop.code or 0
+    statuses.append((call, status))
+print(json.dumps({"statuses": statuses, "modules": sorted({name.partition(".")[0] for name in sys.modules})}))
+"""
+
+
+def test_help_and_usage_errors_import_no_library():
+    root = Path(adner_cli.__file__).parent
+    done = subprocess.run([sys.executable, "-c", HELP_ONLY], cwd=root, check=True, capture_output=True, text=True)
+    printed = json.loads(done.stdout)
+    statuses = {" ".join(call): status for call, status in printed["statuses"]}
+    assert [statuses[call] for call in ("", "--help", "--version", "nonsense", "predict")] == [2, 0, 0, 2, 2]
+    assert {status for call, status in statuses.items() if "no-such" in call} == {2}
+    assert {status for call, status in statuses.items() if "--help" in call} == {0}
+    assert not {"hf_adner", "torch", "transformers", "numpy"} & set(printed["modules"])
+
+
+def test_names_and_defaults_are_those_of_the_package():
+    assert adner_cli.READ_FORMATS == tuple(READERS) and adner_cli.WRITTEN_FORMATS == tuple(WRITERS)
+    assert adner_cli.RANKED_FORMATS == RANKED_FORMATS and adner_cli.REPORTS == REPORTS
+    assert adner_cli.EXPLAINERS == tuple(EXPLAINERS) and adner_cli.TARGETS == TARGETS
+    assert adner_cli.PROBES == DEFAULT_PROBES and adner_cli.MEASURE_GROUPS == GROUPS
+    assert CARD_FILE in adner_cli.dataclass_help("card")
+
+    def defaults(command, *options):
+        return [command_parser(command).get_default(option) for option in options]
+
+    assert defaults("predict", "review_threshold", "block_size") == [REVIEW_THRESHOLD, BLOCK_SIZE]
+    assert defaults("audit", "max_entities") == [ExplanationSettings.max_entities]
+    assert set(defaults("audit", "explainers")[0]) <= set(EXPLAINERS)
+    for command, option, function, parameter in (
+        ("predict", "batch_size", predict_to_file, "batch_size"),
+        ("explain", "stability_views", run_explanations, "stability_views"),
+        ("explain", "entities", run_explanations, "entities"),
+        ("explain", "seed", run_explanations, "seed"),
+        ("stats", "threshold", corpus_statistics, "threshold"),
+        ("push", "message", push_checkpoint, "commit_message"),
+        ("demo", "seed", run_demo, "seed"),
+    ):
+        assert defaults(command, option) == [inspect.signature(function).parameters[parameter].default]
+
+
+@pytest.mark.parametrize("reference", sorted({name for command in COMMANDS.values() for name in command.dataclasses}))
+def test_the_short_help_has_the_fields_of_the_dataclasses(reference):
+    declared = {field.name: field for _, fields in argument_groups(reference) for field in fields}
+    dataclass = pkgutil.resolve_name(reference)
+    inherited = {field.name for base in dataclass.__mro__ if base.__module__.startswith("transformers")
+                 if dataclasses.is_dataclass(base) for field in dataclasses.fields(base)}  # fmt: skip
+    fields = {field.name: field for field in dataclasses.fields(dataclass)}
+    assert set(fields) - inherited <= set(declared) <= set(fields)
+    for name, field in declared.items():
+        assert field.help == fields[name].metadata["help"] and field.choices == fields[name].metadata.get("choices")
+        if name != "dataloader_pin_memory":  # a function of torch
+            factory = fields[name].default_factory
+            default = fields[name].default if factory is dataclasses.MISSING else factory()
+            assert field.default == (None if default in ([], dataclasses.MISSING) else default), name
+
+
+def test_underscores_are_accepted_in_options(checkpoint, tmp_path):
+    assert hyphenated(["--a_b=c_d", "x_y", "--a_b c", "--", "--a_b"]) == ["--a-b=c_d", "x_y", "--a_b c", "--", "--a_b"]
+    assert main(["predict", checkpoint, "--text", TEXTS[0], "--batch_size", "2", "--device", "cpu"]) == 0
+    options = ["--dataset", "a_b", f"--output_dir={tmp_path}", "--no_lexicon_counts", "--num-train_epochs", "2"]
+    dataset, model, training, _ = parse_dataclasses("train", hyphenated(options))
+    assert (dataset.dataset, model.lexicon_counts, training.num_train_epochs) == ("a_b", False, 2)
+    assert training.output_dir == str(tmp_path)
+
+
+def test_unknown_options_of_dataclass_commands(tmp_path, capsys):
+    assert main(["train", "--dataset", "a", "--output-dir", str(tmp_path), "--max_speed", "3"]) == 1
+    assert "unknown arguments: --max-speed 3" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(["train"])
+    assert stop.value.code == 2 and "--dataset" in capsys.readouterr().err
+
+
+def test_options_may_come_between_the_inputs(checkpoint, gold, tmp_path):
+    output = ["--output", str(tmp_path / "tagged.jsonl")]
+    assert main(["predict", checkpoint, *output, "--device", "cpu", gold]) == 0
+    assert main(["predict", *output, "--device", "cpu", "--", checkpoint, gold]) == 0
+    assert [document.text for document in read_documents(tmp_path / "tagged.jsonl")] == TEXTS
 
 
 def test_predict_a_text_and_a_file(checkpoint, gold, tmp_path, capsys):
@@ -104,15 +248,14 @@ def test_settings_come_from_yaml_and_flags_win(tmp_path):
     (tmp_path / "run.yaml").write_text(
         f"dataset: a.jsonl\narchitecture: bert-crf\nseed: 5\noutput_dir: {tmp_path}\n", encoding="utf-8"
     )
-    types = (DatasetArguments, ModelArguments, AdnerTrainingArguments)
-    dataset, model, training = parse_dataclasses(types, [str(tmp_path / "run.yaml"), "--seed", "6"], "train")
+    dataset, model, training, _ = parse_dataclasses("train", [str(tmp_path / "run.yaml"), "--seed", "6"])
     assert (dataset.dataset, model.architecture, training.seed) == ("a.jsonl", "bert-crf", 6)
     (tmp_path / "bad.yaml").write_text("dataset: a\nspeed: 5\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"unknown settings \['speed'\]"):
-        parse_dataclasses(types, [str(tmp_path / "bad.yaml")], "train")
+        parse_dataclasses("train", [str(tmp_path / "bad.yaml")])
     (tmp_path / "list.yaml").write_text("- a\n", encoding="utf-8")
     with pytest.raises(ValueError, match="expected a mapping"):
-        parse_dataclasses(types, [str(tmp_path / "list.yaml")], "train")
+        parse_dataclasses("train", [str(tmp_path / "list.yaml")])
 
 
 def test_explain_a_text_and_a_file(checkpoint, gold, tmp_path, capsys):

@@ -6,14 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_adner.reporting import NOTHING, cell, duration, literal, setting, share, table, text
+from hf_adner.reporting import (
+    NOTHING,
+    cell,
+    duration,
+    escape_markdown,
+    literal,
+    markdown_table,
+    new_figure,
+    setting,
+    share,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
 @given(TEXT)
-def test_text_is_one_line_without_markup(value):
-    line = text(value)
+def test_escaped_text_is_one_line_without_markup(value):
+    line = escape_markdown(value)
     assert len(line.splitlines()) <= 1
     for place, character in enumerate(line):
         if character in "`*_|<>[]#$~{}":
@@ -22,7 +32,7 @@ def test_text_is_one_line_without_markup(value):
 
 @pytest.mark.parametrize(("value", "line"), [("- a", r"\- a"), ("1. a", r"1\. a"), ("a\n\n---", "a ---"), ("=", r"\=")])
 def test_no_line_opens_a_list_or_a_heading(value, line):
-    assert text(value) == line
+    assert escape_markdown(value) == line
 
 
 @given(TEXT)
@@ -49,4 +59,20 @@ def test_duration(seconds, told):
 
 
 def test_table():
-    assert table([(1, 2)], ("a", "b"), "r") == "| a | b |\n| ---: | --- |\n| 1 | 2 |"
+    assert markdown_table(("a", "b"), [(1, 2)], "rl") == "| a | b |\n| ---: | --- |\n| 1 | 2 |"
+    assert markdown_table(("a", "b", "c"), []) == "| a | b | c |\n| --- | ---: | ---: |"
+    row = markdown_table(("a", "b", "c"), [("**x**", 1234, math.nan), ("", None, 0.25)]).splitlines()[2:]
+    assert row == [f"| **x** | 1,234 | {NOTHING} |", f"|  | {NOTHING} | 0.2500 |"]
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"), [("a|b", r"a\|b"), (r"a\|b", r"a\|b"), (r"a\\|b", r"a\\\|b"), ("||", r"\|\|")]
+)
+def test_no_pipe_of_a_string_ends_its_cell(text, escaped):
+    assert markdown_table((text,), [(text,)]).splitlines()[::2] == [f"| {escaped} |"] * 2
+
+
+def test_new_figure_has_a_canvas_without_display():
+    figure = new_figure(5, 2)
+    assert tuple(figure.get_size_inches()) == (5, 2)
+    assert type(figure.canvas).__name__ == "FigureCanvasAgg"

@@ -1,1 +1,1 @@
-"""Runs models over documents and makes the numbers."""
+"""Evaluation of models and explanations on documents: prediction, scores, calibration, robustness, audits."""

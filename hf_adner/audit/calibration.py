@@ -1,10 +1,8 @@
-"""Calibration of predicted entities: does their posterior say how often they are right?
-
-Means over entities with intervals over documents: entities of one document are not independent.
-"""
+"""Calibration of predicted entities, and means over entities with bootstrap intervals over documents."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,9 +12,10 @@ import numpy as np
 from hf_adner.data.records import Document
 from hf_adner.metrics.calibration import BINS, calibration, risk_coverage
 from hf_adner.metrics.significance import LEVEL, bootstrap_statistic
-from hf_adner.reporting import plain, report_table
+from hf_adner.reporting import markdown_table, plain
 
 DRAWS = 500
+RESAMPLES = 2000
 SHARES = tuple(number / 10 for number in range(1, 11))
 
 Prediction = tuple[float, bool]
@@ -24,17 +23,16 @@ Prediction = tuple[float, bool]
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """Calibration of the entities a model predicted in some documents.
+    """Calibration of predicted entities.
 
     Attributes:
         documents: number of documents.
-        entities: predicted entities, over which everything here is.
+        entities: predicted entities, which all figures but `coverage` are over.
         gold: gold entities.
-        coverage: share of the gold entities that were predicted, start, end and label right; what is not predicted has
-            no confidence and counts nowhere else.
-        ece, brier, aurc: see `metrics.calibration`, lower is better; `best_aurc` is what the best order would give.
-        accuracy, mean_confidence: share of right entities, and what their posteriors promised.
-        intervals: of ece, brier and aurc (``low``, ``high``), from resampled documents.
+        coverage: share of the gold entities that were predicted with the right start, end and label.
+        ece, brier, aurc: see `metrics.calibration`, lower is better; `best_aurc` is that of the best order.
+        accuracy, mean_confidence: share of correct entities, and their mean posterior.
+        intervals: of ece, brier and aurc (``low``, ``high``), from a bootstrap over documents.
         reliability: a row per bin of equal mass, from the least to the most confident.
         risk_coverage: share of errors among the most confident 10, 20 .. 100 % (``coverage``, ``risk``).
     """
@@ -54,11 +52,11 @@ class CalibrationReport:
     risk_coverage: list[dict[str, float]]
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain dictionaries and numbers (None for NaN), ready for JSON."""
+        """Return the report as plain dictionaries and numbers (None for NaN), ready for JSON."""
         return plain(asdict(self))
 
     def to_markdown(self) -> str:
-        """Figures, risk at coverage and reliability as Markdown."""
+        """Return figures, risk at coverage and reliability as Markdown."""
         head = (
             f"{self.entities:,} predicted entities of {self.documents:,} documents, {self.accuracy:.4f} of them right; "
             f"{self.coverage:.4f} of {self.gold:,} gold entities were predicted.\n\n"
@@ -68,9 +66,9 @@ class CalibrationReport:
         risks = [(f"{row['coverage']:.0%}", row["risk"]) for row in self.risk_coverage]
         bins = [(row["count"], row["confidence"], row["accuracy"]) for row in self.reliability]
         parts = (
-            report_table(("calibration", "value", "low", "high"), figures),
-            report_table(("most confident", "share of errors"), risks),
-            report_table(("entities", "mean confidence", "accuracy"), bins),
+            markdown_table(("calibration", "value", "low", "high"), figures),
+            markdown_table(("most confident", "share of errors"), risks),
+            markdown_table(("entities", "mean confidence", "accuracy"), bins),
         )
         return head + "\n\n".join(parts) + "\n"
 
@@ -89,21 +87,22 @@ def calibration_report(
     """Compare the scores of predicted entities with whether they are gold entities.
 
     Args:
-        predicted: documents as `predict_documents` gives them: entities with ``score`` in their meta.
+        predicted: documents of `predict_documents`, whose entities have a ``score`` in their meta.
         gold: the same documents in the same order, with their gold entities.
         bins: of equal mass, for the ECE.
         level, resamples, seed: of the intervals.
 
     Raises:
-        ValueError: other documents, or an entity without a score.
+        ValueError: texts of the documents differ, or an entity has no score.
     """
-    spans, known = [], []
-    for found, right in zip(predicted, gold, strict=True):
-        if found.text != right.text:
-            raise ValueError(f"predicted document {found.id!r} has another text than gold document {right.id!r}")
-        spans.append([(*span, _score(entity, found.id)) for span, entity in zip(found.spans, found.entities)])
-        known.append(right.spans)
-    return calibration_of_spans(spans, known, bins, level, resamples, seed)
+    predicted_spans, gold_spans = [], []
+    for document, reference in zip(predicted, gold, strict=True):
+        if document.text != reference.text:
+            raise ValueError(f"predicted document {document.id!r} has another text than gold document {reference.id!r}")
+        scored = zip(document.spans, document.entities)
+        predicted_spans.append([(*span, _score(entity, document.id)) for span, entity in scored])
+        gold_spans.append(reference.spans)
+    return calibration_of_spans(predicted_spans, gold_spans, bins, level, resamples, seed)
 
 
 def calibration_of_spans(
@@ -114,30 +113,30 @@ def calibration_of_spans(
     resamples: int = DRAWS,
     seed: int = 0,
 ) -> CalibrationReport:
-    """`calibration_report` of (start, end, label, score) per document."""
-    outcomes = [_outcomes(found, set(right)) for found, right in zip(predicted, gold, strict=True)]
-    flat = [one for ones in outcomes for one in ones]
+    """Return the `calibration_report` of (start, end, label, score) per document."""
+    outcomes = [_outcomes(spans, set(reference)) for spans, reference in zip(predicted, gold, strict=True)]
+    flat = list(itertools.chain.from_iterable(outcomes))
     total = sum(map(len, gold))
-    right = sum(correct for _, correct in flat)
-    found = calibration(*_columns(flat), bins)
+    correct = sum(is_correct for _, is_correct in flat)
+    figures = calibration(*_columns(flat), bins)
     curve = risk_coverage(*_columns(flat))
     return CalibrationReport(
         documents=len(gold),
         gold=total,
-        coverage=right / total if total else float("nan"),
+        coverage=correct / total if total else float("nan"),
         best_aurc=curve["best_aurc"],
         intervals=_intervals(outcomes, bins, level, resamples, seed),
         risk_coverage=_at_shares(curve) if flat else [],
-        **found,
+        **figures,
     )
 
 
-def _outcomes(found: Sequence[Sequence[Any]], right: set[tuple[int, int, str]]) -> list[Prediction]:
-    return [(score, (start, end, label) in right) for start, end, label, score in found]
+def _outcomes(predicted: Sequence[Sequence[Any]], gold: set[tuple[int, int, str]]) -> list[Prediction]:
+    return [(score, (start, end, label) in gold) for start, end, label, score in predicted]
 
 
 def _columns(outcomes: Sequence[Prediction]) -> tuple[list[float], list[bool]]:
-    return [score for score, _ in outcomes], [correct for _, correct in outcomes]
+    return [score for score, _ in outcomes], [is_correct for _, is_correct in outcomes]
 
 
 def _score(entity: Any, document: str) -> float:
@@ -153,25 +152,22 @@ def _at_shares(curve: dict[str, Any]) -> list[dict[str, float]]:
 
 
 def _intervals(outcomes: list[list[Prediction]], bins: int, level: float, resamples: int, seed: int) -> dict[str, Any]:
-    outcomes = [ones for ones in outcomes if ones]
+    outcomes = [document for document in outcomes if document]
     if not outcomes:
         return {}
 
-    def scored(name: str) -> dict[str, float]:
+    def interval(name: str) -> dict[str, float]:
         def statistic(drawn: np.ndarray) -> float:
-            return calibration(*_columns([one for index in drawn for one in outcomes[index]]), bins)[name]
+            return calibration(*_columns([outcome for index in drawn for outcome in outcomes[index]]), bins)[name]
 
-        found = bootstrap_statistic(len(outcomes), statistic, level, resamples, seed)
-        return {"low": found["low"], "high": found["high"]}
+        estimate = bootstrap_statistic(len(outcomes), statistic, level, resamples, seed)
+        return {"low": estimate["low"], "high": estimate["high"]}
 
-    return {name: scored(name) for name in _SCORES}
-
-
-def _interval(found: dict[str, float] | None) -> tuple[float | None, float | None]:
-    return (None, None) if found is None else (found["low"], found["high"])
+    return {name: interval(name) for name in _SCORES}
 
 
-RESAMPLES = 2000
+def _interval(interval: dict[str, float] | None) -> tuple[float | None, float | None]:
+    return (None, None) if interval is None else (interval["low"], interval["high"])
 
 
 def mean_over_entities(
@@ -181,27 +177,29 @@ def mean_over_entities(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The mean of the values that there are, with the percentile interval from resampled documents.
+    """Return the mean of the finite values with a percentile interval from a bootstrap over documents.
+
+    Entities of one document are not independent, so documents are resampled.
 
     Args:
-        values: (entities,) numbers; None or NaN where there is none.
+        values: (entities,) numbers; None or NaN where an entity has none.
         documents: (entities,) the document of each.
         level: of the interval.
-        resamples: how many.
-        seed: of the resampling.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
 
     Returns:
-        `mean`, `low`, `high`, and `entities`, how many there are; the first three None without any.
+        `mean`, `low`, `high`, and `entities`, the number of values; the first three are None without values.
     """
     numbers = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    known = np.isfinite(numbers)
-    if not known.any():
+    finite = np.isfinite(numbers)
+    if not finite.any():
         return {"mean": None, "low": None, "high": None, "entities": 0}
-    _, group = np.unique(np.asarray(documents)[known], return_inverse=True)
-    sums, counts = np.bincount(group, numbers[known]), np.bincount(group)
+    _, group = np.unique(np.asarray(documents)[finite], return_inverse=True)
+    sums, counts = np.bincount(group, numbers[finite]), np.bincount(group)
 
     def mean(drawn: np.ndarray) -> float:
         return sums[drawn].sum() / counts[drawn].sum()
 
-    found = bootstrap_statistic(len(sums), mean, level, resamples, seed)
-    return {"mean": found["value"], "low": found["low"], "high": found["high"], "entities": int(known.sum())}
+    estimate = bootstrap_statistic(len(sums), mean, level, resamples, seed)
+    return {"mean": estimate["value"], "low": estimate["low"], "high": estimate["high"], "entities": int(finite.sum())}

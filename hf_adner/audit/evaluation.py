@@ -1,7 +1,4 @@
-"""How well a pipeline finds the gold entities of documents.
-
-`evaluate`'s token-classification evaluator, for our pipeline.
-"""
+"""Evaluation of a pipeline against the gold entities of documents, and an evaluator for the `evaluate` library."""
 
 from __future__ import annotations
 
@@ -21,6 +18,7 @@ from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.metrics.tag_f1 import TagF1
 from hf_adner.model.labels_adner import OUTSIDE
 from hf_adner.model.pipeline_adner import AdnerPipeline
+from hf_adner.reporting import markdown_table
 
 _COLUMNS = ("precision", "recall", "f1", "correct", "predicted", "support")
 _TITLES = ("precision", "recall", "F1", "correct", "predicted", "gold")
@@ -35,10 +33,10 @@ class EvaluationReport:
         characters: characters of their texts.
         predicted: predicted entities.
         gold: gold entities, nested ones included.
-        flattened_gold: gold entities that a flat tagger can find all of (the outermost).
-        strict: strict entity F1 against the full gold, the main figure: what `metrics.entity_f1` returns.
-        strict_flattened: the same against the flattened gold; equal to `strict` where nothing is nested.
-        boundaries: F1 of starts, ends and both, against the full gold: what `metrics.boundary_f1` returns.
+        flattened_gold: outermost gold entities, which a flat tagger can predict.
+        strict: `metrics.entity_f1` against the full gold, the main figure.
+        strict_flattened: `metrics.entity_f1` against the flattened gold; equal to `strict` if nothing is nested.
+        boundaries: `metrics.boundary_f1` of starts, ends and both, against the full gold.
     """
 
     documents: int
@@ -56,11 +54,11 @@ class EvaluationReport:
         return self.strict["f1"]
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain dictionaries and numbers, ready for JSON."""
+        """Return the report as plain dictionaries and numbers, ready for JSON."""
         return asdict(self)
 
     def to_markdown(self) -> str:
-        """The report as Markdown: counts, strict F1 per label and overall, flattened gold, boundaries."""
+        """Return the report as Markdown: counts, strict F1 per label and overall, flattened gold, boundaries."""
         counts = (
             f"{self.documents:,} documents, {self.characters:,} characters, {self.gold:,} gold entities "
             f"({self.gold - self.flattened_gold:,} of them nested), {self.predicted:,} predicted."
@@ -82,12 +80,12 @@ def evaluate_documents(
     progress: bool = True,
     **parameters: Any,
 ) -> EvaluationReport:
-    """Predict the entities of documents and compare them with those the documents have.
+    """Predict the entities of documents and compare them with their gold entities.
 
-    Only spans are kept of the documents, never their texts.
+    Only the spans of the documents are kept in memory, not their texts.
 
     Args:
-        pipe: what predicts.
+        pipe: the pipeline.
         documents: with their gold entities, which may be nested; any iterable, read once.
         batch_size: windows per forward pass.
         progress: show a progress bar on standard error.
@@ -104,17 +102,18 @@ def evaluate_documents(
 
 
 def compare_documents(predicted: Iterable[Document], gold: Iterable[Document]) -> EvaluationReport:
-    """Compare documents with predicted entities, as `predict_documents` gives them, with the same documents' gold.
+    """Compare documents of `predict_documents` with the same documents with gold entities.
 
     Raises:
         ValueError: different numbers of documents.
     """
-    watched = _Gold()
-    return watched.compared_with([one.spans for one, _ in zip(predicted, watched.watch(gold), strict=True)])
+    collected = _Gold()
+    documents = zip(predicted, collected.watch(gold), strict=True)
+    return collected.compared_with([document.spans for document, _ in documents])
 
 
 class _Gold:
-    """The gold spans of documents that pass by."""
+    """Collects the gold spans of a stream of documents."""
 
     def __init__(self) -> None:
         self.characters = 0
@@ -122,29 +121,29 @@ class _Gold:
         self.flat: list[list[tuple[int, int, str]]] = []
 
     def watch(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Hand on each document and note its gold."""
+        """Yield the documents unchanged and collect their gold spans."""
         for document in documents:
-            if isinstance(document, Document):  # the prediction refuses what is not
+            if isinstance(document, Document):  # anything else is an error of `predict_documents`
                 self.characters += len(document.text)
                 self.full.append(document.spans)
                 self.flat.append(document.flattened().spans)
             yield document
 
     def compared_with(self, predicted: list[list[tuple[int, int, str]]]) -> EvaluationReport:
-        """The report on predicted spans, one list per document that passed."""
+        """Return the report on predicted spans, one list per collected document."""
         return EvaluationReport(
             documents=len(predicted),
             characters=self.characters,
-            predicted=_number(predicted),
-            gold=_number(self.full),
-            flattened_gold=_number(self.flat),
+            predicted=_count(predicted),
+            gold=_count(self.full),
+            flattened_gold=_count(self.flat),
             strict=entity_f1(predicted, self.full),
             strict_flattened=entity_f1(predicted, self.flat),
             boundaries=boundary_f1(predicted, self.full),
         )
 
 
-def _number(documents: Sequence[Sequence[Any]]) -> int:
+def _count(documents: Sequence[Sequence[Any]]) -> int:
     return sum(map(len, documents))
 
 
@@ -153,27 +152,20 @@ def _label_rows(scores: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = [f"| {title} | {' | '.join(_TITLES)} |", "|---|" + "---:|" * len(_TITLES)]
-    for name, scores in rows.items():
-        cells = (name.replace("|", "\\|"), *(_cell(scores[column]) for column in _COLUMNS))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _cell(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+    lines = [(name, *(scores[column] for column in _COLUMNS)) for name, scores in rows.items()]
+    return markdown_table((title, *_TITLES), lines)
 
 
 class AdnerEvaluator(TokenClassificationEvaluator):
-    """Evaluates an `AdnerPipeline` on a dataset with columns of tokens and BIO labels.
+    """Evaluator of an `AdnerPipeline` on a dataset with columns of tokens and BIO labels.
 
-    Use it as `evaluate.evaluator("token-classification")`. That one takes no ready pipeline together with
-    transformers 5: evaluate 0.4.6 compares it with a TensorFlow class that transformers no longer has. It does take
-    a model with its tokenizer, and then scores the arg-max labels of the stock pipeline; this one scores the entities
-    of our pipeline, of texts of any length. Two things differ besides: tokens are joined by nothing (`join_by=""`),
-    and the metric is `TagF1` unless one is given.
+    Use it in place of `evaluate.evaluator("token-classification")`, which with transformers 5 cannot take a pipeline
+    (evaluate 0.4.6 checks for a TensorFlow class that transformers no longer has), and which with a model and tokenizer
+    scores the arg-max labels of the stock pipeline. This one scores the entities of our pipeline, of texts of any
+    length. Its defaults differ in two points: tokens are joined without a space (`join_by=""`), and the metric is
+    `TagF1`.
 
-    `compute(pipeline, data=dataset)` returns what the metric returns and evaluate's time figures.
+    `compute(pipeline, data=dataset)` returns the result of the metric and the time figures of evaluate.
     """
 
     PIPELINE_KWARGS: Mapping[str, Any] = {}
@@ -182,22 +174,22 @@ class AdnerEvaluator(TokenClassificationEvaluator):
         super().__init__("token-classification")
 
     def compute(self, *args: Any, join_by: str = "", **kwargs: Any) -> dict[str, Any]:
-        """As the base class's, of tokens joined by nothing.
+        """Evaluate as the base class does, with tokens joined without a space.
 
         Args:
             args, kwargs: see `TokenClassificationEvaluator.compute`; the model is an `AdnerPipeline`, a folder or Hub
                 name, or a model (with `tokenizer=`).
-            join_by: what stands between two tokens in the text.
+            join_by: separator of the tokens in the text.
 
         Raises:
-            TypeError: the model is none of ours.
+            TypeError: the model is not an `AdnerForTokenClassification`.
         """
         return super().compute(*args, join_by=join_by, **kwargs)
 
     def prepare_pipeline(
         self, model_or_pipeline: Any, tokenizer: Any = None, feature_extractor: Any = None, device: Any = None
     ) -> AdnerPipeline:
-        """The pipeline itself, or one made of a model and its tokenizer, each an object or a name."""
+        """Return the pipeline, or create one from a model and its tokenizer, each an object or a name."""
         if isinstance(model_or_pipeline, AdnerPipeline):
             return model_or_pipeline
         model, tokenizer = model_or_pipeline, tokenizer if tokenizer is not None else model_or_pipeline
@@ -208,25 +200,25 @@ class AdnerEvaluator(TokenClassificationEvaluator):
         return AdnerPipeline(model=model, tokenizer=tokenizer, device=device)
 
     def prepare_metric(self, metric: str | EvaluationModule | None) -> EvaluationModule:
-        """`TagF1` for None."""
+        """Return the metric, `TagF1` for None."""
         return TagF1() if metric is None else super().prepare_metric(metric)
 
     def call_pipeline(self, pipe: AdnerPipeline, texts: Iterable[str]) -> tuple[list[list[dict]], dict[str, float]]:
-        """Per text its entities, and how long that took."""
+        """Return the entities per text, and the time figures."""
         return super().call_pipeline(pipe, list(texts))
 
     def predictions_processor(
         self, predictions: Sequence[Sequence[Mapping[str, Any]]], words: Sequence[Sequence[str]], join_by: str
     ) -> dict[str, list[list[str]]]:
-        """Entities in characters -> a BIO label per token: that of its first character."""
+        """Convert entities in characters to a BIO label per token, that of its first character."""
         offsets = (self.words_to_offsets(row, join_by) for row in words)
-        return {"predictions": [_labels(found, row) for found, row in zip(predictions, offsets)]}
+        return {"predictions": [_labels(entities, row) for entities, row in zip(predictions, offsets)]}
 
 
 def _labels(entities: Sequence[Mapping[str, Any]], offsets: Sequence[tuple[int, int]]) -> list[str]:
-    labels, before = [], None
+    labels, previous = [], None
     for start, _ in offsets:
-        own = next((entity for entity in entities if entity["start"] <= start < entity["end"]), None)
-        labels.append(OUTSIDE if own is None else f"{'I' if own is before else 'B'}-{own['entity_group']}")
-        before = own
+        entity = next((entity for entity in entities if entity["start"] <= start < entity["end"]), None)
+        labels.append(OUTSIDE if entity is None else f"{'I' if entity is previous else 'B'}-{entity['entity_group']}")
+        previous = entity
     return labels

@@ -1,7 +1,4 @@
-"""The records of an audit of explanations.
-
-Stability against faithfulness, a point per explainer.
-"""
+"""The report of an audit of explanations: scores of explainers, tables and plot."""
 
 from __future__ import annotations
 
@@ -12,22 +9,25 @@ from typing import Any
 
 from hf_adner.audit.measures import HIGHER, LOWER, MEASURES, NEAR_ZERO, Measure
 from hf_adner.files import write_figure
-from hf_adner.reporting import plain, report_table
+from hf_adner.reporting import markdown_table, new_figure, plain
 
+STABILITY = "discriminative_stability"
+MARKERS = "osD^v"
 ARROWS = {HIGHER: " up", LOWER: " dn", NEAR_ZERO: " ~0"}
+_DOTS_PER_INCH = 120
 
 
 @dataclass(frozen=True)
 class ExplainerScores:
-    """What was measured of one explainer.
+    """Scores of one explainer.
 
     Attributes:
         name: of the explainer.
-        entities: how many it explained, the first of the population.
+        entities: number of explained entities, the first of the sample.
         estimates: name of a measure -> ``mean``, ``low``, ``high``, ``entities`` (`mean_over_entities`).
         values: name of a measure -> a number per entity, None where it has none; for paired comparisons.
-        details: group -> what has no value per entity.
-        seconds: wall-clock time that explaining and measuring took.
+        details: group -> figures without a value per entity.
+        seconds: wall-clock time of explaining and measuring.
     """
 
     name: str
@@ -38,100 +38,102 @@ class ExplainerScores:
     seconds: float = 0.0
 
     def mean(self, measure: str) -> float | None:
-        """The mean of a measure, None where it was not measured."""
+        """Return the mean of a measure, None if it was not measured."""
         return self.estimates[measure]["mean"] if measure in self.estimates else None
 
     @property
     def coverage(self) -> float | None:
-        """Share of the views in which the model found the entities again, None where stability was not measured."""
+        """Share of (entity, view) pairs in which the model predicts the entity too; None if not measured."""
         return self.details["stability"]["coverage"] if "stability" in self.details else None
 
     def summary(self) -> dict[str, Any]:
-        """Entities, coverage and the estimate of each measure."""
+        """Return entities, coverage and the estimate of each measure."""
         return {"entities": self.entities, "coverage": self.coverage, **self.estimates}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain dictionaries and numbers (None for NaN), ready for JSON."""
+        """Return all fields as plain dictionaries and numbers (None for NaN), ready for JSON."""
         return plain(asdict(self))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> ExplainerScores:
-        """What `to_dict` gave."""
+        """Create scores from a result of `to_dict`."""
         return cls(**content)
 
 
 @dataclass(frozen=True)
 class ExplanationReport:
-    """What an audit of the explanations of one model on one set of documents found.
+    """Results of an audit of the explanations of one model on one set of documents.
 
     Attributes:
         explainers: name -> its scores.
-        population: how the entities came about: ``documents``, ``gold``, ``found`` gold entities, ``coverage`` = found
-            / gold, ``entities`` explained, and per explained entity its ``document`` (numbers in order of appearance).
-        model: what does not depend on an explainer: ``calibration`` (`CalibrationReport.to_dict`),
+        sample: ``documents``, ``gold`` entities, ``found`` gold entities, ``coverage`` = found / gold, explained
+            ``entities``, and per explained entity its ``document`` (numbered in order of appearance). Its key in
+            `to_dict` is ``population``.
+        model: figures that do not depend on an explainer: ``calibration`` (`CalibrationReport.to_dict`),
             ``boundary_sensitivity`` (`ModelResponses.boundary_sensitivity`).
-        settings: sizes of the audit; `families` are those that were used.
+        settings: settings of the audit; `families` are the names of those used.
     """
 
     explainers: Mapping[str, ExplainerScores]
-    population: Mapping[str, Any]
+    sample: Mapping[str, Any]
     model: Mapping[str, Any]
     settings: Mapping[str, Any]
 
     def to_dict(self, full: bool = False) -> dict[str, Any]:
-        """Plain dictionaries and numbers (None for NaN), ready for JSON.
+        """Return plain dictionaries and numbers (None for NaN), ready for JSON.
 
         Args:
-            full: of each explainer everything, also the numbers per entity, not its `ExplainerScores.summary`.
+            full: include all fields of each explainer, with the values per entity, instead of its summary.
         """
-        scores = {name: one.to_dict() if full else one.summary() for name, one in self.explainers.items()}
-        parts = {"population": self.population, "model": self.model, "settings": self.settings}
+        scores = {name: part.to_dict() if full else part.summary() for name, part in self.explainers.items()}
+        parts = {"population": self.sample, "model": self.model, "settings": self.settings}
         return plain({"explainers": scores, **parts})
 
     def to_markdown(self) -> str:
-        """EntitySample, a table per group of measures, and what the model itself does.
+        """Return the sample, a table per group of measures, and the figures of the model as Markdown.
 
-        A table has a row per explainer of which the group measured anything.
+        A table has a row per explainer with a value of the group.
         """
         parts = [self._head(), *(_group_table(group, list(self.explainers.values())) for group in self._groups())]
         return "\n\n".join([*parts, *self._model_tables()]) + "\n"
 
     def plot(self, path: str | os.PathLike[str], faithfulness: str = "soft_comprehensiveness_gain") -> None:
         """Draw discriminative stability against faithfulness, a point per explainer; see `plot_explainers`."""
-
         plot_explainers(self, path, faithfulness)
 
     def _groups(self) -> Iterator[str]:
-        found = list(self.explainers.values())
-        yield from dict.fromkeys(one.group for one in MEASURES if _is_measured(one, found))
+        scores = list(self.explainers.values())
+        yield from dict.fromkeys(measure.group for measure in MEASURES if _is_measured(measure, scores))
 
     def _head(self) -> str:
-        of = self.population
+        sample = self.sample
         families = ", ".join(self.settings["families"])
         return (
-            f"{of['entities']:,} entities of {len(set(of['document'])):,} documents were explained; the model finds "
-            f"{of['found']:,} of the {of['gold']:,} gold entities of all {of['documents']:,} documents "
-            f"(coverage {of['coverage']:.4f}). Views: {self.settings['views']} each of {families}. "
+            f"{sample['entities']:,} entities of {len(set(sample['document'])):,} documents were explained; the model "
+            f"finds {sample['found']:,} of the {sample['gold']:,} gold entities of all {sample['documents']:,} "
+            f"documents (coverage {sample['coverage']:.4f}). Views: {self.settings['views']} each of {families}. "
             f"Intervals: {100 * self.settings['level']:g} %, documents resampled."
         )
 
     def _model_tables(self) -> list[str]:
-        found = []
+        tables = []
         if "calibration" in self.model:
-            of = self.model["calibration"]
+            calibration = self.model["calibration"]
             names = ("entities", "coverage", "accuracy", "mean_confidence", "ece", "brier", "aurc", "best_aurc")
-            found.append(report_table(("entity calibration", "value"), [(name, of[name]) for name in names]))
+            tables.append(
+                markdown_table(("entity calibration", "value"), [(name, calibration[name]) for name in names])
+            )
         if "boundary_sensitivity" in self.model:
             rows = self.model["boundary_sensitivity"].items()
-            found.append(report_table(("boundary sensitivity of the model", "value"), rows))
-        return found
+            tables.append(markdown_table(("boundary sensitivity of the model", "value"), rows))
+        return tables
 
 
 def _group_table(group: str, scores: Sequence[ExplainerScores]) -> str:
-    measures = [one for one in MEASURES if one.group == group and _is_measured(one, scores)]
-    heads = [group, "entities", *(f"{one.title}{ARROWS.get(one.better, '')}" for one in measures)]
+    measures = [measure for measure in MEASURES if measure.group == group and _is_measured(measure, scores)]
+    heads = [group, "entities", *(f"{measure.title}{ARROWS.get(measure.better, '')}" for measure in measures)]
     heads += ["coverage"] if group == "stability" else []
-    return report_table(heads, [_row(found, group, measures) for found in scores if _has_any(found, measures)])
+    return markdown_table(heads, [_row(part, group, measures) for part in scores if _has_any(part, measures)])
 
 
 def _has_any(scores: ExplainerScores, measures: Sequence[Measure]) -> bool:
@@ -139,8 +141,8 @@ def _has_any(scores: ExplainerScores, measures: Sequence[Measure]) -> bool:
 
 
 def _is_measured(measure: Measure, scores: Sequence[ExplainerScores]) -> bool:
-    """Whether any entity of any explainer has a value."""
-    return any(found.mean(measure.name) is not None for found in scores)
+    """Return whether any entity of any explainer has a value."""
+    return any(part.mean(measure.name) is not None for part in scores)
 
 
 def _row(scores: ExplainerScores, group: str, measures: Sequence[Measure]) -> list[Any]:
@@ -150,23 +152,18 @@ def _row(scores: ExplainerScores, group: str, measures: Sequence[Measure]) -> li
 
 
 def with_interval(estimate: Mapping[str, Any] | None) -> str | None:
-    """``0.123 [0.110, 0.140]``, None without a value."""
+    """Format an estimate as ``0.123 [0.110, 0.140]``; None without a value."""
     if estimate is None or estimate["mean"] is None:
         return None
     return f"{estimate['mean']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
 
-STABILITY = "discriminative_stability"
-MARKERS = "osD^v"
-_DOTS_PER_INCH = 120
-
-
 def plot_explainers(
     report: ExplanationReport, path: str | os.PathLike[str], faithfulness: str = "soft_comprehensiveness_gain"
 ) -> None:
-    """Draw discriminative stability (up) against a measure of faithfulness (across), with intervals.
+    """Draw discriminative stability (vertical) against a measure of faithfulness (horizontal), with intervals.
 
-    Better is up and to the right; a measure of which less is better runs the other way.
+    Better is up and to the right: the axis of a measure of which lower is better is inverted.
 
     Args:
         report: with both measured.
@@ -177,12 +174,9 @@ def plot_explainers(
         ValueError: an unknown measure, no explainer for which both were measured, or a suffix that matplotlib cannot
             write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    measure = next((one for one in MEASURES if one.name == faithfulness), None)
+    measure = next((measure for measure in MEASURES if measure.name == faithfulness), None)
     if measure is None:
-        raise ValueError(f"no measure {faithfulness!r}; expected one of {[one.name for one in MEASURES]}")
+        raise ValueError(f"no measure {faithfulness!r}; expected one of {[measure.name for measure in MEASURES]}")
     points = {
         name: (scores.estimates[faithfulness], scores.estimates[STABILITY])
         for name, scores in report.explainers.items()
@@ -190,11 +184,10 @@ def plot_explainers(
     }
     if not points:
         raise ValueError(f"no explainer has both {faithfulness} and {STABILITY}: measure stability and faithfulness")
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 5.5)
     axes = figure.subplots()
-    for number, (name, (across, up)) in enumerate(points.items()):
-        _draw_point(axes, name, across, up, f"C{number % 10}", MARKERS[number // 10 % len(MARKERS)])
+    for number, (name, (horizontal, vertical)) in enumerate(points.items()):
+        _draw_point(axes, name, horizontal, vertical, f"C{number % 10}", MARKERS[number // 10 % len(MARKERS)])
     axes.set_xlabel(f"{measure.title} ({measure.better} is better)")
     axes.set_ylabel("discriminative stability (higher is better)")
     if measure.better == LOWER:
@@ -204,13 +197,13 @@ def plot_explainers(
     write_figure(path, figure, _DOTS_PER_INCH)
 
 
-def _draw_point(axes, name: str, across: dict, up: dict, colour: str, marker: str) -> None:
-    spans = [[[one["mean"] - one["low"]], [one["high"] - one["mean"]]] for one in (across, up)]
-    x, y = map(_not_negative, spans)
+def _draw_point(axes, name: str, horizontal: dict, vertical: dict, colour: str, marker: str) -> None:
+    x, y = map(_error_bars, (horizontal, vertical))
     line = {"fmt": marker, "color": colour, "elinewidth": 0.8, "markersize": 6, "label": name}
-    axes.errorbar([across["mean"]], [up["mean"]], xerr=x, yerr=y, **line)
+    axes.errorbar([horizontal["mean"]], [vertical["mean"]], xerr=x, yerr=y, **line)
 
 
-def _not_negative(sides: list[list[float]]) -> list[list[float]]:
-    """A resampled interval may leave out the mean itself."""
-    return [[max(0.0, value) for value in side] for side in sides]
+def _error_bars(estimate: Mapping[str, Any]) -> list[list[float]]:
+    """Return the lengths of the error bars, 0 on a side where the mean is outside its bootstrap interval."""
+    sides = estimate["mean"] - estimate["low"], estimate["high"] - estimate["mean"]
+    return [[max(0.0, length)] for length in sides]

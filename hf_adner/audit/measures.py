@@ -1,11 +1,4 @@
-"""What measuring gives, and what the numbers are called.
-
-What an audit of explanations measures, and what it may cost.
-
-One explainer at work on a population.
-
-Explainers asked for other targets than the label: why an entity begins, and why it ends.
-"""
+"""Measures of explanations: names, settings, and the run of one explainer that they are computed from."""
 
 from __future__ import annotations
 
@@ -19,7 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from hf_adner.audit.responses import ModelResponses
-from hf_adner.audit.sample import EntitySample, View
+from hf_adner.audit.sample import AuditedEntity, EntitySample, View
 from hf_adner.data.records import EntitySpan
 from hf_adner.explain.explainer import LocalExplainer
 from hf_adner.explain.explanation import Explanation
@@ -32,11 +25,11 @@ HIGHER, LOWER, NEAR_ZERO, DESCRIPTION = "higher", "lower", "near 0", ""
 
 @dataclass(frozen=True)
 class Measurement:
-    """Numbers of one group.
+    """Results of one group of measures.
 
     Attributes:
         values: name of a `Measure` -> (entities,) float64, NaN where an entity has none.
-        details: what has no value per entity; plain numbers and dictionaries.
+        details: figures without a value per entity, as plain numbers and dictionaries.
     """
 
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -44,14 +37,14 @@ class Measurement:
 
 
 class Measure(NamedTuple):
-    """One number of an explanation.
+    """A measure with a value per entity.
 
     Attributes:
         name: key in records.
-        group: see `hf_adner.audit.measures.GROUPS`.
-        title: head of a column.
-        better: which way is good.
-        bounds: least and greatest value.
+        group: one of `GROUPS`.
+        title: column title.
+        better: direction that is better: `HIGHER`, `LOWER`, `NEAR_ZERO`, or `DESCRIPTION` for neither.
+        bounds: lowest and highest value.
     """
 
     name: str
@@ -96,43 +89,41 @@ MEASURES = (
     Measure("seed_spearman", "seed-noise", "seed Spearman", HIGHER, "-1..1"),
     Measure("seed_top_k_jaccard", "seed-noise", "seed top-k", HIGHER, "0..1"),
 )
-"""Every number that has a value per entity."""
-
+"""All measures with a value per entity."""
 
 GROUPS = ("stability", "sensitivity", "faithfulness", "boundary", "plausibility", "randomisation", "seed-noise")
-"""Groups of measurements of an explainer; see `hf_adner.audit.measurements`."""
+"""Groups of measures; see `hf_adner.audit.explanations.MEASUREMENTS`."""
 
 
 @dataclass(frozen=True)
 class ExplanationSettings:
-    """Sizes of an audit.
+    """Settings of an audit, which determine its cost.
 
-    One pass explains every entity once. An explainer is asked for 1 pass over the original texts, about
-    ``views x families`` for stability, `sensitivity_draws` for sensitivity, 2 for boundaries, one per share for
-    randomisation and 1 for seed noise; faithfulness asks the model, not the explainer, ``10 + 4 x soft_draws`` short
-    batches per entity.
+    One pass explains every entity once. An explainer makes 1 pass over the original texts, about ``views x families``
+    for stability, `sensitivity_draws` for sensitivity, 2 for boundaries, one per share for randomisation and 1 for seed
+    noise; faithfulness runs the model, not the explainer, on ``10 + 4 x soft_draws`` short batches per entity.
 
     Attributes:
-        families: names of label-preserving perturbations, or name -> perturbation; None takes those of
-            `perturbations.DEFAULT_FAMILIES` that the tokenizer's lexicon allows.
+        families: names of label-preserving perturbations, or name -> perturbation; None: those of
+            `hf_adner.audit.robustness.DEFAULT_FAMILIES` that the tokenizer's lexicon allows.
         views: perturbed texts per document and family, the same for all explainers.
-        groups: which of `GROUPS` to measure.
-        max_entities: how many entities are explained.
-        entities_per_document: at most so many of one document; None takes all. Few per document make the entities more
-            independent, many make explainers that share passes over a text cheaper.
-        max_sampling_entities: the same for explainers that sample (LIME, KernelSHAP): the first of the others.
+        groups: groups of measures, of `GROUPS`.
+        max_entities: number of explained entities.
+        entities_per_document: largest number of entities of one document; None: no limit. With few per document the
+            entities are more independent, with many an explainer that shares passes over a text is cheaper.
+        max_sampling_entities: number of entities for explainers that sample (LIME, KernelSHAP): the first ones.
         sensitivity_draws: noises per entity for max-sensitivity.
         sensitivity_radius: largest noise, as a share of the embedding table's root mean square.
         infidelity_draws: random sets of hidden characters per text.
         soft_draws: random masks of the embeddings' dimensions per entity.
         orderings: random orderings of removal among those that give the bounds of AOPC.
-        beam_width: search the bounds with beams of this width instead; 0 does not. Exact enough from 5 on, and costs
-            thousands of forward passes per entity.
-        replacements: random characters that are tried in the place of each, beside the mask token.
-        random_shares: shares of the model's parameters that are made random, from the output down; 1 is all of them.
+        beam_width: if above 0, search the bounds with beams of this width instead. Exact enough from 5 on, at thousands
+            of forward passes per entity.
+        replacements: random characters tried in place of each character, besides the mask token.
+        random_shares: shares of the model's parameters that are randomised, from the output down; 1 is all of them.
         batch_size: texts, or copies of one, per forward pass.
-        level: of the intervals, which come from resampled documents.
-        resamples: how many.
+        level: of the intervals, which are from a bootstrap over documents.
+        resamples: of the bootstrap.
         seed: of the choice of entities, of views, noises and draws.
 
     Raises:
@@ -181,90 +172,91 @@ _POSITIVE = (
 
 Explainer: TypeAlias = Callable[[Sequence[str], Sequence[Sequence[EntitySpan]]], list[list[Explanation]]]
 CHUNK = 16
+"""Texts per call of an explainer."""
 
 
 class ExplainerRun:
-    """An explainer with everything that its measurements need.
+    """An explainer with the data that its measures are computed from.
 
     Args:
-        explainer: what explains.
-        count: how many of the population's subjects it is asked for, the first ones.
-        population, views, behaviour, settings: what all explainers of an audit share.
-        rebuild: makes the explainer anew while the model's weights are random; None asks the same one.
-        bar: counts the texts that were explained.
+        explainer: the explainer.
+        count: number of entities it explains, the first of the sample.
+        sample, views, responses, settings: shared by all explainers of an audit.
+        rebuild: builds the explainer again while the model's weights are random; None: the same explainer is used.
+        bar: progress bar over explained texts.
     """
 
     def __init__(
         self,
         explainer: Explainer,
         count: int,
-        population: EntitySample,
+        sample: EntitySample,
         views: Sequence[View],
-        behaviour: ModelResponses,
+        responses: ModelResponses,
         settings: ExplanationSettings,
         rebuild: Callable[[], Explainer] | None = None,
         bar: tqdm | None = None,
     ):
         self.explainer, self.count, self.rebuild = explainer, count, rebuild
-        self.population, self.views, self.behaviour, self.settings = population, views, behaviour, settings
+        self.sample, self.views, self.responses, self.settings = sample, views, responses, settings
         self._bar = bar
 
     @property
-    def subjects(self):
-        """The entities that are explained."""
-        return self.population.subjects[: self.count]
+    def entities(self) -> tuple[AuditedEntity, ...]:
+        """The explained entities."""
+        return self.sample.entities[: self.count]
 
     @property
     def spans(self) -> list[tuple[int, int]]:
-        """(start, end) of each subject."""
-        return [subject.span[:2] for subject in self.subjects]
+        """(start, end) of each entity."""
+        return [audited.span[:2] for audited in self.entities]
 
     @cached_property
     def originals(self) -> list[Explanation]:
-        """The explanation of every subject in its own text."""
+        """Explanation of every entity in its own text."""
         return self.explain(self.explainer)
 
     @cached_property
     def maps(self) -> list[np.ndarray]:
-        """Importance of every character for every subject: the magnitudes of its scores."""
+        """Magnitudes of the scores of every character for every entity."""
         return [magnitudes(explanation) for explanation in self.originals]
 
     def explain(self, explainer: Explainer) -> list[Explanation]:
-        """Explanations of every subject in its own text, by another explainer or the same once more."""
-        owners = self.population.by_document(self.count)
-        texts = [self.population.documents[document].text for document in owners]
-        spans = [[self.population.subjects[number].span for number in numbers] for numbers in owners.values()]
-        found: dict[int, Explanation] = {}
-        for numbers, explanations in zip(owners.values(), self.ask(explainer, texts, spans)):
-            found.update(zip(numbers, explanations, strict=True))
-        return [found[number] for number in range(self.count)]
+        """Explain every entity in its own text with a given explainer."""
+        documents = self.sample.by_document(self.count)
+        texts = [self.sample.documents[document].text for document in documents]
+        spans = [[self.sample.entities[number].span for number in numbers] for numbers in documents.values()]
+        by_number: dict[int, Explanation] = {}
+        for numbers, explanations in zip(documents.values(), self.explain_texts(explainer, texts, spans)):
+            by_number.update(zip(numbers, explanations, strict=True))
+        return [by_number[number] for number in range(self.count)]
 
-    def ask(
+    def explain_texts(
         self, explainer: Explainer, texts: Sequence[str], spans: Sequence[Sequence[EntitySpan]]
     ) -> list[list[Explanation]]:
-        """Explanations of given entities of texts, some texts at a time."""
-        found = []
+        """Explain given entities of texts, `CHUNK` texts at a time."""
+        explanations = []
         for first in range(0, len(texts), CHUNK):
             part = slice(first, first + CHUNK)
-            found += explainer(texts[part], spans[part])
+            explanations += explainer(texts[part], spans[part])
             if self._bar is not None:
                 self._bar.update(len(texts[part]))
-        return found
+        return explanations
 
 
 def magnitudes(explanation: Explanation) -> np.ndarray:
-    """(characters,) absolute scores."""
+    """Return the (characters,) absolute scores."""
     return np.abs(np.array(explanation.scores, dtype=np.float64))
 
 
 class TargetedExplainer:
-    """Explainers of one method for several targets, such as fused ones, each with a table of its own target.
+    """Explainers of one method for several targets, such as fused ones with a table per target.
 
     Args:
-        explainers: name of a target -> its explainer; called itself it is the one of ``label``.
+        explainers: name of a target -> its explainer; a call uses the one of ``label``.
 
     Raises:
-        ValueError: none for ``label``.
+        ValueError: no explainer for ``label``.
     """
 
     def __init__(self, explainers: Mapping[str, Any]):
@@ -273,30 +265,30 @@ class TargetedExplainer:
         self._explainers = dict(explainers)
 
     def __call__(self, texts: Sequence[str], entities: Sequence[Any] | None = None) -> list[list[Explanation]]:
-        """What the explainer of the label gives."""
+        """Explain with the explainer of ``label``."""
         return self._explainers["label"](texts, entities)
 
     def with_target(self, name: str) -> Any:
-        """The explainer of a target; where there is none that of the label, asked for it."""
+        """Return the explainer of a target; if there is none, that of ``label`` with its target changed."""
         return self._explainers[name] if name in self._explainers else with_target(self._explainers["label"], name)
 
 
 def with_target(explainer: Any, name: str) -> Any:
-    """The same explainer asked for another target; one that has none (a control, a plain function) as it is.
+    """Return a copy of an explainer with another target; one without a target (a control, a function) is unchanged.
 
-    A fused explainer asks its local one; its table stays that of the target it was built for.
+    Of a fused explainer the local part changes its target; the table stays that of the target it was built for.
 
     Args:
-        explainer: a `LocalExplainer`, a `FusedExplainer`, an object with a method ``with_target(name)``, or anything
-            else that explains.
+        explainer: a `LocalExplainer`, a `FusedExplainer`, an object with a method ``with_target(name)``, or any other
+            explainer.
         name: one of `hf_adner.explain.targets.TARGETS`.
     """
     if hasattr(explainer, "with_target"):
         return explainer.with_target(name)
-    other = copy.copy(explainer)
+    changed = copy.copy(explainer)
     if isinstance(explainer, FusedExplainer):
-        other.local = with_target(explainer.local, name)
+        changed.local = with_target(explainer.local, name)
     elif isinstance(explainer, LocalExplainer):
         tagger = explainer.tagger
-        other.target = Target(name, tagger.labels, tagger.model.entity_log_posteriors if tagger.is_adner else None)
-    return other
+        changed.target = Target(name, tagger.labels, tagger.model.entity_log_posteriors if tagger.is_adner else None)
+    return changed

@@ -1,22 +1,19 @@
-"""Stability under label-preserving perturbations, discriminative and plain.
-
-Seed noise: how much of an explanation by sampling is the sampling's.
-
-The randomisation check: explanations of the model with its weights thrown away.
-
-Max-sensitivity: how far an explanation moves when the embeddings are shaken a little.
-"""
+"""Measures of stability: under perturbation, under another seed, under noise, and under random weights."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import nn
 
 from hf_adner.audit.measures import ExplainerRun, Measurement, magnitudes
-from hf_adner.audit.responses import noisy_embeddings, randomised_weights
 from hf_adner.audit.sample import View
 from hf_adner.explain.removal import SamplingExplainer
 from hf_adner.metrics.discriminative_stability import discriminative_stability
@@ -29,166 +26,167 @@ from hf_adner.metrics.stability import pairwise_stability
 
 
 class Pair(NamedTuple):
-    """A subject in a view: its map there, None where the model lost it."""
+    """An entity in a view with its map there, None if the model no longer predicts it."""
 
-    subject: int
+    entity: int
     view: View
     map: np.ndarray | None
 
     @property
     def alignment(self) -> tuple[int | None, ...]:
-        """Place of each original character in the view."""
+        """Position of each original character in the view."""
         return self.view.perturbed.alignment.forward
 
 
 def measure_stability(run: ExplainerRun) -> Measurement:
-    """Compare each subject's map with those of its views; all explainers see the same views.
+    """Compare each entity's map with those of its views, which are the same for all explainers.
 
-    A pair counts if the model found the subject in the view again, with its label, on the span it moved to; `coverage`
-    is the share of such pairs and belongs to the model, not to the explainer. Values per subject are means over its
-    kept pairs. Details: coverage and its counts, `within` and `between` of discriminative stability, the intraclass
+    A pair counts if the model predicts the entity in the view too, with its label, on the aligned span; `coverage` is
+    the share of such pairs, a property of the model and not of the explainer. Values per entity are means over its kept
+    pairs. Details: coverage and its counts, `within` and `between` of discriminative stability, the intraclass
     correlation `icc` (NaN below 4 views of an entity), and for each family its discriminative stability, cosine and
     coverage.
     """
     pairs = _pairs(run)
-    similar = _similarities(run, pairs)
+    similarities = _similarities(run, pairs)
     discriminative = _discriminative(run, pairs)
     families = {
         family: {
-            **_of_family(run, [pair for pair in pairs if pair.view.family == family]),
+            **_family_scores(run, [pair for pair in pairs if pair.view.family == family]),
             "cosine": mean_or_nan(
                 [
                     value
-                    for pair, value in zip(pairs, similar["cosine"])
+                    for pair, value in zip(pairs, similarities["cosine"])
                     if pair.view.family == family and value == value
                 ]
             ),
         }
         for family in dict.fromkeys(pair.view.family for pair in pairs)
     }
-    values = {name: _means_by_subject(run.count, pairs, column) for name, column in similar.items()}
+    values = {name: _means_by_entity(run.count, pairs, column) for name, column in similarities.items()}
     values["discriminative_stability"] = np.array(discriminative.pop("per_entity"), dtype=np.float64)
-    kept = ("within", "between", "compared", "pairs", "kept", "coverage")
-    details = {**{name: discriminative[name] for name in kept}, "icc": _icc(run, pairs), "families": families}
+    names = ("within", "between", "compared", "pairs", "kept", "coverage")
+    details = {**{name: discriminative[name] for name in names}, "icc": _icc(run, pairs), "families": families}
     return Measurement(values, details)
 
 
 def _pairs(run: ExplainerRun) -> list[Pair]:
-    views = [view for view in run.views if any(number < run.count for number in view.subjects)]
-    asked = [[number for number in view.kept if number < run.count] for view in views]
-    chosen = [(view, numbers) for view, numbers in zip(views, asked) if numbers]
-    texts = [view.perturbed.document.text for view, _ in chosen]
-    spans = [[view.kept[number] for number in numbers] for view, numbers in chosen]
-    found = {}
-    for (view, numbers), explanations in zip(chosen, run.ask(run.explainer, texts, spans)):
-        found.update({(id(view), number): magnitudes(one) for number, one in zip(numbers, explanations, strict=True)})
+    views = [view for view in run.views if any(number < run.count for number in view.entities)]
+    kept = [[number for number in view.kept if number < run.count] for view in views]
+    explained = [(view, numbers) for view, numbers in zip(views, kept) if numbers]
+    texts = [view.perturbed.document.text for view, _ in explained]
+    spans = [[view.kept[number] for number in numbers] for view, numbers in explained]
+    maps = {}
+    for (view, numbers), explanations in zip(explained, run.explain_texts(run.explainer, texts, spans)):
+        for number, explanation in zip(numbers, explanations, strict=True):
+            maps[id(view), number] = magnitudes(explanation)
     return [
-        Pair(number, view, found.get((id(view), number)))
+        Pair(number, view, maps.get((id(view), number)))
         for view in views
-        for number in view.subjects
+        for number in view.entities
         if number < run.count
     ]
 
 
 def _similarities(run: ExplainerRun, pairs: list[Pair]) -> dict[str, np.ndarray]:
     return pairwise_stability(
-        [run.maps[pair.subject] for pair in pairs],
+        [run.maps[pair.entity] for pair in pairs],
         [pair.map for pair in pairs],
         [pair.alignment for pair in pairs],
-        [run.spans[pair.subject] for pair in pairs],
+        [run.spans[pair.entity] for pair in pairs],
     )
 
 
 def _discriminative(run: ExplainerRun, pairs: list[Pair]) -> dict[str, Any]:
-    own = defaultdict(list)
+    by_entity = defaultdict(list)
     for pair in pairs:
-        own[pair.subject].append(pair)
+        by_entity[pair.entity].append(pair)
     return discriminative_stability(
         run.maps,
-        [[pair.map for pair in own[number]] for number in range(run.count)],
+        [[pair.map for pair in by_entity[number]] for number in range(run.count)],
         run.spans,
-        [subject.span[2] for subject in run.subjects],
-        [[pair.alignment for pair in own[number]] for number in range(run.count)],
+        [audited.span[2] for audited in run.entities],
+        [[pair.alignment for pair in by_entity[number]] for number in range(run.count)],
     )
 
 
-def _of_family(run: ExplainerRun, pairs: list[Pair]) -> dict[str, float]:
-    found = _discriminative(run, pairs)
-    return {name: found[name] for name in ("discriminative_stability", "coverage", "pairs")}
+def _family_scores(run: ExplainerRun, pairs: list[Pair]) -> dict[str, float]:
+    scores = _discriminative(run, pairs)
+    return {name: scores[name] for name in ("discriminative_stability", "coverage", "pairs")}
 
 
-def _means_by_subject(count: int, pairs: list[Pair], column: np.ndarray) -> np.ndarray:
+def _means_by_entity(count: int, pairs: list[Pair], column: np.ndarray) -> np.ndarray:
     rows = defaultdict(list)
     for pair, value in zip(pairs, column):
         if np.isfinite(value):
-            rows[pair.subject].append(value)
+            rows[pair.entity].append(value)
     return np.array([mean_or_nan(rows[number]) for number in range(count)])
 
 
 def _icc(run: ExplainerRun, pairs: list[Pair]) -> float:
-    rows, present, owners = [], [], []
+    rows, present, entities = [], [], []
     for pair in pairs:
         if pair.map is not None and pair.map.any():
-            shares, there = aligned(run.maps[pair.subject], pair.map / pair.map.sum(), pair.alignment)
-            cells, found = role_window(shares, run.spans[pair.subject], there)
-            rows.append(cells)
-            present.append(found)
-            owners.append(pair.subject)
-    return intraclass_correlation(np.array(rows), owners, np.array(present))["icc"] if rows else float("nan")
+            shares, there = aligned(run.maps[pair.entity], pair.map / pair.map.sum(), pair.alignment)
+            values, is_present = role_window(shares, run.spans[pair.entity], there)
+            rows.append(values)
+            present.append(is_present)
+            entities.append(pair.entity)
+    return intraclass_correlation(np.array(rows), entities, np.array(present))["icc"] if rows else float("nan")
 
 
 def measure_seed_noise(run: ExplainerRun) -> Measurement:
-    """Similarity of explanations of the same text with two seeds, for explainers that sample; nothing for others.
+    """Measure the similarity of explanations with two seeds, for explainers that sample; nothing for others.
 
-    Stability under perturbation can be read only below this ceiling.
+    It is an upper limit of the stability under perturbation.
     """
     if not isinstance(run.explainer, SamplingExplainer):
         return Measurement()
-    other = reseeded(run.explainer)
-    found = pairwise_stability(run.maps, [magnitudes(one) for one in run.explain(other)])
-    values = {f"seed_{name}": np.asarray(found[name]) for name in ("cosine", "spearman", "top_k_jaccard")}
+    maps = [magnitudes(explanation) for explanation in run.explain(reseeded(run.explainer))]
+    similarities = pairwise_stability(run.maps, maps)
+    values = {f"seed_{name}": np.asarray(similarities[name]) for name in ("cosine", "spearman", "top_k_jaccard")}
     return Measurement(values, {"n_samples": run.explainer.n_samples})
 
 
 def reseeded(explainer: Any) -> Any:
-    """An explainer that samples with another seed; any other one as it is."""
+    """Return a copy of an explainer that samples, with the next seed; any other explainer is returned unchanged."""
     if not isinstance(explainer, SamplingExplainer):
         return explainer
-    other = copy.copy(explainer)
-    other.seed = explainer.seed + 1
-    return other
+    copied = copy.copy(explainer)
+    copied.seed = explainer.seed + 1
+    return copied
 
 
 def measure_randomisation(run: ExplainerRun) -> Measurement:
-    """Rank agreement of the maps of the model and of the model with random weights, for each share of them.
+    """Measure the rank agreement with maps of the model with random weights, for each share of random parameters.
 
-    The largest share gives the values: over all characters, where the entity's own ones come first in nearly every map
-    of any model; over the context; and over all given the distance to the entity (`partial_spearman`), since any model
-    that reads a text in order is more sensitive to what is near. Details: for every share `metrics.randomisation`
-    without its values, and `context_rank_agreement`. What an explainer learned of the model beforehand (a global table)
-    it must learn again of the random one, or it is not put to the test: see `rebuild` of `ExplanationAudit.score`.
-    One that samples does so with another seed, or both maps would share its noise.
+    The values are those of the largest share: over all characters, where the entity's own are first in nearly every map
+    of any model; over the context; and over all characters given the distance to the entity (`partial_spearman`), since
+    any model that reads a text in order is more sensitive to what is near. Details: for every share
+    `metrics.randomisation` without its values, and `context_rank_agreement`. An explainer fitted to the model (with a
+    global table) must be fitted to the random model, or it is not tested: see `rebuild` of `ExplanationAudit.score`. An
+    explainer that samples uses another seed, so that the two maps do not share its noise.
     """
     shares = sorted(run.settings.random_shares)
     details = {}
     for share in shares:
-        with randomised_weights(run.behaviour.model, share, run.settings.seed):
+        with randomised_weights(run.responses.model, share, run.settings.seed):
             explainer = reseeded(run.explainer) if run.rebuild is None else run.rebuild()
-            others = [magnitudes(one) for one in run.explain(explainer)]
-        found = randomisation(run.maps, others)
-        outside = randomisation(_contexts(run, run.maps), _contexts(run, others))
-        agreement, context = (np.array(one.pop("per_entity")) for one in (found, outside))
-        details[f"{share:g}"] = {**found, "context_rank_agreement": outside["rank_agreement"]}
+            random_maps = [magnitudes(explanation) for explanation in run.explain(explainer)]
+        scores = randomisation(run.maps, random_maps)
+        context_scores = randomisation(_contexts(run, run.maps), _contexts(run, random_maps))
+        agreement, context = (np.array(part.pop("per_entity")) for part in (scores, context_scores))
+        details[f"{share:g}"] = {**scores, "context_rank_agreement": context_scores["rank_agreement"]}
     values = {"random_agreement": agreement, "random_context_agreement": context}
-    return Measurement({**values, "random_agreement_given_position": _given_position(run, others)}, details)
+    return Measurement({**values, "random_agreement_given_position": _given_position(run, random_maps)}, details)
 
 
-def _given_position(run: ExplainerRun, others: list[np.ndarray]) -> np.ndarray:
+def _given_position(run: ExplainerRun, random_maps: list[np.ndarray]) -> np.ndarray:
     distances = [
         -np.array([max(start - place, place - end + 1, 0) for place in range(len(values))])
         for values, (start, end) in zip(run.maps, run.spans)
     ]
-    return np.array([partial_spearman(*each) for each in zip(run.maps, others, distances)])
+    return np.array([partial_spearman(*row) for row in zip(run.maps, random_maps, distances)])
 
 
 def _contexts(run: ExplainerRun, maps: list[np.ndarray]) -> list[np.ndarray]:
@@ -196,20 +194,85 @@ def _contexts(run: ExplainerRun, maps: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def measure_sensitivity(run: ExplainerRun) -> Measurement:
-    """`metrics.sensitivity.max_sensitivity` of the signed scores over several noises.
+    """Measure `metrics.sensitivity.max_sensitivity` of the signed scores over several draws of noise.
 
-    It grows with the number of draws and with the radius: compare only at the same ones. Where an explanation is zero
-    and stays so it is 0; where it was zero and did not stay so there is no value.
+    It grows with the number of draws and the radius: compare only values with the same settings. It is 0 for an
+    explanation that is zero with and without noise; one that is zero only without noise has no value.
     """
     settings = run.settings
-    own = [np.array(explanation.scores) for explanation in run.originals]
-    distances: list[list[float]] = [[] for _ in own]
+    originals = [np.array(explanation.scores) for explanation in run.originals]
+    distances: list[list[float]] = [[] for _ in originals]
     for draw in range(settings.sensitivity_draws):
-        with noisy_embeddings(run.behaviour.model, settings.sensitivity_radius, settings.seed + draw):
-            moved = run.explain(run.explainer)
-        for row, before, after in zip(distances, own, moved):
+        with noisy_embeddings(run.responses.model, settings.sensitivity_radius, settings.seed + draw):
+            noisy = run.explain(run.explainer)
+        for row, before, after in zip(distances, originals, noisy):
             row.append(float(np.linalg.norm(np.array(after.scores) - before)))
-    values = max_sensitivity(distances, [float(np.linalg.norm(scores)) for scores in own])
+    values = max_sensitivity(distances, [float(np.linalg.norm(scores)) for scores in originals])
     values[~np.isfinite(values)] = np.nan
     details = {"draws": settings.sensitivity_draws, "radius": settings.sensitivity_radius}
     return Measurement({"max_sensitivity": values}, details)
+
+
+@contextmanager
+def noisy_embeddings(model: nn.Module, radius: float, seed: int = 0) -> Iterator[None]:
+    """Temporarily add noise to the input embeddings, the same at each position for every text and call.
+
+    An explainer that reads a text many times, whole or with characters hidden, reads it with the same noise: it
+    explains x + d in place of x.
+
+    Args:
+        model: with an input embedding table.
+        radius: the noise is uniform in [-radius, radius] times the table's root mean square.
+        seed: of the noise.
+    """
+    table = model.get_input_embeddings()
+    scale = radius * float(table.weight.detach().float().square().mean().sqrt())
+    rows: list[torch.Tensor] = []
+
+    def add_noise(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+        for position in range(len(rows), output.shape[-2]):
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + position)
+            rows.append(2 * torch.rand(output.shape[-1], generator=generator) - 1)
+        noise = scale * torch.stack(rows[: output.shape[-2]])  # (positions, size)
+        return output + noise.to(output)
+
+    handle = table.register_forward_hook(add_noise)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def randomised_weights(model: nn.Module, share: float = 1.0, seed: int = 0) -> Iterator[None]:
+    """Temporarily randomise the last parameters of a model (Adebayo et al. 2018).
+
+    Parameters are ordered by registration, from the input to the output, so that growing shares are a cascading
+    randomisation. Each becomes independent normal numbers with its own mean and standard deviation, which keeps the
+    scale of the activations.
+
+    Args:
+        model: changed in place, restored on exit.
+        share: of the parameter tensors, from the output down, above 0 and at most 1.
+        seed: of the random numbers.
+
+    Raises:
+        ValueError: a share outside that range.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must lie in (0, 1], found {share}")
+    parameters = list(model.parameters())
+    chosen = parameters[len(parameters) - math.ceil(share * len(parameters)) :]
+    before = [parameter.detach().clone() for parameter in chosen]
+    generator = torch.Generator().manual_seed(seed)
+    try:
+        with torch.no_grad():
+            for parameter in chosen:
+                deviation, mean = torch.std_mean(parameter.float(), correction=0)
+                drawn = torch.randn(parameter.shape, generator=generator).to(parameter.device)
+                parameter.copy_(mean + deviation * drawn)
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, values in zip(chosen, before):
+                parameter.copy_(values)

@@ -1,10 +1,8 @@
-"""Prediction over a large corpus with one or several processes, which can be killed and started again.
+"""Prediction of a large corpus into a file, by one or several processes, with resumption after interruptions.
 
-Every process reads the whole input and tags each `count`-th block of it into a part file of its own; the first one
-joins the parts in order. What a part says depends on its block and the settings alone, so neither the number of
-processes nor an interruption changes the output.
-
-Part files: a long result written block by block, so that an interrupted run goes on where it stopped.
+Each process reads the whole input and predicts every `count`-th block into a part file of its own; the first process
+joins the parts in order. A part depends only on its block and the settings, so neither the number of processes nor an
+interruption changes the output.
 """
 
 from __future__ import annotations
@@ -35,147 +33,28 @@ from hf_adner.files import write_file
 from hf_adner.model.pipeline_adner import AdnerPipeline
 
 MANIFEST_FILE = "manifest.json"
-_NAME = re.compile(r"part-(\d+)-([0-9a-f]{16})\.jsonl")
-
-
-def blocks(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
-    """Documents in lists of `size`, the last one shorter; one list is held at a time.
-
-    Raises:
-        ValueError: the size is below 1.
-    """
-    if size < 1:
-        raise ValueError(f"a block needs at least 1 document, found {size}")
-    documents = iter(documents)
-    while block := list(islice(documents, size)):
-        yield block
-
-
-def block_digest(block: Sequence[Document]) -> str:
-    """16 hexadecimal digits that change with any id, text or meta of a block."""
-    digest = hashlib.blake2b(digest_size=8)
-    for document in block:
-        record = json.dumps([document.id, document.text, dict(document.meta)], default=str)
-        digest.update(record.encode() + b"\n")
-    return digest.hexdigest()
-
-
-class PartFiles:
-    """A folder with one JSONL file per block, named by the block's number and the digest of what it was made from.
-
-    Each file appears whole or not at all, whichever process writes it.
-
-    Args:
-        folder: made by `locked` if it is not there; for processes on several machines, on a file system they share.
-    """
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other runs off the folder, which is made if it is not there, until the context or the process ends.
-
-        Raises:
-            BlockingIOError: another run is at work on it.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BlockingIOError(
-                    f"another run is writing {self.folder}: wait for it, or end its processes "
-                    "(a launcher that was killed may have left them behind)"
-                ) from None
-            yield
-
-    def claim(self, manifest: Mapping[str, Any]) -> None:
-        """Note what the folder's parts are made with; parts already there must be made with the same.
-
-        Raises:
-            ValueError: as `check`.
-        """
-        # hidden: the lock, and what was being written when its process died
-        if all(path.name.startswith(".") for path in self.folder.iterdir()):
-            text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-            write_file(self.folder / MANIFEST_FILE, [text], "utf-8")
-        self.check(manifest)
-
-    def check(self, manifest: Mapping[str, Any]) -> None:
-        """Make sure that the folder's parts are made with what `manifest` (JSON values) says.
-
-        Raises:
-            ValueError: they are made with something else, each difference named, or there is no note of it.
-        """
-        path = self.folder / MANIFEST_FILE
-        if not path.is_file():
-            raise ValueError(f"{self.folder} is no folder of parts that this process can see: no {MANIFEST_FILE}")
-        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(manifest))
-        names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-        if names:
-            found = "; ".join(f"{name} was {before.get(name)!r}, now {now.get(name)!r}" for name in names)
-            raise ValueError(
-                f"{self.folder} holds the parts of an interrupted run with other settings ({found}): "
-                "repeat that run's command to go on with it, or remove the folder to start anew"
-            )
-
-    def finished(self) -> dict[int, str]:
-        """Number -> digest of the parts that are there."""
-        matches = filter(None, (_NAME.fullmatch(path.name) for path in self.folder.iterdir()))
-        return {int(match[1]): match[2] for match in matches}
-
-    def path(self, number: int, digest: str) -> Path:
-        """The file of one block."""
-        return self.folder / f"part-{number:08}-{digest}.jsonl"
-
-    def write(self, number: int, digest: str, documents: Iterable[Document]) -> None:
-        """Write one part."""
-        write_file(self.path(number, digest), jsonl_text(documents), "utf-8")
-
-    def documents(self, count: int) -> Iterator[Document]:
-        """The documents of all parts in the order of their blocks, one at a time.
-
-        Raises:
-            ValueError: the parts there are not those of the blocks 0 to `count` - 1.
-        """
-        parts = self.finished()
-        if sorted(parts) != list(range(count)):
-            missing = sorted(set(range(count)) - set(parts))[:5]
-            surplus = sorted(set(parts) - set(range(count)))[:5]
-            raise ValueError(
-                f"{self.folder}: the input has {count} blocks, but parts {missing} are missing and {surplus} too many; "
-                "if the input was shortened, remove the folder to start anew"
-            )
-        paths = [self.path(number, parts[number]) for number in range(count)]
-        return iter(read_documents(paths, "jsonl", encoding="utf-8", overlaps="any")) if paths else iter(())
-
-    def remove(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self.folder)
-
-
 PARTS_SUFFIX = ".parts"
 BLOCK_SIZE = 1000
-"""Documents of a part: what an interruption may cost each process."""
+"""Documents of a part, the most that a process repeats after an interruption."""
 
-_UNIMPORTANT = ("_name_or_path", "transformers_version", "architectures", "auto_map", "custom_pipelines")
+_NAME = re.compile(r"part-(\d+)-([0-9a-f]{16})\.jsonl")
+_IGNORED_SETTINGS = ("_name_or_path", "transformers_version", "architectures", "auto_map", "custom_pipelines")
 
 
 def join_processes(device: str | None = None) -> PartialState | None:
-    """The processes that `accelerate launch` or `torchrun` started, of which this is one; None if it is alone.
+    """Join the processes started by `accelerate launch` or `torchrun`; None for a single process.
 
     Args:
-        device: `cpu` keeps all of them off the GPUs; by default each takes the GPU of its local rank, if there is one.
+        device: `cpu` to use no GPU; by default each process uses the GPU of its local rank, if there is one.
 
     Raises:
-        ValueError: one of several processes is given the number of a device.
+        ValueError: a numbered device for several processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
     if device is not None and ":" in device:
-        raise ValueError(f"device {device!r} cannot serve several processes; give cpu, or none to use one GPU each")
-    # the default of minutes would end a run whose processes finish at different times
+        raise ValueError(f"device {device!r} cannot serve several processes; use cpu, or none for one GPU each")
+    # the default of minutes would abort a run whose processes finish at different times
     return PartialState(cpu=device == "cpu", timeout=timedelta(days=30))
 
 
@@ -191,20 +70,20 @@ def predict_to_file(
     progress: bool = True,
     **parameters: Any,
 ) -> None:
-    """Tag documents into a file, through part files in the folder `output.parts` beside it, removed at the end.
+    """Predict documents into a file, through part files in the folder `output.parts`, which is removed at the end.
 
-    Called again after an interruption, with any number of processes, it goes on with the blocks that are missing. The
-    output is equal byte for byte as long as the processes compute alike (device, threads, versions of libraries).
+    A call after an interruption, with any number of processes, continues with the missing blocks. The output is equal
+    byte for byte if the processes compute alike (device, threads, versions of libraries).
 
     Args:
-        pipe: what predicts, the same in every process.
-        documents: read once, a block at a time; the same in every process and every attempt.
+        pipe: the pipeline, the same in every process.
+        documents: read once, block by block; the same in every process and every attempt.
         output: the file to write, for brat the folder.
-        format: of the output; None takes it from the suffix.
-        state: the processes that share the work, each of which makes this call; None works alone.
+        format: of the output; None: by the suffix.
+        state: the processes that share the work, each of which makes this call; None: a single process.
         batch_size: windows per forward pass.
         block_size: documents of a part.
-        progress: show a bar of the documents passed (in the first process).
+        progress: show a progress bar (in the first process).
         parameters: as for `predict_documents`.
 
     Raises:
@@ -242,7 +121,7 @@ def write_parts(
     count: int = 1,
     **parameters: Any,
 ) -> int:
-    """Tag the blocks that are process `index`'s of `count` and not finished; returns how many blocks there are in all.
+    """Predict the unfinished blocks of process `index` of `count`; returns the number of all blocks.
 
     Raises:
         ValueError: a finished part was made from other documents than the block that is read now.
@@ -262,15 +141,130 @@ def write_parts(
     return number + 1
 
 
+def blocks(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
+    """Yield documents in lists of `size`, the last one may be shorter.
+
+    Raises:
+        ValueError: the size is below 1.
+    """
+    if size < 1:
+        raise ValueError(f"block size must be at least 1, found {size}")
+    documents = iter(documents)
+    while block := list(islice(documents, size)):
+        yield block
+
+
+def block_digest(block: Sequence[Document]) -> str:
+    """Return a digest of the ids, texts and meta of a block, 16 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=8)
+    for document in block:
+        record = json.dumps([document.id, document.text, dict(document.meta)], default=str)
+        digest.update(record.encode() + b"\n")
+    return digest.hexdigest()
+
+
+class PartFiles:
+    """A folder with one JSONL file per block, named by the number and the digest of the block; files are atomic.
+
+    Args:
+        folder: created by `locked` if missing; for processes on several machines, on a shared file system.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock the folder against other runs until the context or the process ends; create it if missing.
+
+        Raises:
+            BlockingIOError: another run has locked it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BlockingIOError(
+                    f"another run is writing {self.folder}: wait for it, or end its processes "
+                    "(a launcher that was killed may have left them behind)"
+                ) from None
+            yield
+
+    def claim(self, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest of the parts, or check it if there are parts already.
+
+        Raises:
+            ValueError: as `check`.
+        """
+        # hidden files: the lock, and unfinished files of dead processes
+        if all(path.name.startswith(".") for path in self.folder.iterdir()):
+            text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+            write_file(self.folder / MANIFEST_FILE, [text], "utf-8")
+        self.check(manifest)
+
+    def check(self, manifest: Mapping[str, Any]) -> None:
+        """Check that the parts were made with the settings in `manifest` (JSON values).
+
+        Raises:
+            ValueError: settings differ, each is named, or there is no manifest.
+        """
+        path = self.folder / MANIFEST_FILE
+        if not path.is_file():
+            raise ValueError(f"{self.folder} is not a folder of parts that this process can read: no {MANIFEST_FILE}")
+        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(manifest))
+        names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+        if names:
+            changes = "; ".join(f"{name} was {before.get(name)!r}, now {now.get(name)!r}" for name in names)
+            raise ValueError(
+                f"{self.folder} holds the parts of an interrupted run with other settings ({changes}): "
+                "repeat that run's command to go on with it, or remove the folder to start anew"
+            )
+
+    def finished(self) -> dict[int, str]:
+        """Return number -> digest of the existing parts."""
+        matches = filter(None, (_NAME.fullmatch(path.name) for path in self.folder.iterdir()))
+        return {int(match[1]): match[2] for match in matches}
+
+    def path(self, number: int, digest: str) -> Path:
+        """Return the file of one block."""
+        return self.folder / f"part-{number:08}-{digest}.jsonl"
+
+    def write(self, number: int, digest: str, documents: Iterable[Document]) -> None:
+        """Write one part."""
+        write_file(self.path(number, digest), jsonl_text(documents), "utf-8")
+
+    def documents(self, count: int) -> Iterator[Document]:
+        """Yield the documents of all parts in the order of the blocks.
+
+        Raises:
+            ValueError: the parts are not those of the blocks 0 to `count` - 1.
+        """
+        parts = self.finished()
+        if sorted(parts) != list(range(count)):
+            missing = sorted(set(range(count)) - set(parts))[:5]
+            surplus = sorted(set(parts) - set(range(count)))[:5]
+            raise ValueError(
+                f"{self.folder}: the input has {count} blocks, but parts {missing} are missing and {surplus} too many; "
+                "if the input was shortened, remove the folder to start anew"
+            )
+        paths = [self.path(number, parts[number]) for number in range(count)]
+        return iter(read_documents(paths, "jsonl", encoding="utf-8", overlaps="any")) if paths else iter(())
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder)
+
+
 def pipeline_fingerprint(pipe: AdnerPipeline) -> dict[str, str]:
-    """What a prediction depends on beside its text: digests of weights, configuration, tokenizer; kind of device."""
+    """Return digests of weights, configuration and tokenizer, and the device type, which predictions depend on."""
     tokenizer = pipe.tokenizer
-    config = {name: value for name, value in pipe.model.config.to_dict().items() if name not in _UNIMPORTANT}
-    reads = [tokenizer.get_vocab(), tokenizer.do_lower_case, tokenizer.model_max_length, tokenizer.lexicon_hash]
+    config = {name: value for name, value in pipe.model.config.to_dict().items() if name not in _IGNORED_SETTINGS}
+    tokenization = [tokenizer.get_vocab(), tokenizer.do_lower_case, tokenizer.model_max_length, tokenizer.lexicon_hash]
     return {
         "weights": _weights_digest(pipe.model.state_dict()),
         "config": _json_digest(config),
-        "tokenizer": _json_digest(reads),
+        "tokenizer": _json_digest(tokenization),
         "device": pipe.device.type,
     }
 

@@ -1,8 +1,9 @@
-"""Which unlabelled documents a human should label first: those the model is least sure of."""
+"""Ranking of unlabelled documents by the uncertainty of a model, for annotation."""
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +14,10 @@ import torch
 from tqdm.auto import tqdm
 
 from hf_adner.audit.predict_files import blocks
-from hf_adner.audit.prediction import META_KEYS
+from hf_adner.audit.prediction import entity_of_prediction
 from hf_adner.data.formats.doccano import doccano_text
 from hf_adner.data.formats.label_studio import label_studio_predictions_text
-from hf_adner.data.records import Document, Entity
+from hf_adner.data.records import Document
 from hf_adner.files import write_file
 from hf_adner.model.pipeline_adner import (
     DEFAULT_OVERLAP,
@@ -35,13 +36,13 @@ RANKED_FORMATS = ("doccano", "label-studio")
 
 @dataclass(frozen=True)
 class DocumentDoubt:
-    """How unsure a model is of one document; each figure lies in [0, 1], 0 being sure.
+    """Uncertainty of a model about one document; each figure is in [0, 1], 0 is certain.
 
     Attributes:
-        entity: one minus the lowest posterior of the entities found; 0 where none are found.
+        entity: one minus the lowest posterior of the predicted entities; 0 without entities.
         path: one minus the posterior of the most probable labelling of the whole text, per character (its geometric
-            mean; MNLP of Shen et al. 2018), which also rises where an entity may have been missed.
-        instability: one minus the lowest stability of the entities' explanations; None unless asked for.
+            mean; MNLP of Shen et al. 2018), which also rises if an entity may have been missed.
+        instability: one minus the lowest stability of the entities' explanations; None if not computed.
     """
 
     entity: float
@@ -50,7 +51,7 @@ class DocumentDoubt:
 
     @property
     def priority(self) -> float:
-        """The chance that one of them is right to doubt, were they independent: 1 - (1 - a)(1 - b)(1 - c)."""
+        """The three combined as if independent: 1 - (1 - a)(1 - b)(1 - c)."""
         return 1 - (1 - self.entity) * (1 - self.path) * (1 - (self.instability or 0.0))
 
 
@@ -64,18 +65,18 @@ def rank_documents(
     explain: Any = None,
     progress: bool = True,
 ) -> list[Document]:
-    """The documents a label would help most with, most doubtful first, with the model's entities as pre-annotations.
+    """Sort documents by uncertainty, highest first, with the model's entities as pre-annotations.
 
-    Every text is read twice, and more often with `explain`. Of equally doubtful documents the earlier is first.
-    A long document has more entities to doubt, so it tends to come before a short one.
+    Every text is processed twice, and more often with `explain`. Ties keep the order of the documents. Long documents
+    have more entities, so they tend to be ranked above short ones.
 
     Args:
-        pipe: what predicts.
+        pipe: the pipeline.
         documents: read once; their own entities are replaced.
-        count: how many to keep, which bounds the memory; None keeps all.
+        count: number of documents to keep, which limits memory use; None: all.
         batch_size: windows per forward pass.
-        threshold: pre-annotations with a lower posterior are left out (they count as doubt all the same), in [0, 1].
-        explain: also count unstable explanations: True, or an explainer's name.
+        threshold: least posterior of a pre-annotation, in [0, 1]; entities below it count as uncertain all the same.
+        explain: also use the stability of explanations: True, or an explainer's name.
         progress: show a bar.
 
     Returns:
@@ -84,51 +85,53 @@ def rank_documents(
 
     Raises:
         ValueError: `count` is below 1, or as for the pipeline.
-        TypeError: something is no `Document`.
+        TypeError: an item is not a `Document`.
     """
     if count is not None and count < 1:
         raise ValueError(f"count must be at least 1, found {count}")
     bar = tqdm(documents, desc="ranking", unit="document", disable=None if progress else True)
-    judged = (one for block in blocks(bar, BLOCK_SIZE) for one in _judge(pipe, block, batch_size, threshold, explain))
-    first = sorted(judged, key=_priority, reverse=True) if count is None else heapq.nlargest(count, judged, _priority)
+    scored = itertools.chain.from_iterable(
+        _score(pipe, block, batch_size, threshold, explain) for block in blocks(bar, BLOCK_SIZE)
+    )
+    ranked = sorted(scored, key=_priority, reverse=True) if count is None else heapq.nlargest(count, scored, _priority)
     return [
-        replace(document, meta={**document.meta, "adner_rank": rank}) for rank, document in enumerate(first, start=1)
+        replace(document, meta={**document.meta, "adner_rank": rank}) for rank, document in enumerate(ranked, start=1)
     ]
 
 
 def check_ranked_format(format: str) -> None:
-    """Raise a `ValueError` for a format that `write_ranked` does not write."""
+    """Check a format of `write_ranked`; raises `ValueError` if it is unknown."""
     if format not in RANKED_FORMATS:
-        raise ValueError(f"format {format!r} is unknown here; expected one of {', '.join(RANKED_FORMATS)}")
+        raise ValueError(f"format {format!r} is unknown; expected one of {', '.join(RANKED_FORMATS)}")
 
 
 def write_ranked(
     documents: Iterable[Document], path: str | Path, format: str = "doccano", model_version: str = "adner"
 ) -> None:
-    """Write documents as an annotation tool imports them, the entities as pre-annotations.
+    """Write documents for an annotation tool, with the entities as pre-annotations.
 
     Args:
-        documents: as `rank_documents` gives them.
-        path: the file, replaced if it is there.
+        documents: as `rank_documents` returns them.
+        path: the file, replaced if it exists.
         format: `doccano` (JSONL whose labels are to be corrected) or `label-studio` (tasks with predictions).
-        model_version: what Label Studio calls the predictions.
+        model_version: name of the predictions in Label Studio.
 
     Raises:
         ValueError: unknown format.
-        DataFormatError: a document that the format cannot hold.
+        DataFormatError: a document that the format cannot represent.
     """
     check_ranked_format(format)
-    if format == "doccano":  # with a score beside them it would take the labels for those of a relation project
-        write_file(Path(path), doccano_text(map(_plain, documents)), "utf-8")
+    if format == "doccano":  # labels with a score would be imported as those of a relation project
+        write_file(Path(path), doccano_text(map(_without_meta, documents)), "utf-8")
     else:
         write_file(Path(path), label_studio_predictions_text(documents, model_version), "utf-8")
 
 
 def path_log_posteriors(pipe: AdnerPipeline, texts: Sequence[str], batch_size: int = 16) -> list[float]:
-    """Per text log p(most probable labelling | text), 0 for an empty one.
+    """Return log p(most probable labelling | text) per text, 0 for an empty text.
 
-    Over the windows of a long text it is the sum, so characters that windows share count twice; divided by the
-    characters of all windows it is comparable with that of a short text.
+    For a long text it is the sum over its windows, in which shared characters count twice; divided by the characters of
+    all windows it is comparable with that of a short text.
     """
     windows = [_windows(pipe, text) for text in texts]
     pieces = [(number, text[start:end]) for number, text in enumerate(texts) for start, end in windows[number]]
@@ -144,7 +147,7 @@ def path_log_posteriors(pipe: AdnerPipeline, texts: Sequence[str], batch_size: i
 
 @torch.no_grad()
 def _best_log_posteriors(pipe: AdnerPipeline, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Of one batch, (batch,)."""
+    """Return the log posteriors of one batch, (batch,)."""
     emissions, mask = (outputs[name].to(pipe.device) for name in ("emissions", "mask"))
     crf = getattr(pipe.model.head, "crf", None)
     if crf is None:
@@ -157,46 +160,48 @@ def _windows(pipe: AdnerPipeline, text: str) -> list[Window]:
     return prediction_windows(len(text), size, min(DEFAULT_OVERLAP, size // 2))
 
 
-def _judge(
+def _score(
     pipe: AdnerPipeline, block: Sequence[Document], batch_size: int, threshold: float, explain: Any
 ) -> Iterator[Document]:
-    wrong = next((document for document in block if not isinstance(document, Document)), None)
-    if wrong is not None:
-        raise TypeError(f"found a {type(wrong).__name__}, expected a Document")
+    invalid = next((document for document in block if not isinstance(document, Document)), None)
+    if invalid is not None:
+        raise TypeError(f"found a {type(invalid).__name__}, expected a Document")
     texts = [document.text for document in block]
     options = {"explain": explain} if explain else {}
-    found = pipe(texts, batch_size=batch_size, threshold=0.0, needs_review=True, **options)
+    predictions = pipe(texts, batch_size=batch_size, threshold=0.0, needs_review=True, **options)
     paths = path_log_posteriors(pipe, texts, batch_size)
-    for document, entities, path in zip(block, found, paths):
+    for document, entities, path in zip(block, predictions, paths):
         characters = sum(end - start for start, end in _windows(pipe, document.text))
         doubt = document_doubt(entities, path / max(characters, 1))
         notes = {"adner_priority": round(doubt.priority, 4), "adner_reasons": reasons(doubt, entities)}
-        kept = tuple(_entity(one) for one in entities if one["score"] >= threshold)
-        yield replace(document, entities=kept, meta={**document.meta, **notes})
+        annotations = tuple(entity_of_prediction(entity) for entity in entities if entity["score"] >= threshold)
+        yield replace(document, entities=annotations, meta={**document.meta, **notes})
 
 
 def document_doubt(entities: Sequence[Mapping[str, Any]], log_posterior: float) -> DocumentDoubt:
-    """What the pipeline's entities and the path's mean log posterior per character say of a document."""
-    stabilities = [stability for one in entities if (stability := _stability(one)) is not None]
-    explained = any("explanation" in one for one in entities)
+    """Return the uncertainty from the pipeline's entities and the mean log posterior of the path per character."""
+    stabilities = [stability for entity in entities if (stability := _stability(entity)) is not None]
+    explained = any("explanation" in entity for entity in entities)
     return DocumentDoubt(
-        entity=1 - min((one["score"] for one in entities), default=1.0),
+        entity=1 - min((entity["score"] for entity in entities), default=1.0),
         path=-math.expm1(log_posterior),
         instability=1 - min(stabilities, default=1.0) if explained else None,
     )
 
 
 def reasons(doubt: DocumentDoubt, entities: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Sentences on what to look at: doubtful entities first, then unstable explanations, then the whole text."""
-    doubtful = sorted((one for one in entities if one["score"] < REVIEW_THRESHOLD), key=lambda one: one["score"])
-    found = [f"{_name(one)} has posterior {one['score']:.2f}" for one in doubtful]
-    measured = [(one, stability) for one in entities if (stability := _stability(one)) is not None]
-    shaky = [(one, stability) for one, stability in measured if stability < STABILITY_THRESHOLD]
-    found += [f"the explanation of {_name(one)} has stability {stability:.2f}" for one, stability in shaky]
-    return [*found[:MOST_REASONS], f"the best labelling has posterior {1 - doubt.path:.3f} per character"]
+    """Return reasons to check a document: uncertain entities, then unstable explanations, then the whole text."""
+    uncertain = [entity for entity in entities if entity["score"] < REVIEW_THRESHOLD]
+    uncertain.sort(key=lambda entity: entity["score"])
+    sentences = [f"{_name(entity)} has posterior {entity['score']:.2f}" for entity in uncertain]
+    for entity in entities:
+        stability = _stability(entity)
+        if stability is not None and stability < STABILITY_THRESHOLD:
+            sentences.append(f"the explanation of {_name(entity)} has stability {stability:.2f}")
+    return [*sentences[:MOST_REASONS], f"the best labelling has posterior {1 - doubt.path:.3f} per character"]
 
 
-def _plain(document: Document) -> Document:
+def _without_meta(document: Document) -> Document:
     return replace(document, entities=tuple(replace(entity, meta={}) for entity in document.entities))
 
 
@@ -210,8 +215,3 @@ def _stability(entity: Mapping[str, Any]) -> float | None:
 
 def _name(entity: Mapping[str, Any]) -> str:
     return f"{entity['entity_group']} at {entity['start']}-{entity['end']}"
-
-
-def _entity(found: Mapping[str, Any]) -> Entity:
-    meta = {key: found[key] for key in META_KEYS if key in found}
-    return Entity(found["start"], found["end"], found["entity_group"], found["word"], meta)

@@ -1,7 +1,4 @@
-"""Robustness: what is left of the F1 on perturbed texts, and of the recall on entities that training never held.
-
-The perturbations that an audit makes its views with, ready to use, by name.
-"""
+"""Robustness: F1 on perturbed texts, and recall of entities that training did not contain."""
 
 from __future__ import annotations
 
@@ -12,17 +9,22 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from hf_adner.audit.prediction import scored_spans
-from hf_adner.data.records import Document
+from hf_adner.data.records import Document, EntitySpan
 from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.metrics.robustness import robustness, seen_unseen_recall
-from hf_adner.perturb.context import EntitySurfaces, SimilarWords
-from hf_adner.perturb.perturbation import Perturbation
-from hf_adner.perturb.perturbed import LABEL_PRESERVING, Perturbed
+from hf_adner.perturb.context import EntitySurfaces
+from hf_adner.perturb.perturbation import LABEL_PRESERVING, Perturbation, Perturbed
 from hf_adner.perturb.registry import make_perturbation
-from hf_adner.reporting import plain, report_table
+from hf_adner.perturb.similar_words import SimilarWords
+from hf_adner.reporting import markdown_table, plain
 
 DEFAULT_FAMILIES = ("context-masking", "similar-words", "punctuation", "outer-neighbour")
-"""Families of label-preserving edits that keep most of the text in its place."""
+"""Families of label-preserving edits that move little of the text."""
+
+HELD_OUT = ("similar-words", "clause-shuffle", "confusions", "virtual-boundary")
+"""Families that models should not be trained on, so that they can serve as a test."""
+
+Spans = list[EntitySpan]
 
 
 def make_families(
@@ -31,36 +33,41 @@ def make_families(
     tokenizer: Any,
     training: Sequence[Document] = (),
 ) -> dict[str, Perturbation]:
-    """Perturbations by name, with their materials.
+    """Make perturbations by name, with the data they need.
 
-    Similar words come from the tokenizer's lexicon and the model's embeddings, entities to swap from `training`. Of
-    `DEFAULT_FAMILIES` (for None) those are left out that have no materials; of named ones none is.
+    Similar words come from the tokenizer's lexicon and the model's embeddings, entities to swap from `training`. With
+    None, the `DEFAULT_FAMILIES` that the tokenizer allows are made.
 
     Raises:
-        ValueError: an unknown name, or one without materials.
+        ValueError: an unknown name, or one whose data is missing.
     """
     if isinstance(families, Mapping):
         return dict(families)
-    lacks_words = getattr(tokenizer, "lexicon", None) is None
     if families is None:
-        families = [name for name in DEFAULT_FAMILIES if not (lacks_words and name == "similar-words")]
+        families = _available(DEFAULT_FAMILIES, tokenizer)
     return {name: _make(name, model, tokenizer, training) for name in families}
 
 
-def label_preserving(families: Mapping[str, Perturbation]) -> None:
-    """Refuse families after which labels need not hold.
+def _available(names: Sequence[str], tokenizer: Any) -> list[str]:
+    """Leave out similar words for a tokenizer without a lexicon."""
+    has_lexicon = getattr(tokenizer, "lexicon", None) is not None
+    return [name for name in names if has_lexicon or name != "similar-words"]
+
+
+def check_label_preserving(families: Mapping[str, Perturbation]) -> None:
+    """Check that there are families and that all of them preserve labels.
 
     Raises:
-        ValueError: there is one.
+        ValueError: they do not.
     """
-    wrong = [name for name, one in families.items() if one.kind != LABEL_PRESERVING]
+    wrong = [name for name, perturbation in families.items() if perturbation.kind != LABEL_PRESERVING]
     if wrong or not families:
         raise ValueError(f"views need label-preserving perturbations, at least one, found {wrong or 'none'}")
 
 
 def _make(name: str, model: Any, tokenizer: Any, training: Sequence[Document]) -> Perturbation:
     if name == "masked-lm":
-        raise ValueError(f"{name} needs a masked language model: give the perturbation itself, by name, in a mapping")
+        raise ValueError(f"{name} needs a masked language model: pass a mapping from its name to the perturbation")
     if name == "similar-words":
         if getattr(tokenizer, "lexicon", None) is None:
             raise ValueError(f"{name} needs a tokenizer with a lexicon")
@@ -73,24 +80,18 @@ def _make(name: str, model: Any, tokenizer: Any, training: Sequence[Document]) -
     return make_perturbation(name)
 
 
-HELD_OUT = ("similar-words", "clause-shuffle", "confusions", "virtual-boundary")
-"""Families that models should not be trained on, so that they can test them."""
-
-Spans = list[tuple[int, int, str]]
-
-
 @dataclass(frozen=True)
 class RobustnessReport:
-    """Strict entity F1 on perturbed documents beside the F1 on the same documents as they are.
+    """Strict entity F1 on perturbed documents, and on the same documents unperturbed.
 
     Attributes:
         documents: number of documents.
-        f1: on all of them, unperturbed, in [0, 1].
+        f1: on all documents, unperturbed, in [0, 1].
         families: name -> ``f1``, ``clean_f1``, ``degradation`` (`metrics.robustness`), ``kind``, ``documents`` and
-            ``coverage`` (the share of the documents that the family could edit), ``views``, ``gold``.
+            ``coverage`` (share of the documents that the family can edit), ``views``, ``gold``.
         mean_degradation, worst_family, worst_degradation, worst_f1: over families, see `metrics.robustness`.
-        recall: `metrics.robustness.seen_unseen_recall` of gold entities whose text, with its label, training held or
-            not; None without training documents.
+        recall: `metrics.robustness.seen_unseen_recall`: gold entities count as seen if training contained their text
+            with their label; None without training documents.
     """
 
     documents: int
@@ -103,25 +104,24 @@ class RobustnessReport:
     recall: Mapping[str, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain dictionaries and numbers (None for NaN), ready for JSON."""
+        """Return the report as plain dictionaries and numbers (None for NaN), ready for JSON."""
         return plain(asdict(self))
 
     def to_markdown(self) -> str:
-        """A row per family, and the recall of seen and unseen entities."""
+        """Return a row per family, and the recall of seen and unseen entities, as Markdown."""
         names = ("f1", "clean_f1", "degradation", "views", "documents", "coverage")
-        rows = [(family, *(of[name] for name in names)) for family, of in self.families.items()]
+        rows = [(family, *(scores[name] for name in names)) for family, scores in self.families.items()]
         parts = [
             f"Strict F1 {self.f1:.4f} on {self.documents:,} documents. Each family beside the same documents "
             "unperturbed; after a virtual boundary labels need not hold.",
-            report_table(("perturbed", "F1", "clean F1", "relative loss", "views", "documents", "coverage"), rows),
+            markdown_table(("perturbed", "F1", "clean F1", "relative loss", "views", "documents", "coverage"), rows),
         ]
         if self.recall is not None:
-            of = self.recall
             rows = [
-                ("text seen in training", of["seen_recall"], of["seen"]),
-                ("not seen", of["unseen_recall"], of["unseen"]),
+                ("text seen in training", self.recall["seen_recall"], self.recall["seen"]),
+                ("not seen", self.recall["unseen_recall"], self.recall["unseen"]),
             ]
-            parts.append(report_table(("gold entities", "recall", "entities"), rows))
+            parts.append(markdown_table(("gold entities", "recall", "entities"), rows))
         return "\n\n".join(parts) + "\n"
 
 
@@ -137,44 +137,44 @@ def robustness_report(
     batch_size: int = 32,
     progress: bool = True,
 ) -> RobustnessReport:
-    """Score a model on perturbed documents.
+    """Evaluate a model on perturbed documents.
 
     Args:
         model: an `AdnerForTokenClassification`, or any token classifier with BIO labels.
         tokenizer: its fast tokenizer.
         documents: with gold entities.
-        families: names of perturbations (``entity-swap`` needs `training`), or name -> perturbation; None takes those
-            of `HELD_OUT` that the tokenizer's lexicon allows.
-        training: the documents the model was trained on: adds the recall of seen and unseen entities.
-        views: perturbed forms of each document per family; they depend on the seed, the family and the document's id.
+        families: names of perturbations (``entity-swap`` needs `training`), or name -> perturbation; None: those of
+            `HELD_OUT` that the tokenizer's lexicon allows.
+        training: documents the model was trained on; adds the recall of seen and unseen entities.
+        views: perturbed versions of each document per family; they depend on the seed, the family and the document's
+            id.
         seed: of the views.
         batch_size: windows per forward pass.
         progress: show a progress bar on standard error.
 
     Raises:
-        ValueError: an unknown family, or one without materials.
+        ValueError: an unknown family, or one whose data is missing.
     """
     documents, training = list(documents), list(training)
     if families is None:
-        lacks_words = getattr(tokenizer, "lexicon", None) is None
-        families = [name for name in HELD_OUT if not (lacks_words and name == "similar-words")]
-    made = make_families(families, model, tokenizer, training)
+        families = _available(HELD_OUT, tokenizer)
+    perturbations = make_families(families, model, tokenizer, training)
     clean = _predict(model, tokenizer, documents, batch_size)
     rows = {
-        name: _family(model, tokenizer, documents, clean, name, one, views, seed, batch_size)
-        for name, one in tqdm(made.items(), desc="perturbing", unit="family", disable=not progress)
+        name: _family(model, tokenizer, documents, clean, name, perturbation, views, seed, batch_size)
+        for name, perturbation in tqdm(perturbations.items(), desc="perturbing", unit="family", disable=not progress)
     }
     scored = {name: row for name, row in rows.items() if row["views"]}
-    found = robustness(
+    figures = robustness(
         {name: row["f1"] for name, row in scored.items()}, {name: row["clean_f1"] for name, row in scored.items()}
     )
-    table_of = found.pop("families")
+    per_family = figures.pop("families")
     return RobustnessReport(
         documents=len(documents),
         f1=_f1(clean, documents),
-        families={name: {"degradation": float("nan"), **row, **table_of.get(name, {})} for name, row in rows.items()},
+        families={name: {"degradation": float("nan"), **row, **per_family.get(name, {})} for name, row in rows.items()},
         recall=_recall(documents, clean, training) if training else None,
-        **found,
+        **figures,
     )
 
 
@@ -189,18 +189,18 @@ def _family(
     seed: int,
     batch_size: int,
 ) -> dict[str, Any]:
-    """F1 of one family and of the documents it could edit, each as often as it was."""
-    made = list(_views(documents, name, perturbation, views, seed))
-    changed = [perturbed.document for _, perturbed in made]
-    found = _predict(model, tokenizer, changed, batch_size)
-    owners = [number for number, _ in made]
+    """Return F1 on the views of one family, and on their unperturbed documents, each counted once per view."""
+    perturbed_views = list(_views(documents, name, perturbation, views, seed))
+    changed = [perturbed.document for _, perturbed in perturbed_views]
+    predicted = _predict(model, tokenizer, changed, batch_size)
+    numbers = [number for number, _ in perturbed_views]
     return {
-        "f1": _f1(found, changed),
-        "clean_f1": _f1([clean[number] for number in owners], [documents[number] for number in owners]),
+        "f1": _f1(predicted, changed),
+        "clean_f1": _f1([clean[number] for number in numbers], [documents[number] for number in numbers]),
         "kind": perturbation.kind,
-        "views": len(made),
-        "documents": len(set(owners)),
-        "coverage": len(set(owners)) / len(documents) if documents else float("nan"),
+        "views": len(perturbed_views),
+        "documents": len(set(numbers)),
+        "coverage": len(set(numbers)) / len(documents) if documents else float("nan"),
         "gold": sum(len(document.entities) for document in changed),
     }
 
@@ -216,8 +216,8 @@ def _views(
 
 
 def _predict(model: Any, tokenizer: Any, documents: Sequence[Document], batch_size: int) -> list[Spans]:
-    found = scored_spans(model, tokenizer, [document.text for document in documents], batch_size)
-    return [[one.span for one in ones] for ones in found]
+    predictions = scored_spans(model, tokenizer, [document.text for document in documents], batch_size)
+    return [[prediction.span for prediction in entities] for entities in predictions]
 
 
 def _f1(predicted: Sequence[Spans], documents: Sequence[Document]) -> float:
@@ -225,10 +225,9 @@ def _f1(predicted: Sequence[Spans], documents: Sequence[Document]) -> float:
 
 
 def _recall(documents: Sequence[Document], predicted: Sequence[Spans], training: Sequence[Document]) -> dict:
-    known = {(entity.text, entity.label) for document in training for entity in document.entities}
-    found, seen = [], []
-    for document, spans in zip(documents, predicted):
-        there = set(spans)
-        found += [span in there for span in document.spans]
-        seen += [(entity.text, entity.label) in known for entity in document.entities]
-    return seen_unseen_recall(found, seen)
+    surfaces = {(entity.text, entity.label) for document in training for entity in document.entities}
+    recalled, seen = [], []
+    for document, spans in zip(documents, map(set, predicted)):
+        recalled += [span in spans for span in document.spans]
+        seen += [(entity.text, entity.label) in surfaces for entity in document.entities]
+    return seen_unseen_recall(recalled, seen)

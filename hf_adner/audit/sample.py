@@ -1,7 +1,4 @@
-"""The entities whose explanations are measured: gold entities that the model finds.
-
-Perturbed views of documents, in which the same entities are explained again.
-"""
+"""The entities whose explanations are measured, gold entities that the model predicts, and their perturbed views."""
 
 from __future__ import annotations
 
@@ -10,17 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from hf_adner.audit.prediction import ScoredSpan, scored_spans
+from hf_adner.audit.prediction import scored_spans
 from hf_adner.data.records import Document, EntitySpan
-from hf_adner.perturb.perturbation import Perturbation
-from hf_adner.perturb.perturbed import Perturbed
+from hf_adner.explain.tagger import ScoredSpan
+from hf_adner.perturb.perturbation import Perturbation, Perturbed
 
 
 class AuditedEntity(NamedTuple):
-    """One entity of the population.
+    """One entity of a sample.
 
     Attributes:
-        document: index of its document in the population.
+        document: index of its document in the sample.
         entity: index among the document's gold entities.
         span: (start, end, label).
     """
@@ -32,37 +29,37 @@ class AuditedEntity(NamedTuple):
 
 @dataclass(frozen=True)
 class EntitySample:
-    """Entities that are explained, in random order, with their documents.
+    """Entities to explain, in random order, with their documents.
 
     Attributes:
-        documents: all that the entities were drawn from.
-        predicted: per document what the model finds in it.
-        subjects: the entities; a beginning of them is a random sample too (of documents, with their entities).
-        gold: gold entities of all documents.
-        found: how many of them the model finds, start, end and label right.
+        documents: all documents that the entities were drawn from.
+        predicted: predicted entities per document.
+        entities: the entities; the first n of them are a random sample too (of documents, with their entities).
+        gold: number of gold entities of all documents.
+        found: number of gold entities that the model predicts with the right start, end and label.
     """
 
     documents: tuple[Document, ...]
     predicted: tuple[tuple[ScoredSpan, ...], ...]
-    subjects: tuple[AuditedEntity, ...]
+    entities: tuple[AuditedEntity, ...]
     gold: int
     found: int
 
     @property
     def coverage(self) -> float:
-        """Share of the gold entities that the model finds, in [0, 1], NaN without gold entities."""
+        """Share of the gold entities that the model predicts, in [0, 1], NaN without gold entities."""
         return self.found / self.gold if self.gold else float("nan")
 
     def by_document(self, count: int | None = None) -> dict[int, list[int]]:
-        """Document -> numbers of its subjects, of the first `count` subjects (default: all)."""
-        owners: dict[int, list[int]] = {}
-        for number, subject in enumerate(self.subjects[:count]):
-            owners.setdefault(subject.document, []).append(number)
-        return owners
+        """Return document -> numbers of its entities, of the first `count` entities (default: all)."""
+        numbers: dict[int, list[int]] = {}
+        for number, audited in enumerate(self.entities[:count]):
+            numbers.setdefault(audited.document, []).append(number)
+        return numbers
 
     def text_of(self, number: int) -> str:
-        """The text of subject `number`."""
-        return self.documents[self.subjects[number].document].text
+        """Return the text of entity `number`."""
+        return self.documents[self.entities[number].document].text
 
 
 def draw_sample(
@@ -74,40 +71,40 @@ def draw_sample(
     seed: int = 0,
     batch_size: int = 16,
 ) -> EntitySample:
-    """Find entities in documents and draw from those that are gold entities too.
+    """Predict the entities of documents and draw from those that are gold entities too.
 
     Args:
-        model, tokenizer: as `scored_spans` takes them.
-        documents: with gold entities; of nested ones the model can find but one.
-        max_entities: how many.
-        entities_per_document: at most so many of each document.
+        model, tokenizer: as for `scored_spans`.
+        documents: with gold entities; of nested ones the model can predict only one.
+        max_entities: size of the sample.
+        entities_per_document: largest number of entities of one document; None: no limit.
         seed: of the draw.
         batch_size: windows per forward pass.
 
     Raises:
-        ValueError: the model finds none of the gold entities.
+        ValueError: the model predicts none of the gold entities.
     """
     documents = tuple(documents)
     predicted = scored_spans(model, tokenizer, [document.text for document in documents], batch_size)
-    right = [_right(number, document, found) for number, (document, found) in enumerate(zip(documents, predicted))]
-    found = sum(map(len, right))
+    correct = [_correct(number, document, spans) for number, (document, spans) in enumerate(zip(documents, predicted))]
+    found = sum(map(len, correct))
     gold = sum(len(document.entities) for document in documents)
     if not found:
         raise ValueError(f"the model finds none of the {gold} gold entities of {len(documents)} documents")
     rng = random.Random(f"population {seed}")
-    drawn = list(_drawn(right, entities_per_document, rng))[:max_entities]
-    return EntitySample(documents, tuple(map(tuple, predicted)), tuple(drawn), gold, found)
+    entities = list(_draw(correct, entities_per_document, rng))[:max_entities]
+    return EntitySample(documents, tuple(map(tuple, predicted)), tuple(entities), gold, found)
 
 
-def _right(number: int, document: Document, found: Sequence[ScoredSpan]) -> list[AuditedEntity]:
-    known = {one.span for one in found}
-    return [AuditedEntity(number, index, span) for index, span in enumerate(document.spans) if span in known]
+def _correct(number: int, document: Document, predicted: Sequence[ScoredSpan]) -> list[AuditedEntity]:
+    spans = {prediction.span for prediction in predicted}
+    return [AuditedEntity(number, index, span) for index, span in enumerate(document.spans) if span in spans]
 
 
-def _drawn(right: Sequence[list[AuditedEntity]], most: int | None, rng: random.Random) -> Iterator[AuditedEntity]:
-    """Documents in random order, of each some of its entities."""
-    for subjects in rng.sample(right, len(right)):
-        yield from rng.sample(subjects, len(subjects))[:most]
+def _draw(correct: Sequence[list[AuditedEntity]], limit: int | None, rng: random.Random) -> Iterator[AuditedEntity]:
+    """Yield entities of each document, documents in random order."""
+    for entities in rng.sample(correct, len(correct)):
+        yield from rng.sample(entities, len(entities))[:limit]
 
 
 class View(NamedTuple):
@@ -115,67 +112,64 @@ class View(NamedTuple):
 
     Attributes:
         family: name of the perturbation.
-        document: index of the document in the population.
+        document: index of the document in the sample.
         perturbed: the text with its alignment.
-        kept: number of the subject -> its span in the perturbed text, for those that the model finds there again with
+        kept: number of an entity -> its span in the perturbed text, for entities that the model predicts there with
             their label.
-        subjects: numbers of all subjects of the document.
+        entities: numbers of all sampled entities of the document.
     """
 
     family: str
     document: int
     perturbed: Perturbed
     kept: dict[int, EntitySpan]
-    subjects: tuple[int, ...]
+    entities: tuple[int, ...]
 
 
 def make_views(
     model: Any,
     tokenizer: Any,
-    population: EntitySample,
+    sample: EntitySample,
     families: Mapping[str, Perturbation],
     views: int,
     seed: int = 0,
     batch_size: int = 16,
 ) -> list[View]:
-    """`views` perturbed texts per family of every document that has a subject; a family may have nothing to edit.
+    """Make `views` perturbed texts per family of every sampled document, fewer where a family has nothing to edit.
 
-    A view depends on the seed, the family, its number and the document's id alone.
+    A view depends only on the seed, the family, its number and the document's id.
     """
-    owners = population.by_document()
-    made = [
+    numbers = sample.by_document()
+    drawn = [
         (family, document, perturbed)
-        for document in owners
+        for document in numbers
         for family, perturbation in families.items()
-        for perturbed in _perturbed(population, document, family, perturbation, views, seed)
+        for perturbed in _perturb(sample.documents[document], family, perturbation, views, seed)
     ]
-    found = scored_spans(model, tokenizer, [perturbed.document.text for _, _, perturbed in made], batch_size)
+    predicted = scored_spans(model, tokenizer, [perturbed.document.text for _, _, perturbed in drawn], batch_size)
     return [
-        _view(population, family, document, perturbed, {one.span for one in spans}, owners[document])
-        for (family, document, perturbed), spans in zip(made, found)
+        _view(sample, family, document, perturbed, {prediction.span for prediction in spans}, numbers[document])
+        for (family, document, perturbed), spans in zip(drawn, predicted)
     ]
 
 
-def _perturbed(
-    population: EntitySample, document: int, family: str, perturbation: Perturbation, views: int, seed: int
-) -> list[Perturbed]:
-    original = population.documents[document]
-    drawn = [perturbation(original, f"view {seed} {family} {number} {original.id}") for number in range(views)]
-    return [one for one in drawn if one is not None and not one.is_unchanged]
+def _perturb(document: Document, family: str, perturbation: Perturbation, views: int, seed: int) -> list[Perturbed]:
+    drawn = [perturbation(document, f"view {seed} {family} {number} {document.id}") for number in range(views)]
+    return [perturbed for perturbed in drawn if perturbed is not None and not perturbed.is_unchanged]
 
 
 def _view(
-    population: EntitySample,
+    sample: EntitySample,
     family: str,
     document: int,
     perturbed: Perturbed,
-    found: set[EntitySpan],
-    owners: Sequence[int],
+    predicted: set[EntitySpan],
+    numbers: Sequence[int],
 ) -> View:
     kept = {}
-    for number in owners:
-        entity = perturbed.entity(population.subjects[number].entity)
+    for number in numbers:
+        entity = perturbed.entity(sample.entities[number].entity)
         span = (entity.start, entity.end, entity.label)
-        if span in found:
+        if span in predicted:
             kept[number] = span
-    return View(family, document, perturbed, kept, tuple(owners))
+    return View(family, document, perturbed, kept, tuple(numbers))

@@ -1,5 +1,5 @@
-"""Model cards: plain report records in, a `README.md` for the Hub out.
+"""Model cards: from reports to a `README.md` for the Hub.
 
-`record.record_of_run` gathers what was measured, `card.model_card` writes it into `template.md`. The template lies here
-because an installed package can read only its own files; `model_cards/template.md` of the repository links to it.
+`record.record_of_run` collects the reports of a run, `card.model_card` renders them with `template.md`. The template is
+a file of the package, so that it is installed with it; `model_cards/template.md` of the repository links to it.
 """

@@ -1,7 +1,4 @@
-"""A record as a model card.
-
-The YAML head of a card: what the Hub reads.
-"""
+"""Rendering of a card record as a model card: YAML metadata and Markdown body."""
 
 from __future__ import annotations
 
@@ -15,20 +12,68 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from hf_adner import reporting as markdown
-from hf_adner.cards import tables as audit_tables
-from hf_adner.cards import tables as rows
+from hf_adner.cards import tables
 from hf_adner.cards.record import CardRecord
-from hf_adner.cards.tables import describe, is_ours, label_guide
 from hf_adner.files import write_file
+from hf_adner.reporting import cell, duration, escape_markdown, literal, markdown_table
+
+CARD_FILE = "README.md"
+PLACEHOLDER_ID = "your-name/your-model"
+UNPINNED = "main"
+UNPINNED_COMMENT = "  # put the hash of the commit you have read"
+NEUTRAL_TEXT = "请在此输入文本。"
+"""Text of the code examples of a card without example texts."""
 
 TASK = "token-classification"
 TAGS = ("hf_adner", "named-entity-recognition", "medical", "chinese")
-_FIGURES = (("precision", "Precision"), ("recall", "Recall"), ("f1", "F1"))
+_SCORES = (("precision", "Precision"), ("recall", "Recall"), ("f1", "F1"))
+
+
+def model_card(record: CardRecord, template: str | Path | None = None) -> ModelCard:
+    """Render the card of a record.
+
+    Args:
+        record: content of the card.
+        template: file with another jinja2 template, which gets the variables of `template.md`.
+
+    Raises:
+        jinja2.UndefinedError: the template uses an undefined variable.
+        OSError: no such template.
+    """
+    source = _own_template() if template is None else Path(template).read_text(encoding="utf-8")
+    body = _environment().from_string(source).render(**_context(record))
+    return ModelCard(_tidy(body))
+
+
+def write_card(record: CardRecord, folder: str | Path, template: str | Path | None = None) -> Path:
+    """Write the card of a record as `README.md` into a folder and return its path.
+
+    Raises:
+        OSError, jinja2.UndefinedError: as `model_card`.
+    """
+    path = Path(folder) / CARD_FILE
+    write_file(path, [str(model_card(record, template))], "utf-8")
+    return path
+
+
+def card_for(path: str | Path, model_id: str) -> bytes:
+    """Return a card with the placeholder of the model's name in its code replaced.
+
+    Args:
+        path: the card.
+        model_id: `owner/name` on the Hub.
+
+    Raises:
+        OSError: no such card.
+    """
+    return Path(path).read_bytes().replace(PLACEHOLDER_ID.encode(), model_id.encode())
+
+
+# ---- metadata ---------------------------------------------------------------------------------------------------
 
 
 def card_metadata(record: CardRecord) -> ModelCardData:
-    """Language, licence, tags, base model, data sets, widget examples, emissions and the `model-index`."""
+    """Return language, licence, tags, base model, data sets, widget examples, emissions and the `model-index`."""
     results = list(evaluation_results(record))
     optional = {
         "license": record.license,
@@ -41,7 +86,7 @@ def card_metadata(record: CardRecord) -> ModelCardData:
         optional |= {
             "model_name": _line(record.title),
             "eval_results": results,
-            "metrics": [name for name, _ in _FIGURES],
+            "metrics": [name for name, _ in _SCORES],
         }
     return ModelCardData(
         language="zh",
@@ -53,15 +98,15 @@ def card_metadata(record: CardRecord) -> ModelCardData:
 
 
 def evaluation_results(record: CardRecord) -> Iterator[EvalResult]:
-    """The rows of the `model-index`: strict precision, recall and F1, F1 of every label, F1 of boundaries.
+    """Yield the rows of the `model-index`: strict precision, recall and F1, F1 of every label, F1 of boundaries.
 
-    A label without gold entities has no row; nor has what is NaN.
+    Labels without gold entities and NaN values are left out.
     """
     split = record.scored_split
     if split is None:
         return
     report = record.scores[split]
-    rows = [(name, f"{title} (strict)", report["strict"][name]) for name, title in _FIGURES]
+    rows = [(name, f"{title} (strict)", report["strict"][name]) for name, title in _SCORES]
     for label, scores in sorted(report["strict"].get("per_label", {}).items()):
         if scores["support"]:
             rows.append(("f1", f"F1 {_line(label)} (strict)", scores["f1"]))
@@ -85,63 +130,18 @@ def _result(record: CardRecord, split: str, metric_type: str, name: str, value: 
 
 
 def _line(value: str) -> str:
-    """Without line breaks and runs of white space, of which YAML does not bring every kind back."""
+    """Collapse white space and line breaks, not all of which survive a round trip through YAML."""
     return " ".join(value.split())
 
 
 def _emissions(record: CardRecord) -> Mapping[str, Any] | None:
-    """The Hub's `co2_eq_emissions`, in grams, only when they were measured."""
+    """Return the Hub's `co2_eq_emissions`, in grams, None if they were not measured."""
     if record.co2_grams is None:
         return None
     return {"emissions": record.co2_grams, "training_type": "fine-tuning" if record.encoder else "pre-training"}
 
 
-CARD_FILE = "README.md"
-PLACEHOLDER_ID = "your-name/your-model"
-UNPINNED = "main"
-UNPINNED_COMMENT = "  # put the hash of the commit you have read"
-NEUTRAL_TEXT = "请在此输入文本。"
-"""What the code of a card without examples is run on."""
-
-
-def model_card(record: CardRecord, template: str | Path | None = None) -> ModelCard:
-    """The card of a record.
-
-    Args:
-        record: what is known.
-        template: a file with another jinja2 template; it is given what `template.md` is given.
-
-    Raises:
-        jinja2.UndefinedError: the template asks for something that is not there.
-        OSError: no such template.
-    """
-    source = _own_template() if template is None else Path(template).read_text(encoding="utf-8")
-    body = _environment().from_string(source).render(**_context(record))
-    return ModelCard(_tidy(body))
-
-
-def write_card(record: CardRecord, folder: str | Path, template: str | Path | None = None) -> Path:
-    """Write the card of a record as `README.md` into a folder; returns its path.
-
-    Raises:
-        OSError, jinja2.UndefinedError: as `model_card`.
-    """
-    path = Path(folder) / CARD_FILE
-    write_file(path, [str(model_card(record, template))], "utf-8")
-    return path
-
-
-def card_for(path: str | Path, model_id: str) -> bytes:
-    """A card as it is to stand in a repository: code that named no model yet names this one.
-
-    Args:
-        path: of the card.
-        model_id: `owner/name` on the Hub.
-
-    Raises:
-        OSError: no such card.
-    """
-    return Path(path).read_bytes().replace(PLACEHOLDER_ID.encode(), model_id.encode())
+# ---- body -------------------------------------------------------------------------------------------------------
 
 
 def _own_template() -> str:
@@ -152,30 +152,32 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    named = (markdown.text, markdown.cell, markdown.literal, markdown.duration, markdown.table, rows.entity_rows)
-    environment.filters |= {filter_.__name__: filter_ for filter_ in named}
+    filters = (escape_markdown, cell, literal, duration, tables.entity_rows)
+    environment.filters |= {function.__name__: function for function in filters}
+    environment.globals["markdown_table"] = markdown_table
     return environment
 
 
 def _tidy(text: str) -> str:
-    """One blank line where the template's conditions left several."""
-    head, mark, body = text.partition("\n---\n\n")
-    return head + mark + re.sub(r"\n{3,}", "\n\n", body)
+    """Collapse the blank lines that the template's conditions leave in the body."""
+    metadata, mark, body = text.partition("\n---\n\n")
+    return metadata + mark + re.sub(r"\n{3,}", "\n\n", body)
 
 
 def _context(record: CardRecord) -> dict[str, Any]:
+    """Return the variables of the template."""
     return {
         "record": record,
         "metadata": card_metadata(record).to_yaml(),
-        "ours": is_ours(record.architecture),
-        "description": describe(record.architecture),
+        "ours": tables.is_ours(record.architecture),
+        "description": tables.describe(record.architecture),
         "encoder": _encoder(record),
-        "hardware": rows.hardware_line(record.hardware),
-        "explanation_tables": audit_tables.explanation_tables(record.explanations),
-        "population": audit_tables.population_line(record.explanations),
-        "robustness_tables": audit_tables.robustness_tables(record.robustness),
-        "calibration_rows": audit_tables.calibration_rows(record.calibration),
-        "risk_rows": list(audit_tables.risk_rows(record.calibration)),
+        "hardware": tables.hardware_line(record.hardware),
+        "explanation_tables": tables.explanation_tables(record.explanations),
+        "sample_line": tables.sample_line(record.explanations),
+        "robustness_tables": tables.robustness_tables(record.robustness),
+        "calibration_rows": tables.calibration_rows(record.calibration),
+        "risk_rows": list(tables.risk_rows(record.calibration)),
         **_usage_context(record),
         **_score_context(record.scores.get(record.scored_split or "")),
         **_table_context(record),
@@ -196,24 +198,24 @@ def _score_context(scores: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "scores": scores,
         "nested": scores["gold"] - scores.get("flattened_gold", scores["gold"]) if scores else 0,
-        "score_rows": list(rows.score_rows(scores)) if scores else [],
-        "boundary_rows": list(rows.boundary_rows(scores)) if scores else [],
+        "score_rows": list(tables.score_rows(scores)) if scores else [],
+        "boundary_rows": list(tables.boundary_rows(scores)) if scores else [],
     }
 
 
 def _table_context(record: CardRecord) -> dict[str, Any]:
-    guide = label_guide(record.labels, record.statistics)
+    guide = tables.label_guide(record.labels, record.statistics)
     return {
         "labels_are_defined": any(label.definition for label in guide),
-        "guide_rows": [rows.label_row(label) for label in guide],
-        "split_rows": list(rows.split_rows(record.statistics)),
-        "shared_rows": list(rows.shared_rows(record.statistics)),
-        "setting_rows": rows.setting_rows(record.settings),
-        "version_rows": rows.version_rows(record.versions),
+        "guide_rows": [tables.label_row(label) for label in guide],
+        "split_rows": list(tables.split_rows(record.statistics)),
+        "shared_rows": list(tables.shared_rows(record.statistics)),
+        "setting_rows": tables.setting_rows(record.settings),
+        "version_rows": tables.version_rows(record.versions),
     }
 
 
 def _encoder(record: CardRecord) -> str:
     if record.base_model:
-        return f"[{markdown.text(record.base_model)}](https://huggingface.co/{record.base_model})"
-    return f"{markdown.text(record.encoder)}, a local folder" if record.encoder else "none pretrained"
+        return f"[{escape_markdown(record.base_model)}](https://huggingface.co/{record.base_model})"
+    return f"{escape_markdown(record.encoder)}, a local folder" if record.encoder else "none pretrained"

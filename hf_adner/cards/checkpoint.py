@@ -1,4 +1,4 @@
-"""The record of a saved checkpoint: its configuration and the JSON reports that lie beside it or are named."""
+"""The card record of a saved checkpoint: its configuration and JSON reports."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def record_of_checkpoint(
     training_texts: Iterable[str] | None = None,
     **others: Any,
 ) -> CardRecord:
-    """The record of a checkpoint.
+    """Return the record of a checkpoint.
 
     Args:
         folder: the checkpoint.
-        reports: name of `REPORTS` -> JSON file; without `metrics` the `metrics.json` in the checkpoint or, as a
-            training run leaves it, in the folder above is taken, if there is one.
-        options: what the user says; its example texts are compared with `training_texts`.
+        reports: name of `REPORTS` -> JSON file; without `metrics`, the `metrics.json` in the checkpoint or in the
+            folder above (where a training run writes it) is read, if there is one.
+        options: the user's settings; their example texts are checked against `training_texts`.
         training_texts: texts of the training documents. Without them the card shows the examples that the run
-            recorded, which were compared then, or none.
-        others: fields of `CardRecord` that no report tells.
+            recorded, which were checked by the run, or none.
+        others: fields of `CardRecord` that no report has.
 
     Raises:
-        FileNotFoundError: no checkpoint in the folder, or a report that was named is not there.
-        ReportError: a file is not JSON or no report, or the metrics are those of a model with other labels.
-        ValueError: example texts without training texts to compare them with, or see `example_texts`.
+        FileNotFoundError: no checkpoint in the folder, or a missing report.
+        ReportError: a file is not JSON or not a report, or the metrics are of a model with other labels.
+        ValueError: example texts without training texts, or as `example_texts`.
     """
     folder, options = Path(folder), options or CardOptions()
     given = {name: read_report(path) for name, path in (reports or {}).items() if path}
@@ -44,16 +44,16 @@ def record_of_checkpoint(
     if training_texts is not None:
         metrics["examples"] = [{"text": text} for text in example_texts(options.example_texts, training_texts)]
     elif options.example_texts:
-        raise ValueError("example texts are compared with the training data; name it too")
+        raise ValueError("example texts are compared with the training data: pass the training data too")
     return record_of_run(metrics, options, **given, **others)
 
 
 def read_report(path: str | Path) -> dict[str, Any]:
-    """A report from its JSON file.
+    """Read a report from its JSON file.
 
     Raises:
         FileNotFoundError: no such file.
-        ReportError: the file is not JSON, or holds no JSON object.
+        ReportError: the file is not JSON, or not a JSON object.
     """
     try:
         report = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -65,18 +65,19 @@ def read_report(path: str | Path) -> dict[str, Any]:
 
 
 def _metrics_beside(folder: Path) -> dict[str, Any]:
-    found = next((path for path in (folder / METRICS_FILE, folder.parent / METRICS_FILE) if path.is_file()), None)
-    return read_report(found) if found else {}
+    paths = (folder / METRICS_FILE, folder.parent / METRICS_FILE)
+    path = next((path for path in paths if path.is_file()), None)
+    return read_report(path) if path else {}
 
 
 def _completed(metrics: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Metrics with what the checkpoint itself tells: labels and architecture."""
+    """Add labels and architecture from the checkpoint's configuration."""
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no checkpoint (no config.json)")
+        raise FileNotFoundError(f"{folder} is not a checkpoint (no config.json)")
     config = read_report(folder / "config.json")
     labels = entity_types(config["id2label"][key] for key in sorted(config["id2label"], key=int))
     if metrics.setdefault("labels", labels) != labels:
-        raise ReportError(f"the metrics are those of another model: its labels are not those of {folder.name}")
+        raise ReportError(f"the metrics are of another model: their labels differ from those of {folder.name}")
     architecture = config.get("architecture") or next(iter(config.get("architectures") or ()), None)
     metrics["model"] = {"architecture": architecture, **(metrics.get("model") or {})}
     return metrics

@@ -1,4 +1,4 @@
-"""Example texts of a card, none of which may be a sentence of the training data."""
+"""Example texts of a card, which must not contain sentences of the training data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hf_adner.data.records import Document
 from hf_adner.data.synthetic import generate_corpus
 
 SEED = 20_250
-"""Of the synthetic documents that examples are taken from; no split of `ad-synthetic` is made with it."""
+"""Seed of the synthetic documents that examples are taken from; no split of `ad-synthetic` uses it."""
 
 SHORTEST_SENTENCE = 5
-"""Characters from which on a sentence must not be one of the training data; shorter ones (无发热) are everybody's."""
+"""Least characters of a sentence that is checked; shorter ones (无发热) occur in any text."""
 
 _CANDIDATES = 150
 _NOTE_TYPES = ("门诊病历", "现病史", "医嘱", "主诉", "问句病例")
@@ -25,16 +25,16 @@ _SENTENCE_END = re.compile(r"[。！？!?；;\n\r]+")
 
 
 class TrainingTextError(ValueError):
-    """An example shows a sentence of the training data."""
+    """An example contains a sentence of the training data."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A text and what the model finds in it.
+    """An example text with its predicted entities.
 
     Attributes:
         text: the text.
-        entities: `{"word", "entity_group", "score"}` of each entity; None where no model was asked.
+        entities: `{"word", "entity_group", "score"}` of each entity; None if the model was not run on it.
     """
 
     text: str
@@ -42,7 +42,7 @@ class Example:
 
 
 class TrainingText:
-    """The sentences of training documents, to be asked whether a text shows one of them.
+    """Index of the sentences of training documents.
 
     Args:
         texts: the texts of the training documents.
@@ -53,63 +53,65 @@ class TrainingText:
         self._sentences = set(sentences(self._texts))
 
     def shows_in(self, text: str) -> bool:
-        """Whether a sentence of `text` occurs in a training text, or a training sentence in `text`."""
-        return any(one in self._texts for one in sentences(text)) or any(one in text for one in self._sentences)
+        """Return whether a sentence of `text` occurs in a training text, or a training sentence in `text`."""
+        if any(sentence in self._texts for sentence in sentences(text)):
+            return True
+        return any(sentence in text for sentence in self._sentences)
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text that have `SHORTEST_SENTENCE` characters or more, without their last punctuation."""
+    """Return the sentences of a text with at least `SHORTEST_SENTENCE` characters, without their final punctuation."""
     parts = (part.strip() for part in _SENTENCE_END.split(text))
     return [part for part in parts if len(part) >= SHORTEST_SENTENCE]
 
 
-def example_texts(given: Sequence[str], training_texts: Iterable[str]) -> list[str]:
-    """The texts a card shows: those given, or else invented ones; see `checked_texts` and `synthetic_texts`."""
+def example_texts(texts: Sequence[str], training_texts: Iterable[str]) -> list[str]:
+    """Return the checked `texts`, or synthetic ones if there are none; see `checked_texts` and `synthetic_texts`."""
     training = TrainingText(training_texts)
-    return checked_texts(given, training) if given else synthetic_texts(training)
+    return checked_texts(texts, training) if texts else synthetic_texts(training)
 
 
 def checked_texts(texts: Sequence[str], training: TrainingText) -> list[str]:
-    """The user's own example texts.
+    """Check the user's own example texts and return them as a list.
 
     Raises:
         ValueError: an empty text.
-        TrainingTextError: a text shows a sentence of the training data.
+        TrainingTextError: a text contains a sentence of the training data.
     """
     for number, text in enumerate(texts, 1):
         if not text.strip():
             raise ValueError(f"example text {number} is empty")
         if training.shows_in(text):
             raise TrainingTextError(
-                f"example text {number} shows a sentence of the training data, which no card may do; give another one"
+                f"example text {number} contains a sentence of the training data, which a card must not publish"
             )
     return list(texts)
 
 
 def synthetic_texts(training: TrainingText, number: int = 3) -> list[str]:
-    """Texts of the synthetic corpus that hold many kinds of entities and no sentence of the training data.
+    """Return texts of the synthetic corpus with many kinds of entities and no sentence of the training data.
 
-    Fewer than `number` where the training data leaves no more.
+    There are fewer than `number` if the training data contains most of the candidates.
     """
-    shown = (text for text in _candidates() if not training.shows_in(text))
-    return list(itertools.islice(shown, number))
+    unseen = (text for text in _candidates() if not training.shows_in(text))
+    return list(itertools.islice(unseen, number))
 
 
 @lru_cache(maxsize=1)
 def _candidates() -> tuple[str, ...]:
-    wanted = dict.fromkeys(("train", "validation", "test_unseen", "contrast"), 0) | {"test": _CANDIDATES}
-    documents = [one for one in generate_corpus(SEED, wanted)["test"] if _is_plain(one)]
-    return tuple(one.text for one in sorted(documents, key=_attraction))
+    sizes = dict.fromkeys(("train", "validation", "test_unseen", "contrast"), 0) | {"test": _CANDIDATES}
+    documents = [document for document in generate_corpus(SEED, sizes)["test"] if _is_plain(document)]
+    return tuple(document.text for document in sorted(documents, key=_sort_key))
 
 
 def _is_plain(document: Document) -> bool:
-    """Neither long nor with the foreign letters and odd punctuation that part of the corpus has."""
+    """Return whether a document is short and free of the Latin letters and odd punctuation of part of the corpus."""
     return len(document.text) in _LENGTHS and bool(_PLAIN.fullmatch(document.text))
 
 
-def _attraction(document: Document) -> tuple[int, int, str]:
-    """Notes before answers, many labels before few."""
+def _sort_key(document: Document) -> tuple[int, int, str]:
+    """Sort notes before answers, and many labels before few."""
     kind = document.meta["note_type"]
-    place = _NOTE_TYPES.index(kind) if kind in _NOTE_TYPES else len(_NOTE_TYPES)
+    rank = _NOTE_TYPES.index(kind) if kind in _NOTE_TYPES else len(_NOTE_TYPES)
     labels = {entity.label for entity in document.entities}
-    return -len(labels) + place, len(document.text), document.text
+    return rank - len(labels), len(document.text), document.text

@@ -1,11 +1,4 @@
-"""Everything that a model card says, gathered from the reports of a run.
-
-Names fit to be published: no folder of a user's machine appears in a card.
-
-What a user can say of a model that no run measures.
-
-What a run ran with: versions of the libraries and the kind of machine, nothing that names the machine.
-"""
+"""Content of a model card: the options of the user, the reports of a run, and the environment it ran in."""
 
 from __future__ import annotations
 
@@ -22,57 +15,49 @@ import torch
 
 from hf_adner.cards.examples import Example
 
-_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/~]|\.{1,2}[\\/])[^,+=\s]*|[^,+=\s]+[\\/][^,+=\s]*")
-_SPLIT_NAMES = {"train", "training", "data", "dataset", "corpus", "all"}
+Report = Mapping[str, Any]
+"""A report as its `to_dict()` returns it, or as read from JSON."""
 
-
-def last_name(path: str) -> str:
-    """The last part of a path of any system, `name` of `/folder/name/`."""
-    return PurePosixPath(PureWindowsPath(path).as_posix()).name or "files"
-
-
-def dataset_title(source: str) -> str:
-    """`ad-synthetic` as it is; of a file or folder its own name, or its folder's where the file is called train."""
-    path = PurePosixPath(PureWindowsPath(source).as_posix())
-    name = path.name.partition(".")[0] if path.suffix else path.name
-    return path.parent.name if name.lower() in _SPLIT_NAMES and path.parent.name else name or "files"
-
-
-def base_model_of(encoder: str | None) -> str | None:
-    """The encoder if it is a name on the Hub, None for a folder or no encoder at all."""
-    if not encoder or os.path.exists(encoder) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", encoder):
-        return None
-    return encoder
-
-
-def without_paths(value: Any) -> Any:
-    """A setting with every path in it cut down to its last part; anything but text as it is."""
-    return _PATH.sub(lambda found: last_name(found[0]), value) if isinstance(value, str) else value
-
+UNNAMED_DATA = "data that was not named"
+PACKAGES = (
+    "hf_adner",
+    "transformers",
+    "torch",
+    "datasets",
+    "tokenizers",
+    "accelerate",
+    "huggingface-hub",
+    "pytorch-crf",
+)
+"""Libraries whose versions a card lists."""
 
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/~]|\.{1,2}[\\/])[^,+=\s]*|[^,+=\s]+[\\/][^,+=\s]*")
+_SPLIT_NAMES = {"train", "training", "data", "dataset", "corpus", "all"}
+_MODEL_SETTINGS = ("encoder_layers", "encoder_size", "encoder_dropout", "config_overrides", "word_vectors")
+_DATASET_SETTINGS = ("max_length", "window_overlap")
 
 
 @dataclass
 class CardOptions:
-    """Names, licence and examples for the model card, as a dataclass for `HfArgumentParser`.
+    """Options of a model card, a dataclass for `HfArgumentParser`.
 
     Raises:
-        ValueError: a base model or data set that is no name on the Hub, or a negative energy.
+        ValueError: a base model or data set that is not a Hub name, or a negative energy.
     """
 
     model_title: str | None = field(default=None, metadata={"help": "title of the model card"})
-    dataset_title: str | None = field(default=None, metadata={"help": "how the card names the data"})
+    dataset_title: str | None = field(default=None, metadata={"help": "name of the data in the card"})
     dataset_ids: list[str] = field(
-        default_factory=list, metadata={"help": "names of the training data on the Hub, if it is there"}
+        default_factory=list, metadata={"help": "Hub names of the training data, if it is there"}
     )
     base_model: str | None = field(
-        default=None, metadata={"help": "name of the encoder on the Hub (default: --encoder, unless it is a folder)"}
+        default=None, metadata={"help": "Hub name of the encoder (default: --encoder, unless it is a folder)"}
     )
     model_license: str | None = field(default=None, metadata={"help": "licence of the weights, such as apache-2.0"})
     example_texts: list[str] = field(
         default_factory=list,
-        metadata={"help": "texts the card shows, none from the training data (default: invented notes)"},
+        metadata={"help": "texts shown in the card, not from the training data (default: invented notes)"},
     )
     energy_kwh: float | None = field(default=None, metadata={"help": "energy of the training, if it was measured"})
     co2_grams: float | None = field(default=None, metadata={"help": "emissions of the training, if measured"})
@@ -80,58 +65,48 @@ class CardOptions:
     def __post_init__(self) -> None:
         for name in [*self.dataset_ids, *filter(None, [self.base_model])]:
             if not _REPOSITORY.fullmatch(name):
-                raise ValueError(f"{name!r} is no name on the Hub; expected one of the form owner/name")
+                raise ValueError(f"{name!r} is not a Hub name; expected owner/name")
         for name in ("energy_kwh", "co2_grams"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
 
 
-Report = Mapping[str, Any]
-"""A report as its `to_dict()` gives it, or as it was read from JSON."""
-
-_MODEL_SETTINGS = ("encoder_layers", "encoder_size", "encoder_dropout", "config_overrides", "word_vectors")
-_DATASET_SETTINGS = ("max_length", "window_overlap")
-
-
-UNNAMED_DATA = "data that was not named"
-
-
 class ReportError(ValueError):
-    """A report lacks what a card needs, or is none."""
+    """A file is not a report, or lacks what a card needs."""
 
 
 @dataclass(frozen=True)
 class CardRecord:
-    """What is known of a model; whatever is None was not measured, and the card says so.
+    """Content of a model card; None marks what was not measured, and the card says so.
 
     Attributes:
-        title: the card's heading.
+        title: heading of the card.
         architecture: a name of `ARCHITECTURES`, or the class of a foreign model.
         labels: entity types.
         dataset: name of the training data.
         dataset_ids: its names on the Hub.
-        base_model: the encoder's name on the Hub; `encoder` what to call it otherwise.
-        encoder: see `base_model`; None for an encoder that was trained from nothing, or none.
-        model_id: where the model is or will be, `owner/name` on the Hub or a folder.
-        revision: the commit to load, a hash.
+        base_model: Hub name of the encoder.
+        encoder: name of an encoder that is not on the Hub; None for one trained from scratch, or none.
+        model_id: `owner/name` on the Hub, or a folder.
+        revision: hash of the commit to load.
         license: of the weights.
-        tags: tags beyond the usual ones.
+        tags: additional tags.
         parameters: number of parameters.
         lexicon_words: size of the word list, 0 without one.
-        lexicon_from_training: whether words of the training documents are in it.
+        lexicon_from_training: whether it contains words of the training documents.
         scores: split -> `EvaluationReport.to_dict()`, for `test`, `validation` or both.
         statistics: `CorpusStatistics.to_dict()` of the training data.
         settings: hyper-parameters.
         steps: optimizer steps.
         seconds: duration of the training.
-        hardware: see `environment.hardware`.
-        versions: see `environment.versions`.
+        hardware: see `hardware`.
+        versions: see `versions`.
         energy_kwh: measured energy.
         co2_grams: measured emissions.
         calibration: `CalibrationReport.to_dict()`.
         explanations: `ExplanationReport.to_dict()`.
         robustness: `RobustnessReport.to_dict()`.
-        examples: texts that are not from the training data, with what the model finds in them.
+        examples: texts that are not from the training data, with their predicted entities.
     """
 
     title: str
@@ -164,7 +139,7 @@ class CardRecord:
 
     @property
     def scored_split(self) -> str | None:
-        """The split whose scores the card quotes: `test` where there is one."""
+        """Split whose scores the card shows: `test`, else `validation`."""
         return next((split for split in ("test", "validation") if split in self.scores), None)
 
 
@@ -177,28 +152,28 @@ def record_of_run(
     robustness: Report | None = None,
     **others: Any,
 ) -> CardRecord:
-    """The record of one training run.
+    """Return the record of one training run.
 
     Args:
-        metrics: content of a run's `metrics.json`; of its parts only `labels` and `model.architecture` must be there.
-        options: what the user says of the model; it goes before what the run knows.
-        calibration, explanations, robustness: reports made apart from the run; they go before those in `metrics`.
-        others: fields of `CardRecord` that no report tells (`model_id`, `revision`, `tags`).
+        metrics: content of a run's `metrics.json`; only `labels` and `model.architecture` are required.
+        options: settings of the user, which override those of the run.
+        calibration, explanations, robustness: separate reports, which override those in `metrics`.
+        others: fields of `CardRecord` that no report has (`model_id`, `revision`, `tags`).
 
     Raises:
-        ReportError: something the card cannot do without is missing, or a part has the wrong type.
+        ReportError: a required part is missing, or a part has the wrong type.
     """
     reports = {"calibration": calibration, "explanations": explanations, "robustness": robustness}
-    known = {
+    fields = {
         **_network(metrics),
         **_data(metrics),
         **_training(metrics),
         **{name: report or _part(metrics, name) or None for name, report in reports.items()},
-        "examples": [Example(one["text"], one.get("entities")) for one in metrics.get("examples") or ()],
-        **_said(options or CardOptions()),
+        "examples": [Example(item["text"], item.get("entities")) for item in metrics.get("examples") or ()],
+        **_options(options or CardOptions()),
         **others,
     }
-    return CardRecord(**{"title": f"{known['architecture']} trained on {known['dataset']}", **known})
+    return CardRecord(**{"title": f"{fields['architecture']} trained on {fields['dataset']}", **fields})
 
 
 def _network(metrics: Report) -> dict[str, Any]:
@@ -238,8 +213,8 @@ def _training(metrics: Report) -> dict[str, Any]:
     }
 
 
-def _said(options: CardOptions) -> dict[str, Any]:
-    """The record's fields that the user has filled in."""
+def _options(options: CardOptions) -> dict[str, Any]:
+    """Return the fields of the record that the user has set."""
     fields = {
         "title": options.model_title,
         "dataset": options.dataset_title,
@@ -263,37 +238,55 @@ def _scores(metrics: Report, split: str) -> Report:
     report = _part(metrics, split)
     missing = [name for name in ("documents", "gold", "strict", "boundaries") if name not in report]
     if missing:
-        raise ReportError(f"{split} of the report is no evaluation report: {', '.join(missing)} missing")
+        raise ReportError(f"{split} of the report is not an evaluation report: {', '.join(missing)} missing")
     return report
 
 
 def _settings(model: Report, dataset: Report, training: Report) -> dict[str, Any]:
-    chosen = {
+    settings = {
         **{name: model.get(name) for name in _MODEL_SETTINGS},
         **{name: dataset.get(name) for name in _DATASET_SETTINGS},
         **training,
     }
     if model.get("encoder"):
-        del chosen["encoder_size"]  # of the encoder that is built when none is given
-    if chosen.get("max_steps") == -1:
-        del chosen["max_steps"]  # transformers' word for: as many as the epochs have
-    return {name: without_paths(value) for name, value in chosen.items() if value is not None}
+        del settings["encoder_size"]  # size of an encoder from scratch, not used with a pretrained one
+    if settings.get("max_steps") == -1:
+        del settings["max_steps"]  # -1: determined by the epochs
+    return {name: without_paths(value) for name, value in settings.items() if value is not None}
 
 
-PACKAGES = (
-    "hf_adner",
-    "transformers",
-    "torch",
-    "datasets",
-    "tokenizers",
-    "accelerate",
-    "huggingface-hub",
-    "pytorch-crf",
-)
+# ---- names without folders --------------------------------------------------------------------------------------
+
+
+def last_name(path: str) -> str:
+    """Return the last part of a Posix or Windows path, `name` of `/folder/name/`."""
+    return PurePosixPath(PureWindowsPath(path).as_posix()).name or "files"
+
+
+def dataset_title(source: str) -> str:
+    """Return the title of a data set: its name, or of a path the file (its folder if the file is just `train`)."""
+    path = PurePosixPath(PureWindowsPath(source).as_posix())
+    name = path.name.partition(".")[0] if path.suffix else path.name
+    return path.parent.name if name.lower() in _SPLIT_NAMES and path.parent.name else name or "files"
+
+
+def base_model_of(encoder: str | None) -> str | None:
+    """Return the encoder if it is a Hub name, None for a folder or no encoder."""
+    if not encoder or os.path.exists(encoder) or not _REPOSITORY.fullmatch(encoder):
+        return None
+    return encoder
+
+
+def without_paths(value: Any) -> Any:
+    """Shorten every path in a setting to its last part; values other than strings are returned unchanged."""
+    return _PATH.sub(lambda match: last_name(match[0]), value) if isinstance(value, str) else value
+
+
+# ---- environment ------------------------------------------------------------------------------------------------
 
 
 def versions() -> dict[str, str]:
-    """Name -> version: Python and `PACKAGES`, as far as they are installed."""
+    """Return name -> version of Python and the installed `PACKAGES`."""
     found = {"Python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -304,7 +297,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, str | int]:
-    """`accelerator` (the GPU's model, or "none"), `accelerators`, `cpu` (the architecture), `cores`, `threads`."""
+    """Return `accelerator` (model of the GPU, or "none"), `accelerators`, `cpu` (architecture), `cores`, `threads`."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return {
         "accelerator": torch.cuda.get_device_name(0) if count else "none",

@@ -1,1 +1,1 @@
-"""Comparisons of ways to train: arms, runs, records, contrasts, reports, and cross-validation."""
+"""Comparisons of training methods: arms, runs, records, contrasts and reports; and cross-validation."""

@@ -1,10 +1,10 @@
-"""Arms of a comparison: the same run under other rules, each a named set of overrides of the training arguments.
+"""Arms and model families of a comparison.
 
-Whether explanations help is decided by the controls: "explanation-guided" is a claim only if `full` beats plain
-training, other regularisers (`r-drop`, `augmentation-only`) and the same method with explanations that are wrong
-(`shuffled`, `other-sentence`, `random`).
+An arm is a named set of overrides of the training arguments. The controls decide whether explanations help: the claim
+"explanation-guided" holds only if `full` beats plain training, other regularisers (`r-drop`, `augmentation-only`) and
+the same method with wrong explanations (`shuffled`, `other-sentence`, `random`).
 
-Model families of a comparison: our architectures, and the stock token classifier of transformers.
+A model family is one of our architectures or the stock token classifier of transformers.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ Arguments = TypeVar("Arguments")
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of training.
+    """Way of training, as overrides of the training arguments that all runs share.
 
     Attributes:
-        name: as in tables and file names.
-        summary: what it does, in a line.
-        overrides: fields of the training arguments that it sets; all other fields are the comparison's.
+        name: name in tables and file names.
+        summary: description in one line.
+        overrides: fields of the training arguments that the arm sets.
     """
 
     name: str
@@ -50,20 +50,20 @@ class Arm:
 
     @property
     def slug(self) -> str:
-        """The name as a part of a file name."""
+        """Name with all characters replaced that do not belong in a file name."""
         return re.sub(r"[^A-Za-z0-9.=]+", "-", self.name)
 
     def apply(self, args: Arguments, **settings: Any) -> Arguments:
-        """The training arguments of a run of this arm.
+        """Return a copy of the training arguments for a run of this arm.
 
         Args:
-            args: dataclass of the comparison's training arguments; stays as it is.
-            settings: further fields, such as `seed` and `output_dir`.
+            args: dataclass of the training arguments.
+            settings: further fields to set, such as `seed` and `output_dir`.
 
         Raises:
             ValueError: an override of a field that the arguments do not have.
         """
-        unknown = sorted(set(self.overrides) - {one.name for one in fields(args)})
+        unknown = sorted(set(self.overrides) - {field.name for field in fields(args)})
         if unknown:
             raise ValueError(f"arm {self.name!r} sets {unknown}, which {type(args).__name__} does not have")
         return replace(args, **self.overrides, **settings)
@@ -73,67 +73,69 @@ _WITHOUT_TERMS = {"stability_weight": 0.0, "boundary_weight": 0.0, "consistency_
 _WITHOUT_VIEWS = {**_WITHOUT_TERMS, "view_ner_weight": 0.0, "r_drop_weight": 0.0, "boundary_smoothing": 0.0}
 
 _ARMS = (
-    Arm("plain", "the tagging loss alone: no views, no explanations", _WITHOUT_VIEWS),
+    Arm("plain", "tagging loss only: no views, no explanations", _WITHOUT_VIEWS),
     Arm(
         "augmentation-only",
-        "the tagging loss on texts and on views edited at random, no other term",
+        "tagging loss on texts and randomly perturbed views, no other term",
         {**_WITHOUT_TERMS, "explanation_control": "random"},
     ),
-    Arm(
-        "r-drop", "two dropout masks and the KL between them (Wu et al. 2021)", {**_WITHOUT_VIEWS, "r_drop_weight": 1.0}
-    ),
+    Arm("r-drop", "KL divergence between two dropout masks (Wu et al. 2021)", {**_WITHOUT_VIEWS, "r_drop_weight": 1.0}),
     Arm(
         "boundary-smoothing",
-        "part of the boundary probability goes to the neighbours (Zhu & Li 2022)",
+        "boundary probability smoothed over neighbouring positions (Zhu & Li 2022)",
         {**_WITHOUT_VIEWS, "boundary_smoothing": 0.1},
     ),
-    Arm("full", "stability, boundary and consistency, guided by fused explanations"),
-    Arm("full-without-stability", "full less the stability term", {"stability_weight": 0.0}),
-    Arm("full-without-boundary", "full less the boundary term", {"boundary_weight": 0.0}),
-    Arm("full-without-consistency", "full less the consistency term", {"consistency_weight": 0.0}),
-    Arm("local-only", "full, guided by the local explanations alone", {"fusion": "local"}),
-    Arm("global-only", "full, guided by the global table alone", {"fusion": "global"}),
-    Arm("equal-weights", "full, local and global explanations mixed half and half", {"fusion": "equal"}),
-    Arm("shuffled", "full, every explanation shuffled over its characters", {"explanation_control": "shuffled"}),
+    Arm("full", "stability, boundary and consistency terms, guided by fused explanations"),
+    Arm("full-without-stability", "full without the stability term", {"stability_weight": 0.0}),
+    Arm("full-without-boundary", "full without the boundary term", {"boundary_weight": 0.0}),
+    Arm("full-without-consistency", "full without the consistency term", {"consistency_weight": 0.0}),
+    Arm("local-only", "full, guided by local explanations only", {"fusion": "local"}),
+    Arm("global-only", "full, guided by the global table only", {"fusion": "global"}),
+    Arm("equal-weights", "full, local and global explanations with equal weights", {"fusion": "equal"}),
+    Arm(
+        "shuffled",
+        "full, scores of every explanation shuffled over its characters",
+        {"explanation_control": "shuffled"},
+    ),
     Arm(
         "other-sentence",
         "full, guided by the explanation of another sentence",
         {"explanation_control": "other-sentence"},
     ),
-    Arm("random", "full, random numbers in place of explanations", {"explanation_control": "random"}),
+    Arm("random", "full, random scores instead of explanations", {"explanation_control": "random"}),
     Arm("fast", "full with fewer views and explanations", FAST),
 )
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in _ARMS}
-"""The named arms."""
+"""All arms by name."""
 
 CORE = ("plain", "augmentation-only", "r-drop", "full", "shuffled", "random")
-"""Arms without which the claim cannot be judged."""
+"""Arms that a test of the claim needs at least."""
 
 CONTROL_ARMS = ("augmentation-only", "r-drop", "shuffled", "other-sentence", "random")
-"""Arms that the guided one has to beat besides the plain one."""
+"""Arms that the candidate has to beat in addition to the baseline."""
 
 
 def make_arm(spec: str) -> Arm:
-    """An arm by its name, or a variant of one.
+    """Return an arm by name, or a variant of one.
 
     Args:
-        spec: a name of `ARMS`, or the arm with further overrides, ``full:view_share=0.3,saliency_interval=4``.
+        spec: name in `ARMS`, optionally with further overrides: ``full:view_share=0.3,saliency_interval=4``.
 
     Raises:
         ValueError: an unknown name, or overrides that are not of the form field=value.
     """
     name, colon, overrides = spec.partition(":")
     if name not in ARMS:
-        raise ValueError(f"no arm {name[:30]!r}; there are {', '.join(ARMS)}")
+        raise ValueError(f"unknown arm {name[:30]!r}, expected one of {', '.join(ARMS)}")
     if not colon:
         return ARMS[name]
     base = ARMS[name]
     return Arm(spec, f"{base.summary}; {overrides}", {**base.overrides, **parse_overrides(overrides)})
 
 
-def overridden(spec: str) -> set[str]:
-    """The training arguments that an arm sets; none for an arm that is not known here.
+def overridden_arguments(spec: str) -> set[str]:
+    """Return the names of the training arguments that an arm sets; the empty set for an unknown arm.
 
     Args:
         spec: as for `make_arm`.
@@ -145,31 +147,31 @@ def overridden(spec: str) -> set[str]:
 
 
 def make_arms(specs: Iterable[str]) -> list[Arm]:
-    """The arms of several specifications, which must differ.
+    """Return the arms of several specifications.
 
     Raises:
-        ValueError: as `make_arm`, no arm, or one that is named twice.
+        ValueError: as `make_arm`; no arm, or an arm that is named twice.
     """
     arms = [make_arm(spec) for spec in specs]
     if not arms or len({arm.slug for arm in arms}) < len(arms):
-        raise ValueError(f"a comparison needs arms of different names, found {[arm.name for arm in arms]}")
+        raise ValueError(f"a comparison needs arms with different names, found {[arm.name for arm in arms]}")
     return arms
 
 
 STOCK = "stock"
-"""The encoder's own `AutoModelForTokenClassification`: one linear layer and a softmax."""
+"""Name of the family of `AutoModelForTokenClassification`: the encoder with one linear layer and a softmax."""
 
 MODEL_FAMILIES = (STOCK, *ARCHITECTURES)
 
 
 def family_arguments(args: ModelArguments, family: str) -> ModelArguments:
-    """The model arguments of a family; the lexicon stays only where the network reads it.
+    """Return the model arguments of a family, without the lexicon if the architecture does not read it.
 
     Raises:
         ValueError: an unknown family.
     """
     if family not in MODEL_FAMILIES:
-        raise ValueError(f"no model {family[:30]!r}; there are {', '.join(MODEL_FAMILIES)}")
+        raise ValueError(f"unknown model family {family[:30]!r}, expected one of {', '.join(MODEL_FAMILIES)}")
     switches = ARCHITECTURES.get(family, {})
     reads_lexicon = switches.get("use_dual_stream") or switches.get("use_lexicon_edges")
     architecture = "bert-softmax" if family == STOCK else family
@@ -177,15 +179,15 @@ def family_arguments(args: ModelArguments, family: str) -> ModelArguments:
 
 
 def family_tokenizer(args: ModelArguments, family: str, train: Dataset) -> AdnerTokenizer:
-    """The tokenizer of a family: one token per character for the stock classifier too, so that all see the same."""
+    """Build the tokenizer of a family; the stock classifier too gets one token per character, for equal inputs."""
     return build_tokenizer(family_arguments(args, family), train)
 
 
 def family_model(args: ModelArguments, family: str, tokenizer: AdnerTokenizer, types: Sequence[str]) -> PreTrainedModel:
-    """A new model of a family.
+    """Build a new model of a family.
 
     Raises:
-        ValueError: an unknown family, more encoder layers than there are, or what `AdnerConfig` refuses.
+        ValueError: an unknown family, too many encoder layers, or a configuration that `AdnerConfig` rejects.
     """
     if family == STOCK:
         return _stock_model(args, tokenizer, types)

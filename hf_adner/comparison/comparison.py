@@ -1,4 +1,4 @@
-"""Arms against each other: every arm, model and seed on one corpus, resumable and in several processes at once."""
+"""Run every arm, model and seed on one corpus; resumable, and divisible among processes by shards."""
 
 from __future__ import annotations
 
@@ -14,56 +14,61 @@ from tqdm.auto import tqdm
 from hf_adner.comparison.arms import CORE, MODEL_FAMILIES, Arm, make_arms
 from hf_adner.comparison.corpus import HELD_OUT, ComparedCorpus
 from hf_adner.comparison.record import RunRecord, explanation_figures
+from hf_adner.comparison.rendering import plot_forest, plot_seeds, report_markdown
 from hf_adner.comparison.report import ComparisonReport
-from hf_adner.comparison.report_view import plot_forest, plot_seeds, report_markdown
-from hf_adner.comparison.run import Bench
+from hf_adner.comparison.run import ArmRunner
 from hf_adner.explain.controls import CONTROL_EXPLAINERS
 from hf_adner.explain.explainers import LOCAL_EXPLAINERS
-from hf_adner.files import write_file
-from hf_adner.perturb.views import USED
+from hf_adner.files import write_file, write_json
+from hf_adner.perturb.views import VIEW_PERTURBATIONS
 from hf_adner.reporting import plain
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
-from hf_adner.training.run import write_json
 
 RECORDS = "records"
-"""Folder of the records in the output folder."""
+"""Subfolder of the output folder that holds the records."""
 
 MODELS = ("stock", "bert-crf", "bilstm-crf", "m-dscmg")
 
 
 @dataclass
 class ComparisonArguments:
-    """Which arms, models and seeds are compared, and by what figures."""
+    """Arms, models, seeds and measurements of a comparison."""
 
     models: list[str] = field(
-        default_factory=lambda: list(MODELS), metadata={"help": "model families: stock, or an architecture"}
+        default_factory=lambda: list(MODELS), metadata={"help": "model families: stock or an architecture"}
     )
     arms: list[str] = field(
         default_factory=lambda: list(CORE),
-        metadata={"help": "ways of training, a name or a variant of one such as full:view_share=0.3"},
+        metadata={"help": "arms: a name, or a variant such as full:view_share=0.3"},
     )
-    seeds: list[int] = field(default_factory=lambda: list(range(5)), metadata={"help": "seeds of every arm and model"})
-    corpus: str | None = field(default=None, metadata={"help": "what to call the dataset (default: its file's name)"})
-    shard: str = field(default="0/1", metadata={"help": "part of the runs to do, such as 0/2 and 1/2"})
-    baseline: str = field(default="plain", metadata={"help": "arm that every other one is compared with"})
-    candidate: str = field(default="full", metadata={"help": "arm that is compared with every other one"})
+    seeds: list[int] = field(
+        default_factory=lambda: list(range(5)), metadata={"help": "seeds to run every arm and model with"}
+    )
+    corpus: str | None = field(
+        default=None, metadata={"help": "name of the dataset in the report (default: its file name)"}
+    )
+    shard: str = field(
+        default="0/1", metadata={"help": "part of the runs to do, as number/count: 0/2 and 1/2 are the two halves"}
+    )
+    baseline: str = field(default="plain", metadata={"help": "arm that every other arm is compared with"})
+    candidate: str = field(default="full", metadata={"help": "arm that is compared with every other arm"})
     held_out: list[str] = field(
         default_factory=lambda: list(HELD_OUT),
-        metadata={"help": "perturbations of the test documents, which no arm may be trained on"},
+        metadata={"help": "perturbations of the test documents; no arm may be trained on them"},
     )
     explainers: list[str] = field(
         default_factory=list,
-        metadata={"help": "measure these explainers (integrated-gradients, occlusion, ...) on every model; costs time"},
+        metadata={"help": "explainers (integrated-gradients, occlusion, ...) to measure on every model; slow"},
     )
-    explained_entities: int = field(default=50, metadata={"help": "entities that they explain"})
-    resamples: int = field(default=10_000, metadata={"help": "resamples and shuffles of the statistics"})
-    report_only: bool = field(default=False, metadata={"help": "make the report of the records that are there"})
+    explained_entities: int = field(default=50, metadata={"help": "number of entities to explain"})
+    resamples: int = field(default=10_000, metadata={"help": "bootstrap resamples"})
+    report_only: bool = field(default=False, metadata={"help": "only write the report from the existing records"})
 
     def __post_init__(self) -> None:
         for name in ("models", "arms", "seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
-                raise ValueError(f"{name} must be given, each once, found {values}")
+                raise ValueError(f"{name} must be a non-empty list without duplicates, found {values}")
         if self.explained_entities < 1 or self.resamples < 1:
             raise ValueError("explained_entities and resamples must be 1 or more")
         parse_shard(self.shard)
@@ -78,63 +83,63 @@ class ComparisonArguments:
         }
         for name, (values, expected) in known.items():
             if unknown := sorted(set(values) - set(expected)):
-                raise ValueError(f"{name}: there is no {', '.join(unknown)}, expected some of {', '.join(expected)}")
-        if trained := sorted(set(self.held_out) & USED):
-            raise ValueError(f"held_out: views that models train on are like {', '.join(trained)}; hold out others")
+                raise ValueError(f"{name}: unknown {', '.join(unknown)}, expected some of {', '.join(expected)}")
+        if trained := sorted(set(self.held_out) & VIEW_PERTURBATIONS):
+            raise ValueError(f"held_out: models are trained on {', '.join(trained)}; choose other perturbations")
 
 
 class Run(NamedTuple):
-    """A line of the plan."""
+    """Planned run."""
 
     model: str
     seed: int
     arm: Arm
 
     def file(self, corpus: str) -> str:
-        """Name of its record."""
+        """Return the file name of the record."""
         return f"{corpus}-{self.model}-{self.arm.slug}-{self.seed}.json"
 
 
 def parse_shard(shard: str) -> tuple[int, int]:
-    """`"1/4"` as (1, 4).
+    """Parse `"1/4"` into (1, 4).
 
     Raises:
-        ValueError: not of that form, or no such part.
+        ValueError: not of that form, or the number is not below the count.
     """
-    found = re.fullmatch(r"(\d+)/(\d+)", shard)
-    if not found or int(found[1]) >= int(found[2]):
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if not match or int(match[1]) >= int(match[2]):
         raise ValueError(f"shard is {shard!r}, expected number/count such as 0/2, counted from 0")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def plan(args: ComparisonArguments) -> list[list[Run]]:
-    """The runs of this shard in groups that share corpus, model and seed: all arms of a group run in one process.
+    """Return the runs of this shard in groups that share model and seed; a group runs in one process.
 
-    The first seed of every model comes before the second of any; a shard takes every n-th group.
+    The first seed of all models comes before the second of any; a shard takes every n-th group.
     """
     number, count = parse_shard(args.shard)
     arms = make_arms(args.arms)
-    pairs = [(seed, model) for turn, seed in enumerate(args.seeds) for model in rotated(args.models, turn)]
+    pairs = [(seed, model) for turn, seed in enumerate(args.seeds) for model in rotate(args.models, turn)]
     return [[Run(model, seed, arm) for arm in arms] for seed, model in pairs][number::count]
 
 
-def rotated(items: Sequence[str], turns: int) -> list[str]:
-    """The items, begun with another one each turn, so that no shard gets all of the slow ones."""
+def rotate(items: Sequence[str], turns: int) -> list[str]:
+    """Rotate a list to the left, so that the slow models are spread over the shards."""
     first = turns % len(items)
     return [*items[first:], *items[:first]]
 
 
 class Comparison:
-    """The runs of one corpus.
+    """Runs of one corpus.
 
-    A run leaves a record in `records/` of the output folder, whole or not at all; a run whose record is there is not
-    done again, so a comparison that was stopped goes on where it stopped.
+    Each run atomically writes a record to `records/` in the output folder. A run that has a record is skipped, so an
+    interrupted comparison continues where it stopped.
 
     Args:
-        args: what is compared.
-        dataset_args: the corpus; it must have a test split.
-        model_args: sizes of the models; `architecture` is not read.
-        training_args: of every run, but for what its arm and seed say; `output_dir` holds all that is written.
+        args: arms, models and seeds.
+        dataset_args: corpus; it must have a test split.
+        model_args: sizes of the models; `architecture` is ignored.
+        training_args: arguments of all runs, except those that arm and seed set; everything is written to `output_dir`.
 
     Raises:
         ValueError: `early_stopping_patience` is set.
@@ -148,17 +153,17 @@ class Comparison:
         training_args: AdnerTrainingArguments,
     ):
         if training_args.early_stopping_patience is not None:
-            raise ValueError("a comparison does not stop early: arms would learn from unequal numbers of steps")
+            raise ValueError("a comparison cannot use early stopping: arms would train for different numbers of steps")
         self.args, self.dataset_args = args, dataset_args
         self.model_args, self.training_args = model_args, training_args
         self.folder = Path(training_args.output_dir)
         self.name = args.corpus or Path(dataset_args.dataset).stem
         self._corpus: ComparedCorpus | None = None
-        self._benches: dict[str, Bench] = {}
+        self._runners: dict[str, ArmRunner] = {}
 
     @property
     def corpus(self) -> ComparedCorpus:
-        """The corpus, read when it is first needed."""
+        """Corpus, loaded on first access."""
         if self._corpus is None:
             self._corpus = ComparedCorpus.load(self.name, self.dataset_args, self.args.held_out)
         return self._corpus
@@ -167,8 +172,8 @@ class Comparison:
         """Do the runs of this shard that have no record yet.
 
         Raises:
-            ValueError: a record in the output folder was made with other arguments or of other documents; and what the
-                data, the models or the arguments have wrong.
+            ValueError: a record in the output folder was made with other arguments or documents; or the data, models
+                or arguments are invalid.
         """
         groups = plan(self.args)
         with tqdm(total=sum(map(len, groups)), unit="run", desc=self.name, disable=None) as bar:
@@ -178,24 +183,24 @@ class Comparison:
                 bar.update()
 
     def do(self, run: Run) -> None:
-        """Do one run and leave its record, unless it is there.
+        """Do one run and write its record, unless there is one.
 
         Raises:
             ValueError: as `run`.
         """
-        path, bench = self._path(run), self._bench(run.model)
+        path, runner = self._path(run), self._runner(run.model)
         if path.exists():
-            self._check(path, {**bench.settings(run.arm, self.training_args), **self._measured()})
+            self._check(path, {**runner.settings(run.arm, self.training_args), **self._measurements()})
             return
         work = self.folder / "work" / path.stem
-        record = bench.run(run.arm, run.seed, self.training_args, work)
-        record.settings.update(self._measured())
+        record = runner.run(run.arm, run.seed, self.training_args, work)
+        record.settings.update(self._measurements())
         record.save(path)
-        with suppress(OSError):  # other processes may be at work there
+        with suppress(OSError):  # other processes may still use the folder
             work.parent.rmdir()
 
     def records(self) -> Iterator[RunRecord]:
-        """The records of this comparison's runs, of all shards, as far as they are there; by model, arm and seed."""
+        """Yield the existing records of all shards, by model, arm and seed."""
         for model in self.args.models:
             for arm in make_arms(self.args.arms):
                 paths = (self._path(Run(model, seed, arm)) for seed in self.args.seeds)
@@ -204,23 +209,23 @@ class Comparison:
     def _path(self, run: Run) -> Path:
         return self.folder / RECORDS / run.file(self.name)
 
-    def _bench(self, model: str) -> Bench:
-        if model not in self._benches:
+    def _runner(self, model: str) -> ArmRunner:
+        if model not in self._runners:
             explain = self._explain if self.args.explainers else None
-            self._benches[model] = Bench(self.corpus, model, self.model_args, self.dataset_args, explain)
-        return self._benches[model]
+            self._runners[model] = ArmRunner(self.corpus, model, self.model_args, self.dataset_args, explain)
+        return self._runners[model]
 
-    def _measured(self) -> dict[str, Any]:
+    def _measurements(self) -> dict[str, Any]:
         explained = {"explainers": self.args.explainers, "explained_entities": self.args.explained_entities}
         return {"held_out": self.args.held_out, **(explained if self.args.explainers else {})}
 
     def _check(self, path: Path, settings: Mapping[str, Any]) -> None:
-        found, settings = RunRecord.load(path).settings, plain(settings)
-        differing = sorted(name for name in {*found, *settings} if found.get(name) != settings.get(name))
+        recorded, settings = RunRecord.load(path).settings, plain(settings)
+        differing = sorted(name for name in {*recorded, *settings} if recorded.get(name) != settings.get(name))
         if differing:
             raise ValueError(
-                f"{path} was made with other arguments (they differ in {', '.join(differing)}); name another "
-                "--output_dir or remove the record"
+                f"{path} was made with other arguments (different: {', '.join(differing)}); choose another "
+                "--output-dir or remove the record"
             )
 
     def _explain(self, model: Any, tokenizer: Any) -> dict[str, Any]:
@@ -235,12 +240,12 @@ def compare(
     model_args: ModelArguments,
     training_args: AdnerTrainingArguments,
 ) -> ComparisonReport:
-    """Do what is missing of this shard's runs, then report on the records of all shards.
+    """Do the missing runs of this shard, then report on the records of all shards.
 
-    Writes `comparison.json`, `comparison.md`, `forest.png` and `seeds.png` to the output folder.
+    Writes the files of `write_report` to the output folder.
 
     Raises:
-        ValueError: as `Comparison.run`, or there are no records yet.
+        ValueError: as `Comparison.run`, or there are no records.
     """
     comparison = Comparison(args, dataset_args, model_args, training_args)
     if not args.report_only:
@@ -255,5 +260,5 @@ def write_report(report: ComparisonReport, folder: Path) -> None:
     write_json(folder / "comparison.json", report.to_dict())
     write_file(folder / "comparison.md", [report_markdown(report)], "utf-8")
     plot_seeds(report, folder / "seeds.png")
-    if any(one.first == report.candidate for one in report.pooled):
+    if any(pooled.first == report.candidate for pooled in report.pooled):
         plot_forest(report, folder / "forest.png")

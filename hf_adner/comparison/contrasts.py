@@ -1,4 +1,4 @@
-"""Is one arm better than another? Paired statistics over the records of a comparison."""
+"""Paired statistics of two arms over the records of a comparison."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hf_adner.comparison.arms import overridden
+from hf_adner.comparison.arms import overridden_arguments
 from hf_adner.comparison.record import CLEAN, RunRecord
 from hf_adner.metrics.significance import bootstrap_mean, holm, paired_bootstrap, pooled_bootstrap
 
@@ -21,7 +21,7 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference with its 95 % interval."""
+    """Difference with its 95 % interval."""
 
     difference: float
     low: float
@@ -30,18 +30,18 @@ class Interval:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two arms on one corpus with one model, seed by seed.
+    """Comparison of two arms on one corpus with one model, paired by seed.
 
     Attributes:
-        corpus, model: the cell.
-        first, second: the arms; differences are first - second.
-        seeds: those that both arms have.
+        corpus, model: cell.
+        first, second: arms; differences are first - second.
+        seeds: seeds that both arms have.
         f1: mean difference in strict micro F1, interval over seeds and then documents (`paired_bootstrap`).
-        per_seed: the differences.
-        p_value: two-sided, of the same resamples: what varies from seed to seed counts, as in the interval.
+        per_seed: difference of each seed.
+        p_value: two-sided, from the same resamples, so that variation between seeds counts as in the interval.
         adjusted: p-value after Holm's correction over all cells of the same two arms.
-        decision: ``better`` or ``worse`` where the adjusted p-value is at most 0.05, else ``none``.
-        seconds_ratio, memory_ratio: median over seeds of first / second, training seconds and peak memory.
+        decision: ``better`` or ``worse`` if the adjusted p-value is at most 0.05, else ``none``.
+        seconds_ratio, memory_ratio: median over seeds of first / second, for training seconds and peak memory.
     """
 
     corpus: str
@@ -59,16 +59,16 @@ class Contrast:
 
     @property
     def outcome(self) -> str:
-        """``win``, ``tie`` or ``loss``: the interval above zero, around it or below it."""
+        """``win``, ``tie`` or ``loss``: the interval is above zero, contains it or is below it."""
         return "win" if self.f1.low > 0 else "loss" if self.f1.high < 0 else "tie"
 
 
 class Records:
-    """The records of a comparison by cell, arm and seed.
+    """Records of a comparison by cell, arm and seed.
 
     Raises:
-        ValueError: two records of one run, arms of one cell and seed that began with different weights, runs of one
-            corpus on different documents, or runs of one cell that differ in settings which no arm sets.
+        ValueError: two records of the same run, arms of the same cell and seed with different initial weights, runs of
+            the same corpus on different documents, or runs of the same cell with different settings that no arm sets.
     """
 
     def __init__(self, records: Iterable[RunRecord]):
@@ -86,7 +86,7 @@ class Records:
         digests: dict[str, set[Any]] = {}
         for cell in self.cells:
             digests.setdefault(cell[0], set()).update(record.settings.get("digest") for record in self.of(cell))
-        differing = sorted(corpus for corpus, found in digests.items() if len(found) > 1)
+        differing = sorted(corpus for corpus, hashes in digests.items() if len(hashes) > 1)
         if differing:
             raise ValueError(f"{', '.join(differing)}: runs were made on different documents")
 
@@ -94,7 +94,7 @@ class Records:
         weights: dict[int, set[str]] = {}
         for record in self.of(cell):
             weights.setdefault(record.seed, set()).add(record.initial_weights)
-        differing = sorted(seed for seed, found in weights.items() if len(found) > 1)
+        differing = sorted(seed for seed, hashes in weights.items() if len(hashes) > 1)
         if differing:
             raise ValueError(f"{'/'.join(cell)}: arms of seeds {differing} began with different weights")
         first, *others = self.of(cell)
@@ -107,44 +107,46 @@ class Records:
 
     @property
     def cells(self) -> list[Cell]:
-        """The cells, in the order in which they came."""
+        """Cells in the order of the records."""
         return list(self._runs)
 
     @property
     def arms(self) -> list[str]:
-        """The arms of any cell, in the order in which they came."""
+        """Arms of all cells in the order of the records."""
         return list(dict.fromkeys(arm for arms in self._runs.values() for arm in arms))
 
     def arms_of(self, cell: Cell) -> list[str]:
-        """The arms that a cell has, in the order of `arms`."""
+        """Return the arms of a cell, in the order of `arms`."""
         return [arm for arm in self.arms if arm in self._runs[cell]]
 
     def of(self, cell: Cell, arm: str | None = None) -> list[RunRecord]:
-        """The records of a cell, or of one arm in it, by seed."""
+        """Return the records of a cell, or of one of its arms, sorted by seed."""
         arms = self._runs[cell]
         chosen = arms.values() if arm is None else [arms.get(arm, {})]
         return [seeds[seed] for seeds in chosen for seed in sorted(seeds)]
 
     def pairs(self, cell: Cell, first: str, second: str) -> list[tuple[RunRecord, RunRecord]]:
-        """Records of two arms that share their seed, by seed."""
-        mine, other = self._runs[cell].get(first, {}), self._runs[cell].get(second, {})
-        return [(mine[seed], other[seed]) for seed in sorted(mine.keys() & other.keys())]
+        """Return the pairs of records of two arms with the same seed, sorted by seed."""
+        first_runs, second_runs = self._runs[cell].get(first, {}), self._runs[cell].get(second, {})
+        return [(first_runs[seed], second_runs[seed]) for seed in sorted(first_runs.keys() & second_runs.keys())]
 
     def contrasts(self, first: str, second: str, resamples: int = RESAMPLES) -> list[Contrast]:
-        """Two arms in every cell that has both, with Holm-corrected decisions over these cells."""
-        found = [
+        """Contrast two arms in every cell that has both, with decisions Holm-corrected over these cells."""
+        contrasts = [
             _contrast(cell, pairs, first, second, resamples)
             for cell in self.cells
             if (pairs := self.pairs(cell, first, second))
         ]
-        corrected = holm([contrast.p_value for contrast in found], DECISION_LEVEL) if found else {"adjusted": []}
-        return [_decided(contrast, p_value) for contrast, p_value in zip(found, corrected["adjusted"], strict=True)]
+        if not contrasts:
+            return []
+        adjusted = holm([contrast.p_value for contrast in contrasts], DECISION_LEVEL)["adjusted"]
+        return [_with_decision(contrast, p_value) for contrast, p_value in zip(contrasts, adjusted, strict=True)]
 
     def pooled(self, first: str, second: str, name: str = CLEAN, resamples: int = RESAMPLES) -> Interval | None:
-        """Mean difference over all cells in the micro F1 of a set of counts (`RunRecord.counts`).
+        """Return the mean difference over all cells in the micro F1 of a set of counts (`RunRecord.counts`).
 
         Returns:
-            The interval of `pooled_bootstrap`, or None where no cell has both arms and gold entities in that set.
+            The interval of `pooled_bootstrap`, or None if no cell has both arms and gold entities in that set.
         """
         cells = [
             (cell[0], _counts(pairs, 0, name), _counts(pairs, 1, name))
@@ -154,22 +156,22 @@ class Records:
         return _interval(pooled_bootstrap(cells, resamples=resamples)) if cells else None
 
     def mean(self, measure: Callable[[RunRecord], float], arm: str) -> float:
-        """Mean over cells of an arm's mean over seeds, NaN values left out; NaN where nothing is left."""
+        """Return the mean over cells of an arm's mean over seeds, ignoring NaN; NaN if nothing is left."""
         means = [_mean(measure(record) for record in self.of(cell, arm)) for cell in self.cells]
         return _mean(means)
 
     def difference(
         self, measure: Callable[[RunRecord, RunRecord], float], first: str, second: str, resamples: int = RESAMPLES
     ) -> Interval | None:
-        """Mean over the paired runs of all cells of a difference, with the interval over these pairs.
+        """Return the mean of a difference over the paired runs of all cells, with the interval over these pairs.
 
         Args:
-            measure: the difference of two records, first - second; NaN where it has none.
-            first, second: the arms.
-            resamples: how many.
+            measure: difference of two records, first - second, or NaN.
+            first, second: arms.
+            resamples: number of resamples.
 
         Returns:
-            The interval of `bootstrap_mean`, NaN at both ends for a single pair, or None where no pair has a number.
+            The interval of `bootstrap_mean`, with NaN limits for a single pair, or None if no pair has a finite value.
         """
         pairs = [pair for cell in self.cells for pair in self.pairs(cell, first, second)]
         values = [value for pair in pairs if math.isfinite(value := measure(*pair))]
@@ -177,19 +179,23 @@ class Records:
             return None
         if len(values) == 1:
             return Interval(values[0], math.nan, math.nan)
-        found = bootstrap_mean(values, resamples=resamples)
-        return Interval(found["mean"], found["low"], found["high"])
+        estimate = bootstrap_mean(values, resamples=resamples)
+        return Interval(estimate["mean"], estimate["low"], estimate["high"])
 
 
 def _differing_settings(first: RunRecord, second: RunRecord) -> list[str]:
-    """Settings of two runs of a cell that differ though neither of their arms sets them."""
-    own = overridden(first.arm) | overridden(second.arm) if first.arm != second.arm else set()
-    mine, other = _flat(first.settings), _flat(second.settings)
-    return sorted(name for name in {*mine, *other} - own if mine.get(name) != other.get(name))
+    """Return the settings in which two runs of a cell differ although neither arm sets them."""
+    allowed = overridden_arguments(first.arm) | overridden_arguments(second.arm) if first.arm != second.arm else set()
+    first_settings, second_settings = _flat(first.settings), _flat(second.settings)
+    return sorted(
+        name
+        for name in {*first_settings, *second_settings} - allowed
+        if first_settings.get(name) != second_settings.get(name)
+    )
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Training arguments by their own names, all other settings as they are."""
+    """Lift the training arguments to the top level of the settings."""
     return {**{name: value for name, value in settings.items() if name != "training"}, **settings.get("training", {})}
 
 
@@ -202,25 +208,25 @@ def _contrast(
         *cell,
         first,
         second,
-        seeds=tuple(mine.seed for mine, _ in pairs),
+        seeds=tuple(record.seed for record, _ in pairs),
         f1=_interval(f1),
         per_seed=tuple(f1["per_seed"]),
         p_value=p_value,
         adjusted=p_value,
         decision="none",
-        seconds_ratio=statistics.median(mine.train_seconds / other.train_seconds for mine, other in pairs),
-        memory_ratio=statistics.median(mine.peak_memory / other.peak_memory for mine, other in pairs),
+        seconds_ratio=statistics.median(a.train_seconds / b.train_seconds for a, b in pairs),
+        memory_ratio=statistics.median(a.peak_memory / b.peak_memory for a, b in pairs),
     )
 
 
-def _decided(contrast: Contrast, adjusted: float) -> Contrast:
+def _with_decision(contrast: Contrast, adjusted: float) -> Contrast:
     significant = adjusted <= DECISION_LEVEL
     direction = "better" if contrast.f1.difference > 0 else "worse"
     return replace(contrast, adjusted=adjusted, decision=direction if significant else "none")
 
 
 def _counts(pairs: Sequence[tuple[RunRecord, RunRecord]], side: int, name: str = CLEAN) -> list[list[list[int]]]:
-    """(seeds, documents, 3)"""
+    """Return the counts of the first or second arm, (seeds, documents, 3)."""
     return [pair[side].counts[name] for pair in pairs]
 
 
@@ -228,8 +234,8 @@ def _has_gold(pairs: Sequence[tuple[RunRecord, RunRecord]], name: str) -> bool:
     return all(any(row[2] for row in record.counts.get(name, ())) for pair in pairs for record in pair)
 
 
-def _interval(found: Mapping[str, Any]) -> Interval:
-    return Interval(found["difference"], found["low"], found["high"])
+def _interval(estimate: Mapping[str, Any]) -> Interval:
+    return Interval(estimate["difference"], estimate["low"], estimate["high"])
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -1,4 +1,4 @@
-"""The corpus of a comparison: read, perturbed and counted once for all its runs."""
+"""Corpus of a comparison, read and perturbed once for all runs."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from hf_adner.training.arguments import DatasetArguments
 from hf_adner.training.preparation import entity_types_of, load_splits
 
 HELD_OUT = ("clause-shuffle", "confusions")
-"""Families of perturbations that preserve labels and that no arm is trained on."""
+"""Label-preserving perturbations that no arm is trained on."""
 
 Counts = list[list[int]]
-"""Per document correct, predicted and gold entities."""
+"""Correct, predicted and gold entities per document."""
 
 
 @dataclass(frozen=True)
 class ComparedCorpus:
-    """What all runs on a corpus share.
+    """Splits and perturbed test documents of a corpus.
 
     Attributes:
-        name: as in tables and file names.
-        splits: `train`, `test` and, where there is one, `validation`.
+        name: name in tables and file names.
+        splits: `train`, `test` and, if there is one, `validation`.
         train: training documents.
         test: test documents.
-        perturbed: per held-out family the test documents that it could change, by their number in `test`.
+        perturbed: held-out perturbation -> index in `test` -> perturbed document, for the documents that it changed.
     """
 
     name: str
@@ -47,14 +47,16 @@ class ComparedCorpus:
         """Read a corpus and perturb its test documents.
 
         Raises:
-            ValueError: no test split, or a family that needs more than training documents or writes masks.
+            ValueError: no test split, or a perturbation that needs more than training documents or inserts masks.
         """
         splits = load_splits(args)
         if "test" not in splits:
             raise ValueError(f"a comparison needs a test split; {name} has only {', '.join(splits)}")
         train, test = (list(documents_from_dataset(splits[split])) for split in ("train", "test"))
         surfaces = EntitySurfaces.from_documents(train)
-        return cls(name, splits, train, test, {family: perturb(test, family, surfaces) for family in families})
+        return cls(
+            name, splits, train, test, {family: perturb_documents(test, family, surfaces) for family in families}
+        )
 
     @property
     def types(self) -> list[str]:
@@ -63,65 +65,66 @@ class ComparedCorpus:
 
     @property
     def digest(self) -> str:
-        """Hash of every split's texts and entities: runs on other documents are not comparable."""
+        """Hash of the texts and entities of all splits; runs with different hashes are not comparable."""
         hashed = hashlib.sha256()
         for split in sorted(self.splits):
             hashed.update(f"{split}\n{_content(self.splits[split])}".encode("utf-8", "surrogatepass"))
         return hashed.hexdigest()[:16]
 
     def strict_counts(self, predicted: Sequence[Sequence[EntitySpan]]) -> Counts:
-        """Counts of the test documents; the gold is taken in full, nested entities too."""
-        return [count(found, document.spans) for found, document in zip(predicted, self.test, strict=True)]
+        """Count matches in each test document; nested gold entities all count."""
+        return [count_matches(spans, document.spans) for spans, document in zip(predicted, self.test, strict=True)]
 
     def recall_counts(self, predicted: Sequence[Sequence[EntitySpan]], *, seen: bool) -> Counts:
-        """Counts over the gold entities whose surface form does (or does not) occur with their label in training.
+        """Count gold entities whose surface form and label do (or do not) occur in training.
 
-        Nothing else counts as predicted, so that the micro F1 of these counts is the recall.
+        The number of predicted entities is set to that of gold entities, so that the micro F1 of these counts is the
+        recall.
         """
         known = {(entity.label, entity.text) for document in self.train for entity in document.entities}
         rows = []
-        for found, document in zip(predicted, self.test, strict=True):
+        for spans, document in zip(predicted, self.test, strict=True):
             gold = [
                 (entity.start, entity.end, entity.label)
                 for entity in document.entities
                 if ((entity.label, entity.text) in known) == seen
             ]
-            correct = count(found, gold)[0]
+            correct = count_matches(spans, gold)[0]
             rows.append([correct, len(gold), len(gold)])
         return rows
 
 
 def _content(split: Dataset) -> str:
     rows = (
-        [row["text"], [[one["start"], one["end"], one["label"]] for one in row["entities"]]]
+        [row["text"], [[entity["start"], entity["end"], entity["label"]] for entity in row["entities"]]]
         for row in split.select_columns(["text", "entities"])
     )
     return json.dumps(list(rows), ensure_ascii=False)
 
 
-def count(predicted: Iterable[EntitySpan], gold: Iterable[EntitySpan]) -> list[int]:
-    """Correct, predicted and gold entities of one document, as multisets."""
+def count_matches(predicted: Iterable[EntitySpan], gold: Iterable[EntitySpan]) -> list[int]:
+    """Count correct, predicted and gold entities of one document, as multisets."""
     predicted, gold = Counter(map(tuple, predicted)), Counter(map(tuple, gold))
     return [(predicted & gold).total(), predicted.total(), gold.total()]
 
 
-def perturb(documents: Sequence[Document], family: str, surfaces: EntitySurfaces) -> dict[int, Document]:
-    """The documents that a family can change, perturbed, by their number; the same for every call.
+def perturb_documents(documents: Sequence[Document], family: str, surfaces: EntitySurfaces) -> dict[int, Document]:
+    """Return the perturbed documents by index, without those that the perturbation cannot change; deterministic.
 
     Raises:
-        ValueError: an unknown family, or one that needs more than surfaces of entities or writes masks.
+        ValueError: an unknown perturbation, or one that needs more than entity surface forms or inserts masks.
     """
     options = {"surfaces": surfaces} if family == "entity-swap" else {}
     try:
         perturbation = make_perturbation(family, **options)
     except TypeError as error:
-        raise ValueError(f"{family} needs more than the documents themselves ({error})") from None
+        raise ValueError(f"perturbation {family} cannot be made from the documents alone ({error})") from None
     changed = {}
     for number, document in enumerate(documents):
-        made = perturbation(document, f"{family} {number} {document.id}")
-        if made is None or made.is_unchanged:
+        perturbed = perturbation(document, f"{family} {number} {document.id}")
+        if perturbed is None or perturbed.is_unchanged:
             continue
-        if made.masked:
-            raise ValueError(f"{family} writes masks, which texts as people write them do not hold")
-        changed[number] = made.document
+        if perturbed.masked:
+            raise ValueError(f"perturbation {family} inserts masks, which real texts do not contain")
+        changed[number] = perturbed.document
     return changed

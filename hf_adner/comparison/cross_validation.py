@@ -1,4 +1,4 @@
-"""k-fold cross-validation by document (the protocol of M-DSCMG: five folds, strict entity F1)."""
+"""k-fold cross-validation by document, with the protocol of M-DSCMG: five folds, strict entity F1."""
 
 import json
 import logging
@@ -12,10 +12,11 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import set_seed
 
 from hf_adner.data.splits import dataset_groups, k_folds
-from hf_adner.files import write_file
+from hf_adner.files import write_file, write_json
+from hf_adner.reporting import markdown_table
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.preparation import build_model, build_tokenizer, entity_types_of, hold_out, load_splits
-from hf_adner.training.run import evaluate_split, train, write_json
+from hf_adner.training.run import evaluate_split, train
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ RESULTS_FILE = "cross_validation.json"
 
 @dataclass
 class CrossValidationArguments:
-    """How many folds, and which architectures."""
+    """Folds and architectures of a cross-validation."""
 
     architectures: list[str] = field(
         default_factory=lambda: ["bert-crf", "m-dscmg"], metadata={"help": "architectures to compare"}
@@ -39,17 +40,16 @@ def cross_validate(
     model_args: ModelArguments,
     training_args: AdnerTrainingArguments,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Train every architecture on every fold and score the fold held out.
+    """Train every architecture on every fold and score the held-out fold.
 
-    All documents are pooled; each fold's training documents give a validation share for the choice of the epoch, so
-    the held-out fold is looked at once.  A fold whose result file is there is not run again.
+    All documents are pooled. The epoch is chosen on a validation share of the training documents, so the held-out fold
+    is used once. Folds that have a result file are skipped.
 
     Returns:
-        Per architecture the folds' scores, which are also in `output_dir` as JSON and as a Markdown table.
+        Scores of the folds by architecture; also written to `output_dir` as JSON and as a Markdown table.
 
     Raises:
-        ValueError: fewer than two folds, fewer documents than folds, or results in `output_dir` that belong to other
-            arguments.
+        ValueError: fewer than two folds, fewer documents than folds, or results in `output_dir` of other arguments.
     """
     output = Path(training_args.output_dir)
     pooled = concatenate_datasets(list(load_splits(dataset_args).values()))
@@ -63,7 +63,7 @@ def cross_validate(
             for number, (inner, outer) in enumerate(indices)
         ]
         write_json(output / RESULTS_FILE, results)
-        write_file(output / TABLE_FILE, [markdown_table(results)], "utf-8")
+        write_file(output / TABLE_FILE, [cross_validation_table(results)], "utf-8")
     return results
 
 
@@ -76,10 +76,10 @@ def _fold(
     output: Path,
 ) -> dict[str, Any]:
     folder = output / model_args.architecture / f"fold-{number}"
-    told = {"dataset": asdict(dataset_args), "model": asdict(model_args), "seed": training_args.seed}
+    arguments = {"dataset": asdict(dataset_args), "model": asdict(model_args), "seed": training_args.seed}
     done = folder / "scores.json"
     if done.exists():
-        return _finished(done, told)
+        return _load_finished(done, arguments)
     train_rows, test_rows = split
     splits = DatasetDict({**hold_out(train_rows, dataset_args), "test": test_rows})
     set_seed(training_args.seed)
@@ -88,27 +88,27 @@ def _fold(
     fold_args = replace(training_args, output_dir=str(folder))
     train(model, tokenizer, splits, dataset_args, fold_args)
     report = evaluate_split(model, tokenizer, test_rows, training_args.per_device_eval_batch_size)
-    scores = {"arguments": told, "fold": number, "test_documents": len(test_rows), **report.to_dict()}
+    scores = {"arguments": arguments, "fold": number, "test_documents": len(test_rows), **report.to_dict()}
     write_json(done, scores)
     return scores
 
 
-def _finished(path: Path, told: dict[str, Any]) -> dict[str, Any]:
+def _load_finished(path: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     scores = json.loads(path.read_text(encoding="utf-8"))
-    if scores["arguments"] != told:
-        raise ValueError(f"{path} was made with other arguments; name another --output_dir or remove it")
-    logger.info("%s is there, fold skipped", path)
+    if scores["arguments"] != arguments:
+        raise ValueError(f"{path} was made with other arguments; choose another --output-dir or remove it")
+    logger.info("%s exists, fold skipped", path)
     return scores
 
 
-def markdown_table(results: dict[str, Sequence[dict[str, Any]]]) -> str:
-    """Mean ± sample standard deviation of strict precision, recall and F1 per architecture, in percent."""
-    lines = ["| architecture | folds | precision | recall | F1 | per fold |", "|---|---|---|---|---|---|"]
+def cross_validation_table(results: dict[str, Sequence[dict[str, Any]]]) -> str:
+    """Return a Markdown table: mean ± sample standard deviation of strict precision, recall and F1, in percent."""
+    rows = []
     for architecture, folds in results.items():
-        cells = [_mean_sd([100 * fold["strict"][name] for fold in folds]) for name in ("precision", "recall", "f1")]
-        singles = " ".join(f"{100 * fold['strict']['f1']:.2f}" for fold in folds)
-        lines.append(f"| {architecture} | {len(folds)} | {' | '.join(cells)} | {singles} |")
-    return "\n".join(lines) + "\n"
+        scores = [_mean_sd([100 * fold["strict"][name] for fold in folds]) for name in ("precision", "recall", "f1")]
+        per_fold = " ".join(f"{100 * fold['strict']['f1']:.2f}" for fold in folds)
+        rows.append((architecture, len(folds), *scores, per_fold))
+    return markdown_table(("architecture", "folds", "precision", "recall", "F1", "per fold"), rows) + "\n"
 
 
 def _mean_sd(values: Sequence[float]) -> str:

@@ -1,7 +1,4 @@
-"""What a run of a comparison leaves behind: numbers, never text.
-
-How stable and how true at boundaries a trained model's explanations are, entity by entity.
-"""
+"""Records of comparison runs: figures of the model and of its explanations, never text."""
 
 from __future__ import annotations
 
@@ -22,8 +19,8 @@ from hf_adner.metrics.significance import micro_f1
 from hf_adner.reporting import plain
 
 CLEAN, SEEN, UNSEEN = "clean", "seen", "unseen"
-"""Sets of counts beside the held-out families: the test documents as they are, and the recall of gold entities whose
-surface form occurred in training, or did not."""
+"""Names of sets of counts: all test documents, and recall of gold entities whose surface form does or does not occur in
+the training documents. Each held-out perturbation adds a set under its own name."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +29,19 @@ class RunRecord:
 
     Attributes:
         corpus, model, arm: names.
-        seed: of initial weights, order of documents and dropout.
-        settings: all arguments that the figures depend on; the same for a run that is resumed.
-        initial_weights: hash of the weights that training began with.
+        seed: seed of initial weights, document order and dropout.
+        settings: all arguments that the figures depend on; equal for a resumed run.
+        initial_weights: hash of the initial weights.
         documents: split -> number of documents.
         steps: optimizer steps.
-        train_seconds: wall-clock seconds of training, the trainer's preparations included.
-        peak_memory: most bytes while training (GPU: PyTorch's; CPU: resident in the process).
-        counts: set -> per document [correct, predicted, gold]; a held-out family counts its perturbed documents only.
-        perturbed: held-out family -> numbers of those documents in the test split.
+        train_seconds: wall-clock seconds of training, including the trainer's setup.
+        peak_memory: peak bytes while training (GPU: allocated by PyTorch; CPU: resident set of the process).
+        counts: set -> per document [correct, predicted, gold]; a held-out perturbation counts the documents it changed.
+        perturbed: held-out perturbation -> indices of those documents in the test split.
         scores: `metrics.entity_f1` on the test split.
         calibration: `metrics.calibration` of the entities predicted there.
-        explanations: `explanation_figures`, empty where they were not asked for or no entity was found.
-        device: where it ran.
+        explanations: `explanation_figures`; empty if not requested or if no gold entity was found.
+        device: device type.
     """
 
     corpus: str
@@ -66,42 +63,42 @@ class RunRecord:
 
     @property
     def cell(self) -> tuple[str, str]:
-        """Corpus and model: what stays the same between arms."""
+        """(corpus, model), which the arms that are compared share."""
         return self.corpus, self.model
 
     @property
     def families(self) -> list[str]:
-        """Held-out families that could change a test document."""
+        """Held-out perturbations that changed at least one test document."""
         return [family for family, documents in self.perturbed.items() if documents]
 
     def f1(self, name: str = CLEAN) -> float:
-        """Micro F1 of a set of counts (for `SEEN` and `UNSEEN` the recall), in [0, 1]."""
+        """Return the micro F1 of a set of counts (for `SEEN` and `UNSEEN` the recall), in [0, 1]."""
         rows = self.counts[name]
         return float(micro_f1([sum(column) for column in zip(*rows)])) if rows else 0.0
 
     def clean_f1_of(self, family: str) -> float:
-        """Micro F1 on the unperturbed originals of a family's documents."""
+        """Return the micro F1 on the originals of the documents that a perturbation changed."""
         rows = [self.counts[CLEAN][number] for number in self.perturbed[family]]
         return float(micro_f1([sum(column) for column in zip(*rows)]))
 
     @property
     def unseen_recall(self) -> float:
-        """Recall of the gold entities whose surface form training did not have; NaN where there is none."""
+        """Recall of gold entities whose surface form does not occur in training; NaN if there are none."""
         return self.f1(UNSEEN) if any(row[2] for row in self.counts[UNSEEN]) else math.nan
 
     @property
     def degradation(self) -> float:
-        """Mean relative loss of F1 over the held-out families; NaN without one."""
+        """Mean relative loss of F1 over the held-out perturbations; NaN without any."""
         perturbed = {family: self.f1(family) for family in self.families}
         return robustness(perturbed, {family: self.clean_f1_of(family) for family in perturbed})["mean_degradation"]
 
     def calibrated(self, name: str) -> float:
-        """A number of `calibration`; NaN where nothing was predicted."""
+        """Return a value of `calibration`; NaN if nothing was predicted."""
         value = self.calibration[name]
         return math.nan if value is None else value
 
     def save(self, path: Path) -> None:
-        """Write the record as JSON, whole or not at all."""
+        """Write the record as JSON, atomically."""
         write_file(path, [json.dumps(plain(asdict(self)), ensure_ascii=False, allow_nan=False), "\n"], "utf-8")
 
     @classmethod
@@ -109,11 +106,11 @@ class RunRecord:
         """Read a saved record.
 
         Raises:
-            ValueError: the file is no record.
+            ValueError: the file is not a record.
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            unknown = sorted(set(content) - {one.name for one in fields(cls)})
+            unknown = sorted(set(content) - {field.name for field in fields(cls)})
             if unknown:
                 raise TypeError(f"unknown fields {unknown}")
             return cls(**content)
@@ -123,55 +120,54 @@ class RunRecord:
 
 STABILITY, AGREEMENT = "discriminative_stability", "agreement"
 MEASURES = (STABILITY, AGREEMENT)
-"""Discriminative stability and boundary-faithful agreement, in [-1, 1], higher is better."""
+"""Discriminative stability and boundary-faithful agreement, in [-1, 1]; higher is better."""
 
 _GROUPS = ("stability", "boundary")
 
 Figures = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""Explainer -> measure -> ``document/entity`` (numbers in the test split) -> value."""
+"""Explainer -> measure -> ``document/entity`` (indices in the test split) -> value."""
 
 
 def explanation_figures(
     model: Any, tokenizer: Any, documents: Iterable[Document], explainers: Sequence[str], entities: int
 ) -> Figures:
-    """Measure explainers of a model on gold entities that it finds.
+    """Measure explainers on gold entities that the model finds.
 
     Args:
-        model, tokenizer: the trained model.
+        model, tokenizer: trained model and its tokenizer.
         documents: test documents.
-        explainers: names that `make_explainer` knows; those that the training did not use, if the figures are to say
-            anything about it.
-        entities: how many entities are explained.
+        explainers: names of `make_explainer`; to judge guided training, choose explainers that it did not use.
+        entities: number of entities to explain.
 
     Raises:
-        ValueError: the model finds no gold entity, or there is no such explainer.
+        ValueError: the model finds no gold entity, or an explainer is unknown.
     """
     settings = ExplanationSettings(groups=_GROUPS, views=2, max_entities=entities, resamples=1)
     audit = ExplanationAudit(model, tokenizer, documents, settings, progress=False)
-    names = [f"{subject.document}/{subject.entity}" for subject in audit.population.subjects]
+    names = [f"{audited.document}/{audited.entity}" for audited in audit.sample.entities]
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for explainer in explainers:
         values = audit.score(explainer, audit.make(explainer)).values
-        figures[explainer] = {measure: _known(names, values[measure]) for measure in MEASURES if measure in values}
+        figures[explainer] = {measure: _finite(names, values[measure]) for measure in MEASURES if measure in values}
     return figures
 
 
-def _known(names: Sequence[str], values: Sequence[float | None]) -> dict[str, float]:
-    pairs = zip(names, values, strict=False)  # sampling explainers explain the first ones only
+def _finite(names: Sequence[str], values: Sequence[float | None]) -> dict[str, float]:
+    pairs = zip(names, values, strict=False)  # sampling explainers explain the first entities only
     return {name: round(value, 6) for name, value in pairs if value is not None and math.isfinite(value)}
 
 
 def mean_figure(figures: Figures, explainer: str, measure: str) -> float:
-    """Mean over the entities of one model; NaN where none has a value."""
+    """Return the mean over the entities of one model; NaN if no entity has a value."""
     values = figures.get(explainer, {}).get(measure, {}).values()
     return statistics.fmean(values) if values else math.nan
 
 
 def common_difference(first: Figures, second: Figures, explainer: str, measure: str) -> float:
-    """Mean difference, first - second, over the entities that both models find; NaN where there is none.
+    """Return the mean difference, first - second, over the entities that both models find; NaN if there are none.
 
-    A model that drops its hard entities would look the more stable on its own ones.
+    Each on its own entities, a model that misses the hard entities would look more stable.
     """
-    mine, other = (figures.get(explainer, {}).get(measure, {}) for figures in (first, second))
-    common = [mine[name] - other[name] for name in mine.keys() & other.keys()]
-    return statistics.fmean(sorted(common)) if common else math.nan
+    first_values, second_values = (figures.get(explainer, {}).get(measure, {}) for figures in (first, second))
+    differences = [first_values[name] - second_values[name] for name in first_values.keys() & second_values.keys()]
+    return statistics.fmean(sorted(differences)) if differences else math.nan

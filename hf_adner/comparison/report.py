@@ -1,7 +1,8 @@
-"""What a comparison found: every run's figures, contrasts in every cell, and what they come to over all cells."""
+"""Report of a comparison: figures of every run, contrasts in every cell, and pooled contrasts over all cells."""
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -18,18 +19,18 @@ UNSEEN_RECALL = "unseen recall"
 
 @dataclass(frozen=True)
 class Pooled:
-    """Two arms over all cells that have both; differences are first - second.
+    """Comparison of two arms over all cells that have both; differences are first - second.
 
     Attributes:
-        first, second: the arms.
-        cells: how many cells.
+        first, second: arms.
+        cells: number of cells.
         f1: mean difference in strict micro F1 (`pooled_bootstrap`).
-        ahead: cells in which the first arm's mean is the higher one.
-        win, tie, loss: cells whose interval lies above zero, around it, below it.
-        better, worse: cells with a significant difference after Holm's correction.
+        ahead: number of cells in which the mean of the first arm is higher.
+        win, tie, loss: number of cells whose interval is above zero, contains it or is below it.
+        better, worse: number of cells with a significant difference after Holm's correction.
         seconds_ratio, memory_ratio: median over cells.
-        figures: mean differences in the F1 on each held-out family and in ``unseen recall`` (`pooled_bootstrap`), in
-            ``ece``, ``aurc`` and ``EXPLAINER MEASURE`` (paired runs resampled), as far as there are any.
+        figures: available mean differences in the F1 on each held-out perturbation and in ``unseen recall``
+            (`pooled_bootstrap`), and in ``ece``, ``aurc`` and ``EXPLAINER MEASURE`` (resampled over paired runs).
     """
 
     first: str
@@ -49,14 +50,14 @@ class Pooled:
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """The figures of a comparison.
+    """Figures of a comparison.
 
     Attributes:
-        records: what it was made of.
-        baseline, candidate: the arms that all others are compared with.
-        contrasts: per pair of arms and cell.
-        pooled: per pair of arms.
-        resamples: of all intervals and tests.
+        records: records of the runs.
+        baseline, candidate: arms that all others are compared with.
+        contrasts: one per pair of arms and cell.
+        pooled: one per pair of arms.
+        resamples: number of resamples of all intervals and tests.
     """
 
     records: Records
@@ -73,29 +74,30 @@ class ComparisonReport:
         """Contrast every arm with the baseline, and the candidate with every arm.
 
         Raises:
-            ValueError: no records, or records that cannot be compared (`Records`).
+            ValueError: no records, or records that are not comparable (`Records`).
         """
         table = Records(records)
         if not table.cells:
-            raise ValueError("there are no records to make a report of")
+            raise ValueError("there are no records to report on")
         others = [arm for arm in table.arms if arm not in (baseline, candidate)]
         pairs = [(candidate, baseline), *((arm, baseline) for arm in others), *((candidate, arm) for arm in others)]
-        found = [table.contrasts(*pair, resamples) for pair in pairs]
-        pooled = [_pooled(table, contrasts, resamples) for contrasts in found if contrasts]
-        return cls(table, baseline, candidate, tuple(one for ones in found for one in ones), tuple(pooled), resamples)
+        by_pair = [table.contrasts(*pair, resamples) for pair in pairs]
+        pooled = [_pooled(table, contrasts, resamples) for contrasts in by_pair if contrasts]
+        contrasts = itertools.chain.from_iterable(by_pair)
+        return cls(table, baseline, candidate, tuple(contrasts), tuple(pooled), resamples)
 
     def between(self, first: str, second: str) -> Pooled | None:
-        """What two arms come to over all cells, None where no cell has both."""
-        return next((one for one in self.pooled if (one.first, one.second) == (first, second)), None)
+        """Return the pooled contrast of two arms, or None if no cell has both."""
+        return next((pooled for pooled in self.pooled if (pooled.first, pooled.second) == (first, second)), None)
 
     def contrasts_between(self, first: str, second: str) -> list[Contrast]:
-        """Two arms in every cell that has both."""
-        return [one for one in self.contrasts if (one.first, one.second) == (first, second)]
+        """Return the contrasts of two arms in all cells that have both."""
+        return [contrast for contrast in self.contrasts if (contrast.first, contrast.second) == (first, second)]
 
     def contrast(self, cell: tuple[str, str], first: str, second: str) -> Contrast | None:
-        """Two arms in a cell, None where it has not both."""
-        found = self.contrasts_between(first, second)
-        return next((one for one in found if (one.corpus, one.model) == cell), None)
+        """Return the contrast of two arms in a cell, or None if it does not have both."""
+        contrasts = self.contrasts_between(first, second)
+        return next((contrast for contrast in contrasts if (contrast.corpus, contrast.model) == cell), None)
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -103,15 +105,15 @@ class ComparisonReport:
         return [record for cell in self.records.cells for record in self.records.of(cell)]
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures as plain dictionaries and numbers (None for NaN), ready for JSON."""
+        """Return all figures as JSON values, with None for NaN."""
         return plain(
             {
                 "baseline": self.baseline,
                 "candidate": self.candidate,
                 "resamples": self.resamples,
                 "runs": [run_figures(record) for record in self.runs],
-                "contrasts": [{**asdict(one), "outcome": one.outcome} for one in self.contrasts],
-                "pooled": [asdict(one) for one in self.pooled],
+                "contrasts": [{**asdict(contrast), "outcome": contrast.outcome} for contrast in self.contrasts],
+                "pooled": [asdict(pooled) for pooled in self.pooled],
             }
         )
 
@@ -138,40 +140,41 @@ def _pooled(table: Records, contrasts: list[Contrast], resamples: int) -> Pooled
 def _differences(table: Records, first: str, second: str, resamples: int) -> dict[str, Interval]:
     pairs = [pair for cell in table.cells for pair in table.pairs(cell, first, second)]
     runs = [record for pair in pairs for record in pair]
-    found = {family: table.pooled(first, second, family, resamples) for family in families_of(runs)}
-    found[UNSEEN_RECALL] = table.pooled(first, second, UNSEEN, resamples)
+    intervals = {family: table.pooled(first, second, family, resamples) for family in held_out_families(runs)}
+    intervals[UNSEEN_RECALL] = table.pooled(first, second, UNSEEN, resamples)
     for name in CALIBRATION:
-        found[name] = table.difference(partial(_calibrated_apart, name), first, second, resamples)
-    for explainer, measure in explained_of(runs):
-        apart = partial(_explained_apart, explainer, measure)
-        found[f"{explainer} {measure}"] = table.difference(apart, first, second, resamples)
-    return {name: interval for name, interval in found.items() if interval is not None}
+        measure = partial(_calibration_difference, name)
+        intervals[name] = table.difference(measure, first, second, resamples)
+    for explainer, figure in explanation_measures(runs):
+        measure = partial(_explanation_difference, explainer, figure)
+        intervals[f"{explainer} {figure}"] = table.difference(measure, first, second, resamples)
+    return {name: interval for name, interval in intervals.items() if interval is not None}
 
 
-def _calibrated_apart(name: str, mine: RunRecord, other: RunRecord) -> float:
-    return mine.calibrated(name) - other.calibrated(name)
+def _calibration_difference(name: str, first: RunRecord, second: RunRecord) -> float:
+    return first.calibrated(name) - second.calibrated(name)
 
 
-def _explained_apart(explainer: str, measure: str, mine: RunRecord, other: RunRecord) -> float:
-    return common_difference(mine.explanations, other.explanations, explainer, measure)
+def _explanation_difference(explainer: str, measure: str, first: RunRecord, second: RunRecord) -> float:
+    return common_difference(first.explanations, second.explanations, explainer, measure)
 
 
-def families_of(runs: Iterable[RunRecord]) -> list[str]:
-    """Held-out families of any of the records."""
+def held_out_families(runs: Iterable[RunRecord]) -> list[str]:
+    """Return the held-out perturbations of all records."""
     return list(dict.fromkeys(family for record in runs for family in record.families))
 
 
-def explained_of(runs: Iterable[RunRecord]) -> list[tuple[str, str]]:
-    """(explainer, measure) that any of the records has figures of."""
+def explanation_measures(runs: Iterable[RunRecord]) -> list[tuple[str, str]]:
+    """Return (explainer, measure) for all explainers of the records."""
     explainers = dict.fromkeys(name for record in runs for name in record.explanations)
     return [(explainer, measure) for explainer in explainers for measure in MEASURES]
 
 
 def run_figures(record: RunRecord) -> dict[str, Any]:
-    """A run's figures without its counts, in [0, 1] where they are scores; NaN where there is none."""
+    """Return the figures of a run without its counts; scores are in [0, 1], missing values NaN."""
     explained = {
         f"{explainer} {measure}": mean_figure(record.explanations, explainer, measure)
-        for explainer, measure in explained_of([record])
+        for explainer, measure in explanation_measures([record])
     }
     return {
         "corpus": record.corpus,

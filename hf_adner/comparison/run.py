@@ -1,6 +1,6 @@
-"""One run of a comparison: a model of a family trained by an arm's rules, and all figures of it.
+"""Single runs of a comparison: train a model of a family in an arm and record all its figures.
 
-The most memory that a piece of work took.
+Also `PeakMemory`, a context manager that measures the peak memory of training.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArgu
 
 from hf_adner.audit.prediction import ScoredSpan, scored_spans
 from hf_adner.comparison.arms import Arm, family_arguments, family_model, family_tokenizer
-from hf_adner.comparison.corpus import ComparedCorpus, count
+from hf_adner.comparison.corpus import ComparedCorpus, count_matches
 from hf_adner.comparison.record import CLEAN, SEEN, UNSEEN, RunRecord
 from hf_adner.data.encoding import AdnerDataCollator, encode_dataset
 from hf_adner.guided.trainer import ExplanationGuidedTrainer
@@ -35,67 +35,6 @@ from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.trainer import predicted_labels, span_scores
 
-
-class PeakMemory:
-    """A context that measures the peak memory of what runs inside it.
-
-    On a GPU it is what PyTorch had allocated there; on the CPU the resident memory of the process, looked at every
-    few milliseconds, with what the interpreter and its libraries hold.
-
-    Args:
-        device: where the work happens.
-        interval: seconds between two looks.
-
-    Attributes:
-        before: bytes when the work began.
-        peak: the most bytes so far.
-    """
-
-    def __init__(self, device: torch.device | str = "cpu", interval: float = 0.02):
-        self.device, self.interval = torch.device(device), interval
-        self.before = self.peak = 0
-        self._done = threading.Event()
-        self._watch = threading.Thread(target=self._look, daemon=True)
-
-    @property
-    def growth(self) -> int:
-        """Bytes that the work took on top of what was there before."""
-        return self.peak - self.before
-
-    def __enter__(self) -> PeakMemory:
-        release_memory()
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-            self.before = self.peak = torch.cuda.memory_allocated(self.device)
-        else:
-            self.before = self.peak = psutil.Process().memory_info().rss
-            self._watch.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
-        if self.device.type == "cuda":
-            self.peak = torch.cuda.max_memory_allocated(self.device)
-            return
-        self._done.set()
-        self._watch.join()
-        self.peak = max(self.peak, psutil.Process().memory_info().rss)
-
-    def _look(self) -> None:
-        process = psutil.Process()
-        while not self._done.wait(self.interval):
-            self.peak = max(self.peak, process.memory_info().rss)
-
-
-def release_memory() -> None:
-    """Give memory that earlier work left unused back to the system, so that it does not count as the next one's."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:  # glibc has it, other C libraries do not
-        trim(0)
-
-
 SETTINGS = (
     "learning_rate", "num_train_epochs", "max_steps", "warmup_steps", "weight_decay", "per_device_train_batch_size",
     "gradient_accumulation_steps", "lr_scheduler_type", "lr_scheduler_kwargs", "optim", "optim_args", "adam_beta1",
@@ -103,23 +42,23 @@ SETTINGS = (
     "eval_steps", "load_best_model_at_end", "metric_for_best_model", "greater_is_better", "train_sampling_strategy",
     "gradient_checkpointing", "torch_compile", "bf16", "fp16", "tf32",
 )  # fmt: skip
-"""Fields of `TrainingArguments` that change what is learned; all fields that a subclass adds count as well."""
+"""Fields of `TrainingArguments` that change what is learned; so do all fields that our subclasses add."""
 
 Explain = Callable[[PreTrainedModel, Any], Mapping[str, Any]]
-"""Figures of explanations, from a trained model and its tokenizer."""
+"""Measures explanations of a trained model, given its tokenizer."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model after training, and what training took.
+    """Trained model and the cost of training.
 
     Attributes:
-        model: the trained model.
-        initial_weights: hash of the weights it began with.
+        model: trained model.
+        initial_weights: hash of the initial weights.
         steps: optimizer steps.
-        seconds: wall-clock, the trainer's preparations included.
-        processor_seconds: CPU time of this process over the same span, all cores together; waiting does not count.
-        memory: most bytes while training.
+        seconds: wall-clock seconds, including the trainer's setup.
+        processor_seconds: CPU time of this process over the same period, summed over cores.
+        memory: peak memory of training.
     """
 
     model: PreTrainedModel
@@ -130,15 +69,15 @@ class Trained:
     memory: PeakMemory
 
 
-class Bench:
-    """A corpus made ready for a model family: tokenized once, initial weights drawn once per seed.
+class ArmRunner:
+    """Runs arms with one corpus and one model family; encodes the corpus once and draws weights once per seed.
 
     Args:
-        corpus: the corpus.
+        corpus: corpus.
         family: name of the model family.
         model_args: sizes of the models.
-        dataset_args: windows.
-        explain: figures of explanations to add to every record; None leaves them out.
+        dataset_args: window length and overlap.
+        explain: measures explanations for every record; None omits them.
     """
 
     def __init__(
@@ -156,13 +95,13 @@ class Bench:
         self._encoded: dict[str, Dataset] = {}
 
     def run(self, arm: Arm, seed: int, args: AdnerTrainingArguments, work: Path) -> RunRecord:
-        """Train a model by an arm's rules and take all figures; its checkpoints are not kept.
+        """Train a model in an arm and return the record of all figures; checkpoints are not kept.
 
         Args:
-            arm: the arm.
-            seed: of initial weights, order and dropout.
-            args: the comparison's training arguments.
-            work: a folder for checkpoints, removed afterwards.
+            arm: arm.
+            seed: seed of initial weights, document order and dropout.
+            args: training arguments of all runs.
+            work: folder for checkpoints, removed at the end.
         """
         try:
             return self._record(arm, seed, args, self.train(arm, seed, args, work))
@@ -170,22 +109,22 @@ class Bench:
             shutil.rmtree(work, ignore_errors=True)
 
     def train(self, arm: Arm, seed: int, args: AdnerTrainingArguments, work: Path) -> Trained:
-        """Train a model by an arm's rules; arguments as for `run`, but `work` stays."""
-        told = arm.apply(args, seed=seed, data_seed=seed, output_dir=str(work), disable_tqdm=True)
+        """Train a model in an arm; arguments as for `run`, but `work` is not removed."""
+        arm_args = arm.apply(args, seed=seed, data_seed=seed, output_dir=str(work), disable_tqdm=True)
         model = self.initial_model(seed)
         digest = weights_digest(model)
         splits = {"train_dataset": self.encoded("train", model), "eval_dataset": self.encoded("validation", model)}
-        with PeakMemory(told.device) as memory:
+        with PeakMemory(arm_args.device) as memory:
             began, worked = time.perf_counter(), time.process_time()
-            trainer = self._trainer(model, told, splits)
+            trainer = self._trainer(model, arm_args, splits)
             trainer.train()
-            if told.device.type == "cuda":
-                torch.cuda.synchronize(told.device)
+            if arm_args.device.type == "cuda":
+                torch.cuda.synchronize(arm_args.device)
             seconds, processor_seconds = time.perf_counter() - began, time.process_time() - worked
         return Trained(trainer.model, digest, trainer.state.global_step, seconds, processor_seconds, memory)
 
     def initial_model(self, seed: int) -> PreTrainedModel:
-        """A new model with the weights that all arms of a seed begin with."""
+        """Return a new model with the initial weights that all arms of a seed share."""
         if self._initial is None or self._initial[0] != seed:
             set_seed(seed)
             model = family_model(self.model_args, self.family, self.tokenizer, self.corpus.types)
@@ -193,7 +132,7 @@ class Bench:
         return copy.deepcopy(self._initial[1])
 
     def encoded(self, split: str, model: PreTrainedModel) -> Dataset | None:
-        """A split as model inputs with the windows' lengths; None where there is no such split."""
+        """Return a split as model inputs with window lengths; None if there is no such split."""
         if split not in self._encoded and split in self.corpus.splits:
             args = self.dataset_args
             rows = encode_dataset(
@@ -207,7 +146,7 @@ class Bench:
         return self._encoded.get(split)
 
     def settings(self, arm: Arm, args: AdnerTrainingArguments) -> dict[str, Any]:
-        """All that the figures of a run depend on, without paths: names of files, and a hash of the documents."""
+        """Return all settings that the figures depend on, with base names of files and a hash of the documents."""
         family = family_arguments(self.model_args, self.family)
         return {
             "dataset": {name: _file_names(value) for name, value in asdict(self.dataset_args).items()},
@@ -228,13 +167,13 @@ class Bench:
             train_documents=self.corpus.train,
             **splits,
         )
-        trainer.remove_callback(PrinterCallback)  # a comparison has one progress bar for all its runs
+        trainer.remove_callback(PrinterCallback)  # a comparison has one progress bar for all runs
         return trainer
 
     def _record(self, arm: Arm, seed: int, args: AdnerTrainingArguments, trained: Trained) -> RunRecord:
         corpus, size = self.corpus, args.per_device_eval_batch_size
-        found = scored_spans(trained.model, self.tokenizer, [document.text for document in corpus.test], size)
-        spans = [[one.span for one in entities] for entities in found]
+        predicted = scored_spans(trained.model, self.tokenizer, [document.text for document in corpus.test], size)
+        spans = [[entity.span for entity in entities] for entities in predicted]
         scores = entity_f1(spans, [document.spans for document in corpus.test])
         counts = {
             CLEAN: corpus.strict_counts(spans),
@@ -256,7 +195,7 @@ class Bench:
             counts=counts,
             perturbed={family: sorted(documents) for family, documents in corpus.perturbed.items()},
             scores=scores,
-            calibration=self._calibration(found),
+            calibration=self._calibration(predicted),
             explanations=self._explanations(trained.model) if scores["correct"] else {},
             device=args.device.type,
         )
@@ -268,31 +207,31 @@ class Bench:
         counts = {}
         for family, documents in self.corpus.perturbed.items():
             ordered = [documents[number] for number in sorted(documents)]
-            found = scored_spans(model, self.tokenizer, [document.text for document in ordered], batch_size)
+            predicted = scored_spans(model, self.tokenizer, [document.text for document in ordered], batch_size)
             counts[family] = [
-                count([one.span for one in entities], document.spans)
-                for entities, document in zip(found, ordered, strict=True)
+                count_matches([entity.span for entity in entities], document.spans)
+                for entities, document in zip(predicted, ordered, strict=True)
             ]
         return counts
 
-    def _calibration(self, found: list[list[ScoredSpan]]) -> dict[str, Any]:
+    def _calibration(self, predicted: list[list[ScoredSpan]]) -> dict[str, Any]:
         pairs = [
-            (one.score, one.span in document.spans)
-            for entities, document in zip(found, self.corpus.test, strict=True)
-            for one in entities
+            (entity.score, entity.span in document.spans)
+            for entities, document in zip(predicted, self.corpus.test, strict=True)
+            for entity in entities
         ]
-        return calibration([score for score, _ in pairs], [right for _, right in pairs])
+        return calibration([score for score, _ in pairs], [is_correct for _, is_correct in pairs])
 
 
 def _file_names(value: Any) -> Any:
-    """A path, or several joined by '+', without folders."""
+    """Return a path, or several joined by '+', without folders; other values unchanged."""
     return "+".join(Path(part).name for part in value.split("+")) if isinstance(value, str) else value
 
 
 def training_settings(args: AdnerTrainingArguments) -> dict[str, Any]:
-    """The training arguments that change what is learned, the seed apart."""
-    own = {one.name for one in fields(args)} - {one.name for one in fields(TrainingArguments)}
-    return {name: _plain(_file_names(getattr(args, name))) for name in sorted(own | set(SETTINGS))}
+    """Return the training arguments that change what is learned, without the seed."""
+    added = {field.name for field in fields(args)} - {field.name for field in fields(TrainingArguments)}
+    return {name: _plain(_file_names(getattr(args, name))) for name in sorted(added | set(SETTINGS))}
 
 
 def _plain(value: Any) -> Any:
@@ -300,9 +239,69 @@ def _plain(value: Any) -> Any:
 
 
 def weights_digest(model: torch.nn.Module) -> str:
-    """Hash of all weights and buffers that a checkpoint would hold."""
+    """Return a hash of all weights and buffers that a checkpoint would hold."""
     hashed = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         hashed.update(name.encode())
         hashed.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return hashed.hexdigest()[:16]
+
+
+class PeakMemory:
+    """Context manager that measures the peak memory of its body.
+
+    On a GPU this is the memory allocated by PyTorch; on the CPU the resident set of the process, interpreter and
+    libraries included, sampled every few milliseconds.
+
+    Args:
+        device: device to measure.
+        interval: seconds between two samples.
+
+    Attributes:
+        before: bytes at the start.
+        peak: peak bytes so far.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu", interval: float = 0.02):
+        self.device, self.interval = torch.device(device), interval
+        self.before = self.peak = 0
+        self._stop = threading.Event()
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
+
+    @property
+    def growth(self) -> int:
+        """Peak bytes above those at the start."""
+        return self.peak - self.before
+
+    def __enter__(self) -> PeakMemory:
+        release_memory()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self.before = self.peak = torch.cuda.memory_allocated(self.device)
+        else:
+            self.before = self.peak = psutil.Process().memory_info().rss
+            self._sampler.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        if self.device.type == "cuda":
+            self.peak = torch.cuda.max_memory_allocated(self.device)
+            return
+        self._stop.set()
+        self._sampler.join()
+        self.peak = max(self.peak, psutil.Process().memory_info().rss)
+
+    def _sample(self) -> None:
+        process = psutil.Process()
+        while not self._stop.wait(self.interval):
+            self.peak = max(self.peak, process.memory_info().rss)
+
+
+def release_memory() -> None:
+    """Return unused memory to the system, so that it does not count for the next measurement."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:  # glibc has it, other C libraries do not
+        trim(0)

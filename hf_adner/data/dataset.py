@@ -1,6 +1,7 @@
-"""`load_ner_dataset`: any corpus this package can read, as a `datasets.DatasetDict`.
+"""`load_ner_dataset`: load a corpus in any supported format as a `datasets.DatasetDict`.
 
-Which files of a path belong to which split.
+Texts without annotation can be given silver entities: occurrences of labelled words. These entities and their documents
+have `silver: True` in their `meta`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import glob
 import logging
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +19,18 @@ from typing import TYPE_CHECKING, Any
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.formats import read_documents
 from hf_adner.data.formats.reader import ReadReport
-from hf_adner.data.records import Document, document_from_row, row_from_document
-from hf_adner.data.silver import labelled_words_from_file, project_words
+from hf_adner.data.formats.source import TextSource
+from hf_adner.data.records import Document, Entity, document_from_row, row_from_document
+from hf_adner.model.lexicon_adner import Lexicon, leftmost_longest
 
 if TYPE_CHECKING:
     import datasets
 
+logger = logging.getLogger(__name__)
 
+SYNTHETIC = "ad-synthetic"
+SILVER = "silver"
+_BATCH = 1000
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -36,91 +44,16 @@ SPLIT_WORDS = {
     "testing": "test",
     "contrast": "contrast",
 }
-"""Words in a file's or folder's name, and the split they stand for."""
+"""Split of each word in the name of a file or folder."""
 
 SUFFIXES = {
     *(".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".xlsx", ".xlsm"),
     *(".txt", ".conll", ".bio", ".iob", ".bmes", ".bioes"),
 }
-"""Suffixes of data files; a folder's other files (a README) are passed by."""
+"""Suffixes of data files; other files of a folder are ignored."""
 
 PathLike = str | Path
 Paths = PathLike | Iterable[PathLike]
-
-
-def files_by_split(path: Paths | Mapping[str, Paths]) -> dict[str, list[Path]]:
-    """Files (brat: folders) of each split, in a fixed order.
-
-    A mapping says it all; several files, a folder or a glob pattern are told apart by words in their names (`train`,
-    `dev`, `test`, …; `dev` is called `validation`); a single file, or files of which none has such a word, are `train`.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-        DataFormatError: some files say their split and others do not.
-    """
-    if isinstance(path, Mapping):
-        return {split: _all_files(part) for split, part in path.items()}
-    files = _all_files(path)
-    return {"train": files} if len(files) == 1 else _told_apart(files)
-
-
-def _all_files(path: Paths) -> list[Path]:
-    paths = [path] if isinstance(path, (str, Path)) else path
-    return [file for one in paths for file in _expanded(one)]
-
-
-def _expanded(path: PathLike) -> list[Path]:
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        return _of_folder(path)
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
-    found = [one for one in found if one.is_dir() or one.suffix.lower() in SUFFIXES or path.suffix]
-    if not found:
-        raise FileNotFoundError(f"there is no file, folder or match of the pattern {path}")
-    return found
-
-
-def _of_folder(folder: Path) -> list[Path]:
-    if next(folder.glob("*.ann"), None):
-        return [folder]
-    brat = [one for one in sorted(folder.iterdir()) if one.is_dir() and next(one.glob("*.ann"), None)]
-    files = [one for one in sorted(folder.iterdir()) if one.is_file() and one.suffix.lower() in SUFFIXES]
-    if not brat and not files:
-        raise FileNotFoundError(f"folder {folder} holds no data files (known suffixes: {', '.join(sorted(SUFFIXES))})")
-    return brat or files
-
-
-def _told_apart(files: list[Path]) -> dict[str, list[Path]]:
-    by_split: dict[str, list[Path]] = {}
-    for file in files:
-        by_split.setdefault(split_of_name(file.name) or "", []).append(file)
-    unnamed = by_split.pop("", [])
-    if unnamed and by_split:
-        raise DataFormatError(
-            f"the name says no split, where others do ({', '.join(by_split)}); "
-            'name the files of each split: {"train": ..., "validation": ...}',
-            path=unnamed[0],
-        )
-    order = [*dict.fromkeys(SPLIT_WORDS.values()), *by_split]
-    found = {split: by_split[split] for split in order if split in by_split}
-    return found or {"train": unnamed}
-
-
-def split_of_name(name: str) -> str | None:
-    """The split that a file name speaks of; None where it speaks of none or of several."""
-    name = name.lower()
-    if "test_unseen" in name or "test-unseen" in name:
-        return "test_unseen"
-    found = {SPLIT_WORDS[word] for word in re.split(r"[^a-z]+", name) if word in SPLIT_WORDS}
-    return found.pop() if len(found) == 1 else None
-
-
-logger = logging.getLogger(__name__)
-
-SYNTHETIC = "ad-synthetic"
-_BATCH = 1000
 
 
 def load_ner_dataset(
@@ -134,29 +67,30 @@ def load_ner_dataset(
     reports: dict[str, ReadReport] | None = None,
     **options: Any,
 ) -> datasets.DatasetDict:
-    """Load a corpus with its splits; all entities, nested ones too, are kept as they are annotated.
+    """Load a corpus with its splits; all entities are kept as annotated, including nested entities.
 
     Args:
-        path_or_name: a file (split `train`), a folder or glob pattern (splits by the files' names), a mapping of
-            splits to files, or `"ad-synthetic"`.
-        format: name of the format; None finds it out per file.
-        labels: the only labels allowed; None allows any.
-        skip_invalid: leave broken records out and list them, where else the first one raises.
-        encoding: of the files; None finds out.
-        silver_words: label of each word (or a file of lines `word<tab>label`) to mark in texts that have no entities,
-            such as CHIP-STS; what is marked is no gold and says so in its `meta` (`projection`).
-        reports: filled with what was read, repaired and skipped per split. It is logged as a warning too, where there
-            is anything to know: among it how many entities a flat tagger will leave out because they are nested.
-        options: more options of `read_documents` (`overlaps`, `require_entities`, a format's own), or of the
+        path_or_name: a file (split `train`), a folder or glob pattern (splits by file name), a mapping of splits to
+            files, or `"ad-synthetic"`.
+        format: name of the format; None detects it for each file.
+        labels: allowed labels; None allows any.
+        skip_invalid: skip and list invalid records, instead of raising for the first.
+        encoding: encoding of the files; None detects it.
+        silver_words: label of each word, or a file of lines `word<tab>label`, for texts without entities such as
+            CHIP-STS; occurrences of the words become silver entities (see `project_words`).
+        reports: receives a report per split of what was read, repaired and skipped. Its warnings are logged as well;
+            they include the number of nested entities that flattening will drop.
+        options: further options of `read_documents` (`overlaps`, `require_entities`, options of the format), or of the
             synthetic corpus (`seed`, `sizes`).
 
     Returns:
-        Splits with columns `id`, `text`, `entities` (list of start, end, label, text, meta), `meta` (see `rows`).
+        Splits with columns `id`, `text`, `entities` (list of start, end, label, text, meta) and `meta`; see
+        `hf_adner.data.records`.
 
     Raises:
-        DataFormatError: broken data, with file, line and reason; a split without any valid document.
-        FileNotFoundError: there is no such file.
-        ValueError: unknown format, encoding or option value.
+        DataFormatError: invalid data, with file, line and reason; a split without any valid document.
+        FileNotFoundError: a file does not exist.
+        ValueError: unknown format, encoding or value of an option.
     """
     import datasets
 
@@ -171,7 +105,7 @@ def load_ner_dataset(
         splits[split] = dataset_from_documents(stream if words is None else project_words(stream, words))
         if reports is not None:
             reports[split] = stream.report
-        _warn(split, stream.report, silver=words is not None)
+        _log_warnings(split, stream.report, silver=words is not None)
         if not len(splits[split]):
             raise DataFormatError(f"split {split!r} has no valid document", path=files[0])
     return datasets.DatasetDict(splits)
@@ -190,14 +124,14 @@ def _synthetic(labels: list[str] | None, **options: Any) -> datasets.DatasetDict
     return loaded
 
 
-def _warn(split: str, report: ReadReport, silver: bool) -> None:
-    lines = report.warnings() + ["its entities are silver: words of a list, no gold"] * silver
+def _log_warnings(split: str, report: ReadReport, silver: bool) -> None:
+    lines = report.warnings() + ["its entities are silver: words of a list, not gold annotations"] * silver
     if lines:
         logger.warning("while reading split %r:\n  %s", split, "\n  ".join(lines))
 
 
 def dataset_features() -> datasets.Features:
-    """Column types of a dataset of documents."""
+    """Return the column types of a dataset of documents."""
     from datasets import Features, List, Value
 
     entity = {
@@ -211,7 +145,7 @@ def dataset_features() -> datasets.Features:
 
 
 def dataset_from_documents(documents: Iterable[Document]) -> datasets.Dataset:
-    """The documents as a dataset in memory (Arrow, not Python objects; nothing is written to a cache on disk)."""
+    """Return the documents as an Arrow dataset in memory, without a cache on disk."""
     import datasets
     import pyarrow
 
@@ -224,12 +158,12 @@ def dataset_from_documents(documents: Iterable[Document]) -> datasets.Dataset:
 
 
 def documents_from_dataset(dataset: Iterable[Mapping[str, Any]]) -> Iterator[Document]:
-    """The documents of a split, one at a time."""
+    """Yield the documents of a split, one at a time."""
     return (document_from_row(row) for row in dataset)
 
 
 def entity_labels(dataset: datasets.Dataset | datasets.DatasetDict) -> list[str]:
-    """The labels that occur in a dataset or any of its splits, sorted."""
+    """Return the sorted labels of the entities of a dataset or of all its splits."""
     splits = dataset.values() if isinstance(dataset, dict) else [dataset]
     return sorted({label for split in splits for label in _labels_of(split)})
 
@@ -240,3 +174,137 @@ def _labels_of(dataset: datasets.Dataset) -> set[str]:
         entities = batch.column("entities").combine_chunks().flatten()
         labels.update(entities.field("label").unique().to_pylist())
     return labels
+
+
+def files_by_split(path: Paths | Mapping[str, Paths]) -> dict[str, list[Path]]:
+    """Return the files (for brat: folders) of each split, in a fixed order.
+
+    A mapping names the splits. Several files, a folder or a glob pattern are assigned by words in the file names
+    (`train`, `dev`, `test`, …; `dev` becomes `validation`). A single file, or files without any such word, are `train`.
+
+    Raises:
+        FileNotFoundError: no file exists.
+        DataFormatError: some file names have a split and others do not.
+    """
+    if isinstance(path, Mapping):
+        return {split: _all_files(part) for split, part in path.items()}
+    files = _all_files(path)
+    return {"train": files} if len(files) == 1 else _group_by_split(files)
+
+
+def _all_files(path: Paths) -> list[Path]:
+    paths = [path] if isinstance(path, (str, Path)) else path
+    return [file for path in paths for file in _expand(path)]
+
+
+def _expand(path: PathLike) -> list[Path]:
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _files_of_folder(path)
+    matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+    matches = [match for match in matches if match.is_dir() or match.suffix.lower() in SUFFIXES or path.suffix]
+    if not matches:
+        raise FileNotFoundError(f"no file, folder or match of the pattern {path}")
+    return matches
+
+
+def _files_of_folder(folder: Path) -> list[Path]:
+    if next(folder.glob("*.ann"), None):
+        return [folder]
+    paths = sorted(folder.iterdir())
+    brat_folders = [path for path in paths if path.is_dir() and next(path.glob("*.ann"), None)]
+    files = [path for path in paths if path.is_file() and path.suffix.lower() in SUFFIXES]
+    if not brat_folders and not files:
+        raise FileNotFoundError(f"folder {folder} has no data files (known suffixes: {', '.join(sorted(SUFFIXES))})")
+    return brat_folders or files
+
+
+def _group_by_split(files: list[Path]) -> dict[str, list[Path]]:
+    by_split: dict[str, list[Path]] = {}
+    for file in files:
+        by_split.setdefault(split_of_name(file.name) or "", []).append(file)
+    unnamed = by_split.pop("", [])
+    if unnamed and by_split:
+        raise DataFormatError(
+            f"the file name has no split, but others have ({', '.join(by_split)}); "
+            'pass the files of each split: {"train": ..., "validation": ...}',
+            path=unnamed[0],
+        )
+    order = [*dict.fromkeys(SPLIT_WORDS.values()), *by_split]
+    return {split: by_split[split] for split in order if split in by_split} or {"train": unnamed}
+
+
+def split_of_name(name: str) -> str | None:
+    """Return the split that a file name contains; None if it contains no split or several."""
+    name = name.lower()
+    if "test_unseen" in name or "test-unseen" in name:
+        return "test_unseen"
+    splits = {SPLIT_WORDS[word] for word in re.split(r"[^a-z]+", name) if word in SPLIT_WORDS}
+    return splits.pop() if len(splits) == 1 else None
+
+
+def labelled_words(documents: Iterable[Document], min_count: int = 1, min_length: int = 2) -> dict[str, str]:
+    """Collect labelled words from annotated documents: each entity text with its most frequent label.
+
+    Args:
+        documents: annotated documents (of the train split only, if the words are used in an evaluation).
+        min_count: minimum number of annotations of a word.
+        min_length: minimum number of characters; single characters are mostly parts of other words.
+
+    Returns:
+        Label of each word; of equally frequent labels the first in sorted order.
+    """
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for document in documents:
+        for entity in document.entities:
+            counts[entity.text.strip()][entity.label] += 1
+    return {
+        word: min(labels, key=lambda label: (-labels[label], label))
+        for word, labels in sorted(counts.items())
+        if len(word) >= min_length and labels.total() >= min_count and not set(word) & set("\t\r\n")
+    }
+
+
+def labelled_words_from_file(path: str | Path, encoding: str | None = None) -> dict[str, str]:
+    """Read labelled words from lines `word<tab>label`.
+
+    Raises:
+        DataFormatError: a line without word or label, or a word with two labels.
+    """
+    words: dict[str, str] = {}
+    for number, line in TextSource(path, encoding).lines():
+        word, _, label = (part.strip() for part in line.partition("\t"))
+        if not line.strip():
+            continue
+        if not word or not label or "\t" in label:
+            raise DataFormatError("expected a word, a tab and a label", path=path, line=number)
+        if words.setdefault(word, label) != label:
+            raise DataFormatError("the word has another label on an earlier line", path=path, line=number)
+    return words
+
+
+def project_words(documents: Iterable[Document], words: Mapping[str, str]) -> Iterator[Document]:
+    """Annotate documents with silver entities: the leftmost-longest occurrences of labelled words.
+
+    Args:
+        documents: documents without entities.
+        words: label of each word, for example from `labelled_words`.
+
+    Yields:
+        Each document with disjoint entities, and with `silver: True` in its `meta` and in theirs.
+
+    Raises:
+        DataFormatError: a document has entities; silver annotations must not be mixed with gold annotations.
+    """
+    lexicon = Lexicon(words)
+    labels = [words[word] for word in lexicon.words]
+    for document in documents:
+        if document.entities:
+            raise DataFormatError("the document has entities; expected a text without annotation", record=document.id)
+        entities = tuple(
+            Entity(start, end, labels[word_id - 1], meta={SILVER: True})
+            for word_id, start, end in leftmost_longest(lexicon.match(document.text))
+        )
+        yield replace(document, entities=entities, meta={**document.meta, SILVER: True})

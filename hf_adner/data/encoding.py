@@ -1,7 +1,4 @@
-"""Documents as model inputs: windows of tokens with BIO label ids.
-
-Batches of features, padded.
-"""
+"""Model inputs: `encode_dataset` makes windows with BIO label ids, `AdnerDataCollator` pads them to batches."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hf_adner.data.errors import DataFormatError, excerpt
-from hf_adner.data.records import Document, EntitySpan, document_from_row, flatten
+from hf_adner.data.errors import DataFormatError, error_location, excerpt
+from hf_adner.data.records import Document, EntitySpan, document_from_row
 from hf_adner.model.labels_adner import OUTSIDE, UNOBSERVED
 from hf_adner.model.tokenization_adner import LEXICON_KEYS, AdnerTokenizer
 from hf_adner.model.windows_adner import Window, training_windows
@@ -39,35 +36,36 @@ def encode_dataset(
     on_misaligned: str = "error",
     num_proc: int | None = None,
 ) -> datasets.Dataset:
-    """Make training and evaluation features of a dataset of documents.
+    """Encode a dataset of documents as features for training and evaluation.
 
-    A text longer than the model becomes several overlapping windows whose edges never cut a gold entity. Where
-    entities overlap, a flat tagger is given the outermost ones.
+    A text that exceeds `max_length` becomes several overlapping windows whose edges do not cut gold entities.
 
     Args:
-        dataset: columns of `load_ner_dataset`.
-        tokenizer: an `AdnerTokenizer` (one token per character) or any fast tokenizer (labels go by its offsets: the
-            first token of an entity is B-, the rest I-).
-        label2id: ids of O, and of B-x and I-x for every entity type.
-        max_length: tokens of a window, special tokens included; None takes the tokenizer's `model_max_length`.
-        overlap: characters that neighbouring windows share.
+        dataset: dataset with the columns of `load_ner_dataset`.
+        tokenizer: an `AdnerTokenizer` (one token per character), or any fast tokenizer (labels are aligned by its
+            offsets: the first token of an entity is B-, the others I-).
+        label2id: ids of O, and of B-x and I-x for each entity type.
+        max_length: maximum tokens of a window, including special tokens; None takes the tokenizer's
+            `model_max_length`.
+        overlap: number of characters that neighbouring windows share.
         nested: which of overlapping entities are gold, `outermost` or `innermost`.
-        on_misaligned: what to do where an entity begins or ends inside a token (sub-word tokenizers only): `error`, or
-            `expand` the entity to whole tokens.
-        num_proc: processes.
+        on_misaligned: for an entity that begins or ends inside a token (sub-word tokenizers only): `error`, or `expand`
+            the entity to whole tokens.
+        num_proc: number of processes.
 
     Returns:
-        One row per window: what the tokenizer gives, `labels` (-100 on special tokens), `document` (index in
-        `dataset`), `window_start` and `window_end` (characters where the window begins, and behind its last one).
+        One row per window: the output of the tokenizer, `labels` (-100 on special tokens), `document` (index in
+        `dataset`), `window_start` and `window_end` (characters, end exclusive).
 
     Raises:
-        DataFormatError: an entity of a type that `label2id` lacks, longer than a window, or not aligned with tokens.
-        ValueError: a slow tokenizer, or a window too small for any character.
+        DataFormatError: the type of an entity is not in `label2id`, or an entity is longer than a window or not aligned
+            with tokens.
+        ValueError: the tokenizer is slow, or `max_length` leaves no room for a character.
     """
     if on_misaligned not in ON_MISALIGNED:
         raise ValueError(f"on_misaligned must be one of {ON_MISALIGNED}, found {on_misaligned!r}")
     encoder = WindowEncoder(tokenizer, label2id, max_length, overlap, nested, on_misaligned)
-    if not len(dataset):  # map would leave its columns out
+    if not len(dataset):  # map would drop its columns
         return type(dataset).from_dict({name: [] for name in encoder.features()}, encoder.features())
     return dataset.map(
         encoder,
@@ -83,7 +81,7 @@ def encode_dataset(
 
 
 def _fingerprint(dataset: datasets.Dataset, encoder: WindowEncoder) -> str:
-    """What the result depends on, hashed; pickling a tokenizer with 100,000 words for that takes seconds."""
+    """Hash everything that the result depends on; the default pickles the tokenizer, which may take seconds."""
     tokenizer = encoder.tokenizer
     lexicon = getattr(tokenizer, "lexicon", None)
     parts = [dataset._fingerprint, type(tokenizer).__name__, tokenizer.backend_tokenizer.to_str()]
@@ -93,7 +91,7 @@ def _fingerprint(dataset: datasets.Dataset, encoder: WindowEncoder) -> str:
 
 
 class WindowEncoder:
-    """Turns a batch of document rows into windows of features; see `encode_dataset` for its arguments."""
+    """Encodes a batch of document rows as windows; see `encode_dataset` for the arguments."""
 
     def __init__(
         self,
@@ -105,7 +103,7 @@ class WindowEncoder:
         on_misaligned: str = "error",
     ):
         if not tokenizer.is_fast:
-            raise ValueError(f"{type(tokenizer).__name__} gives no offsets; use a fast tokenizer")
+            raise ValueError(f"{type(tokenizer).__name__} has no offsets; use a fast tokenizer")
         self.tokenizer, self.label2id = tokenizer, dict(label2id)
         self.overlap, self.nested, self.on_misaligned = overlap, nested, on_misaligned
         self.max_length = tokenizer.model_max_length if max_length is None else max_length
@@ -114,7 +112,7 @@ class WindowEncoder:
             raise ValueError(f"max_length {self.max_length} leaves no room for text beside the special tokens")
 
     def features(self) -> datasets.Features:
-        """Column types of what a call returns."""
+        """Return the column types of the result of a call."""
         from datasets import Features, List, Value
 
         lists = [*self.tokenizer(""), "labels"]
@@ -122,58 +120,54 @@ class WindowEncoder:
         return Features({**columns, **dict.fromkeys(("document", "window_start", "window_end"), Value("int64"))})
 
     def __call__(self, rows: Mapping[str, list[Any]], indices: Sequence[int]) -> dict[str, list[Any]]:
-        """Features of a batch of rows (columns of lists) that stand at `indices` of their dataset."""
+        """Encode a batch of rows, given as columns, with their `indices` in the dataset."""
         documents = [document_from_row(dict(zip(rows, values, strict=True))) for values in zip(*rows.values())]
         golds = [self.gold(document) for document in documents]
-        places = [
-            (place, window)
-            for place, document in enumerate(documents)
-            for window in self._windows(document, golds[place])
+        windows = [
+            (row, window) for row, document in enumerate(documents) for window in self._windows(document, golds[row])
         ]
-        texts = [documents[place].text[window.start : window.end] for place, window in places]
-        encoded = self._encoded(texts)
+        texts = [documents[row].text[window.start : window.end] for row, window in windows]
+        encoded = self._tokenized(texts)
         labels = []
-        for number, (place, window) in enumerate(places):
-            spans = _inside(golds[place], window)
-            try:
+        for number, (row, window) in enumerate(windows):
+            spans = _spans_in_window(golds[row], window)
+            with error_location(record=documents[row].id):
                 labels.append(self._labels(spans, encoded, number, len(texts[number])))
-            except DataFormatError as error:
-                raise error.located(record=documents[place].id) from None
         return {
             **{key: value for key, value in encoded.items() if key != "offset_mapping"},
             "labels": labels,
-            "document": [indices[place] for place, _ in places],
-            "window_start": [window.start for _, window in places],
-            "window_end": [window.end for _, window in places],
+            "document": [indices[row] for row, _ in windows],
+            "window_start": [window.start for _, window in windows],
+            "window_end": [window.end for _, window in windows],
         }
 
     def gold(self, document: Document) -> list[EntitySpan]:
-        """The disjoint spans that the model is to learn, sorted.
+        """Return the sorted, disjoint gold spans of a document.
 
         Raises:
-            DataFormatError: a label that `label2id` lacks.
+            DataFormatError: a label is not in `label2id`.
         """
-        kept = flatten(document.entities, self.nested).kept if document.has_overlaps else document.entities
-        for entity in kept:
+        entities = document.flattened(self.nested).entities
+        for entity in entities:
             if f"B-{entity.label}" not in self.label2id or f"I-{entity.label}" not in self.label2id:
                 raise DataFormatError(
                     f"entity {entity.start}-{entity.end} has label {excerpt(entity.label, 20)}, which the model "
                     "does not have (label2id lacks its B- and I- labels)",
                     record=document.id,
                 )
-        return [(entity.start, entity.end, entity.label) for entity in kept]
+        return [(entity.start, entity.end, entity.label) for entity in entities]
 
-    def _encoded(self, texts: list[str]) -> dict[str, list[Any]]:
-        wants_offsets = not isinstance(self.tokenizer, AdnerTokenizer)
+    def _tokenized(self, texts: list[str]) -> dict[str, list[Any]]:
         if not texts:
             return {key: [] for key in self.tokenizer("")}
-        return dict(self.tokenizer(texts, return_offsets_mapping=wants_offsets))
+        needs_offsets = not isinstance(self.tokenizer, AdnerTokenizer)
+        return dict(self.tokenizer(texts, return_offsets_mapping=needs_offsets))
 
     def _windows(self, document: Document, gold: list[EntitySpan]) -> list[Window]:
         length, size = len(document.text), self.size
         if isinstance(self.tokenizer, AdnerTokenizer):
             return self._cut(document, gold, size)
-        while True:  # some tokenizers make several tokens of one character
+        while True:  # some tokenizers have several tokens per character
             windows = self._cut(document, gold, size)
             texts = [document.text[window.start : window.end] for window in windows]
             longest = max(map(len, self.tokenizer(texts)["input_ids"]))
@@ -198,8 +192,8 @@ class WindowEncoder:
         return token_labels(spans, token_offsets, special, self.label2id, self.on_misaligned == "expand")
 
 
-def _inside(spans: list[EntitySpan], window: Window) -> list[EntitySpan]:
-    """The spans that lie in a window, counted from its start."""
+def _spans_in_window(spans: list[EntitySpan], window: Window) -> list[EntitySpan]:
+    """Return the spans inside a window, relative to its start."""
     return [
         (start - window.start, end - window.start, label)
         for start, end, label in spans
@@ -208,7 +202,7 @@ def _inside(spans: list[EntitySpan], window: Window) -> list[EntitySpan]:
 
 
 def character_labels(spans: Sequence[EntitySpan], length: int, label2id: Mapping[str, int]) -> list[int]:
-    """One BIO label id per character; `spans` are disjoint."""
+    """Return one BIO label id per character of a text of `length` characters; `spans` are disjoint."""
     labels = [label2id[OUTSIDE]] * length
     for start, end, label in spans:
         labels[start] = label2id[f"B-{label}"]
@@ -223,17 +217,17 @@ def token_labels(
     label2id: Mapping[str, int],
     expand: bool = False,
 ) -> list[int]:
-    """One BIO label id per token, from the characters it covers; -100 on special tokens and tokens without characters.
+    """Return one BIO label id per token; -100 on special tokens and tokens without characters.
 
     Args:
         spans: disjoint (start, end, label), sorted.
         offsets: characters (start, end) of each token.
         special: 1 for special tokens.
         label2id: ids of the BIO labels.
-        expand: give a token that an entity covers in part to the entity, instead of raising.
+        expand: expand entities to whole tokens, instead of raising.
 
     Raises:
-        DataFormatError: an entity boundary inside a token, or an entity that no token is left for.
+        DataFormatError: an entity begins or ends inside a token, or no token remains for an entity.
     """
     labels: list[int] = []
     current, opened = 0, False
@@ -260,8 +254,8 @@ def token_labels(
 def _check_opened(span: EntitySpan, opened: bool) -> None:
     if not opened:
         raise DataFormatError(
-            f"no token is left for entity {span[0]}-{span[1]} {excerpt(span[2], 20)}; one token per character "
-            "(AdnerTokenizer) has no such limit"
+            f"no token is left for entity {span[0]}-{span[1]} {excerpt(span[2], 20)}; "
+            "an AdnerTokenizer has one token per character"
         )
 
 
@@ -276,23 +270,23 @@ def _check_aligned(span: EntitySpan, start: int, end: int) -> None:
 
 @dataclass
 class AdnerDataCollator:
-    """Pads everything a batch holds, lexicon matches and labels included, into int64 tensors.
+    """Pad all columns of a batch, including lexicon matches and labels, to int64 tensors.
 
     Token columns become (batch, tokens), lexicon columns (batch, words) with at least one word, numbers (batch,).
 
     Args:
-        tokenizer: says the padding side, and the ids that pad its own columns.
-        pad_to_multiple_of: the number of tokens is rounded up to a multiple of this.
+        tokenizer: provides the padding side and the padding ids of its columns.
+        pad_to_multiple_of: round the number of tokens up to a multiple of this.
 
     Raises:
-        ValueError: a column that is neither numbers nor lists of numbers, or a list of another length than `input_ids`.
+        ValueError: a column has neither numbers nor lists of numbers, or a list that is not as long as `input_ids`.
     """
 
     tokenizer: PreTrainedTokenizerBase
     pad_to_multiple_of: int | None = None
 
     def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """The batch of a list of features that have the same keys."""
+        """Return the batch of a list of features with the same keys."""
         columns = {key: [feature[key] for feature in features] for key in features[0]}
         lengths = [len(row) for row in columns["input_ids"]]
         width = self._rounded(max(lengths))
@@ -336,19 +330,19 @@ def _padded(rows: Sequence[Sequence[int]], fill: int, width: int, shifts: Sequen
 def _numbers(key: str, values: Sequence[Any]) -> torch.Tensor:
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"column {key!r} holds {type(values[0]).__name__}, which no tensor can; remove the column")
+        raise ValueError(f"column {key!r} has values of type {type(values[0]).__name__}, expected numbers; remove it")
     return torch.from_numpy(array)
 
 
 def _check_lengths(key: str, rows: Sequence[Sequence[int]], lengths: list[int]) -> None:
-    found = [len(row) for row in rows]
-    if found != lengths:
-        raise ValueError(f"column {key!r} has rows of lengths {found}, but input_ids of lengths {lengths}")
+    row_lengths = [len(row) for row in rows]
+    if row_lengths != lengths:
+        raise ValueError(f"column {key!r} has rows of lengths {row_lengths}, but input_ids of lengths {lengths}")
 
 
 def _shift_words(batch: dict[str, torch.Tensor], shifts: torch.Tensor) -> None:
-    """Move the positions of lexicon words along with their tokens under left padding."""
+    """Shift the positions of lexicon words by the left padding of their tokens."""
     ids, starts, ends = (batch[key] for key in LEXICON_KEYS)
-    moved = shifts[:, None] * (ids > 0)  # (batch, words)
-    starts += moved
-    ends += moved
+    word_shifts = shifts[:, None] * (ids > 0)  # (batch, words)
+    starts += word_shifts
+    ends += word_shifts

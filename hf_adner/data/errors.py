@@ -1,21 +1,23 @@
-"""The error of data that cannot be read, and how much of a text it may show."""
+"""`DataFormatError`, raised for data that cannot be read or written, with the location of the fault."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 EXCERPT = 8
-"""Most characters of a record's text that a message shows: records may be clinical notes."""
+"""Number of characters of a record that an error message may show: records may be clinical notes."""
 
 
 class DataFormatError(ValueError):
-    """A record or file that is not what its format says.
+    """A record or file that violates its format.
 
     Attributes:
-        reason: what was found and what was expected, without the place.
-        path: the file, where known.
-        line: line in that file, from 1, where known.
-        record: id, key or index of the record, where known.
+        reason: what was found and what was expected, without the location.
+        path: the file, if known.
+        line: line of the file, from 1, if known.
+        record: id, key or index of the record, if known.
     """
 
     def __init__(
@@ -26,7 +28,7 @@ class DataFormatError(ValueError):
 
     @property
     def place(self) -> str:
-        """File, line and record, as far as they are known."""
+        """File, line and record, as far as known."""
         parts = [
             str(self.path) if self.path is not None else "",
             f"line {self.line}" if self.line is not None else "",
@@ -37,7 +39,7 @@ class DataFormatError(ValueError):
     def located(
         self, path: str | Path | None = None, line: int | None = None, record: str | None = None
     ) -> DataFormatError:
-        """The same error with what was not known about its place filled in."""
+        """Return the error with the unknown parts of its location filled in."""
         return DataFormatError(
             self.reason,
             path=self.path if self.path is not None else path,
@@ -53,7 +55,18 @@ def _rebuild(reason: str, path: str | Path | None, line: int | None, record: str
     return DataFormatError(reason, path=path, line=line, record=record)
 
 
+@contextmanager
+def error_location(
+    path: str | Path | None = None, line: int | None = None, record: str | None = None
+) -> Iterator[None]:
+    """Fill in the location of a `DataFormatError` raised in the block."""
+    try:
+        yield
+    except DataFormatError as error:
+        raise error.located(path, line, record) from None
+
+
 def excerpt(value: object, limit: int = EXCERPT) -> str:
-    """The value as a message may show it: quoted, cut to `limit` characters."""
+    """Return `repr` of the value, cut to `limit` characters, for an error message."""
     text = value if isinstance(value, str) else str(value)
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")

@@ -1,11 +1,7 @@
-"""Documents and their entities: what every reader delivers and every writer takes.
-
-Overlapping spans as pieces that lie in one another or apart, as the elements of a page must.
-
-Documents as rows of a `datasets.Dataset` and back.
+"""Documents and entities, and their conversion to rows of a `datasets.Dataset`.
 
 A row has `id`, `text`, `entities` (a list of `start`, `end`, `label`, `text`, `meta`) and `meta`; both `meta` are JSON
-strings, because Arrow columns have one type and free-form annotations do not.
+strings, because an Arrow column has one type and free-form annotations do not.
 """
 
 from __future__ import annotations
@@ -13,14 +9,14 @@ from __future__ import annotations
 import json
 import operator
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from hf_adner.data.errors import DataFormatError, excerpt
 
 NESTED = ("outermost", "innermost")
-"""Which entities survive where several overlap and only one can be kept."""
+"""Which of several overlapping entities is kept if only one can be."""
 
 EntitySpan = tuple[int, int, str]
 """An entity in a text: start, end (exclusive), label."""
@@ -37,11 +33,11 @@ class Entity:
         start: first character, from 0.
         end: one past the last character; `start < end`.
         label: entity type.
-        text: the characters themselves; a `Document` fills it in and refuses one that does not match.
-        meta: anything else that belongs to the entity (an annotator's id, a score); JSON values.
+        text: the characters of the span; a `Document` fills it in, and raises if it does not match.
+        meta: additional JSON values, such as a score or the annotator.
 
     Raises:
-        DataFormatError: offsets that are no integers or enclose nothing, or a label that is no non-empty string.
+        DataFormatError: offsets are not integers with `0 <= start < end`, or the label is not a non-empty string.
     """
 
     start: int
@@ -75,17 +71,17 @@ def _integer(value: object, name: str) -> int:
 
 @dataclass(frozen=True)
 class Document:
-    """A text and its entities, sorted by start, longer first; entities may lie in one another.
+    """A text and its entities, which may be nested.
 
     Attributes:
         id: name of the document, unique in its split.
-        text: the characters entities count in (Unicode code points).
-        entities: each with its `text` filled in.
-        meta: anything else that belongs to the document (a patient key, a source); JSON values.
+        text: the text; offsets count its characters (Unicode code points).
+        entities: sorted by start, longer first, each with its `text` filled in.
+        meta: additional JSON values, such as a patient key or the source.
 
     Raises:
-        DataFormatError: an entity reaches outside the text, is recorded with other characters than the text has
-            there, or is given twice; the text holds half of a surrogate pair.
+        DataFormatError: an entity reaches outside the text, has another `text` than the document has there, or is a
+            duplicate; the text contains half of a surrogate pair.
     """
 
     id: str
@@ -101,20 +97,18 @@ class Document:
         if not isinstance(self.meta, Mapping):
             raise DataFormatError(f"a document's meta must be an object, found {type(self.meta).__name__}")
         _check_characters(self.text)
-        entities = [_matched(entity, self.text) for entity in self.entities]
+        entities = [_with_text(entity, self.text) for entity in self.entities]
         object.__setattr__(self, "entities", tuple(sorted(entities, key=_position)))
-        self._check_repeats()
+        self._check_duplicates()
 
-    def _check_repeats(self) -> None:
+    def _check_duplicates(self) -> None:
         for first, second in zip(self.entities, self.entities[1:], strict=False):
             if _position(first) == _position(second):
-                raise DataFormatError(
-                    f"entity {first.start}-{first.end} {excerpt(first.label, 20)} is given more than once"
-                )
+                raise DataFormatError(f"duplicate entity {first.start}-{first.end} {excerpt(first.label, 20)}")
 
     @property
     def has_overlaps(self) -> bool:
-        """Whether any two entities share a character."""
+        """Whether two entities share a character."""
         return any(first.end > second.start for first, second in zip(self.entities, self.entities[1:], strict=False))
 
     @property
@@ -123,7 +117,7 @@ class Document:
         return [(entity.start, entity.end, entity.label) for entity in self.entities]
 
     def flattened(self, nested: str = "outermost") -> Document:
-        """The document with disjoint entities only; see `flatten`."""
+        """Return the document with disjoint entities only; see `flatten`."""
         return replace(self, entities=flatten(self.entities, nested).kept) if self.has_overlaps else self
 
 
@@ -131,22 +125,22 @@ def _check_characters(text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise DataFormatError(f"the text holds half of a surrogate pair at character {error.start}") from None
+        raise DataFormatError(f"the text contains half of a surrogate pair at character {error.start}") from None
 
 
-def _matched(entity: Entity, text: str) -> Entity:
+def _with_text(entity: Entity, text: str) -> Entity:
     if entity.end > len(text):
         raise DataFormatError(
             f"entity {entity.start}-{entity.end} {excerpt(entity.label, 20)} reaches outside the text "
             f"of {len(text)} characters"
         )
-    found = text[entity.start : entity.end]
+    surface = text[entity.start : entity.end]
     if entity.text is None:
-        return Entity(entity.start, entity.end, entity.label, found, entity.meta)
-    if entity.text != found:
+        return Entity(entity.start, entity.end, entity.label, surface, entity.meta)
+    if entity.text != surface:
         raise DataFormatError(
             f"entity {entity.start}-{entity.end} {excerpt(entity.label, 20)} is recorded as "
-            f"{excerpt(entity.text, 5)}, but the text there is {excerpt(found, 5)}"
+            f"{excerpt(entity.text, 5)}, but the text there is {excerpt(surface, 5)}"
         )
     return entity
 
@@ -156,64 +150,63 @@ def _position(entity: Entity) -> tuple[int, int, str]:
 
 
 class Flattening(NamedTuple):
-    """Entities that stay when spans must be disjoint, and those that do not, each sorted by start."""
+    """Result of `flatten`: the entities that are kept and those that are left out, both sorted by start."""
 
     kept: tuple[Entity, ...]
     left_out: tuple[Entity, ...]
 
 
 def flatten(entities: Iterable[Entity], nested: str = "outermost") -> Flattening:
-    """Choose disjoint entities: of overlapping ones the longest (`outermost`) or the shortest (`innermost`).
+    """Choose disjoint entities: of overlapping entities the longest (`outermost`) or the shortest (`innermost`).
 
-    Of equally long ones the first stays, of equal spans the label that sorts first.
+    Of equally long entities the first is kept, of equal spans the label that sorts first.
 
     Raises:
-        ValueError: `nested` is neither.
+        ValueError: `nested` has another value.
     """
     if nested not in NESTED:
         raise ValueError(f"nested must be one of {NESTED}, found {nested!r}")
     sign = -1 if nested == "outermost" else 1
     kept: list[Entity] = []
     left_out: list[Entity] = []
-    for entity in sorted(entities, key=lambda one: (sign * (one.end - one.start), one.start, one.label)):
-        place = bisect_right(kept, entity.start, key=_START)
-        free = (place == 0 or kept[place - 1].end <= entity.start) and (
-            place == len(kept) or entity.end <= kept[place].start
+    for entity in sorted(entities, key=lambda entity: (sign * (entity.end - entity.start), entity.start, entity.label)):
+        index = bisect_right(kept, entity.start, key=operator.attrgetter("start"))
+        is_disjoint = (index == 0 or kept[index - 1].end <= entity.start) and (
+            index == len(kept) or entity.end <= kept[index].start
         )
-        if free:
-            kept.insert(place, entity)
+        if is_disjoint:
+            kept.insert(index, entity)
         else:
             left_out.append(entity)
     return Flattening(tuple(kept), tuple(sorted(left_out, key=_position)))
 
 
-_START: Callable[[Entity], int] = operator.attrgetter("start")
-
-
 def first_overlap(entities: Iterable[Entity], crossing: bool) -> tuple[Entity, Entity] | None:
-    """The first two entities that overlap (`crossing`: that overlap without one lying in the other), or None.
+    """Return the first two entities that overlap, or with `crossing` the first two of which neither contains the other.
 
-    `entities` are sorted as a `Document` sorts them.
+    Args:
+        entities: sorted as in a `Document`.
+        crossing: ignore nested entities.
     """
-    around: list[Entity] = []
+    enclosing: list[Entity] = []
     for entity in entities:
-        while around and around[-1].end <= entity.start:
-            around.pop()
-        if around and (not crossing or around[-1].end < entity.end):
-            return around[-1], entity
-        around.append(entity)
+        while enclosing and enclosing[-1].end <= entity.start:
+            enclosing.pop()
+        if enclosing and (not crossing or enclosing[-1].end < entity.end):
+            return enclosing[-1], entity
+        enclosing.append(entity)
     return None
 
 
 class Spanned(Protocol):
-    """Anything with characters `start` to `end` (exclusive), such as an `Entity`."""
+    """Anything with a `start` and an exclusive `end`, such as an `Entity`."""
 
     start: int
     end: int
 
 
 class Piece(NamedTuple):
-    """A span, or what is left of one that another cuts in two; `goes_on` says that more of it follows."""
+    """A span, or a part of a span that crosses another; `goes_on` is set if another part follows."""
 
     start: int
     end: int
@@ -222,51 +215,56 @@ class Piece(NamedTuple):
 
 
 def nested_pieces(entities: Iterable[Spanned]) -> list[Piece]:
-    """The pieces of spans, sorted by start, each before those that lie in it.
+    """Cut crossing spans into pieces that are nested or disjoint, as HTML elements must be.
 
     Args:
-        entities: sorted by start, longer ones first, as a `Document` has them.
+        entities: sorted as in a `Document`.
+
+    Returns:
+        Pieces sorted by start, each before those nested in it.
     """
     waiting = [Piece(entity.start, entity.end, entity) for entity in reversed(tuple(entities))]
     pieces: list[Piece] = []
-    around: list[Piece] = []
+    enclosing: list[Piece] = []
     while waiting:
         piece = waiting.pop()
-        while around and around[-1].end <= piece.start:
-            around.pop()
-        if around and piece.end > around[-1].end:
-            rest = piece._replace(start=around[-1].end)
-            piece = piece._replace(end=around[-1].end, goes_on=True)
+        while enclosing and enclosing[-1].end <= piece.start:
+            enclosing.pop()
+        if enclosing and piece.end > enclosing[-1].end:
+            rest = piece._replace(start=enclosing[-1].end)
+            piece = piece._replace(end=enclosing[-1].end, goes_on=True)
             waiting.append(rest)
-            waiting.sort(key=lambda one: (-one.start, one.end))
+            waiting.sort(key=lambda piece: (-piece.start, piece.end))
         pieces.append(piece)
-        around.append(piece)
+        enclosing.append(piece)
     return pieces
 
 
-COLUMNS = ("id", "text", "entities", "meta")
 _EMPTY = "{}"
 
 
 def dump_meta(meta: Mapping[str, Any]) -> str:
-    """`meta` as a JSON object.
+    """Return `meta` as a JSON object; see `dump_json`."""
+    return dump_json(meta) if meta else _EMPTY
+
+
+def dump_json(value: Any) -> str:
+    """Return `value`, which is or contains `meta`, as JSON on one line.
 
     Raises:
-        DataFormatError: a value that JSON cannot hold (NaN, an arbitrary object).
+        DataFormatError: something in it is not JSON, such as NaN.
     """
-    if not meta:
-        return _EMPTY
     try:
-        return json.dumps(meta, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DataFormatError(f"meta cannot be written as JSON: {error}") from None
 
 
 def load_meta(text: str | None) -> dict[str, Any]:
-    """Inverse of `dump_meta`; None and the empty string are no meta.
+    """Parse the JSON object of `dump_meta`; None and the empty string are empty.
 
     Raises:
-        DataFormatError: not a JSON object.
+        DataFormatError: `text` is not a JSON object.
     """
     if not text or text == _EMPTY:
         return {}
@@ -280,25 +278,31 @@ def load_meta(text: str | None) -> dict[str, Any]:
 
 
 def row_from_document(document: Document) -> dict[str, Any]:
-    """The document as a dataset row."""
+    """Return the document as a dataset row."""
     entities = [
-        {"start": one.start, "end": one.end, "label": one.label, "text": one.text, "meta": dump_meta(one.meta)}
-        for one in document.entities
+        {
+            "start": entity.start,
+            "end": entity.end,
+            "label": entity.label,
+            "text": entity.text,
+            "meta": dump_meta(entity.meta),
+        }
+        for entity in document.entities
     ]
     return {"id": document.id, "text": document.text, "entities": entities, "meta": dump_meta(document.meta)}
 
 
 def document_from_row(row: Mapping[str, Any]) -> Document:
-    """Inverse of `row_from_document`; `text` and `meta` of entities, and `meta` of the row, may be missing.
+    """Return the document of a dataset row; `text` and `meta` of entities, and `meta` of the row, may be missing.
 
     Raises:
-        DataFormatError: the row has no `id`, `text` or `entities`, or they are no valid document.
+        DataFormatError: the row has no `id`, `text` or `entities`, or they are not a valid document.
     """
     missing = [name for name in ("id", "text", "entities") if name not in row]
     if missing:
         raise DataFormatError(f"a row needs columns id, text and entities; missing: {', '.join(missing)}")
     entities = tuple(
-        Entity(one["start"], one["end"], one["label"], one.get("text"), load_meta(one.get("meta")))
-        for one in row["entities"]
+        Entity(entity["start"], entity["end"], entity["label"], entity.get("text"), load_meta(entity.get("meta")))
+        for entity in row["entities"]
     )
     return Document(row["id"], row["text"], entities, load_meta(row.get("meta")))

@@ -1,6 +1,6 @@
-"""Splits of a corpus by document, or by what documents share (a patient, a dialogue): deterministic by seed.
+"""Splits and folds by document or by group (a patient, a dialogue), deterministic for a seed.
 
-A group's place depends on the seed and its name only, not on the order of the documents.
+The split of a group depends on the seed and the names of the groups only, not on the order of the documents.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ def split_documents(
     seed: int = 0,
     group_key: GroupKey | None = None,
 ) -> dict[str, list[Document]]:
-    """Divide documents among splits, groups undivided.
+    """Divide documents among splits, without dividing groups.
 
     Args:
-        documents: with distinct ids.
-        fractions: share of the documents per split, such as `{"train": 0.8, "test": 0.2}`; they add up to 1.
-        seed: another one gives another division.
-        group_key: key of `meta`, or a function of the document, that names its group; None: each is its own.
+        documents: documents with unique ids.
+        fractions: share of the documents per split, such as `{"train": 0.8, "test": 0.2}`; must sum to 1.
+        seed: random seed.
+        group_key: key of `meta`, or a function of the document, that names its group; None makes each document a group.
 
     Raises:
-        DataFormatError: a document without the group key.
-        ValueError: fractions that are negative or do not add up to 1.
+        DataFormatError: a document does not have the group key.
+        ValueError: fractions are negative or do not sum to 1.
     """
     documents = list(documents)
     indices = split_indices(groups_of(documents, group_key), fractions, seed=seed)
-    return {split: [documents[index] for index in chosen] for split, chosen in indices.items()}
+    return {split: [documents[index] for index in members] for split, members in indices.items()}
 
 
 def split_dataset(
     dataset: datasets.Dataset, fractions: Mapping[str, float], *, seed: int = 0, group_key: str | None = None
 ) -> datasets.DatasetDict:
-    """The same for a dataset of documents; see `split_documents`."""
+    """Divide a dataset of documents among splits; see `split_documents`."""
     from datasets import DatasetDict
 
     indices = split_indices(dataset_groups(dataset, group_key), fractions, seed=seed)
-    return DatasetDict({split: dataset.select(chosen) for split, chosen in indices.items()})
+    return DatasetDict({split: dataset.select(rows) for split, rows in indices.items()})
 
 
 def groups_of(documents: Iterable[Document], group_key: GroupKey | None = None) -> list[str]:
-    """Name of each document's group.
+    """Return the name of each document's group.
 
     Raises:
-        DataFormatError: a document whose `meta` lacks the key.
+        DataFormatError: the `meta` of a document does not have the key.
     """
     if group_key is None:
         return [document.id for document in documents]
@@ -68,10 +68,10 @@ def groups_of(documents: Iterable[Document], group_key: GroupKey | None = None) 
 
 
 def dataset_groups(dataset: datasets.Dataset, group_key: str | None = None) -> list[str]:
-    """Name of each row's group; see `groups_of`."""
+    """Return the name of each row's group; see `groups_of`."""
     if group_key is None:
         return list(dataset["id"])
-    return [_group(name, load_meta(meta), group_key) for name, meta in zip(dataset["id"], dataset["meta"], strict=True)]
+    return [_group(id_, load_meta(meta), group_key) for id_, meta in zip(dataset["id"], dataset["meta"], strict=True)]
 
 
 def _group(document_id: str, meta: Mapping[str, object], key: str) -> str:
@@ -81,45 +81,45 @@ def _group(document_id: str, meta: Mapping[str, object], key: str) -> str:
 
 
 def split_indices(groups: Sequence[str], fractions: Mapping[str, float], *, seed: int = 0) -> dict[str, list[int]]:
-    """Indices per split, in rising order, for a list that names the group of each item.
+    """Return the sorted indices of each split, for items of which `groups` names the group.
 
-    Groups are taken in an order drawn by the seed and fill the splits up to their shares one after the other.
+    Groups are shuffled by the seed and fill one split after the other up to its share.
 
     Raises:
-        ValueError: fractions that are negative or do not add up to 1.
+        ValueError: fractions are negative or do not sum to 1.
     """
     if not fractions or min(fractions.values()) < 0 or not isclose(sum(fractions.values()), 1):
-        raise ValueError(f"fractions must be 0 or more and add up to 1, found {dict(fractions)}")
+        raise ValueError(f"fractions must be 0 or more and sum to 1, found {dict(fractions)}")
     members = _members(groups)
     limits = [share * len(groups) for share in accumulate(fractions.values())]
-    chosen: dict[str, list[int]] = {split: [] for split in fractions}
-    splits, taken = list(fractions), 0
-    for group in _drawn(members, seed):
-        middle = taken + len(members[group]) / 2  # a group goes where most of it fits
-        place = next((number for number, limit in enumerate(limits) if middle <= limit), len(splits) - 1)
-        chosen[splits[place]] += members[group]
-        taken += len(members[group])
-    return {split: sorted(indices) for split, indices in chosen.items()}
+    indices: dict[str, list[int]] = {split: [] for split in fractions}
+    splits, assigned = list(fractions), 0
+    for group in _shuffled(members, seed):
+        middle = assigned + len(members[group]) / 2  # a group goes to the split that most of it fits into
+        number = next((number for number, limit in enumerate(limits) if middle <= limit), len(splits) - 1)
+        indices[splits[number]] += members[group]
+        assigned += len(members[group])
+    return {split: sorted(rows) for split, rows in indices.items()}
 
 
 def k_folds(groups: Sequence[str], k: int = 5, *, seed: int = 0) -> Iterator[tuple[list[int], list[int]]]:
-    """Indices of (train, test) for each of `k` folds; every item is tested once, groups stay together.
+    """Yield (train, test) indices of `k` folds; each item is in one test fold, and groups are not divided.
 
-    Larger groups are placed first, each in the smallest fold so far, so that folds are as even as groups allow.
+    The largest groups are assigned first, each to the smallest fold, so that folds have similar sizes.
 
     Args:
         groups: name of each item's group (`groups_of`, `dataset_groups`).
         k: number of folds.
-        seed: another one gives other folds.
+        seed: random seed.
 
     Raises:
-        ValueError: fewer than 2 folds, or fewer groups than folds.
+        ValueError: `k` is less than 2 or more than the number of groups.
     """
     members = _members(groups)
     if not 2 <= k <= len(members):
         raise ValueError(f"k must be 2 or more and at most the number of groups ({len(members)}), found {k}")
     folds: list[list[int]] = [[] for _ in range(k)]
-    for group in sorted(_drawn(members, seed), key=lambda name: -len(members[name])):
+    for group in sorted(_shuffled(members, seed), key=lambda group: -len(members[group])):
         min(folds, key=len).extend(members[group])
     for fold in folds:
         test = sorted(fold)
@@ -134,5 +134,6 @@ def _members(groups: Sequence[str]) -> dict[str, list[int]]:
     return members
 
 
-def _drawn(groups: Iterable[str], seed: int) -> list[str]:
+def _shuffled(groups: Iterable[str], seed: int) -> list[str]:
+    """Sort groups by a hash of seed and name, so that the order does not depend on the other groups."""
     return sorted(groups, key=lambda group: sha256(f"{seed}\0{group}".encode()).digest())

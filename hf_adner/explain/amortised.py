@@ -1,6 +1,4 @@
-"""The explainer head as an explainer: one forward pass for all entities of a text, no gradient.
-
-A small head on a tagger's states that tells what an entity rests on, without any gradient (amortised explanation).
+"""Amortised explanation: a small head on the states of a tagger explains entities without any gradient.
 
 Regressing a small network on attributions explains orders of magnitude faster, and more stably, at comparable
 faithfulness (Situ et al., ACL 2021; Yang et al., ACL 2023).

@@ -1,7 +1,6 @@
-"""Explanations that explain nothing: what a number about explanations must not reward.
+"""Control explainers that ignore the model; a measure of explanations must not reward them.
 
-Each is called as every explainer is, `explainer(texts, entities)`, and asks no model. A constant one says that every
-character matters alike, a template that only the distance to the entity matters, a random one draws its scores.
+Each is called like every explainer, `explainer(texts, entities)`.
 """
 
 from __future__ import annotations
@@ -16,33 +15,36 @@ from hf_adner.explain.explanation import Explanation
 
 
 class ControlExplainer(ABC):
-    """Scores that no model was asked for; what it explains is named ``nothing``, and its value is 0."""
+    """Base of explainers without a model; the target of their explanations is ``nothing``, its value 0."""
 
     name: ClassVar[str]
 
     def __call__(
         self, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan | Entity]] | None = None
     ) -> list[list[Explanation]]:
-        """Scores of entities.
+        """Explain entities.
 
         Args:
             texts: any number of texts.
-            entities: per text a list of (start, end, label) or `Entity`; needed, as there is no model to find them.
+            entities: per text a list of (start, end, label) or `Entity`; required, as no model predicts them.
 
         Raises:
-            ValueError: no entities, not one list of them per text, or one outside its text.
+            ValueError: no entities, not one list of entities per text, or an entity outside its text.
         """
         if entities is None or len(entities) != len(texts):
-            found = "none" if entities is None else f"{len(entities)} lists for {len(texts)} texts"
-            raise ValueError(f"{self.name!r} needs one list of entities per text, found {found}")
-        return [[self._explain(text, _record(one)) for one in ones] for text, ones in zip(texts, entities)]
+            given = "none" if entities is None else f"{len(entities)} lists for {len(texts)} texts"
+            raise ValueError(f"{self.name!r} needs one list of entities per text, found {given}")
+        return [
+            [self._explain(text, _as_entity(entity)) for entity in text_entities]
+            for text, text_entities in zip(texts, entities)
+        ]
 
     def _explain(self, text: str, entity: Entity) -> Explanation:
         return Explanation(text, entity, tuple(self._scores(text, entity)), self.name, "nothing", 0.0)
 
     @abstractmethod
     def _scores(self, text: str, entity: Entity) -> Sequence[float]:
-        """One score per character."""
+        """Return one score per character."""
 
 
 class ConstantExplainer(ControlExplainer):
@@ -55,7 +57,7 @@ class ConstantExplainer(ControlExplainer):
 
 
 class PositionalTemplate(ControlExplainer):
-    """The entity's characters score 1, those outside 1 / (1 + distance): a shape that fits every entity."""
+    """The entity's characters score 1, those outside 1 / (1 + distance): a map that fits every entity."""
 
     name = "template"
 
@@ -64,10 +66,10 @@ class PositionalTemplate(ControlExplainer):
 
 
 class RandomExplainer(ControlExplainer):
-    """Uniform scores in [0, 1), the same for the same entity of the same text.
+    """Uniform scores in [0, 1), a function of text, entity and seed.
 
     Args:
-        seed: another one gives other scores.
+        seed: of the scores.
     """
 
     name = "random"
@@ -83,8 +85,8 @@ class RandomExplainer(ControlExplainer):
 CONTROL_EXPLAINERS: dict[str, type[ControlExplainer]] = {
     control.name: control for control in (ConstantExplainer, PositionalTemplate, RandomExplainer)
 }
-"""The controls by name."""
+"""Control explainers by name."""
 
 
-def _record(entity: EntitySpan | Entity) -> Entity:
+def _as_entity(entity: EntitySpan | Entity) -> Entity:
     return entity if isinstance(entity, Entity) else Entity(*entity)

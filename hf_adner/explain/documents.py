@@ -1,7 +1,4 @@
-"""Documents in, notes with explained entities out.
-
-A checkpoint with what explaining its entities takes: an explainer and, where there is one, the global table.
-"""
+"""Explaining the entities of whole documents, and checkpoints loaded for it."""
 
 from __future__ import annotations
 
@@ -29,7 +26,10 @@ from hf_adner.explain.table_building import (
 
 DOCUMENTS_AT_ONCE = 8
 ANNOTATION = "annotation"
-"""Key of `Explanation.details` under which stands what the annotators said of a found entity."""
+"""Key of `Explanation.details` for the comparison of a predicted entity with the annotation."""
+
+FROM_TABLE = ("global", "fused")
+"""Explainers that need a global table."""
 
 
 def explain_documents(
@@ -42,22 +42,23 @@ def explain_documents(
     stability_views: int = DEFAULT_VIEWS,
     seed: int = 0,
 ) -> Iterator[ExplainedNote]:
-    """Explain the entities of documents with all that a page can show; documents are read as notes are asked for.
+    """Explain the entities of documents with everything that a page can show; reads documents lazily.
 
-    Explanations get their entity's posterior, what becomes of it in changed texts, and their stability; those of found
-    entities in annotated documents also tell in `details` whether the annotators marked the same.
+    Explanations get the posterior, probes and stability; those of predicted entities in annotated documents also get
+    the comparison with the annotation in `details`.
 
     Args:
-        explainer: one that `make_explainer` gave.
-        documents: any iterable; a note has the name of its document.
-        entities: ``predicted`` explains what the model finds, ``gold`` what the documents hold.
-        table: a global table to take cues from.
-        probes: perturbations to try, see `probe_explanations`; none for posteriors alone.
-        stability_views: see `StabilityMeter`; 0 leaves stability out.
+        explainer: as returned by `make_explainer`.
+        documents: any iterable; a note is named by the id of its document.
+        entities: ``predicted`` explains the predicted entities, ``gold`` those of the documents.
+        table: a global table for cues.
+        probes: perturbations, see `probe_explanations`; empty for posteriors alone.
+        stability_views: see `StabilityMeter`; 0 for no stability.
         seed: of perturbations and views.
 
     Raises:
-        ValueError: another `entities`, an unknown probe, or an entity that cannot be explained; names the document.
+        ValueError: an unknown value of `entities`, an unknown probe, or an entity that cannot be explained; names the
+            document.
     """
     if entities not in SOURCES:
         raise ValueError(f"entities must be one of {SOURCES}, found {entities!r}")
@@ -69,55 +70,53 @@ def explain_documents(
 def _notes(
     explainer: Any,
     documents: Iterator[Document],
-    of_gold: bool,
+    use_gold: bool,
     table: GlobalTable | None,
     probes: Sequence[str],
     meter: StabilityMeter | None,
     seed: int,
 ) -> Iterator[ExplainedNote]:
     while chunk := list(islice(documents, DOCUMENTS_AT_ONCE)):
-        explanations = _explained(explainer, chunk, of_gold)
+        explanations = _explain(explainer, chunk, use_gold)
         explanations = explanations if meter is None else meter.measure(explanations)
         explanations = probe_explanations(explainer.tagger, explanations, probes, seed=seed)
         explanations = explanations if table is None else add_cues(table, explanations)
-        for document, ones in zip(chunk, explanations, strict=True):
-            ones = ones if of_gold else [_with_annotation(one, document) for one in ones]
-            yield ExplainedNote(document.id, document.text, tuple(ones))
+        for document, group in zip(chunk, explanations, strict=True):
+            group = group if use_gold else [_with_annotation(explanation, document) for explanation in group]
+            yield ExplainedNote(document.id, document.text, tuple(group))
 
 
-def _explained(explainer: Any, documents: Sequence[Document], of_gold: bool) -> Sequence[Sequence[Explanation]]:
-    entities = [list(document.spans) for document in documents] if of_gold else None
+def _explain(explainer: Any, documents: Sequence[Document], use_gold: bool) -> Sequence[Sequence[Explanation]]:
+    entities = [list(document.spans) for document in documents] if use_gold else None
     try:
         return explainer([document.text for document in documents], entities)
     except ValueError as error:
-        if len(documents) > 1:  # find out which document it is
-            return [_explained(explainer, [document], of_gold)[0] for document in documents]
+        if len(documents) > 1:  # find the document that fails
+            return [_explain(explainer, [document], use_gold)[0] for document in documents]
         raise ValueError(f"document {documents[0].id[:40]!r}: {error}") from None
 
 
 def _with_annotation(explanation: Explanation, document: Document) -> Explanation:
     if not document.entities:
         return explanation
-    return replace(explanation, details={**explanation.details, ANNOTATION: _verdict(explanation, document)})
+    comparison = _compare_with_gold(explanation, document)
+    return replace(explanation, details={**explanation.details, ANNOTATION: comparison})
 
 
-def _verdict(explanation: Explanation, document: Document) -> str:
-    found = explanation.entity
-    touching = [one for one in document.entities if one.start < found.end and found.start < one.end]
-    if any((one.start, one.end, one.label) == (found.start, found.end, found.label) for one in touching):
+def _compare_with_gold(explanation: Explanation, document: Document) -> str:
+    start, end, label = explanation.span
+    overlapping = [gold for gold in document.spans if gold[0] < end and start < gold[1]]
+    if explanation.span in overlapping:
         return "the same entity"
-    if any(one.label == found.label for one in touching):
+    labels = {gold[2] for gold in overlapping}
+    if label in labels:
         return "the same label with other boundaries"
-    return f"other labels: {', '.join(sorted({one.label for one in touching}))}" if touching else "no entity here"
-
-
-FROM_TABLE = ("global", "fused")
-"""Explainers that need a global table."""
+    return f"other labels: {', '.join(sorted(labels))}" if labels else "no entity here"
 
 
 @dataclass(frozen=True)
 class ExplainedCheckpoint:
-    """A loaded model, its tokenizer, and the global table that goes with it, or None."""
+    """A loaded model, its tokenizer, and its global table or None."""
 
     model: Any
     tokenizer: Any
@@ -133,27 +132,29 @@ class ExplainedCheckpoint:
         table_folder: str | Path | None = None,
         build_from: Iterable[Document] | None = None,
     ) -> ExplainedCheckpoint:
-        """Load a token classifier, ours or any other with BIO labels.
+        """Load a token classifier with BIO labels.
 
         Args:
             name: folder or Hub name.
             revision, device: as for `transformers.pipeline`.
-            table_folder: where the global table is, or is put when it is built; default: beside the checkpoint.
-            build_from: training documents; builds the table first.
+            table_folder: folder of the global table, also if it is built; default: the checkpoint.
+            build_from: training documents to build the table from.
 
         Raises:
-            FileNotFoundError: `table_folder` holds no table, or a table is to be built beside a model from the Hub.
+            FileNotFoundError: `table_folder` holds no table, or the table would be built into a Hub checkpoint.
             ValueError: no entity to build a table from.
         """
         loaded = pipeline("token-classification", model=name, revision=revision, device=device)
         model, tokenizer = loaded.model, loaded.tokenizer
         if build_from is not None:
-            return cls(model, tokenizer, _built_table(name, model, tokenizer, table_folder, build_from))
+            return cls(model, tokenizer, _build_table(name, model, tokenizer, table_folder, build_from))
         table = find_global_table(model) if table_folder is None else resolve_global_table(table_folder, model)
         return cls(model, tokenizer, table)
 
     def explainer(self, name: str | None = None, **options: Any) -> Any:
-        """An explainer by name; default: ``fused`` with a table, else gradient x input. Options as `make_explainer`.
+        """Make an explainer by name; default: ``fused`` with a table, else gradient x input.
+
+        Options are those of `make_explainer`.
 
         Raises:
             TypeError, ValueError: as `make_explainer`.
@@ -164,11 +165,11 @@ class ExplainedCheckpoint:
 
     @property
     def shown_table(self) -> GlobalTable | None:
-        """The table as it may be shown beside notes: published, so without what few documents say."""
+        """The published form of the table, which may be shown beside notes."""
         return None if self.table is None else self.table.publish()
 
 
-def _built_table(
+def _build_table(
     name: str, model: Any, tokenizer: Any, folder: str | Path | None, documents: Iterable[Document]
 ) -> GlobalTable:
     explainer = make_explainer(DEFAULT_EXPLAINER, model, tokenizer)

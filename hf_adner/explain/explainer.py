@@ -1,4 +1,4 @@
-"""What all local explainers share: from texts and entities to batches, and from token scores to characters."""
+"""Base classes of local explainers: from texts and entities to batches, and from token scores to characters."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Places = Sequence[Sequence[EntityTokens]]
 
 
 class Attribution(NamedTuple):
-    """What an explainer says of one entity.
+    """Attribution of one entity to the tokens of its row.
 
     Attributes:
-        tokens: (tokens,) score of each token of its row; those of tokens that stand for no text are not read.
+        tokens: (tokens,) score of each token of the row; those of special tokens and padding are ignored.
         words: (words,) score of each matched word, or None.
         value: the target's value.
-        log_probs: (tokens, labels) of the text as it is, for the boundary profile.
+        log_probs: (tokens, labels) of the unperturbed text, for the boundary profile.
         details: for `Explanation.details`.
     """
 
@@ -39,15 +39,15 @@ class Attribution(NamedTuple):
 
 
 class LocalExplainer(ABC):
-    """Explains entities of texts one by one; `explainer(texts, entities)`.
+    """Base of explainers that explain each entity from its own text; called as `explainer(texts, entities)`.
 
     Args:
         tagger: model and tokenizer.
-        target: what is explained, a name of `TARGETS`.
+        target: the scalar that is explained, a name of `TARGETS`.
         batch_size: rows per forward pass: windows of text, or perturbed copies of one.
 
     Raises:
-        ValueError: an unknown target, or one that the model cannot give.
+        ValueError: an unknown target, or one that the model does not support.
     """
 
     name: ClassVar[str]
@@ -64,37 +64,37 @@ class LocalExplainer(ABC):
         """Explain entities.
 
         Args:
-            texts: any number of texts of any length; long ones go through windows.
-            entities: per text a list of (start, end, label) or `Entity`; default: what the model finds.
+            texts: any number of texts of any length; long texts are split into windows.
+            entities: per text a list of (start, end, label) or `Entity`; default: the predicted entities.
 
         Returns:
             Per text a list of explanations, in the order of its entities.
 
         Raises:
-            TypeError: `texts` is a single string, or holds something else than strings.
-            ValueError: not one list of entities per text; an entity outside its text, with a label that the model does
-                not have, with a boundary inside a token, or longer than the model.
+            TypeError: `texts` is a single string, or contains something other than strings.
+            ValueError: not one list of entities per text; an entity outside its text, with an unknown label, with a
+                boundary inside a token, or longer than the model's maximum length.
         """
         texts = _checked_texts(texts)
         with self.tagger.eval_mode():
             if entities is None:
                 entities = self.tagger.find_entities(texts, self.batch_size)
             spans = self._checked_entities(texts, list(entities))
-            results: list[list[Any]] = [[None] * len(ones) for ones in spans]
-            for group in self._groups(texts, spans):
-                self._explain(group, texts, results)
+            results: list[list[Any]] = [[None] * len(text_spans) for text_spans in spans]
+            for windows in self.tagger.window_batches(texts, spans, self.batch_size):
+                self._explain(windows, texts, results)
         return results
 
     @abstractmethod
     def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
-        """Attributions for each entity of each row of a batch."""
+        """Return the attribution of each entity of each row of a batch."""
 
     def _checked_entities(self, texts: Sequence[str], entities: Sequence[Any]) -> list[list[EntitySpan]]:
         if len(entities) != len(texts):
             raise ValueError(f"{len(entities)} lists of entities for {len(texts)} texts")
         return [
-            [self._checked_span(number, text, entity) for entity in ones]
-            for number, (text, ones) in enumerate(zip(texts, entities))
+            [self._checked_span(number, text, entity) for entity in text_entities]
+            for number, (text, text_entities) in enumerate(zip(texts, entities))
         ]
 
     def _checked_span(self, number: int, text: str, entity: Any) -> EntitySpan:
@@ -108,36 +108,23 @@ class LocalExplainer(ABC):
             raise ValueError(f"text {number}: {error}") from None
         return record.start, record.end, record.label
 
-    def _groups(self, texts: Sequence[str], spans: Sequence[Sequence[EntitySpan]]) -> Iterable[list[TextWindow]]:
-        """Batches of windows; those with as many entities, and then those of like length, stand together."""
-        passages = []
-        for number, (text, ones) in enumerate(zip(texts, spans)):
-            if not ones:
-                continue
-            try:
-                passages += self.tagger.passages(number, text, ones)
-            except ValueError as error:
-                raise ValueError(f"text {number}: {error}") from None
-        passages.sort(key=lambda one: (-len(one.entities), one.window.start - one.window.end))
-        return (passages[first : first + self.batch_size] for first in range(0, len(passages), self.batch_size))
+    def _explain(self, windows: list[TextWindow], texts: Sequence[str], results: list[list[Any]]) -> None:
+        batch = self.tagger.encode(texts, windows)
+        places = [self._places(batch, row, window) for row, window in enumerate(windows)]
+        for row, (window, attributions) in enumerate(zip(windows, self._attribute(batch, places))):
+            for (index, span), attribution in zip(window.entities, attributions, strict=True):
+                results[window.text][index] = self._explanation(texts[window.text], span, batch, row, attribution)
 
-    def _explain(self, group: list[TextWindow], texts: Sequence[str], results: list[list[Any]]) -> None:
-        batch = self.tagger.encode(texts, group)
-        places = [self._places(batch, row, passage) for row, passage in enumerate(group)]
-        for row, (passage, found) in enumerate(zip(group, self._attribute(batch, places))):
-            for (index, span), attribution in zip(passage.entities, found, strict=True):
-                results[passage.text][index] = self._explanation(texts[passage.text], span, batch, row, attribution)
-
-    def _places(self, batch: TokenBatch, row: int, passage: TextWindow) -> list[EntityTokens]:
+    def _places(self, batch: TokenBatch, row: int, window: TextWindow) -> list[EntityTokens]:
         try:
-            return [batch.tokens_of(row, span) for _, span in passage.entities]
+            return [batch.tokens_of(row, span) for _, span in window.entities]
         except ValueError as error:
-            raise ValueError(f"text {passage.text}: {error}") from None
+            raise ValueError(f"text {window.text}: {error}") from None
 
     def _explanation(
         self, text: str, span: EntitySpan, batch: TokenBatch, row: int, attribution: Attribution
     ) -> Explanation:
-        length = len(attribution.tokens)  # without the row's padding where the explainer took it away
+        length = len(attribution.tokens)  # some explainers drop the padding of the row
         offsets, inside = batch.offsets[row][:length], batch.is_text[row][:length]
         starts, ends = self.target.boundaries(attribution.log_probs, inside, span[2])
         window, first = batch.windows[row]
@@ -156,15 +143,29 @@ class LocalExplainer(ABC):
         )
 
 
+class RowExplainer(LocalExplainer):
+    """Base of explainers that run many copies of one row, and so explain a batch row by row."""
+
+    def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
+        return [
+            self._attribute_row(batch.row(row), [place._replace(row=0) for place in row_places])
+            for row, row_places in enumerate(places)
+        ]
+
+    @abstractmethod
+    def _attribute_row(self, row: TokenBatch, places: Sequence[EntityTokens]) -> list[Attribution]:
+        """Return the attribution of each entity of a batch of one row."""
+
+
 def spread_over_characters(
     scores: Sequence[float], offsets: Sequence[tuple[int, int]], length: int
 ) -> tuple[float, ...]:
-    """Split each token's score equally over its characters; characters without a token get 0.
+    """Split the score of each token equally over its characters; characters without a token get 0.
 
     Args:
         scores: one per token.
-        offsets: characters (start, end) of each token; tokens without characters are left out.
-        length: characters of the text.
+        offsets: characters (start, end) of each token; tokens without characters are ignored.
+        length: number of characters of the text.
     """
     spread = [0.0] * length
     for score, (start, end) in zip(scores, offsets):
@@ -174,7 +175,7 @@ def spread_over_characters(
 
 
 def _at_characters(values: Iterable[tuple[int, float]], length: int) -> tuple[float, ...]:
-    """Probabilities at single characters, 0 elsewhere; rounding may not leave [0, 1]."""
+    """Return probabilities at single characters, 0 elsewhere, clipped to [0, 1] against rounding."""
     profile = [0.0] * length
     for place, value in values:
         profile[place] = min(max(value, profile[place], 0.0), 1.0)
@@ -182,7 +183,7 @@ def _at_characters(values: Iterable[tuple[int, float]], length: int) -> tuple[fl
 
 
 def _word_scores(text: str, batch: TokenBatch, row: int, scores: Tensor | None) -> tuple[WordScore, ...]:
-    """Scores of the matched words of a row, with their places in the text."""
+    """Return the scores of the matched words of a row, with their characters in the text."""
     if scores is None:
         return ()
     ids, starts, ends = (batch.inputs[name][row].tolist() for name in ("lexicon_ids", "lexicon_starts", "lexicon_ends"))

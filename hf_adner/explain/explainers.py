@@ -1,4 +1,4 @@
-"""Explainers by name."""
+"""`make_explainer` and the explainers it knows by name."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ LOCAL_EXPLAINERS: dict[str, type[LocalExplainer]] = {
         AttentionTimesGradient,
     )
 }
-"""Explainers that ask the model about one text, by name."""
+"""Local explainers by name."""
 
 
 def make_global(tagger: Tagger, *, global_table: Any = None, **options: Any) -> FusedExplainer:
-    """What the corpus says alone: the global table's map, the same for the same surroundings in every text.
+    """Make an explainer of the global table's map alone, which is the same for the same characters in every text.
 
     Args:
-        tagger: model and tokenizer; the model is only asked for the target's value and the boundary profiles.
+        tagger: model and tokenizer; the model computes only the target's value and the boundary profiles.
         global_table: see `make_fused`.
         options: `target` and `batch_size`.
     """
@@ -56,20 +56,20 @@ def make_fused(
     view_seed: int = 0,
     **options: Any,
 ) -> FusedExplainer:
-    """A local explainer's maps, shrunk towards the global table's.
+    """Make an explainer that shrinks the maps of a local explainer towards those of the global table.
 
     Args:
         tagger: model and tokenizer.
-        global_table: a `GlobalTable`, the folder of one or of a checkpoint with one; default: the one beside the
-            checkpoint that the model was loaded from.
+        global_table: a `GlobalTable`, its folder, or a checkpoint folder with one; default: the table of the checkpoint
+            that the model was loaded from.
         local: a name of `LOCAL_EXPLAINERS`, or an explainer.
         fusion: a name of `hf_adner.explain.fusion.FUSIONS`, or a fusion; empirical Bayes takes its tau2 from the table.
         variance_views, view_seed: see `FusedExplainer`.
-        options: of the local explainer, where it is given by name.
+        options: of the local explainer, if given by name.
 
     Raises:
-        ValueError: an unknown name, or no table; says how to build one.
-        TypeError: options for an explainer that is there already.
+        ValueError: an unknown name, or no table; the message says how to build one.
+        TypeError: options for an explainer object.
     """
     if isinstance(local, str):
         if local not in LOCAL_EXPLAINERS:
@@ -83,7 +83,7 @@ def make_fused(
 
 
 def fusion_for(name: str, table: GlobalTable) -> Fusion:
-    """A fusion by name that knows what a table knows of its own errors.
+    """Make a fusion by name, with the error estimates of a table if it takes them.
 
     Raises:
         ValueError: an unknown name.
@@ -98,26 +98,26 @@ EXPLAINERS: dict[str, Callable[..., Explainer]] = {
     "fused": make_fused,
     "amortised": AmortisedExplainer,
 }
-"""What `make_explainer` knows, by name."""
+"""Explainers of `make_explainer` by name."""
 
 
 def make_explainer(name: str, model: Any, tokenizer: Any, **options: Any) -> Explainer:
-    """An explainer for a token classifier with BIO labels.
+    """Make an explainer for a token classifier with BIO labels.
 
     Args:
         name: one of `EXPLAINERS`.
         model: an `AdnerForTokenClassification`, or any `AutoModelForTokenClassification`.
         tokenizer: its fast tokenizer.
-        options: of every explainer `target` (``label``, ``start``, ``end``, ``span``) and `batch_size`; others are the
-            explainer's own, such as `steps` of integrated gradients, `n_samples` and `seed` of LIME and KernelSHAP,
-            `global_table`, `local` and `fusion` of ``fused`` (see `make_fused`), or the `head` of ``amortised``.
+        options: every explainer takes `target` (``label``, ``start``, ``end``, ``span``) and `batch_size`; others
+            depend on the explainer, such as `steps` of integrated gradients, `n_samples` and `seed` of LIME and
+            KernelSHAP, `global_table`, `local` and `fusion` of ``fused`` (see `make_fused`), `head` of ``amortised``.
 
     Returns:
         ``explainer(texts, entities=None)``: per text a list of `Explanation`, see `LocalExplainer.__call__`.
 
     Raises:
-        ValueError: an unknown name, an option out of range, or no global table for one that needs it.
-        TypeError: an option that the explainer does not have, or a tokenizer without offsets.
+        ValueError: an unknown name, an option out of range, or no global table for an explainer that needs it.
+        TypeError: an option that the explainer does not have, or a slow tokenizer.
     """
     if name not in EXPLAINERS:
         raise ValueError(f"explainer {name!r} is not available; expected one of {sorted(EXPLAINERS)}")
@@ -125,16 +125,15 @@ def make_explainer(name: str, model: Any, tokenizer: Any, **options: Any) -> Exp
 
 
 def pipeline_explainer(pipeline: Any, explain: Any, measure_stability: bool = False) -> Callable[..., Any]:
-    """What `AdnerPipeline` explains with.
+    """Make the explainer of an `AdnerPipeline`; see its `explain` argument.
 
     Args:
         pipeline: an `AdnerPipeline`.
         explain: True for gradient x input, the name of an explainer, or an explainer.
-        measure_stability: let the explanations of a named explainer tell how stable they are; one that is given does
-            that itself or not.
+        measure_stability: measure the stability of explanations; ignored if `explain` is an explainer.
 
     Raises:
-        TypeError: something else.
+        TypeError: `explain` is of another type.
         ValueError: an unknown name.
     """
     if callable(explain):

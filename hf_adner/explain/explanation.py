@@ -1,7 +1,4 @@
-"""The record of one entity's explanation, and its file.
-
-What stands beside an entity's scores: how it fares in changed texts, and what a whole corpus says of its text.
-"""
+"""The `Explanation` record of one entity, with its probes and cues, and its JSON file."""
 
 from __future__ import annotations
 
@@ -13,24 +10,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from hf_adner.data.errors import excerpt
-from hf_adner.data.records import Entity
+from hf_adner.data.records import Entity, EntitySpan
 from hf_adner.files import write_file
+from hf_adner.model.lexicon_adner import replace_surrogates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+FORMAT = "hf_adner.explanation"
+VERSION = 1
+REDUCTIONS = ("sum", "mean", "max")
+
+ROLES = ("left-context", "left-edge", "middle", "right-edge", "right-context")
+"""Before the entity, its first character, the characters between, its last character, after the entity."""
+
+
 @dataclass(frozen=True)
 class Probe:
-    """One entity in one changed text.
+    """One entity in one perturbed text.
 
     Attributes:
-        perturbation: readable name of what changed the text (`hf_adner.perturb.registry.PERTURBATIONS`).
-        kind: ``label-preserving`` or ``boundary`` (an edit at the entity's edge: its label need not hold).
-        text: the changed text.
-        entity: where the entity stands in it.
-        edited: ranges (start, end) of the changed text that are not as they were.
-        before, after: posterior of exactly this span and label in the original and in the changed text, in [0, 1].
+        perturbation: name of the perturbation (`hf_adner.perturb.registry.PERTURBATIONS`).
+        kind: ``label-preserving`` or ``boundary`` (an edit at the entity's edge, after which the label may not hold).
+        text: the perturbed text.
+        entity: the entity in the perturbed text.
+        edited: ranges (start, end) of the perturbed text that were edited.
+        before, after: posterior of exactly this span and label in the original and in the perturbed text, in [0, 1].
 
     Raises:
         ValueError: an entity or a range outside the text, or a number outside [0, 1].
@@ -49,33 +55,33 @@ class Probe:
         object.__setattr__(self, "edited", tuple((start, end) for start, end in self.edited))
         for start, end in ((entity.start, entity.end), *self.edited):
             if not 0 <= start < end <= len(self.text):
-                raise ValueError(f"{start}-{end} is empty or outside the changed text of {len(self.text)} characters")
+                raise ValueError(f"{start}-{end} is empty or outside the perturbed text of {len(self.text)} characters")
         for name in ("before", "after"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], found {value!r}")
+                raise ValueError(f"{name} must be in [0, 1], found {value!r}")
         span = Entity(entity.start, entity.end, entity.label, self.text[entity.start : entity.end])
         object.__setattr__(self, "entity", span)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return the record as JSON values."""
         entity = self.entity
         return {
             "perturbation": self.perturbation,
             "kind": self.kind,
             "text": self.text,
             "entity": {"start": entity.start, "end": entity.end, "label": entity.label},
-            "edited": [list(one) for one in self.edited],
+            "edited": [list(characters) for characters in self.edited],
             "before": self.before,
             "after": self.after,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Probe:
-        """What `to_dict` gave.
+        """Build a record from the values of `to_dict`.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            KeyError, TypeError, ValueError: `values` are malformed.
         """
         entity = values["entity"]
         span = Entity(entity["start"], entity["end"], entity["label"])
@@ -86,11 +92,11 @@ class Probe:
 
 @dataclass(frozen=True)
 class Cue:
-    """Characters of the text that a corpus knows as a sign of the entity's type.
+    """Characters of the text that matter for the entity's type in the whole corpus.
 
     Attributes:
         start, end: the characters, end exclusive.
-        role: where they stand, one of `hf_adner.explain.unit_statistics.ROLES`.
+        role: their role, one of `ROLES`.
         score: mean log attribution in the corpus; above 0 means more than an average character of its text.
 
     Raises:
@@ -107,21 +113,21 @@ class Cue:
             raise ValueError(f"a cue needs 0 <= start < end and a finite score, found {self.start}-{self.end}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return the record as JSON values."""
         return {"start": self.start, "end": self.end, "role": self.role, "score": self.score}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Cue:
-        """What `to_dict` gave.
+        """Build a record from the values of `to_dict`.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            KeyError, TypeError, ValueError: `values` are malformed.
         """
         return cls(values["start"], values["end"], values["role"], float(values["score"]))
 
 
 def as_ranges(places: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """Sorted places as ranges (start, end) of neighbours."""
+    """Join sorted places into ranges (start, end) of neighbours."""
     ranges: list[tuple[int, int]] = []
     for place in places:
         if ranges and ranges[-1][1] == place:
@@ -131,17 +137,28 @@ def as_ranges(places: Iterable[int]) -> tuple[tuple[int, int], ...]:
     return tuple(ranges)
 
 
-FORMAT = "hf_adner.explanation"
-VERSION = 1
-REDUCTIONS = ("sum", "mean", "max")
+def role_ranges(length: int, start: int, end: int) -> tuple[tuple[int, int], ...]:
+    """Return the characters (start, end) of each role, in the order of `ROLES`; they cover the text without gaps.
+
+    Args:
+        length: number of characters of the text.
+        start, end: the entity, end exclusive. The only character of a one-character entity is its left edge.
+
+    Raises:
+        ValueError: an entity that is empty or outside the text.
+    """
+    if not 0 <= start < end <= length:
+        raise ValueError(f"entity {start}-{end} is empty or outside the text of {length} characters")
+    last = max(end - 1, start + 1)
+    return (0, start), (start, start + 1), (start + 1, last), (last, end), (end, length)
 
 
 class WordScore(NamedTuple):
-    """What one matched word of the lexicon contributed.
+    """Score of one matched word of the lexicon.
 
     Attributes:
-        word: the characters of the text where it matched.
-        start, end: those characters, end exclusive.
+        word: the matched text.
+        start, end: its characters, end exclusive.
         score: in the units of the method.
     """
 
@@ -152,7 +169,7 @@ class WordScore(NamedTuple):
 
 
 class SpanScore(NamedTuple):
-    """What some neighbouring characters contributed together."""
+    """Joint score of neighbouring characters."""
 
     text: str
     start: int
@@ -162,27 +179,27 @@ class SpanScore(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a model labelled one entity: a score for every character of the text, by position.
+    """Explanation of one entity: a score for every character of the text, by position.
 
     Attributes:
         text: the whole text.
-        entity: start, end and label of what is explained.
-        scores: one finite number per character. Sign and unit are those of the method: signed methods say by how much a
-            character raised the target, norms and attention only how much it mattered. Characters that no token covers,
-            and those outside the window that the model read, have 0.
-        lexicon: what each matched word of the lexicon contributed, sorted by place; empty for models without a lexicon.
+        entity: the explained entity.
+        scores: one finite number per character. Sign and unit depend on the method: signed methods score how much a
+            character raised the target, norms and attention only how much it mattered. Characters without a token, and
+            those outside the window that the model read, have 0.
+        lexicon: score of each matched word of the lexicon, sorted by position; empty for models without a lexicon.
         method: name of the explainer.
-        target: what was explained (`hf_adner.explain.targets.Target`).
+        target: the explained scalar (`hf_adner.explain.targets.Target`).
         value: the target's value for this text.
         start_profile, end_profile: probability in [0, 1] that an entity of this label starts (ends) with each
             character, or None.
-        stability: at most 1, how little the scores move when unimportant characters change, or None if not measured.
-        fusion_weights: of a fused explanation the weight of each part, per character; empty otherwise.
-        details: what else the method tells, such as `completeness_error`, and of a text longer than the model the
-            `window` [start, end] that it read; plain JSON values.
+        stability: similarity, at most 1, of the scores when unimportant characters change; None if not measured.
+        fusion_weights: weight of each part of a fused explanation, per character; empty otherwise.
+        details: further values of the method, such as `completeness_error`; of a text longer than the model, the
+            `window` [start, end] that was read. Plain JSON values.
         posterior: probability in [0, 1] that exactly this span with this label is an entity, or None.
-        probes: how the entity fares in changed texts (`hf_adner.explain.probes`); empty if not tried.
-        cues: what a corpus knows of this text's characters (`hf_adner.explain.probes`); empty without a global table.
+        probes: the entity in perturbed texts (`hf_adner.explain.probes`); empty if not measured.
+        cues: characters that matter in the whole corpus (`hf_adner.explain.probes`); empty without a global table.
 
     Raises:
         ValueError: an entity outside the text, scores, profiles or weights that are not one finite number per
@@ -190,7 +207,7 @@ class Explanation:
     """
 
     viewer: ClassVar[Callable[[str], Any]]
-    """Name of a module of `hf_adner.view` -> the module. That room is above this one: `hf_adner/__init__` sets this."""
+    """Returns a module of `hf_adner.view` by name; set by `hf_adner/__init__`, as that package imports this one."""
 
     text: str
     entity: Entity
@@ -223,29 +240,35 @@ class Explanation:
         if self.posterior is not None:
             _freeze(self, "posterior", _probability(self.posterior, "posterior"))
         _freeze(self, "probes", tuple(self.probes))
-        _freeze(self, "cues", tuple(_inside(text, cue) for cue in self.cues))
+        _freeze(self, "cues", tuple(_checked_cue(text, cue) for cue in self.cues))
         weights = {name: _numbers(values, name, len(text)) for name, values in self.fusion_weights.items()}
         _freeze(self, "fusion_weights", weights)
         _freeze(self, "details", dict(self.details))
-        _freeze(self, "lexicon", tuple(sorted((_word(text, *word) for word in self.lexicon), key=lambda one: one[1:3])))
+        words = sorted((_word(text, *word) for word in self.lexicon), key=lambda word: (word.start, word.end))
+        _freeze(self, "lexicon", tuple(words))
 
     # ---- reading ----------------------------------------------------------------------------------------------
 
     @property
+    def span(self) -> EntitySpan:
+        """Start, end and label of the entity."""
+        return self.entity.start, self.entity.end, self.entity.label
+
+    @property
     def shares(self) -> tuple[float, ...]:
-        """Absolute scores over their sum, in [0, 1]; all 0 where every score is."""
+        """Absolute scores divided by their sum, in [0, 1]; all 0 if all scores are."""
         total = math.fsum(map(abs, self.scores))
         return tuple(abs(score) / total if total else 0.0 for score in self.scores)
 
     def aggregate(self, spans: Iterable[Sequence[int]], how: str = "sum") -> list[SpanScore]:
-        """One score per span of characters (words, clauses, cue phrases).
+        """Return one score per span of characters (words, clauses, cue phrases).
 
         Args:
             spans: sequences that begin with start and end.
-            how: `sum`, `mean`, or `max` (the score that is furthest from 0).
+            how: `sum`, `mean`, or `max` (the score furthest from 0).
 
         Raises:
-            ValueError: a span that is empty or leaves the text, or another `how`.
+            ValueError: a span that is empty or outside the text, or an unknown `how`.
         """
         if how not in REDUCTIONS:
             raise ValueError(f"how must be one of {REDUCTIONS}, found {how!r}")
@@ -259,25 +282,14 @@ class Explanation:
         return SpanScore(self.text[start:end], start, end, score)
 
     def top(self, count: int) -> list[SpanScore]:
-        """The `count` characters whose scores are furthest from 0, best first, earlier first among equals."""
+        """Return the `count` characters with scores furthest from 0, best first, ties by position."""
         places = sorted(range(len(self.text)), key=lambda place: -abs(self.scores[place]))
         return self.aggregate([(place, place + 1) for place in places[:count]])
 
     def by_role(self) -> dict[str, float]:
-        """Summed scores of the left context, the first, middle and last characters of the entity, the right context.
-
-        Of an entity of one character, that is its left edge.
-        """
-        start, end = self.entity.start, self.entity.end
-        last = max(end - 1, start + 1)
-        cuts = {
-            "left-context": (0, start),
-            "left-edge": (start, start + 1),
-            "middle": (start + 1, last),
-            "right-edge": (last, end),
-            "right-context": (end, len(self.text)),
-        }
-        return {role: math.fsum(self.scores[first:after]) for role, (first, after) in cuts.items()}
+        """Return the summed scores of the characters of each of `ROLES`."""
+        ranges = role_ranges(len(self.text), self.entity.start, self.entity.end)
+        return {role: math.fsum(self.scores[start:end]) for role, (start, end) in zip(ROLES, ranges)}
 
     # ---- showing ----------------------------------------------------------------------------------------------
 
@@ -286,14 +298,14 @@ class Explanation:
         return self.viewer("plot").plot_explanation(self, axes, context)
 
     def show(self) -> None:
-        """Display the page of `to_html` in a notebook; elsewhere print the strongest characters."""
+        """Display the page of `to_html` in a notebook; elsewhere, print the characters with the highest scores."""
         self.viewer("output").show_explanations([self])
 
     def to_html(self, path: str | Path, **options: Any) -> None:
-        """Write a self-contained page; `explanations_to_html` shows all entities of a note, or many notes, in one.
+        """Write a self-contained page; see `explanations_to_html` for many entities or texts on one page.
 
         Args:
-            path: of the file; it appears whole or not at all.
+            path: of the file, written atomically.
             options: as for `hf_adner.view.page.explanations_to_html`.
         """
         self.viewer("page").explanations_to_html([self], path, **options)
@@ -301,7 +313,7 @@ class Explanation:
     # ---- files ------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON values, with the format's name and version."""
+        """Return all fields as JSON values, with the name and version of the format."""
         entity = self.entity
         return {
             "format": FORMAT,
@@ -325,10 +337,10 @@ class Explanation:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Explanation:
-        """What `to_dict` gave.
+        """Build an explanation from the values of `to_dict`.
 
         Raises:
-            ValueError: it is something else, of a later version, or incomplete.
+            ValueError: `values` are malformed, incomplete or of a later version.
         """
         _check_format(values)
         try:
@@ -349,28 +361,28 @@ class Explanation:
             raise ValueError(f"the explanation is malformed: {error}") from None
 
     def save(self, path: str | Path) -> None:
-        """Write a JSON file; it appears whole or not at all.
+        """Write a JSON file atomically.
 
         Raises:
-            ValueError: `details` hold what JSON cannot.
+            ValueError: `details` are not JSON values.
         """
         try:
             text = json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
         except TypeError as error:
-            raise ValueError(f"the explanation's details are no plain JSON values: {error}") from None
+            raise ValueError(f"the explanation's details are not plain JSON values: {error}") from None
         write_file(Path(path), [text, "\n"], "utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Explanation:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            ValueError: the file is no explanation; says which file and why.
-            OSError: there is no such file.
+            ValueError: the file is not an explanation; names the file and the reason.
+            OSError: the file cannot be read.
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except ValueError as error:  # json's and unicode's errors are of this kind
+        except ValueError as error:  # includes errors of JSON and of Unicode
             reason = f"not UTF-8 at byte {error.start}" if isinstance(error, UnicodeDecodeError) else error
             raise ValueError(f"{path}: {reason}") from None
 
@@ -393,9 +405,9 @@ class ExplainedNote:
     """A text with the explanations of its entities.
 
     Attributes:
-        name: how the page calls it.
-        text: all of it.
-        explanations: of its entities, in any order; entities may lie in one another.
+        name: shown on pages.
+        text: the whole text.
+        explanations: of its entities, in any order; entities may be nested.
 
     Raises:
         ValueError: an explanation of another text.
@@ -407,8 +419,8 @@ class ExplainedNote:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "explanations", tuple(self.explanations))
-        if any(one.text != self.text for one in self.explanations):
-            raise ValueError(f"note {self.name[:20]!r} has the explanation of another text")
+        if any(explanation.text != self.text for explanation in self.explanations):
+            raise ValueError(f"note {self.name[:20]!r} has an explanation of another text")
 
 
 def _freeze(explanation: Explanation, name: str, value: Any) -> None:
@@ -424,11 +436,11 @@ def _number(value: Any, name: str) -> float:
 def _probability(value: Any, name: str) -> float:
     number = _number(value, name)
     if not 0 <= number <= 1:
-        raise ValueError(f"{name} must lie in [0, 1], found {number}")
+        raise ValueError(f"{name} must be in [0, 1], found {number}")
     return number
 
 
-def _inside(text: str, cue: Cue) -> Cue:
+def _checked_cue(text: str, cue: Cue) -> Cue:
     if cue.end > len(text):
         raise ValueError(f"cue {cue.start}-{cue.end} reaches outside the text of {len(text)} characters")
     return cue
@@ -452,8 +464,8 @@ def _as_list(values: tuple[float, ...] | None) -> list[float] | None:
 
 
 def _encoded(text: str) -> str | list[int]:
-    """A string, or its code points where it holds halves of surrogate pairs, which UTF-8 has no place for."""
-    return list(map(ord, text)) if any("\ud800" <= one <= "\udfff" for one in text) else text
+    """Return a string, or its code points if it holds lone surrogates, which UTF-8 cannot encode."""
+    return text if replace_surrogates(text) == text else list(map(ord, text))
 
 
 def _decoded(value: Any) -> str:
@@ -466,7 +478,7 @@ def _decoded(value: Any) -> str:
 
 def _check_format(values: Any) -> None:
     if not isinstance(values, Mapping) or values.get("format") != FORMAT:
-        raise ValueError(f"this is no explanation (expected a JSON object with format {FORMAT!r})")
+        raise ValueError(f"this is not an explanation (expected a JSON object with format {FORMAT!r})")
     version = values.get("version")
     if not isinstance(version, int) or not 1 <= version <= VERSION:
         raise ValueError(f"version {version!r} is unknown, this package reads versions 1 to {VERSION}")

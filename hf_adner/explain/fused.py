@@ -1,7 +1,4 @@
-"""Local and global explanations fused: a local explainer's maps, shrunk towards what the corpus says.
-
-The maps of local explainers as log attributions, and how much they move in changed texts.
-"""
+"""Fused explanations: the maps of a local explainer, shrunk towards those of the global table."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from hf_adner.explain.explainer import Attribution, LocalExplainer, Places
 from hf_adner.explain.explanation import Explanation
 from hf_adner.explain.fusion import Fused, Fusion, FusionInputs, pad_inputs, shrunk_variance
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.stability import MapView, explain_views
+from hf_adner.explain.stability import ExplainedView, explain_views, map_cosine, mean_over_views
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.unit_statistics import character_roles, log_attributions
 from hf_adner.model.pipeline_adner import check_count
@@ -182,19 +179,17 @@ class FusedExplainer:
         fused = self._fuse(explanations, variances)
         return _with_stability(fused, [self._fuse_view(view, variances[view.text]) for view in views])
 
-    def _variances(self, explanations: Sequence[Sequence[Explanation]], views: Sequence[MapView]) -> list[list[float]]:
+    def _variances(
+        self, explanations: Sequence[Sequence[Explanation]], views: Sequence[ExplainedView]
+    ) -> list[list[float]]:
         """Of each entity of each text."""
-        found: list[list[list[float]]] = [[[] for _ in ones] for ones in explanations]
-        for view in views:
-            for values, before, after in zip(found[view.text], explanations[view.text], view.explanations):
-                variance = map_variance(before, after, view.kept)
-                values += [] if variance is None else [variance]
         mean = self.mean_variance
         return [
-            [shrunk_variance(float(np.mean(values)), mean) if values else mean for values in lists] for lists in found
+            [mean if variance is None else shrunk_variance(variance, mean) for variance in group]
+            for group in mean_over_views(explanations, views, map_variance)
         ]
 
-    def _fuse_view(self, view: MapView, variances: Sequence[float]) -> MapView:
+    def _fuse_view(self, view: ExplainedView, variances: Sequence[float]) -> ExplainedView:
         (fused,) = self._fuse([view.explanations], [variances])
         return view._replace(explanations=fused)
 
@@ -229,22 +224,12 @@ class FusedExplainer:
         )
 
 
-def _with_stability(explanations: list[list[Explanation]], views: Sequence[MapView]) -> list[list[Explanation]]:
-    found: list[list[list[float]]] = [[[] for _ in ones] for ones in explanations]
-    for view in views:
-        for values, before, after in zip(found[view.text], explanations[view.text], view.explanations):
-            values.append(_cosine(before, after, view.kept))
+def _with_stability(explanations: list[list[Explanation]], views: Sequence[ExplainedView]) -> list[list[Explanation]]:
+    cosines = mean_over_views(explanations, views, map_cosine)
     return [
-        [replace(one, stability=float(np.mean(values))) if values else one for one, values in zip(ones, lists)]
-        for ones, lists in zip(explanations, found)
+        [replace(explanation, stability=cosine) for explanation, cosine in zip(group, group_cosines)]
+        for group, group_cosines in zip(explanations, cosines)
     ]
-
-
-def _cosine(before: Explanation, after: Explanation, kept: Sequence[tuple[int, int]]) -> float:
-    """In [-1, 1]."""
-    pairs = np.array([(before.scores[old], after.scores[new]) for old, new in kept]).reshape(-1, 2)
-    norms = np.linalg.norm(pairs, axis=0).prod()
-    return float(np.clip(pairs[:, 0] @ pairs[:, 1] / norms, -1, 1)) if norms else 0.0
 
 
 class NoMap(LocalExplainer):

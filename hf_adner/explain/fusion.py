@@ -1,10 +1,8 @@
-"""Fusions by name, and the batches they take.
+"""Fusion of a local map with that of the global table: the weight of each, per character.
 
-Fusing a local map with the global table's: which of the two to trust, for each character.
-
-Maps are log attributions (`hf_adner.explain.unit_statistics`). A fusion is told how noisy the local map is and how
-well the table knows its cells, and returns the fused map with the weights it gave. Stability alone must not decide: a
-constant map is perfectly stable and useless (Yeh et al., NeurIPS 2019), and a table hardly moves either.
+Maps are log attributions (`hf_adner.explain.unit_statistics`). A fusion takes the variances of both maps and returns
+the fused map with its weights. Stability alone must not decide: a constant map is perfectly stable and useless (Yeh et
+al., NeurIPS 2019), and a table hardly varies either.
 """
 
 from __future__ import annotations
@@ -17,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hf_adner.explain.unit_statistics import ROLES, simplex
+from hf_adner.explain.explanation import ROLES
+from hf_adner.explain.unit_statistics import simplex
 
 SMALLEST_VARIANCE = 1e-3
 """tau2 and perturbation variances, in squared log attributions, are taken as at least this."""
@@ -232,23 +231,6 @@ def shrunk_variance(variance: Tensor, mean: Tensor | float) -> Tensor:
     """A variance measured on few views, moved halfway to the corpus' mean."""
     return 0.5 * (variance + mean)
 
-
-__all__ = [
-    "FUSIONS",
-    "EmpiricalBayes",
-    "Equal",
-    "Fused",
-    "Fusion",
-    "FusionInputs",
-    "Global",
-    "Local",
-    "Product",
-    "StabilitySoftmax",
-    "make_fusion",
-    "pad_inputs",
-    "role_errors",
-    "shrunk_variance",
-]
 
 FUSIONS: dict[str, type[Fusion]] = {
     fusion.name: fusion for fusion in (EmpiricalBayes, Equal, Product, StabilitySoftmax, Local, Global)

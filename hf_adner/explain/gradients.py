@@ -1,13 +1,8 @@
-"""Gradient x input: how the target changes with each character's, and each lexicon word's, vector.
-
-Integrated gradients, with the path's forward passes shared by all entities of a sentence.
-
-Attention x gradient: what the entity's tokens attend to, weighted by how much it matters for the target.
-"""
+"""Gradient-based explainers: gradient x input, integrated gradients and attention x gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,33 +10,36 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-from hf_adner.explain.explainer import Attribution, LocalExplainer, Places
+from hf_adner.explain.explainer import DEFAULT_BATCH_SIZE, Attribution, LocalExplainer, Places, RowExplainer
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, Tagging, Target
 from hf_adner.model.pipeline_adner import check_count
 
 NORMS = ("l2", "signed")
+BASELINES = ("mask", "pad", "zero")
+
+Leaves = tuple[Tensor, Tensor | None]
 
 
 class GradientTimesInput(LocalExplainer):
     """Gradient x input (Shrikumar et al. 2017), for all entities of many sentences with one forward pass.
 
-    Rows of a batch do not depend on one another, so one backward pass explains one entity of every row. The value of
-    each vector is captum's `LayerGradientXActivation` over the embedding layer. Of a model with a lexicon stream the
-    matched words' vectors are explained along with the characters'.
+    The rows of a batch are independent, so one backward pass explains one entity of every row. Values equal those of
+    captum's `LayerGradientXActivation` over the embedding layer. In models with a lexicon stream, the vectors of the
+    matched words are explained along with those of the characters.
 
     Args:
         tagger, target, batch_size: as for `LocalExplainer`.
-        norm: ``l2`` (default): the Euclidean norm of gradient x input per character, 0 or more: how much it matters;
-            ``signed``: the sum: to first order, by how much it raises the target.
+        norm: ``l2`` (default): Euclidean norm of gradient x input per character, 0 or more; ``signed``: the sum, to
+            first order the character's contribution to the target.
 
     Raises:
-        ValueError: as for `LocalExplainer`, or another norm.
+        ValueError: as for `LocalExplainer`, or an unknown norm.
     """
 
     name = "grad-x-input"
 
-    def __init__(self, tagger: Tagger, target: str = "label", batch_size: int = 16, norm: str = "l2"):
+    def __init__(self, tagger: Tagger, target: str = "label", batch_size: int = DEFAULT_BATCH_SIZE, norm: str = "l2"):
         super().__init__(tagger, target, batch_size)
         if norm not in NORMS:
             raise ValueError(f"norm must be one of {NORMS}, found {norm!r}")
@@ -51,49 +49,48 @@ class GradientTimesInput(LocalExplainer):
         leaves = embedding_leaves(self.tagger, batch.inputs)
         tagging = self.tagger.tag(batch.inputs, *leaves)
         log_probs = tagging.log_probs.detach()
-        found: list[list[Attribution]] = [[] for _ in places]
+        attributions: list[list[Attribution]] = [[] for _ in places]
         for members, values, gradients in entity_gradients(self.target, tagging, places, leaves):
-            tokens, words = (self._reduced(leaf, slope) for leaf, slope in zip(leaves, gradients))
+            tokens, words = (self._reduce(leaf, gradient) for leaf, gradient in zip(leaves, gradients))
             for place, value in zip(members, values):
                 row = place.row
                 row_words = None if words is None else words[row]
-                found[row].append(Attribution(tokens[row], row_words, value, log_probs[row], {"norm": self.norm}))
-        return found
+                details = {"norm": self.norm}
+                attributions[row].append(Attribution(tokens[row], row_words, value, log_probs[row], details))
+        return attributions
 
-    def _reduced(self, leaf: Tensor | None, gradient: Tensor | None) -> Tensor | None:
-        """Gradient x input (batch, tokens, size) -> one score per token or word, on the CPU."""
+    def _reduce(self, leaf: Tensor | None, gradient: Tensor | None) -> Tensor | None:
+        """Reduce gradient x input (batch, tokens, size) to one score per token or word, on the CPU."""
         if leaf is None:
             return None
         product = leaf.detach().float() * gradient.float()
         return (product.sum(-1) if self.norm == "signed" else torch.linalg.vector_norm(product, dim=-1)).cpu()
 
 
-def embedding_leaves(tagger: Tagger, inputs) -> tuple[Tensor, Tensor | None]:
-    """Vectors of the tokens and of the matched words (None without a lexicon stream), ready to be differentiated."""
+def embedding_leaves(tagger: Tagger, inputs: Mapping[str, Tensor]) -> Leaves:
+    """Return embeddings of tokens and matched words (None without a lexicon stream) as leaves that require grad."""
     embeds, words = tagger.embed(inputs["input_ids"]), tagger.embed_words(inputs)
     return embeds.requires_grad_(), None if words is None else words.requires_grad_()
 
 
-def entity_gradients(target: Target, tagging: Tagging, places: Places, leaves: Sequence[Tensor | None]):
-    """Differentiate each row's first entity, then each row's second, and so on: one backward pass per round.
+def entity_gradients(
+    target: Target, tagging: Tagging, places: Places, leaves: Sequence[Tensor | None]
+) -> Iterator[tuple[list[EntityTokens], list[float], list[Tensor | None]]]:
+    """Differentiate the first entity of every row, then the second of every row, and so on, a backward pass each.
 
     Yields:
-        (entities of the round, their target values, gradients of the leaves), the gradients shaped like the leaves.
+        (entities, one per row, their target values, gradients of the leaves), gradients shaped like the leaves.
     """
-    rounds = [list(members) for members in _rounds(places)]
+    most = max(map(len, places), default=0)
+    rounds = [[row[number] for row in places if number < len(row)] for number in range(most)]
     for number, members in enumerate(rounds, start=1):
         scores = target(tagging, members)
         gradients = differentiate(scores.sum(), leaves, keep_graph=number < len(rounds))
         yield members, scores.detach().tolist(), gradients
 
 
-def _rounds(places: Places) -> list[list[EntityTokens]]:
-    most = max(map(len, places), default=0)
-    return [[row[number] for row in places if number < len(row)] for number in range(most)]
-
-
 def differentiate(total: Tensor, leaves: Sequence[Tensor | None], keep_graph: bool) -> list[Tensor | None]:
-    """Gradients of a scalar in the leaves that are there; zeros where it does not depend on one."""
+    """Return the gradients of a scalar; None for leaves that are None, zeros for leaves it does not depend on."""
     present = [leaf for leaf in leaves if leaf is not None]
     gradients = iter(
         torch.autograd.grad(total, present, retain_graph=keep_graph, allow_unused=True, materialize_grads=True)
@@ -101,33 +98,33 @@ def differentiate(total: Tensor, leaves: Sequence[Tensor | None], keep_graph: bo
     return [None if leaf is None else next(gradients) for leaf in leaves]
 
 
-BASELINES = ("mask", "pad", "zero")
-
-Leaves = tuple[Tensor, Tensor | None]
-
-
-class IntegratedGradients(LocalExplainer):
+class IntegratedGradients(RowExplainer):
     """Integrated gradients (Sundararajan et al. 2017) along the straight path from a baseline, by the midpoint rule.
 
-    The path is walked once for all entities of a sentence, which costs one backward pass per entity and batch of steps;
-    the values are those of captum's `LayerIntegratedGradients` with ``method="riemann_middle"``. At the baseline every
-    character has the vector of the mask token and every matched word of the lexicon the zero vector; special tokens
-    stay. Scores are signed. `details` hold ``baseline_value`` and ``completeness_error``: how far the scores of
-    characters and words together are from the difference of the target between text and baseline (in its units).
+    The forward passes along the path are shared by all entities of a sentence; each entity costs one backward pass per
+    batch of steps. Values equal those of captum's `LayerIntegratedGradients` with ``method="riemann_middle"``. The
+    baseline replaces every character by the mask token and the vector of every matched word by zeros; special tokens
+    stay. Scores are signed. `details` hold ``baseline_value`` and ``completeness_error``: the difference between the
+    sum of all scores and the change of the target from baseline to text (in its units).
 
     Args:
         tagger, target, batch_size: as for `LocalExplainer`; `batch_size` steps share a forward pass.
         steps: points of the path.
-        baseline: ``mask``, ``pad`` or ``zero``: what stands for an absent character.
+        baseline: ``mask``, ``pad`` or ``zero``, the vector of an absent character.
 
     Raises:
-        ValueError: as for `LocalExplainer`, fewer than one step, another baseline, or a tokenizer without that token.
+        ValueError: as for `LocalExplainer`, fewer than one step, an unknown baseline, or a tokenizer without its token.
     """
 
     name = "integrated-gradients"
 
     def __init__(
-        self, tagger: Tagger, target: str = "label", batch_size: int = 16, steps: int = 20, baseline: str = "mask"
+        self,
+        tagger: Tagger,
+        target: str = "label",
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        steps: int = 20,
+        baseline: str = "mask",
     ):
         super().__init__(tagger, target, batch_size)
         check_count(steps, "steps")
@@ -137,22 +134,16 @@ class IntegratedGradients(LocalExplainer):
             raise ValueError(f"{type(tagger.tokenizer).__name__} has no padding token for the baseline")
         self.steps, self.baseline = steps, baseline
 
-    def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
-        return [
-            self._attribute_row(batch.row(row), [place._replace(row=0) for place in ones])
-            for row, ones in enumerate(places)
-        ]
-
     def _attribute_row(self, row: TokenBatch, places: Sequence[EntityTokens]) -> list[Attribution]:
         text = (self.tagger.embed(row.inputs["input_ids"]), self.tagger.embed_words(row.inputs))
         start = self._baseline(row, text)
         values, start_values, log_probs = self._ends(row, places, text, start)
-        slopes = self._mean_slopes(row, places, text, start)
-        found = []
+        gradients = self._mean_gradients(row, places, text, start)
+        attributions = []
         for number in range(len(places)):
             tokens, words = (
-                None if end is None else ((end - begin).float() * slope[number]).sum(-1)[0].cpu()
-                for end, begin, slope in zip(text, start, slopes)
+                None if end is None else ((end - begin).float() * gradient[number]).sum(-1)[0].cpu()
+                for end, begin, gradient in zip(text, start, gradients)
             )
             total = float(tokens.double().sum()) + (0.0 if words is None else float(words.double().sum()))
             details = {
@@ -161,11 +152,11 @@ class IntegratedGradients(LocalExplainer):
                 "baseline_value": start_values[number],
                 "completeness_error": abs(total - (values[number] - start_values[number])),
             }
-            found.append(Attribution(tokens, words, values[number], log_probs, details))
-        return found
+            attributions.append(Attribution(tokens, words, values[number], log_probs, details))
+        return attributions
 
     def _baseline(self, row: TokenBatch, text: Leaves) -> Leaves:
-        """Vectors without the text, shaped like those of the text."""
+        """Return the vectors of the baseline, shaped like those of the text."""
         if self.baseline == "zero":
             absent = torch.zeros_like(text[0])
         else:
@@ -175,15 +166,19 @@ class IntegratedGradients(LocalExplainer):
         return torch.where(row.is_text[..., None], absent, text[0]), words
 
     @torch.no_grad()
-    def _ends(self, row: TokenBatch, places: Sequence[EntityTokens], text: Leaves, start: Leaves):
-        """Target values with and without the text, and the log-probabilities (tokens, labels) of the text."""
+    def _ends(
+        self, row: TokenBatch, places: Sequence[EntityTokens], text: Leaves, start: Leaves
+    ) -> tuple[list[float], list[float], Tensor]:
+        """Return target values of text and baseline, and the log-probabilities (tokens, labels) of the text."""
         both = [None if end is None else torch.cat((end, begin)) for end, begin in zip(text, start)]
         tagging = self.tagger.tag(row.copies(2), *both)
         scores = [self.target(tagging, [place._replace(row=number) for place in places]) for number in (0, 1)]
         return scores[0].tolist(), scores[1].tolist(), tagging.log_probs[0]
 
-    def _mean_slopes(self, row: TokenBatch, places: Sequence[EntityTokens], text: Leaves, start: Leaves):
-        """Mean gradient over the path, for tokens and words: (entities, 1, tokens or words, size), float32."""
+    def _mean_gradients(
+        self, row: TokenBatch, places: Sequence[EntityTokens], text: Leaves, start: Leaves
+    ) -> list[Tensor | None]:
+        """Return the mean gradient over the path, of tokens and words: (entities, 1, tokens or words, size) float32."""
         sums = [None if end is None else torch.zeros(len(places), *end.shape, device=end.device) for end in text]
         for steps in torch.arange(self.steps).split(self.batch_size):
             fractions = ((steps + 0.5) / self.steps).to(text[0].device)[:, None, None]
@@ -194,30 +189,30 @@ class IntegratedGradients(LocalExplainer):
             tagging = self.tagger.tag(row.copies(len(steps)), *leaves)
             for number, place in enumerate(places):
                 scores = self.target(tagging, [place._replace(row=step) for step in range(len(steps))])
-                slopes = differentiate(scores.sum(), leaves, keep_graph=number + 1 < len(places))
-                for total, slope in zip(sums, slopes):
+                gradients = differentiate(scores.sum(), leaves, keep_graph=number + 1 < len(places))
+                for total, gradient in zip(sums, gradients):
                     if total is not None:
-                        total[number] += slope.float().sum(0, keepdim=True) / self.steps
+                        total[number] += gradient.float().sum(0, keepdim=True) / self.steps
         return sums
 
 
 class AttentionTimesGradient(LocalExplainer):
-    """Sum over heads of |attention x gradient| (Barkan et al. 2021; Chefer et al. 2021 name the idea).
+    """Sum over heads of |attention x gradient| (Barkan et al. 2021; after Chefer et al. 2021).
 
-    The rows of the entity's tokens are averaged, and the last layers of the encoder. Scores are 0 or more. Weights are
-    only to be had from eager attention: the model is switched to it for the call, and back.
+    The scores, 0 or more, are averaged over the entity's tokens and the last layers of the encoder. As only eager
+    attention returns its weights, the model is switched to it during the call.
 
     Args:
         tagger, target, batch_size: as for `LocalExplainer`.
-        layers: how many of the last layers.
+        layers: number of layers, counted from the last.
 
     Raises:
-        ValueError: as for `LocalExplainer`, no layers, or a model without attention in its encoder.
+        ValueError: as for `LocalExplainer`, no layers, or a model without an attention encoder.
     """
 
     name = "attention"
 
-    def __init__(self, tagger: Tagger, target: str = "label", batch_size: int = 16, layers: int = 4):
+    def __init__(self, tagger: Tagger, target: str = "label", batch_size: int = DEFAULT_BATCH_SIZE, layers: int = 4):
         super().__init__(tagger, target, batch_size)
         check_count(layers, "layers")
         if tagger.is_adner and not tagger.model.config.use_encoder:
@@ -232,35 +227,35 @@ class AttentionTimesGradient(LocalExplainer):
             outputs = self.tagger.run(batch.inputs, embeds, output_attentions=True)
         attentions = outputs.attentions
         if not attentions or attentions[-1] is None:
-            raise ValueError(f"{type(self.tagger.model).__name__} gives no attention weights")
+            raise ValueError(f"{type(self.tagger.model).__name__} returns no attention weights")
         attentions = attentions[-self.layers :]
         tagging = self.tagger.read(outputs)
         log_probs = tagging.log_probs.detach()
-        found: list[list[Attribution]] = [[] for _ in places]
+        attributions: list[list[Attribution]] = [[] for _ in places]
         for members, values, gradients in entity_gradients(self.target, tagging, places, attentions):
             for place, value in zip(members, values):
                 scores = _entity_rows(attentions, gradients, place).cpu()
                 details = {"layers": len(attentions)}
-                found[place.row].append(Attribution(scores, None, value, log_probs[place.row], details))
-        return found
+                attributions[place.row].append(Attribution(scores, None, value, log_probs[place.row], details))
+        return attributions
 
 
 def _entity_rows(attentions: Sequence[Tensor], gradients: Sequence[Tensor], place: EntityTokens) -> Tensor:
-    """Mean over layers and the entity's tokens of the sum over heads of |attention x gradient|, (tokens,)."""
+    """Average over layers and the entity's tokens the sum over heads of |attention x gradient|, (tokens,)."""
     rows = [
-        (weights[place.row, :, place.start : place.end].detach() * slopes[place.row, :, place.start : place.end])
+        (weights[place.row, :, place.start : place.end].detach() * gradient[place.row, :, place.start : place.end])
         .float()
         .abs()
         .sum(0)
         .mean(0)
-        for weights, slopes in zip(attentions, gradients)
+        for weights, gradient in zip(attentions, gradients)
     ]
     return torch.stack(rows).mean(0)
 
 
 @contextmanager
 def eager_attention(model: nn.Module) -> Iterator[None]:
-    """Eager attention in the model and all its parts, and afterwards what each of them had."""
+    """Switch the model and all its parts to eager attention; restore each part on exit."""
     configs = {}
     for part in model.modules():
         for config in _with_parts(getattr(part, "config", None)):
@@ -271,12 +266,12 @@ def eager_attention(model: nn.Module) -> Iterator[None]:
             config._attn_implementation = "eager"
         yield
     finally:
-        for config, implementation in before:  # the whole first, its parts after it: setting the whole sets its parts
+        for config, implementation in before:  # parts after the whole, which sets its parts too
             config._attn_implementation = implementation
 
 
 def _with_parts(config: Any) -> Iterator[PreTrainedConfig]:
-    """A model's configuration and those of its parts, the whole first."""
+    """Yield a model's configuration, then those of its parts."""
     if isinstance(config, PreTrainedConfig):
         yield config
         for name in config.sub_configs:

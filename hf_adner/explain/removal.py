@@ -1,13 +1,4 @@
-"""Occlusion: by how much the target falls when a unit of the text is hidden.
-
-The units of a text that explainers hide: characters, lexicon words, or words between spaces.
-
-Copies of one window of text in which some units are hidden.
-
-The linear model that LIME and KernelSHAP fit to the answers of perturbed texts.
-
-LIME and KernelSHAP: captum's samplers over sets of hidden units.
-"""
+"""Perturbation-based explainers, which hide units of the text: occlusion, and LIME and KernelSHAP by captum."""
 
 from __future__ import annotations
 
@@ -21,22 +12,23 @@ from captum.attr import KernelShap as CaptumKernelShap
 from captum.attr import Lime as CaptumLime
 from torch import Tensor
 
-from hf_adner.explain.explainer import Attribution, LocalExplainer, Places
+from hf_adner.explain.explainer import DEFAULT_BATCH_SIZE, Attribution, RowExplainer
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, Tagging, Target
+from hf_adner.model.lexicon_adner import leftmost_longest
 from hf_adner.model.pipeline_adner import check_count
 
 UNITS = ("characters", "lexicon-words", "words")
-"""What is hidden at once: a character; the longest lexicon word, from left to right; what stands between spaces."""
+"""Parts of the text that are hidden as a whole; lexicon words are leftmost-longest, words are separated by spaces."""
 
 Range = tuple[int, int]
 
 
 def split_into_units(text: str, units: str, tokenizer: Any) -> list[Range]:
-    """Ranges of characters that follow each other without a gap; what is no word is single characters.
+    """Split a text into ranges of characters without gaps; characters outside words are units of their own.
 
     Raises:
-        ValueError: another name of units, or lexicon words without a lexicon.
+        ValueError: unknown units, or lexicon words without a lexicon.
     """
     check_units(units, tokenizer)
     if units == "characters":
@@ -44,54 +36,46 @@ def split_into_units(text: str, units: str, tokenizer: Any) -> list[Range]:
     elif units == "words":
         words = (match.span() for match in re.finditer(r"\S+", text))
     else:
-        words = longest_matches(tokenizer.lexicon.match(text, lower_case=getattr(tokenizer, "do_lower_case", True)))
+        matches = tokenizer.lexicon.match(text, lower_case=getattr(tokenizer, "do_lower_case", True))
+        words = [(start, end) for _, start, end in leftmost_longest(matches)]
     return _with_single_characters(words, len(text))
 
 
 def check_units(units: str, tokenizer: Any) -> None:
-    """Raise the `ValueError` of `split_into_units` before there is a text."""
+    """Raise the `ValueError` of `split_into_units` without a text."""
     if units not in UNITS:
         raise ValueError(f"units must be one of {UNITS}, found {units!r}")
     if units == "lexicon-words" and getattr(tokenizer, "lexicon", None) is None:
         raise ValueError("units='lexicon-words' needs a tokenizer with a lexicon; use 'characters' or 'words'")
 
 
-def longest_matches(matches: Sequence[tuple[int, int, int]]) -> list[Range]:
-    """From left to right the longest match at each place, none overlapping."""
-    chosen: list[Range] = []
-    for start, end in sorted(((start, end) for _, start, end in matches), key=lambda one: (one[0], -one[1])):
-        if not chosen or start >= chosen[-1][1]:
-            chosen.append((start, end))
-    return chosen
-
-
 def _with_single_characters(words: Iterable[Range], length: int) -> list[Range]:
     ranges: list[Range] = []
     place = 0
     for start, end in [*words, (length, length)]:
-        ranges += [(one, one + 1) for one in range(place, start)]
+        ranges += [(character, character + 1) for character in range(place, start)]
         ranges += [(start, end)] if end > start else []
         place = end
     return ranges
 
 
 class Masking:
-    """Hides units of a window, and asks the model about all its entities at once.
+    """Runs the model on copies of a window with hidden units, for all its entities at once.
 
-    A hidden token becomes the mask token (or the unknown one where the tokenizer has no mask). Words of the lexicon
-    that a hidden token belongs to are no longer matched: they would give away what is hidden.
+    Hidden tokens become the mask token (`Tagger.mask_id`). Lexicon words that contain a hidden token are no longer
+    matched, as they would reveal it.
 
     Args:
         tagger: model and tokenizer.
-        target: what is asked.
+        target: the explained scalar.
         row: a batch of one row.
         units: see `split_into_units`.
         places: the entities, in row 0.
         batch_size: copies per forward pass.
 
     Attributes:
-        count: number of units that hold a token.
-        token_units: (tokens,) the unit of each token, -1 for those that stand for no text.
+        count: number of units with a token.
+        token_units: (tokens,) the unit of each token, -1 for special tokens.
     """
 
     def __init__(
@@ -110,13 +94,13 @@ class Masking:
         self.count = int(self.token_units.max()) + 1 if len(self.token_units) else 0
 
     def whole(self) -> tuple[Tensor, Tensor]:
-        """Target values (entities,) of the text as it is, on the CPU, and its log-probabilities (tokens, labels)."""
+        """Return target values (entities,), on the CPU, and log-probabilities (tokens, labels), with nothing hidden."""
         with torch.no_grad():
             tagging = self._tagger.tag(self._row.inputs)
         return self._read(tagging, 1)[0], tagging.log_probs[0]
 
     def scores(self, kept: Tensor) -> Tensor:
-        """Target values when only some units are left.
+        """Compute target values with all other units hidden.
 
         Args:
             kept: (copies, units) bool.
@@ -124,13 +108,13 @@ class Masking:
         Returns:
             (copies, entities) float32, on the CPU.
         """
-        return torch.cat([self._ask(self._inputs(part)) for part in kept.split(self._batch_size)])
+        return torch.cat([self._run(self._inputs(part)) for part in kept.split(self._batch_size)])
 
     def without_words(self) -> Tensor | None:
-        """Target values without each matched word of the lexicon, its characters left as they are.
+        """Compute target values without each matched word of the lexicon in turn; its characters stay.
 
         Returns:
-            (words, entities) float32, on the CPU; None where the model reads no words.
+            (words, entities) float32, on the CPU; None if the model does not use the lexicon.
         """
         ids = self._row.inputs.get("lexicon_ids")
         if ids is None or not self._tagger.reads_lexicon:
@@ -138,10 +122,10 @@ class Masking:
         count = ids.shape[1]
         hidden = ids.expand(count, -1).masked_fill(torch.eye(count, dtype=torch.bool, device=ids.device), 0)
         parts = [self._row.copies(len(part), lexicon_ids=part) for part in hidden.split(self._batch_size)]
-        return torch.cat([self._ask(part) for part in parts])
+        return torch.cat([self._run(part) for part in parts])
 
     def shared_over_tokens(self, scores: Tensor) -> Tensor:
-        """Split the score of each unit over its tokens by their characters, (units,) -> (tokens,)."""
+        """Split the score of each unit over its tokens in proportion to their characters, (units,) -> (tokens,)."""
         lengths = torch.tensor([end - start for start, end in self._row.offsets[0]], dtype=scores.dtype)
         inside = self.token_units >= 0
         index = self.token_units.clamp(min=0)
@@ -158,13 +142,13 @@ class Masking:
         return self._row.copies(len(kept), **replaced)
 
     def _visible_words(self, hidden: Tensor) -> Tensor:
-        """Ids of the matched words, 0 for those with a hidden token, (copies, words)."""
+        """Return the ids of the matched words, 0 for words with a hidden token, (copies, words)."""
         before = torch.nn.functional.pad(hidden.cumsum(1), (1, 0))  # hidden tokens before each token
         starts, ends = (self._row.inputs[name].expand(len(hidden), -1) for name in ("lexicon_starts", "lexicon_ends"))
         is_whole = before.gather(1, ends) == before.gather(1, starts)
         return self._row.inputs["lexicon_ids"] * is_whole
 
-    def _ask(self, inputs: dict[str, Tensor]) -> Tensor:
+    def _run(self, inputs: dict[str, Tensor]) -> Tensor:
         with torch.no_grad():
             return self._read(self._tagger.tag(inputs), len(inputs["input_ids"]))
 
@@ -174,7 +158,7 @@ class Masking:
 
 
 def _token_units(row: TokenBatch, start: int, ranges: Sequence[tuple[int, int]]) -> Tensor:
-    """Number of the unit of each token, by its first character; units that hold no token's first are not counted."""
+    """Return the unit of each token by its first character; units are renumbered without those that get no token."""
     unit_of = [unit for unit, (first, after) in enumerate(ranges) for _ in range(first, after)]
     tokens = [
         unit_of[first - start] if is_text else -1
@@ -184,43 +168,38 @@ def _token_units(row: TokenBatch, start: int, ranges: Sequence[tuple[int, int]])
     return torch.tensor([number.get(unit, -1) for unit in tokens], dtype=torch.long)
 
 
-class Occlusion(LocalExplainer):
-    """Target of the text minus target with one unit hidden (Zeiler and Fergus 2014); captum's `FeatureAblation`.
+class Occlusion(RowExplainer):
+    """Target of the text minus target with one unit hidden (Zeiler and Fergus 2014), as captum's `FeatureAblation`.
 
-    The hidden copies of a sentence are read once for all its entities. Scores are signed; that of a word is split
-    equally over its characters. A word of the lexicon has as its own score what the target loses when it is not
-    matched while its characters stay.
+    All entities of a sentence share its forward passes. Scores are signed; the score of a word is split equally over
+    its characters. The score of a matched lexicon word is the drop of the target without the match, characters kept.
 
     Args:
         tagger, target, batch_size: as for `LocalExplainer`; `batch_size` copies share a forward pass.
-        units: what is hidden at once: ``characters`` (of a sub-word tokenizer: tokens), ``lexicon-words``, ``words``.
+        units: ``characters`` (tokens of a sub-word tokenizer), ``lexicon-words`` or ``words``, see `UNITS`.
 
     Raises:
-        ValueError: as for `LocalExplainer`, other units, or lexicon words without a lexicon.
+        ValueError: as for `LocalExplainer`, unknown units, or lexicon words without a lexicon.
     """
 
     name = "occlusion"
 
-    def __init__(self, tagger: Tagger, target: str = "label", batch_size: int = 16, units: str = "characters"):
+    def __init__(
+        self, tagger: Tagger, target: str = "label", batch_size: int = DEFAULT_BATCH_SIZE, units: str = "characters"
+    ):
         super().__init__(tagger, target, batch_size)
         check_units(units, tagger.tokenizer)
         self.units = units
 
-    def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
-        return [
-            self._attribute_row(batch.row(row), [place._replace(row=0) for place in ones])
-            for row, ones in enumerate(places)
-        ]
-
     def _attribute_row(self, row: TokenBatch, places: Sequence[EntityTokens]) -> list[Attribution]:
         masking = Masking(self.tagger, self.target, row, self.units, places, self.batch_size)
         whole, log_probs = masking.whole()
-        falls = whole - masking.scores(~torch.eye(masking.count, dtype=torch.bool))  # (units, entities)
+        drops = whole - masking.scores(~torch.eye(masking.count, dtype=torch.bool))  # (units, entities)
         without = masking.without_words()
         words = None if without is None else whole - without  # (words, entities)
         return [
             Attribution(
-                masking.shared_over_tokens(falls[:, number]),
+                masking.shared_over_tokens(drops[:, number]),
                 None if words is None else words[:, number],
                 float(whole[number]),
                 log_probs,
@@ -233,10 +212,10 @@ class Occlusion(LocalExplainer):
 class WeightedRidge:
     """Weighted least squares with an intercept and a penalty on the coefficients, solved in float64.
 
-    It has the two methods that captum asks of an interpretable model; captum's own need scikit-learn.
+    Has the two methods that captum needs of an interpretable model; captum's own models need scikit-learn.
 
     Args:
-        penalty: on the squared coefficients, relative to the mean weight of a sample; the intercept is free.
+        penalty: on the squared coefficients, relative to the mean weight of a sample; not on the intercept.
     """
 
     def __init__(self, penalty: float = 0.0):
@@ -256,20 +235,20 @@ class WeightedRidge:
         return {}
 
     def representation(self) -> Tensor:
-        """Coefficients of the features, (1, units) float32."""
+        """Return the coefficients of the features, (1, units) float32."""
         return self._coefficients.float()[None]
 
 
-class SamplingExplainer(LocalExplainer):
-    """Fits a linear model to the target of texts in which random sets of units are hidden.
+class SamplingExplainer(RowExplainer):
+    """Fits a linear model to the target of texts with random sets of hidden units.
 
-    Scores are signed, those of words split equally over their characters. Every entity starts from the same seed, so
-    that a text explained alone and among others has the same scores. Matched words of the lexicon have no scores of
-    their own: they go with their characters.
+    Scores are signed; those of words are split equally over their characters. Every entity starts from the same seed,
+    so scores do not depend on the other texts and entities of the call. Matched words of the lexicon have no scores of
+    their own: they are hidden with their characters.
 
     Args:
         tagger, target, batch_size: as for `LocalExplainer`; `batch_size` samples share a forward pass.
-        n_samples: perturbed texts per entity; the scores of different seeds agree better the more there are.
+        n_samples: perturbed texts per entity; more samples make the scores of different seeds agree better.
         seed: of the samples.
         units: see `Occlusion`.
 
@@ -281,7 +260,7 @@ class SamplingExplainer(LocalExplainer):
         self,
         tagger: Tagger,
         target: str = "label",
-        batch_size: int = 16,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         n_samples: int = 500,
         seed: int = 0,
         units: str = "characters",
@@ -291,20 +270,14 @@ class SamplingExplainer(LocalExplainer):
         check_units(units, tagger.tokenizer)
         self.n_samples, self.seed, self.units = n_samples, seed, units
 
-    def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
-        return [
-            self._attribute_row(batch.row(row), [place._replace(row=0) for place in ones])
-            for row, ones in enumerate(places)
-        ]
-
     def _attribute_row(self, row: TokenBatch, places: Sequence[EntityTokens]) -> list[Attribution]:
         masking = Masking(self.tagger, self.target, row, self.units, places, self.batch_size)
         whole, log_probs = masking.whole()
-        answers = _Answers(masking)
+        cache = _TargetCache(masking)
         details = {"n_samples": self.n_samples, "seed": self.seed, "units": self.units}
         return [
             Attribution(
-                masking.shared_over_tokens(self._unit_scores(masking, answers, number, place)),
+                masking.shared_over_tokens(self._unit_scores(masking, cache, number, place)),
                 None,
                 float(whole[number]),
                 log_probs,
@@ -313,14 +286,14 @@ class SamplingExplainer(LocalExplainer):
             for number, place in enumerate(places)
         ]
 
-    def _unit_scores(self, masking: Masking, answers: _Answers, number: int, place: EntityTokens) -> Tensor:
-        if masking.count == 1:  # nothing to sample: the one unit made the whole difference
-            both = answers.of(torch.tensor([[1.0], [0.0]]), number)
+    def _unit_scores(self, masking: Masking, cache: _TargetCache, number: int, place: EntityTokens) -> Tensor:
+        if masking.count == 1:  # nothing to sample
+            both = cache.values(torch.tensor([[1.0], [0.0]]), number)
             return both[:1] - both[1:]
         own = masking.token_units[place.start : place.end].unique()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            coefficients = self._sampler(answers, number, own[own >= 0]).attribute(
+            coefficients = self._sampler(cache, number, own[own >= 0]).attribute(
                 torch.ones(1, masking.count),
                 baselines=torch.zeros(1, masking.count),
                 n_samples=self.n_samples,
@@ -330,48 +303,40 @@ class SamplingExplainer(LocalExplainer):
         return coefficients[0].float()
 
     @abstractmethod
-    def _sampler(self, answers: _Answers, number: int, own: Tensor) -> CaptumLime:
-        """captum's method for entity `number`, whose own units are `own`."""
+    def _sampler(self, cache: _TargetCache, number: int, own: Tensor) -> CaptumLime:
+        """Return captum's method for entity `number`, which covers the units `own`."""
 
 
-class _Answers:
-    """Target values of sets of units, asked of the model once for all entities."""
+class _TargetCache:
+    """Target values by set of visible units, computed once for all entities."""
 
     def __init__(self, masking: Masking):
         self._masking = masking
-        self._known: dict[bytes, Tensor] = {}
+        self._values: dict[bytes, Tensor] = {}
 
-    def of(self, kept: Tensor, number: int) -> Tensor:
-        """Values of entity `number`, (samples,), for sets given as 0/1 (samples, units)."""
+    def values(self, kept: Tensor, number: int) -> Tensor:
+        """Return values (samples,) of entity `number` for sets of units given as 0/1 (samples, units)."""
         sets = kept.bool().cpu()
-        keys = [one.numpy().tobytes() for one in sets]
-        unknown = {key: place for place, key in enumerate(keys) if key not in self._known}
-        if unknown:
-            self._known.update(zip(unknown, self._masking.scores(sets[list(unknown.values())])))
-        return torch.stack([self._known[key][number] for key in keys])
+        keys = [units.numpy().tobytes() for units in sets]
+        missing = {key: row for row, key in enumerate(keys) if key not in self._values}
+        if missing:
+            self._values.update(zip(missing, self._masking.scores(sets[list(missing.values())])))
+        return torch.stack([self._values[key][number] for key in keys])
 
 
 class KernelShap(SamplingExplainer):
     """KernelSHAP (Lundberg and Lee 2017) by captum; entities of a sentence share the perturbed texts.
 
-    Its top tokens change with the seed below some 2,000 samples (Yang et al. 2023, arXiv 2305.19998).
+    Below about 2,000 samples, the top tokens change with the seed (Yang et al. 2023, arXiv 2305.19998).
     """
 
     name = "kernel-shap"
 
-    def __init__(
-        self,
-        tagger: Tagger,
-        target: str = "label",
-        batch_size: int = 16,
-        n_samples: int = 2000,
-        seed: int = 0,
-        units: str = "characters",
-    ):
-        super().__init__(tagger, target, batch_size, n_samples, seed, units)
+    def __init__(self, *args: Any, n_samples: int = 2000, **kwargs: Any):
+        super().__init__(*args, n_samples=n_samples, **kwargs)
 
-    def _sampler(self, answers: _Answers, number: int, own: Tensor) -> CaptumKernelShap:
-        sampler = CaptumKernelShap(lambda kept: answers.of(kept, number))
+    def _sampler(self, cache: _TargetCache, number: int, own: Tensor) -> CaptumKernelShap:
+        sampler = CaptumKernelShap(lambda kept: cache.values(kept, number))
         sampler.interpretable_model = WeightedRidge()
         return sampler
 
@@ -379,40 +344,30 @@ class KernelShap(SamplingExplainer):
 class Lime(SamplingExplainer):
     """LIME (Ribeiro et al. 2016) by captum, with the kernel of its authors' text explainer.
 
-    Each unit is hidden with probability 1/2, but in half of the samples the entity's own characters are kept: else few
-    samples would say anything of its context. The similarity of a sample is sqrt(exp(-D^2 / width^2)), D being the
+    Each unit is hidden with probability 1/2, but half of the samples keep the entity's own characters: otherwise few
+    samples would be informative about its context. The weight of a sample is sqrt(exp(-D^2 / width^2)) with D the
     cosine distance between the sets of units.
 
     Args:
         tagger, target, batch_size, n_samples, seed, units: as for `SamplingExplainer`.
-        kernel_width: of the similarity.
+        kernel_width: of the sample weights.
         penalty: of the ridge regression (see `WeightedRidge`).
 
     Raises:
-        ValueError: as for `SamplingExplainer`, or a kernel width that is not positive or a negative penalty.
+        ValueError: as for `SamplingExplainer`, a kernel width that is not positive, or a negative penalty.
     """
 
     name = "lime"
 
-    def __init__(
-        self,
-        tagger: Tagger,
-        target: str = "label",
-        batch_size: int = 16,
-        n_samples: int = 500,
-        seed: int = 0,
-        units: str = "characters",
-        kernel_width: float = 0.25,
-        penalty: float = 1.0,
-    ):
-        super().__init__(tagger, target, batch_size, n_samples, seed, units)
+    def __init__(self, *args: Any, kernel_width: float = 0.25, penalty: float = 1.0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
         if not kernel_width > 0 or not penalty >= 0:
             raise ValueError(
                 f"kernel_width must be positive and penalty not negative, found {kernel_width!r} and {penalty!r}"
             )
         self.kernel_width, self.penalty = kernel_width, penalty
 
-    def _sampler(self, answers: _Answers, number: int, own: Tensor) -> CaptumLime:
+    def _sampler(self, cache: _TargetCache, number: int, own: Tensor) -> CaptumLime:
         def perturb(text: Tensor, **_: Any) -> Iterator[Tensor]:
             while True:
                 kept = torch.rand_like(text) < 0.5
@@ -420,12 +375,12 @@ class Lime(SamplingExplainer):
                 yield kept.long()
 
         return CaptumLime(
-            lambda kept: answers.of(kept, number),
+            lambda kept: cache.values(kept, number),
             interpretable_model=WeightedRidge(self.penalty),
             similarity_func=self._similarity,
             perturb_func=perturb,
         )
 
     def _similarity(self, text: Tensor, sample: Tensor, kept: Tensor, **_: Any) -> Tensor:
-        distance = 1 - (kept.float().mean()).sqrt()  # of a 0/1 vector to that of ones, by cosine
+        distance = 1 - (kept.float().mean()).sqrt()  # cosine distance of a 0/1 vector to all ones
         return torch.exp(-(distance**2) / (2 * self.kernel_width**2))

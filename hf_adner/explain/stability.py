@@ -1,7 +1,4 @@
-"""How stable explanations are: how little they move when unimportant characters of the text are hidden.
-
-Views of texts that keep their labels, and what a local explainer says of their entities.
-"""
+"""Explanations of perturbed texts ("views"), and how stable explanations are across them."""
 
 from __future__ import annotations
 
@@ -13,40 +10,38 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hf_adner.data.records import Document, EntitySpan
+from hf_adner.data.records import Document, Entity, EntitySpan
 from hf_adner.explain.explanation import Explanation
-from hf_adner.explain.probes import as_document
 from hf_adner.explain.tagger import MaskedTagger
+from hf_adner.model.lexicon_adner import replace_surrogates
 from hf_adner.model.pipeline_adner import check_count
 from hf_adner.perturb.boundary import OuterNeighbourEdit
 from hf_adner.perturb.context import ContextMasking
-from hf_adner.perturb.perturbed import Perturbed
+from hf_adner.perturb.perturbation import Perturbed
 from hf_adner.perturb.surface import PunctuationEdit
 
 DEFAULT_VIEWS = 4
 HIDDEN_SHARE = 0.3
-"""Share of the unimportant half of the context that a view hides."""
+"""Share of the less important half of the context that `StabilityMeter` hides in a view."""
 
-Explainer = Callable[..., Sequence[Sequence[Explanation]]]
+PERTURBATIONS = (ContextMasking(), PunctuationEdit(), OuterNeighbourEdit())
+"""Perturbations of `explain_views`, used in turns."""
 
-
-class _View(NamedTuple):
-    text: int
-    perturbed: Perturbed
+Explanations = Sequence[Sequence[Explanation]]
 
 
 class StabilityMeter:
-    """An explainer whose explanations tell how stable they are.
+    """An explainer that adds `Explanation.stability` to the explanations of another.
 
-    Of each text some views are made in which characters of the context are hidden that mattered least to all of the
-    text's entities. Stability is the mean over the views of the cosine between the scores before and after, over the
-    characters that were not hidden, negative cosines counted as 0 (after Alvarez-Melis and Jaakkola 2018, who hide
-    nothing but move the input). It costs as much again as explaining each view. It does not tell whether the entity is
-    right: a confident mistake may be explained as stably as a hit.
+    Each view of a text hides context characters that are least important to all of its entities. Stability is the mean
+    over the views of the cosine between the scores before and after, over the characters that were not hidden, negative
+    cosines counted as 0 (after Alvarez-Melis and Jaakkola 2018, who move the input instead). Each view costs as much
+    as explaining the text. Stability does not show whether an entity is right: the explanation of a confident mistake
+    may be as stable as that of a correct prediction.
 
     Args:
-        explainer: one that `make_explainer` gave.
-        views: how many views of each text, 1 or more.
+        explainer: as returned by `make_explainer`.
+        views: views per text, 1 or more.
         seed: of the choice of hidden characters.
 
     Raises:
@@ -58,69 +53,72 @@ class StabilityMeter:
         self.explainer, self.views, self.seed = explainer, views, seed
 
     def __call__(self, texts: Sequence[str], entities: Sequence[Any] | None = None) -> list[list[Explanation]]:
-        """As the explainer's own call; `stability` is None where no character may be hidden.
+        """Explain as the explainer does; `stability` is None where no character may be hidden.
 
         Raises:
             TypeError, ValueError: as the explainer.
         """
         return self.measure(self.explainer(texts, entities))
 
-    def measure(self, explanations: Sequence[Sequence[Explanation]]) -> list[list[Explanation]]:
-        """Explanations that this explainer gave, with their `stability`."""
-        views = [view for number, ones in enumerate(explanations) for view in self._views(number, ones)]
-        found: list[list[list[float]]] = [[[] for _ in ones] for ones in explanations]
-        for view, others in zip(views, self._explain(views, explanations)):
-            for values, one, other in zip(found[view.text], explanations[view.text], others, strict=True):
-                values.append(_cosine(one, other, view.perturbed.kept))
+    def measure(self, explanations: Explanations) -> list[list[Explanation]]:
+        """Add `stability` to explanations of this explainer."""
+        views = [view for text, group in enumerate(explanations) for view in self._views(text, group)]
+        cosines = mean_over_views(
+            explanations,
+            _explain(self.explainer, views),
+            lambda before, after, kept: max(map_cosine(before, after, kept), 0.0),
+        )
         return [
-            [replace(one, stability=float(np.mean(values)) if values else None) for one, values in zip(ones, lists)]
-            for ones, lists in zip(explanations, found)
+            [replace(explanation, stability=cosine) for explanation, cosine in zip(group, group_cosines)]
+            for group, group_cosines in zip(explanations, cosines)
         ]
 
-    def _views(self, number: int, explanations: Sequence[Explanation]) -> list[_View]:
-        document = as_document(explanations[0].text, list(map(span_of, explanations))) if explanations else None
+    def _views(self, text: int, explanations: Sequence[Explanation]) -> list[View]:
+        document = _document_of(explanations)
         if document is None:
             return []
-        importance = np.max([one.shares for one in explanations], axis=0)  # (length,)
+        importance = np.max([explanation.shares for explanation in explanations], axis=0)  # (length,)
         mask = ContextMasking(HIDDEN_SHARE)
-        made = [mask(document, f"stability {self.seed} {view}", scores=importance) for view in range(self.views)]
-        return [_View(number, perturbed) for perturbed in made if perturbed is not None]
-
-    def _explain(self, views: Sequence[_View], explanations: Sequence[Sequence[Explanation]]) -> Any:
-        if not views:
-            return []
-        reader = reading_masks(self.explainer, [view.perturbed.masked for view in views])
-        # masks stand in the place of what they hide, so entities keep their places
-        entities = [list(map(span_of, explanations[view.text])) for view in views]
-        return reader([view.perturbed.document.text for view in views], entities)
+        views = [mask(document, f"stability {self.seed} {view}", scores=importance) for view in range(self.views)]
+        places = entity_places(document, [explanation.span for explanation in explanations])
+        return [View(text, perturbed, places) for perturbed in views if perturbed is not None]
 
 
-def reading_masks(explainer: Any, masked: Sequence[Sequence[int]]) -> Any:
-    """The explainer for texts with masked characters; `masked` as for `MaskedTagger`."""
-    reader = copy.copy(explainer)
-    reader.tagger = MaskedTagger(explainer.tagger, masked)
-    return reader
+class View(NamedTuple):
+    """A perturbed text, and the entities that are read in it.
+
+    Attributes:
+        text: number of the original text.
+        perturbed: the perturbed document beside the original.
+        entities: (index in the text's list, index in the original document) of each entity.
+    """
+
+    text: int
+    perturbed: Perturbed
+    entities: Sequence[tuple[int, int]]
+
+    @property
+    def spans(self) -> list[EntitySpan]:
+        """The entities in characters of the perturbed text."""
+        entities = (self.perturbed.entity(place) for _, place in self.entities)
+        return [(entity.start, entity.end, entity.label) for entity in entities]
+
+    def on_token_boundaries(self, tokenizer: Any) -> View:
+        """Return the view without entities that begin or end inside a token.
+
+        An edit beside an entity may join it with its context to one sub-word.
+
+        Args:
+            tokenizer: a fast tokenizer.
+        """
+        offsets = tokenizer(self.perturbed.document.text, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+        inside = {place for start, end in offsets for place in range(start + 1, end)}
+        pairs = zip(self.entities, self.spans)
+        return self._replace(entities=[entity for entity, span in pairs if not {*span[:2]} & inside])
 
 
-def span_of(explanation: Explanation) -> EntitySpan:
-    return explanation.entity.start, explanation.entity.end, explanation.entity.label
-
-
-def _cosine(one: Explanation, other: Explanation, kept: Sequence[tuple[int, int]]) -> float:
-    """In [0, 1]; 0 where one of the maps is."""
-    pairs = np.array([(one.scores[old], other.scores[new]) for old, new in kept]).reshape(-1, 2)
-    norms = np.linalg.norm(pairs, axis=0).prod()
-    return float(np.clip(pairs[:, 0] @ pairs[:, 1] / norms, 0, 1)) if norms else 0.0
-
-
-PERTURBATIONS = (ContextMasking(), PunctuationEdit(), OuterNeighbourEdit())
-"""What makes views, in turns: some of the context is hidden, signs and spaces change, or an entity's neighbour."""
-
-Explanations = Sequence[Sequence[Explanation]]
-
-
-class MapView(NamedTuple):
-    """The explanations of one text's entities in one view of it.
+class ExplainedView(NamedTuple):
+    """Explanations of the entities of a text in one view of it.
 
     Attributes:
         text: number of the text.
@@ -133,59 +131,105 @@ class MapView(NamedTuple):
     explanations: Sequence[Explanation]
 
 
-def explain_views(local: Any, explanations: Explanations, count: int, seed: int) -> list[MapView]:
-    """Explain again in perturbed texts; protected words and entities are never edited.
+def as_document(text: str, spans: Sequence[EntitySpan]) -> Document | None:
+    """Return a document with each span once; None for texts that a document cannot hold (empty, lone surrogates)."""
+    if not text or replace_surrogates(text) != text:
+        return None
+    return Document("text", text, tuple(Entity(*span) for span in dict.fromkeys(spans)))
+
+
+def entity_places(document: Document, spans: Sequence[EntitySpan]) -> list[tuple[int, int]]:
+    """Return (index in `spans`, index in the document) of each span, as in `View.entities`."""
+    return [(index, document.spans.index(span)) for index, span in enumerate(spans)]
+
+
+def reading_masks(explainer: Any, masked: Sequence[Sequence[int]]) -> Any:
+    """Return a copy of an explainer that reads masked characters as hidden; `masked` as for `MaskedTagger`."""
+    reader = copy.copy(explainer)
+    reader.tagger = MaskedTagger(explainer.tagger, masked)
+    return reader
+
+
+def explain_views(explainer: Any, explanations: Explanations, count: int, seed: int) -> list[ExplainedView]:
+    """Explain entities again in perturbed texts; protected words and entities are never edited.
 
     Args:
-        local: the explainer that gave the explanations.
+        explainer: the explainer of `explanations`.
         explanations: per text those of its entities.
         count: views per text.
         seed: of the perturbations; the same text gets the same views.
 
     Returns:
-        Views of the texts that have entities and something that may be edited.
+        Views of the texts with entities and something to edit; none in which an entity has its boundary inside a token.
     """
-    made = [
-        (number, view)
-        for number, ones in enumerate(explanations)
-        for view in _views(ones, count, seed)
-        if _is_readable(local, view)
-    ]
-    if not made:
+    views = [view for text, group in enumerate(explanations) for view in _perturbed_views(text, group, count, seed)]
+    tokenizer = explainer.tagger.tokenizer
+    readable = [view for view in views if view.on_token_boundaries(tokenizer).entities == view.entities]
+    return _explain(explainer, readable)
+
+
+def mean_over_views(
+    explanations: Explanations,
+    views: Sequence[ExplainedView],
+    measure: Callable[[Explanation, Explanation, Sequence[tuple[int, int]]], float | None],
+) -> list[list[float | None]]:
+    """Average a measure of each explanation over the views of its text.
+
+    Args:
+        explanations: per text those of its entities.
+        views: views of these texts.
+        measure: explanation of the original, of the view, and kept characters -> value; None is left out of the mean.
+
+    Returns:
+        Per text and entity the mean, None without any value.
+    """
+    values: list[list[list[float]]] = [[[] for _ in group] for group in explanations]
+    for view in views:
+        for entity_values, before, after in zip(
+            values[view.text], explanations[view.text], view.explanations, strict=True
+        ):
+            value = measure(before, after, view.kept)
+            entity_values += [] if value is None else [value]
+    return [[float(np.mean(entity)) if entity else None for entity in group] for group in values]
+
+
+def map_cosine(before: Explanation, after: Explanation, kept: Sequence[tuple[int, int]]) -> float:
+    """Compute the cosine in [-1, 1] of two score maps over the kept characters; 0 if one of the maps is all 0."""
+    pairs = np.array([(before.scores[old], after.scores[new]) for old, new in kept]).reshape(-1, 2)
+    norms = np.linalg.norm(pairs, axis=0).prod()
+    return float(np.clip(pairs[:, 0] @ pairs[:, 1] / norms, -1, 1)) if norms else 0.0
+
+
+def _explain(explainer: Any, views: Sequence[View]) -> list[ExplainedView]:
+    if not views:
         return []
-    reader = reading_masks(local, [view.masked for _, view in made])
-    entities = [[_moved(one, view) for one in explanations[number]] for number, view in made]
-    found = reader([view.document.text for _, view in made], entities)
-    return [MapView(number, view.kept, ones) for (number, view), ones in zip(made, found, strict=True)]
+    reader = reading_masks(explainer, [view.perturbed.masked for view in views])
+    explanations = reader([view.perturbed.document.text for view in views], [view.spans for view in views])
+    return [
+        ExplainedView(view.text, view.perturbed.kept, group) for view, group in zip(views, explanations, strict=True)
+    ]
 
 
-def _views(explanations: Sequence[Explanation], count: int, seed: int) -> list[Perturbed]:
-    document = as_document(explanations[0].text, list(map(span_of, explanations))) if explanations else None
+def _perturbed_views(text: int, explanations: Sequence[Explanation], count: int, seed: int) -> list[View]:
+    document = _document_of(explanations)
     if document is None:
         return []
     rng = random.Random(f"map {seed} {document.text}")
     turns = rng.sample(PERTURBATIONS, len(PERTURBATIONS))
     views = []
     for number in range(count):
-        later = turns[number % len(turns) :] + turns[: number % len(turns)]
-        views.append(_first(document, later, rng))
-    return [view for view in views if view is not None]
+        perturbations = turns[number % len(turns) :] + turns[: number % len(turns)]
+        views.append(_first_edit(document, perturbations, rng))
+    places = entity_places(document, [explanation.span for explanation in explanations])
+    return [View(text, perturbed, places) for perturbed in views if perturbed is not None]
 
 
-def _first(document: Document, perturbations: Sequence[Any], rng: random.Random) -> Perturbed | None:
-    """What the first perturbation that finds something to edit makes."""
+def _document_of(explanations: Sequence[Explanation]) -> Document | None:
+    spans = [explanation.span for explanation in explanations]
+    return as_document(explanations[0].text, spans) if explanations else None
+
+
+def _first_edit(document: Document, perturbations: Sequence[Any], rng: random.Random) -> Perturbed | None:
+    """Apply the first perturbation that changes the document."""
     views = (perturbation(document, rng) for perturbation in perturbations)
     return next((view for view in views if view is not None and not view.is_unchanged), None)
-
-
-def _is_readable(local: Any, view: Perturbed) -> bool:
-    """Whether entities begin and end with tokens: an edit beside one may join it to its context as a sub-word."""
-    text = view.document.text
-    spans = local.tagger.tokenizer(text, return_offsets_mapping=True, verbose=False)["offset_mapping"]
-    inside = {place for start, end in spans for place in range(start + 1, end)}
-    return not any({entity.start, entity.end} & inside for entity in view.document.entities)
-
-
-def _moved(explanation: Explanation, view: Perturbed) -> EntitySpan:
-    entity = view.entity(view.original.spans.index(span_of(explanation)))
-    return entity.start, entity.end, entity.label

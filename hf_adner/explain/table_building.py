@@ -1,7 +1,4 @@
-"""Building the global table: one sweep of a local explainer over a corpus.
-
-The global table of a checkpoint: where it lies, how it is built and how it is found.
-"""
+"""Building a global table from a corpus, and finding the one of a checkpoint."""
 
 from __future__ import annotations
 
@@ -20,31 +17,36 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from hf_adner.data.records import Document, EntitySpan
 from hf_adner.explain.explainer import LocalExplainer
-from hf_adner.explain.explanation import Explanation
+from hf_adner.explain.explanation import ROLES, Explanation
 from hf_adner.explain.fused import LocalMap, fusion_inputs, local_maps, map_variance
 from hf_adner.explain.fusion import role_errors
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.gradients import GradientTimesInput
-from hf_adner.explain.stability import explain_views
+from hf_adner.explain.stability import explain_views, mean_over_views
 from hf_adner.explain.table_files import TableNoise, has_table
 from hf_adner.explain.tagger import Tagger
-from hf_adner.explain.unit_statistics import ROLES
 from hf_adner.model.lexicon_adner import Lexicon
 
 logger = logging.getLogger(__name__)
 
 SOURCES = ("gold", "predicted")
-"""Whose entities are explained: the documents' own, or those that the model finds."""
+"""Explain the entities of the documents, or those that the model predicts."""
 
 DOCUMENTS_AT_ONCE = 16
 NOISE_ENTITIES = 20_000
-"""Entities whose maps are kept in memory to estimate the noise; of more, a random sample."""
+"""Number of maps that are kept in memory to estimate the noise; a random sample if there are more entities."""
+
+TABLE_FOLDER = "global_table"
+"""Folder in a checkpoint: the published table."""
+
+PRIVATE_FOLDER = "private/global_table"
+"""Folder in a checkpoint: the raw table, which is never pushed."""
 
 GroupKey = str | Callable[[Document], str]
 
 
 class MeasuredMap(NamedTuple):
-    """A local map that is in a table, and its perturbation variance if it was measured."""
+    """A local map of a table, and its perturbation variance, or None if not measured."""
 
     map: LocalMap
     variance: float | None
@@ -62,26 +64,25 @@ def build_global_table(
     variance_views: int = 1,
     seed: int = 0,
 ) -> GlobalTable:
-    """Explain every entity of a corpus and gather the maps in a table, with the estimates that fusion needs.
+    """Explain every entity of a corpus and collect the maps in a table, with the estimates that a fusion needs.
 
-    Processes may each sweep over a part of the corpus; `GlobalTable.merge` joins their tables. Take training documents
-    only: what the table knows of a test document, it cannot explain honestly.
+    Several processes may each explain a part of the corpus; `GlobalTable.merge` joins their tables. Use training
+    documents only: explanations of a test document must not be fused with a table that already contains it.
 
     Args:
-        explainer: a local explainer, as `make_explainer` gives it; the table is for its maps and its target.
-        documents: training documents; entities whose boundaries the tokenizer has no tokens for are left out, with a
-            warning that says how many.
-        group_key: whose a document is, for `GlobalTable.publish`: a key of its `meta`, or a function of it.
+        explainer: a local explainer, as returned by `make_explainer`; the table is for its maps and its target.
+        documents: training documents; entities with a boundary inside a token are left out with a warning.
+        group_key: group of a document for `GlobalTable.publish`: a key of its `meta`, or a function of the document.
         progress: show a progress bar.
         entities: ``gold`` or ``predicted``.
-        kappa, lexicon: of the table; by default the lexicon of the tokenizer, if it has one.
-        variance_views: how often each document is explained again after a label-preserving edit, to estimate
-            `GlobalTable.noise`; 0 leaves it out.
+        kappa, lexicon: of the table; default: the lexicon of the tokenizer, if any.
+        variance_views: label-preserving views of each document that are explained again to estimate
+            `GlobalTable.noise`; 0 for no estimate.
         seed: of those views.
 
     Raises:
-        ValueError: another `entities`, an entity label that the model does not have, a document without the
-            `group_key`, or documents without any entity that can be explained.
+        ValueError: an unknown value of `entities`, an entity label that the model does not have, a document without
+            the `group_key`, or documents without any entity that can be explained.
     """
     if entities not in SOURCES:
         raise ValueError(f"entities must be one of {SOURCES}, found {entities!r}")
@@ -91,33 +92,33 @@ def build_global_table(
     total = len(documents) if isinstance(documents, Sized) else None
     with tqdm(total=total, desc="global table", unit="doc", disable=not progress) as bar:
         for chunk in _chunks(documents):
-            sweep.read(chunk, [_group(one, group_key) for one in chunk], entities == "gold")
+            sweep.read(chunk, [_group(document, group_key) for document in chunk], entities == "gold")
             bar.update(len(chunk))
-    return sweep.finished()
+    return sweep.finish()
 
 
 def estimate_noise(parts: Iterable[tuple[GlobalTable, Sequence[MeasuredMap]]]) -> TableNoise | None:
-    """How noisy maps are, and how far a table is off from those of documents that it does not know.
+    """Estimate the noise of maps, and the error of a table on documents that it does not contain.
 
-    By the method of moments: tau2 of a role is the mean of (local - global)^2 less the variances of both.
+    By the method of moments: tau2 of a role is the mean of (local - global)^2 minus the variances of both.
 
     Args:
-        parts: tables, each with maps of other documents than it was made of.
+        parts: tables, each with maps of documents that it does not contain.
 
     Returns:
         None if no map has a variance.
     """
     parts = list(parts)
-    variances = [one.variance for _, maps in parts for one in maps if one.variance is not None]
+    variances = [measured.variance for _, maps in parts for measured in maps if measured.variance is not None]
     if not variances:
         return None
     mean = float(np.mean(variances))
     sums, counts = np.zeros(len(ROLES)), np.zeros(len(ROLES))
     for table, maps in parts:
         for first in range(0, len(maps), 64):
-            part = maps[first : first + 64]
-            own = [mean if one.variance is None else one.variance for one in part]
-            errors, numbers = role_errors(fusion_inputs([one.map for one in part], table, own))
+            batch = maps[first : first + 64]
+            batch_variances = [mean if measured.variance is None else measured.variance for measured in batch]
+            errors, numbers = role_errors(fusion_inputs([measured.map for measured in batch], table, batch_variances))
             sums, counts = sums + errors.double().numpy(), counts + numbers.double().numpy()
     overall = sums.sum() / max(counts.sum(), 1)  # for roles that no entity has
     tau2 = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
@@ -125,9 +126,9 @@ def estimate_noise(parts: Iterable[tuple[GlobalTable, Sequence[MeasuredMap]]]) -
 
 
 class _Sweep:
-    """Explains documents, fills two tables with half of them each, and keeps a sample of the maps.
+    """Explains documents into two tables of half the corpus each, and keeps a sample of the maps.
 
-    Each half shows how far the other is off. Both together are the table.
+    The error of each half is estimated on the maps of the other. Merged, they are the table.
     """
 
     def __init__(self, explainer: LocalExplainer, halves: Sequence[GlobalTable], views: int, seed: int):
@@ -143,15 +144,16 @@ class _Sweep:
             explanations = self._explain(texts, [document.spans for document in documents])
         else:
             explanations = self._explainer(texts)
-        variances = self._variances(explanations)
-        for document, group, ones, values in zip(documents, groups, explanations, variances):
+        views = explain_views(self._explainer, explanations, self._views, self._seed) if self._views else []
+        variances = mean_over_views(explanations, views, map_variance)
+        for document, group, entities, entity_variances in zip(documents, groups, explanations, variances):
             half = crc32((group or document.id).encode()) % len(self._halves)
-            for found, variance in zip(local_maps(ones), values):
-                self._halves[half].add(found.text, found.entity, found.values, document=document.id, group=group)
-                self._samples[half].add(MeasuredMap(found, variance))
+            for local, variance in zip(local_maps(entities), entity_variances):
+                self._halves[half].add(local.text, local.entity, local.values, document=document.id, group=group)
+                self._samples[half].add(MeasuredMap(local, variance))
 
-    def finished(self) -> GlobalTable:
-        """The table with its noise; says what was left out."""
+    def finish(self) -> GlobalTable:
+        """Return the table with its noise; warn of entities that were left out."""
         seen = sum(sample.seen for sample in self._samples)
         if not seen:
             raise self._last_error or ValueError("the documents hold no entity to build a global table from")
@@ -170,32 +172,22 @@ class _Sweep:
         return table
 
     def _explain(self, texts: Sequence[str], spans: Sequence[Sequence[EntitySpan]]) -> list[list[Explanation]]:
-        """Explanations; entities that cannot be explained are looked for only where something fails."""
-        for label in {label for ones in spans for _, _, label in ones}:
+        """Explain all at once; only if that fails, text by text and entity by entity to leave out what fails."""
+        for label in {label for text_spans in spans for _, _, label in text_spans}:
             self._explainer.tagger.labels.check(label)
         try:
             return self._explainer(texts, spans)
         except ValueError as error:
             if len(texts) > 1:
-                return [self._explain([text], [ones])[0] for text, ones in zip(texts, spans)]
+                return [self._explain([text], [text_spans])[0] for text, text_spans in zip(texts, spans)]
             if len(spans[0]) > 1:
-                return [[one for span in spans[0] for one in self._explain(texts, [[span]])[0]]]
+                return [[explanation for span in spans[0] for explanation in self._explain(texts, [[span]])[0]]]
             self._left_out, self._last_error = self._left_out + 1, error
             return [[]]
 
-    def _variances(self, explanations: Sequence[Sequence[Explanation]]) -> list[list[float | None]]:
-        """Of each entity of each text the mean over its views."""
-        found: list[list[list[float]]] = [[[] for _ in ones] for ones in explanations]
-        views = explain_views(self._explainer, explanations, self._views, self._seed) if self._views else []
-        for view in views:
-            for values, before, after in zip(found[view.text], explanations[view.text], view.explanations):
-                variance = map_variance(before, after, view.kept)
-                values += [] if variance is None else [variance]
-        return [[float(np.mean(values)) if values else None for values in lists] for lists in found]
-
 
 class _Sample:
-    """A uniform sample of the maps that it was shown."""
+    """A uniform random sample of a stream of maps (reservoir sampling)."""
 
     def __init__(self, size: int, seed: int):
         self.maps: list[MeasuredMap] = []
@@ -203,7 +195,7 @@ class _Sample:
         self._size, self._rng = size, random.Random(seed)
 
     def add(self, measured: MeasuredMap) -> None:
-        """Show it a map."""
+        """Add the next map of the stream."""
         self.seen += 1
         if len(self.maps) < self._size:
             self.maps.append(measured)
@@ -232,13 +224,6 @@ def _group(document: Document, key: GroupKey | None) -> str | None:
     return str(document.meta[key])
 
 
-TABLE_FOLDER = "global_table"
-"""Beside a checkpoint: the published table."""
-
-PRIVATE_FOLDER = "private/global_table"
-"""Beside a checkpoint: the raw table, which no push carries."""
-
-
 def build_checkpoint_table(
     model_folder: str | Path,
     documents: Iterable[Document],
@@ -251,11 +236,11 @@ def build_checkpoint_table(
     """Build the global table of a checkpoint and save it there: raw in `private/`, published beside the model.
 
     Args:
-        model_folder: a folder that `save_pretrained` of model and tokenizer wrote; tables in it are replaced.
+        model_folder: checkpoint folder with model and tokenizer; tables in it are replaced.
         documents: training documents.
         explainer: a local explainer of the same model; default: gradient x input of the checkpoint.
         min_documents: see `GlobalTable.publish`.
-        device: where the checkpoint's model runs; default: the CPU.
+        device: of the checkpoint's model; default: the CPU.
         options: of `build_global_table`, such as `group_key`.
 
     Returns:
@@ -267,20 +252,20 @@ def build_checkpoint_table(
     """
     folder = Path(model_folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is no folder of a checkpoint")
+        raise FileNotFoundError(f"{folder} is not a checkpoint folder")
     table = build_global_table(explainer or _explainer_of(folder, device), documents, **options)
     save_checkpoint_table(folder, table, min_documents)
     return table
 
 
 def save_checkpoint_table(model_folder: str | Path, table: GlobalTable, min_documents: int = 5) -> None:
-    """Save a raw table beside a checkpoint, in both its forms.
+    """Save a raw table in a checkpoint, raw and published.
 
     Raises:
-        ValueError: the table is a published one, or `min_documents` is out of range.
+        ValueError: the table is already published, or `min_documents` is out of range.
     """
     if table.min_documents is not None:
-        raise ValueError("the table is a published one; a checkpoint's private/ takes the raw table")
+        raise ValueError("the table is already published; a checkpoint's private/ takes the raw table")
     public = table.publish(min_documents)
     folder = Path(model_folder)
     table.save(folder / PRIVATE_FOLDER)
@@ -294,9 +279,9 @@ def _explainer_of(folder: Path, device: Any) -> LocalExplainer:
 
 
 def find_global_table(model: Any) -> GlobalTable | None:
-    """The table beside the checkpoint that a model was loaded from: the published one, or else the raw one.
+    """Return the table of the checkpoint that a model was loaded from, published or else raw; None if there is none.
 
-    A model from the Hub is asked for at the revision it was loaded from; without a network, only the cache is.
+    The table of a Hub model is downloaded at the model's revision; offline, it is read from the cache.
     """
     name = getattr(model, "name_or_path", "")
     folder = Path(name) if name and Path(name).is_dir() else _hub_folder(model, name)
@@ -314,21 +299,21 @@ def _hub_folder(model: Any, name: str) -> Path | None:
     revision = getattr(model.config, "_commit_hash", None)
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=[f"{TABLE_FOLDER}/*"]))
-    except (HFValidationError, OSError):  # no repository's name, none that is there, or no network
+    except (HFValidationError, OSError):  # not a repository name, not found, or offline
         return None
 
 
 def resolve_global_table(table: GlobalTable | str | Path | None, model: Any) -> GlobalTable:
-    """The table that an explainer should use.
+    """Return the table that an explainer should use.
 
     Args:
-        table: a table, the folder of one or of a checkpoint with one, or None for that of the model's checkpoint.
+        table: a table, its folder, a checkpoint folder with one, or None for the table of the model's checkpoint.
         model: the model to be explained.
 
     Raises:
-        ValueError: there is none; says how to build one.
-        FileNotFoundError: the folder given holds none.
-        TypeError: `table` is something else.
+        ValueError: the checkpoint has no table; the message says how to build one.
+        FileNotFoundError: the given folder holds no table.
+        TypeError: `table` is of another type.
     """
     if isinstance(table, GlobalTable):
         return table
@@ -336,10 +321,10 @@ def resolve_global_table(table: GlobalTable | str | Path | None, model: Any) -> 
         return _required(find_global_table(model), model)
     if not isinstance(table, (str, Path)):
         raise TypeError(f"global_table is {type(table).__name__}, expected a GlobalTable or the path of one")
-    found = _table_in(Path(table))
-    if found is None:
+    loaded = _table_in(Path(table))
+    if loaded is None:
         raise FileNotFoundError(f"{table} holds no global table; see build_checkpoint_table")
-    return found
+    return loaded
 
 
 def _required(table: GlobalTable | None, model: Any) -> GlobalTable:
@@ -348,6 +333,6 @@ def _required(table: GlobalTable | None, model: Any) -> GlobalTable:
         raise ValueError(
             f"global explanations need a global table, and {place} has no {TABLE_FOLDER}/. Build one from training "
             "documents with hf_adner.explain.table_building.build_checkpoint_table(model_folder, documents), or "
-            "give one as global_table=build_global_table(make_explainer('grad-x-input', model, tokenizer), documents)"
+            "pass one as global_table=build_global_table(make_explainer('grad-x-input', model, tokenizer), documents)"
         )
     return table

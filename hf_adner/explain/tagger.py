@@ -1,9 +1,4 @@
-"""A token classifier with its tokenizer, as explainers need them: texts in, log-probabilities of BIO labels out.
-
-A tagger that reads the masked characters of perturbed texts as hidden ones.
-
-How probable a model finds given entities.
-"""
+"""A token classifier with its tokenizer, as explainers need them: texts in, log-probabilities of BIO labels out."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,24 +14,25 @@ from torch import Tensor, nn
 from hf_adner.data.records import EntitySpan
 from hf_adner.explain.targets import EntityTokens, LabelTable, Tagging, Target
 from hf_adner.explain.text_windows import TextWindow, cover_text, place_entities
-from hf_adner.model.labels_adner import tags_to_spans
-from hf_adner.model.pipeline_adner import AdnerPipeline
+from hf_adner.model.heads_adner import token_span_log_probs
+from hf_adner.model.labels_adner import repair_bio, tags_to_spans
+from hf_adner.model.pipeline_adner import AdnerPipeline, eval_mode
+from hf_adner.model.tokenization_adner import LEXICON_KEYS
 from hf_adner.model.windows_adner import Window, merge_window_entities
-from hf_adner.perturb.perturbed import masked_tokens
+from hf_adner.perturb.perturbation import masked_tokens
 
-LEXICON_KEYS = ("lexicon_ids", "lexicon_starts", "lexicon_ends")
-UNLIMITED = 10**6  # tokenizers without a length limit say a number beyond this
+UNLIMITED = 10**6  # tokenizers without a length limit report a larger number
 
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Windows of text as model inputs, padded on the right, and where their tokens stand in the text.
+    """Windows of text as model inputs, padded on the right, with the offsets of their tokens.
 
     Attributes:
         inputs: tensors of the model's forward, each (batch, ...), on the model's device.
-        offsets: per row and token its characters (start, end), counted in the whole text; (0, 0) for special tokens.
-        is_text: (batch, tokens) bool, on the model's device: the token stands for characters.
-        windows: per row the characters of the window, and where in the whole text it begins.
+        offsets: per row and token its characters (start, end) in the whole text; (0, 0) for special tokens.
+        is_text: (batch, tokens) bool, on the model's device: the token covers characters.
+        windows: per row the text of the window, and its start in the whole text.
     """
 
     inputs: Mapping[str, Tensor]
@@ -48,7 +44,7 @@ class TokenBatch:
         return len(self.is_text)
 
     def row(self, number: int) -> TokenBatch:
-        """One row as a batch, without its padding."""
+        """Return one row as a batch, without its padding."""
         length = int(self.inputs["attention_mask"][number].sum())
         tokens = self.is_text.shape[1]
         inputs = {
@@ -58,21 +54,21 @@ class TokenBatch:
         }
         lexicon = {name: self.inputs[name][number : number + 1] for name in LEXICON_KEYS if name in self.inputs}
         if lexicon:
-            words = max(int((lexicon["lexicon_ids"] > 0).sum()), 1)  # padding rows stand behind
+            words = max(int((lexicon["lexicon_ids"] > 0).sum()), 1)  # padding comes last
             lexicon = {name: values[:, :words] for name, values in lexicon.items()}
         offsets, is_text = [self.offsets[number][:length]], self.is_text[number : number + 1, :length]
         return TokenBatch({**inputs, **lexicon}, offsets, is_text, [self.windows[number]])
 
     def copies(self, count: int, **replaced: Tensor) -> dict[str, Tensor]:
-        """Inputs of a batch of one row, `count` times; `replaced` ones are taken as they are."""
+        """Return `count` copies of the inputs of a batch of one row, some of them replaced."""
         inputs = {name: values.expand(count, *values.shape[1:]) for name, values in self.inputs.items()}
         return {**inputs, **replaced}
 
     def tokens_of(self, row: int, entity: EntitySpan) -> EntityTokens:
-        """The tokens of an entity given in characters of the text.
+        """Return the tokens of an entity given in characters of the text.
 
         Raises:
-            ValueError: it begins or ends inside a token, or has no token.
+            ValueError: the entity begins or ends inside a token, or has no token.
         """
         start, end, label = entity
         text_tokens = self.is_text[row].nonzero()[:, 0].tolist()
@@ -94,22 +90,36 @@ def _touches(offsets: tuple[int, int], start: int, end: int) -> bool:
     return offsets[0] < end and start < offsets[1]
 
 
+class ScoredSpan(NamedTuple):
+    """A predicted entity: characters `start` to `end` (exclusive), its label, and the posterior of both in [0, 1]."""
+
+    start: int
+    end: int
+    label: str
+    score: float
+
+    @property
+    def span(self) -> EntitySpan:
+        """The entity without its score."""
+        return self.start, self.end, self.label
+
+
 class Tagger:
-    """A token classifier with BIO labels and its fast tokenizer; the model is left as it was found.
+    """A token classifier with BIO labels and its fast tokenizer; never changes the state of the model.
 
     Args:
         model: an `AdnerForTokenClassification` or any `AutoModelForTokenClassification` that takes `inputs_embeds`.
         tokenizer: its fast tokenizer.
 
     Raises:
-        TypeError: no tokenizer, or one without offsets.
-        ValueError: labels that are not BIO, or a tokenizer with another lexicon than the model's.
+        TypeError: no tokenizer, or a slow one, which has no offsets.
+        ValueError: labels that are not BIO, or a tokenizer whose lexicon differs from the model's.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Any):
         if not getattr(tokenizer, "is_fast", False):
             raise TypeError(f"explanations need a fast tokenizer (it has offsets), found {type(tokenizer).__name__}")
-        # by what it can do, not by class: a checkpoint's own code defines the class a second time
+        # not isinstance: a checkpoint's remote code defines the class a second time
         self.is_adner = hasattr(model, "entity_log_posteriors")
         if self.is_adner:
             model.check_tokenizer(tokenizer)
@@ -121,12 +131,12 @@ class Tagger:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return self.model.device
 
     @property
     def mask_id(self) -> int:
-        """What stands for a hidden token: the mask token, or else the unknown or the padding token.
+        """Id that replaces hidden tokens: the mask token, or else the unknown or the padding token.
 
         Raises:
             ValueError: the tokenizer has none of them.
@@ -138,30 +148,42 @@ class Tagger:
 
     @contextmanager
     def eval_mode(self) -> Iterator[None]:
-        """Evaluation mode with gradients allowed, whatever the caller is in; nothing stays behind."""
-        training = [module for module in self.model.modules() if module.training]
+        """Switch to eval mode with autograd on; restore on exit."""
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
             if self.device.type == "cuda" and any(isinstance(module, nn.RNNBase) for module in self.model.modules()):
-                # cudnn's recurrent layers have no backward in evaluation mode
+                # cudnn's recurrent layers have no backward in eval mode
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-            for module in training:
-                module.training = False
-            try:
-                yield
-            finally:
-                for module in training:
-                    module.training = True
+            stack.enter_context(eval_mode(self.model))
+            yield
 
     # ---- texts ------------------------------------------------------------------------------------------------
 
-    def passages(self, number: int, text: str, entities: Sequence[EntitySpan]) -> list[TextWindow]:
-        """Windows of text `number` in which its entities are explained; see `place_entities`."""
+    def windows(self, number: int, text: str, entities: Sequence[EntitySpan]) -> list[TextWindow]:
+        """Return the windows of text `number` in which its entities are explained; see `place_entities`."""
         return place_entities(number, text, entities, self._window_size, self._fits)
 
+    def window_batches(
+        self, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan]], batch_size: int
+    ) -> Iterator[list[TextWindow]]:
+        """Yield batches of the windows of all texts, sorted by number of entities and by length against padding.
+
+        Raises:
+            ValueError: as `place_entities`; names the text.
+        """
+        windows: list[TextWindow] = []
+        for number, (text, text_entities) in enumerate(zip(texts, entities, strict=True)):
+            try:
+                windows += self.windows(number, text, text_entities) if text_entities else []
+            except ValueError as error:
+                raise ValueError(f"text {number}: {error}") from None
+        windows.sort(key=lambda window: (-len(window.entities), window.window.start - window.window.end))
+        for first in range(0, len(windows), batch_size):
+            yield windows[first : first + batch_size]
+
     def cover(self, text: str) -> list[Window]:
-        """Overlapping windows over a text, each of which fits the model; none for an empty text."""
+        """Return overlapping windows over a text that fit the model; none for an empty text."""
         return cover_text(text, self._window_size, self._fits)[0]
 
     @property
@@ -175,34 +197,34 @@ class Tagger:
         ids = self.tokenizer(list(texts), verbose=False)["input_ids"]
         return max(map(len, ids), default=0) <= self.max_tokens
 
-    def encode(self, texts: Sequence[str], passages: Sequence[TextWindow]) -> TokenBatch:
-        """The windows of passages as a batch; `texts` are those that passages count in."""
-        windows = [texts[passage.text][passage.window.start : passage.window.end] for passage in passages]
+    def encode(self, texts: Sequence[str], windows: Sequence[TextWindow]) -> TokenBatch:
+        """Return windows as a batch; `TextWindow.text` is an index into `texts`."""
+        pieces = [texts[window.text][window.window.start : window.window.end] for window in windows]
         encoded = self.tokenizer(
-            windows, padding=True, padding_side="right", return_tensors="pt", return_offsets_mapping=True
+            pieces, padding=True, padding_side="right", return_tensors="pt", return_offsets_mapping=True
         )
         offsets, is_text = [], []
-        for row, (passage, spans) in enumerate(zip(passages, encoded["offset_mapping"].tolist())):
+        for row, (window, spans) in enumerate(zip(windows, encoded["offset_mapping"].tolist())):
             inside = [
                 sequence is not None and start < end for sequence, (start, end) in zip(encoded.sequence_ids(row), spans)
             ]
-            shift = passage.window.start
+            shift = window.window.start
             offsets.append([(s + shift, e + shift) if text else (0, 0) for text, (s, e) in zip(inside, spans)])
             is_text.append(inside)
         inputs = {name: values.to(self.device) for name, values in encoded.items() if name in self._accepted}
         inputs.setdefault("attention_mask", torch.ones_like(inputs["input_ids"]))
-        places = [(window, passage.window.start) for window, passage in zip(windows, passages)]
+        places = [(piece, window.window.start) for piece, window in zip(pieces, windows)]
         return TokenBatch(inputs, offsets, torch.tensor(is_text, device=self.device), places)
 
     # ---- the model --------------------------------------------------------------------------------------------
 
     def embed(self, input_ids: Tensor) -> Tensor:
-        """Rows of the embedding table, (batch, tokens, size), detached."""
+        """Return token embeddings, (batch, tokens, size), detached."""
         with torch.no_grad():
             return self.model.get_input_embeddings()(input_ids).detach()
 
     def embed_words(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
-        """Vectors of the matched words, (batch, words, size), detached; None where the model reads no word vectors."""
+        """Return vectors of the matched words, (batch, words, size), detached; None without word vectors."""
         table = self._word_table
         if table is None or "lexicon_ids" not in inputs:
             return None
@@ -211,7 +233,7 @@ class Tagger:
 
     @property
     def reads_lexicon(self) -> bool:
-        """Whether the matched words of the lexicon reach the model, as vectors or as edges of its graph."""
+        """Whether the model uses matched words of the lexicon, as vectors or as edges of its graph."""
         return self.is_adner and self.model.config.needs_lexicon
 
     @property
@@ -226,15 +248,16 @@ class Tagger:
 
         Args:
             inputs: as in `TokenBatch`.
-            embeds: (batch, tokens, size) in place of `input_ids`; everything else is passed along.
-            words: (batch, words, size) in place of the matched words' vectors.
+            embeds: (batch, tokens, size), replaces `input_ids`.
+            words: (batch, words, size), replaces the vectors of the matched words.
+            options: further arguments of the model's forward.
         """
         return self.read(self.run(inputs, embeds, words, **options))
 
     def run(
         self, inputs: Mapping[str, Tensor], embeds: Tensor | None = None, words: Tensor | None = None, **options: Any
     ) -> Any:
-        """The model's own output; arguments as for `tag`."""
+        """Return the model's own output; arguments as for `tag`."""
         inputs = dict(inputs)
         if embeds is not None:
             inputs.pop("input_ids")
@@ -243,7 +266,7 @@ class Tagger:
             return self.model(**inputs, return_dict=True, **options)
 
     def read(self, outputs: Any) -> Tagging:
-        """A model output as log-probabilities."""
+        """Convert a model output to log-probabilities."""
         if self.is_adner:
             return Tagging(outputs.logits.float(), outputs.emissions, outputs.text_mask)
         return Tagging(outputs.logits.float().log_softmax(-1))
@@ -251,37 +274,59 @@ class Tagger:
     # ---- entities ---------------------------------------------------------------------------------------------
 
     def find_entities(self, texts: Sequence[str], batch_size: int) -> list[list[EntitySpan]]:
-        """What the model finds: per text its entities (start, end, label), sorted, never overlapping."""
+        """Predict entities that can be explained: per text (start, end, label), sorted and disjoint."""
+        predictions = self.predict(texts, batch_size)
+        return [[found.span for found in entities if found.label in self.labels.types] for entities in predictions]
+
+    def predict(self, texts: Sequence[str], batch_size: int) -> list[list[ScoredSpan]]:
+        """Predict entities of texts of any length: per text, sorted and disjoint.
+
+        The score is the posterior of the span for our models, for others the product of the probabilities of its labels
+        on the arg-max path, on which a stray I- counts as B-.
+        """
+        texts = list(texts)
         if self.is_adner:
             pipe = AdnerPipeline(model=self.model, tokenizer=self.tokenizer, device=self.device)
-            found = pipe(list(texts), batch_size=batch_size)
-            return [[(one["start"], one["end"], one["entity_group"]) for one in entities] for entities in found]
-        return [self._find(text, batch_size) for text in texts]
+            return [
+                [ScoredSpan(found["start"], found["end"], found["entity_group"], found["score"]) for found in entities]
+                for entities in pipe(texts, batch_size=batch_size)
+            ]
+        covers = [self.cover(text) for text in texts]
+        pieces = [TextWindow(number, window) for number, windows in enumerate(covers) for window in windows]
+        pieces.sort(key=lambda piece: piece.window.start - piece.window.end)
+        spans: dict[tuple[int, Window], list[ScoredSpan]] = {}
+        with self.eval_mode(), torch.no_grad():
+            for first in range(0, len(pieces), batch_size):
+                group = pieces[first : first + batch_size]
+                keys = [(piece.text, piece.window) for piece in group]
+                spans.update(zip(keys, self._arg_max_spans(self.encode(texts, group)), strict=True))
+        return [
+            merge_window_entities(windows, [spans[number, window] for window in windows])
+            for number, windows in enumerate(covers)
+        ]
 
-    def _find(self, text: str, batch_size: int) -> list[EntitySpan]:
-        windows = self.cover(text)
-        found: list[list[EntitySpan]] = []
-        for first in range(0, len(windows), batch_size):
-            passages = [TextWindow(0, window) for window in windows[first : first + batch_size]]
-            found += self._spans(self.encode([text], passages))
-        return merge_window_entities(windows, found)
-
-    @torch.no_grad()
-    def _spans(self, batch: TokenBatch) -> list[list[EntitySpan]]:
-        """Entities of the arg-max labels of each row; a stray I- opens an entity."""
-        best = self.tag(batch.inputs).log_probs.argmax(-1).tolist()
-        rows = []
-        for ids, offsets, inside in zip(best, batch.offsets, batch.is_text.tolist()):
+    def _arg_max_spans(self, batch: TokenBatch) -> Iterator[list[ScoredSpan]]:
+        """Yield the entities of the arg-max labels of each row."""
+        log_probs = self.tag(batch.inputs).log_probs  # (batch, tokens, labels)
+        ids = {name: index for index, name in enumerate(self.labels.names)}
+        best = log_probs.argmax(-1).tolist()
+        for row, (labels, inside) in enumerate(zip(best, batch.is_text.tolist(), strict=True)):
             tokens = [token for token, is_text in enumerate(inside) if is_text]
-            spans = tags_to_spans([self.labels.names[ids[token]] for token in tokens])
-            spans = [(offsets[tokens[start]][0], offsets[tokens[end - 1]][1], label) for start, end, label in spans]
-            rows.append([span for span in spans if span[2] in self.labels.types])
-        return rows
+            path, _ = repair_bio([self.labels.names[labels[token]] for token in tokens])
+            path_ids = [ids.get(name, labels[token]) for token, name in zip(tokens, path, strict=True)]
+            values = log_probs[row, tokens, path_ids].double()
+            offsets = [batch.offsets[row][token] for token in tokens]
+            yield [
+                ScoredSpan(
+                    offsets[start][0], offsets[end - 1][1], label, min(1.0, values[start:end].sum().exp().item())
+                )
+                for start, end, label in tags_to_spans(path)
+            ]
 
 
 @contextmanager
 def _output_replaced(module: nn.Module | None, output: Tensor | None) -> Iterator[None]:
-    """Let a module return a given tensor."""
+    """Temporarily replace the output of a module."""
     if output is None:
         yield
         return
@@ -293,21 +338,21 @@ def _output_replaced(module: nn.Module | None, output: Tensor | None) -> Iterato
 
 
 def _accepted_inputs(model: nn.Module, tokenizer: Any) -> set[str]:
-    """Tokenizer outputs that the model's forward names (all of them where it names none: a wrapped model)."""
+    """Return the tokenizer outputs that the model's forward accepts; all if it names none (a wrapped model)."""
     known = {"input_ids", "attention_mask", "token_type_ids", *LEXICON_KEYS}
     named = set(inspect.signature(model.forward).parameters)
     return known & (named if "input_ids" in named else {*tokenizer.model_input_names, "input_ids", "attention_mask"})
 
 
 def _token_limit(model: nn.Module, tokenizer: Any) -> int | None:
-    """Tokens that both tokenizer and encoder take at once; None if neither has a limit."""
+    """Return the maximum number of tokens of both tokenizer and encoder; None if neither has a limit."""
     limits = [tokenizer.model_max_length]
     tables = [
         module
         for name, module in model.named_modules()
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding)
     ]
-    for table in tables:  # the RoBERTa family counts positions from behind a padding row
+    for table in tables:  # RoBERTa models start to count positions after the padding row
         limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
     if not tables:
         config = getattr(model.config, "encoder_config", None) or model.config
@@ -320,9 +365,8 @@ class MaskedTagger(Tagger):
     """The same model and tokenizer; tokens of masked characters become the mask token.
 
     Args:
-        tagger: what reads texts as they are.
-        masked: for each of the texts that will be read, by number, the places of its masked characters
-            (`Perturbed.masked`).
+        tagger: reads the texts without masks.
+        masked: per text, the positions of its masked characters (`Perturbed.masked`).
 
     Raises:
         ValueError: the tokenizer has no token to hide text with.
@@ -334,10 +378,10 @@ class MaskedTagger(Tagger):
         if any(masked):
             self._hidden_id = self.mask_id
 
-    def encode(self, texts: Sequence[str], passages: Sequence[TextWindow]) -> TokenBatch:
-        """As `Tagger.encode`; passages count in the texts that `masked` was given for."""
-        batch = super().encode(texts, passages)
-        rows = [masked_tokens(spans, self.masked[one.text]) for spans, one in zip(batch.offsets, passages)]
+    def encode(self, texts: Sequence[str], windows: Sequence[TextWindow]) -> TokenBatch:
+        """As `Tagger.encode`, for the texts of `masked`."""
+        batch = super().encode(texts, windows)
+        rows = [masked_tokens(spans, self.masked[window.text]) for spans, window in zip(batch.offsets, windows)]
         hidden = torch.tensor(rows, device=batch.is_text.device).view_as(batch.is_text) & batch.is_text
         if not hidden.any():
             return batch
@@ -348,54 +392,37 @@ class MaskedTagger(Tagger):
 def entity_posteriors(
     tagger: Tagger, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan]], batch_size: int = 16
 ) -> list[list[float]]:
-    """Probability of exactly these spans with these labels, as the pipeline's `score`.
+    """Compute the probability of exactly these spans with these labels, as the `score` of the pipeline.
 
-    Our models give the posterior of the span, others the product of its tokens' label probabilities.
+    For our models this is the posterior of the span, for others the product of the label probabilities of its tokens.
 
     Args:
         tagger: model and tokenizer.
-        texts: of any length; long ones go through windows.
-        entities: per text its entities (start, end, label), which need not be what the model finds.
+        texts: of any length; long texts are split into windows.
+        entities: per text its entities (start, end, label), not only predicted ones.
         batch_size: windows per forward pass.
 
     Returns:
-        Per text one probability in [0, 1] for each of its entities.
+        Per text a probability in [0, 1] for each of its entities.
 
     Raises:
-        ValueError: an entity with a boundary inside a token, or longer than the model.
+        ValueError: an entity with a boundary inside a token, or longer than the model's maximum length.
     """
-    found = [[0.0] * len(ones) for ones in entities]
+    posteriors = [[0.0] * len(text_entities) for text_entities in entities]
     with tagger.eval_mode(), torch.no_grad():
-        for group in _groups(tagger, texts, entities, batch_size):
-            batch = tagger.encode(texts, group)
-            homes = [(row, index, span) for row, one in enumerate(group) for index, span in one.entities]
-            places = [batch.tokens_of(row, span) for row, _, span in homes]
-            values = _log_posteriors(tagger, tagger.tag(batch.inputs), places).exp().clamp(0, 1).tolist()
-            for (row, index, _), value in zip(homes, values):
-                found[group[row].text][index] = value
-    return found
+        for windows in tagger.window_batches(texts, entities, batch_size):
+            batch = tagger.encode(texts, windows)
+            rows = [(row, index, span) for row, window in enumerate(windows) for index, span in window.entities]
+            places = [batch.tokens_of(row, span) for row, _, span in rows]
+            values = span_log_posteriors(tagger, tagger.tag(batch.inputs), places).exp().clamp(0, 1).tolist()
+            for (row, index, _), value in zip(rows, values):
+                posteriors[windows[row].text][index] = value
+    return posteriors
 
 
-def _groups(
-    tagger: Tagger, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan]], size: int
-) -> Iterator[list]:
-    """Batches of windows of like length."""
-    passages: list[TextWindow] = []
-    for number, (text, ones) in enumerate(zip(texts, entities, strict=True)):
-        passages += tagger.passages(number, text, ones) if ones else []
-    passages.sort(key=lambda one: one.window.start - one.window.end)
-    return (passages[first : first + size] for first in range(0, len(passages), size))
-
-
-def _log_posteriors(tagger: Tagger, tagging: Tagging, places: Sequence[EntityTokens]) -> Tensor:
-    """(entities,) float32."""
+def span_log_posteriors(tagger: Tagger, tagging: Tagging, places: Sequence[EntityTokens]) -> Tensor:
+    """Return the log probability of exactly these spans and labels, (entities,) float32; see `entity_posteriors`."""
     if tagger.is_adner:
         return Target("span", tagger.labels, tagger.model.entity_log_posteriors)(tagging, places)
-    values = [_token_product(tagger, tagging, place) for place in places]
-    return torch.stack(values) if values else tagging.log_probs.new_zeros(0)
-
-
-def _token_product(tagger: Tagger, tagging: Tagging, place: EntityTokens) -> Tensor:
-    inside = [tagger.labels.inside(place.label)] * (place.end - place.start - 1)
-    labels = [tagger.labels.begin(place.label), *inside]
-    return tagging.log_probs[place.row, range(place.start, place.end), labels].sum()
+    spans = [(place.row, place.start, place.end, place.label) for place in places]
+    return token_span_log_probs(tagging.log_probs, tagger.labels.names, spans)

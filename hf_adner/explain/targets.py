@@ -1,9 +1,7 @@
-"""The scalar that is explained: one number per entity, read from the log-probabilities of the BIO labels.
+"""Explanation targets: one scalar per entity, computed in float32 from the log-probabilities of the BIO labels.
 
-For our models these are the exact log posterior marginals of the CRF (or the softmax), for any other token classifier
-`log_softmax(logits)`. Everything is computed in float32.
-
-The states in front of a tagger's classifier, whatever the tagger.
+For our models these are the exact log posterior marginals of the CRF (or the softmax), for other token classifiers
+`log_softmax(logits)`.
 """
 
 from __future__ import annotations
@@ -19,16 +17,16 @@ from torch import Tensor, nn
 from hf_adner.model.labels_adner import split_tag
 
 TARGETS = ("label", "start", "end", "span")
-"""Names of what may be explained; see `Target`."""
+"""Names of targets; see `Target`."""
 
 SMALLEST = 1e-6
-"""Probabilities are squeezed into [SMALLEST, 1 - SMALLEST] before their log-odds are taken."""
+"""Probabilities are squeezed into [SMALLEST, 1 - SMALLEST] before log-odds are computed."""
 
 SpanPosteriors = Callable[[Tensor, Tensor, Sequence[tuple[int, int, int, str]]], Tensor]
 
 
 class Tagging(NamedTuple):
-    """What a model says of a batch.
+    """Model output for a batch.
 
     Attributes:
         log_probs: (batch, tokens, labels) float32, normalised over the labels.
@@ -47,7 +45,7 @@ class EntityTokens(NamedTuple):
         row: row of the batch.
         start, end: its tokens, end exclusive.
         label: entity type.
-        following: the next token that stands for text, -1 where the text ends with the entity.
+        following: the next text token, -1 if the entity ends the text.
     """
 
     row: int
@@ -62,8 +60,8 @@ class LabelTable:
 
     Args:
         labels: in id order.
-        is_chain: an I-x never follows anything but its own entity (a CRF with constraints), so that the marginals of
-            the labels are those of one chain. Otherwise tokens are taken as independent.
+        is_chain: an I-x only follows its own entity (a CRF with constraints), so label marginals are those of one
+            chain. Otherwise tokens are treated as independent.
 
     Raises:
         ValueError: a label that is not O, B-x or I-x, or no entity type with both.
@@ -80,7 +78,7 @@ class LabelTable:
             raise ValueError(f"explanations need entity types with B-x and I-x, found the labels {self.names[:5]}")
 
     def check(self, label: str) -> None:
-        """Make sure that an entity type exists.
+        """Check that an entity type exists.
 
         Raises:
             ValueError: it does not.
@@ -94,26 +92,26 @@ class LabelTable:
         return self._ids["O", ""]
 
     def begin(self, label: str) -> int:
-        """Id of B-label."""
+        """Return the id of B-label."""
         return self._ids["B", label]
 
     def inside(self, label: str) -> int:
-        """Id of I-label."""
+        """Return the id of I-label."""
         return self._ids["I", label]
 
 
 class Target:
-    """The score of each entity that explanations are about; differentiable in the model's inputs.
+    """The scalar of each entity that is explained; differentiable in the model's inputs.
 
     Names:
 
     * ``label`` (default): sum over the entity's tokens of the log-odds of their labels, log P - log(1 - P). Unlike
-      log P it does not saturate where the model is sure. P is squeezed into [1e-6, 1 - 1e-6] as 1e-6 + (1 - 2e-6) P,
-      which leaves even the surest entity a gradient, as clipping would not.
-    * ``start``: why does it begin here; log P(B-x) minus the larger of log P(O) (it begins later) and log P(I-x) (it
-      began before) at its first token (contrastive: Yin and Neubig 2022).
-    * ``end``: why does it end here; log of the probability that an x ends with its last token, minus the larger of
-      log P(O) there (it ended before) and of the log probability that it goes on.
+      log P it does not saturate for confident predictions. P is squeezed into [1e-6, 1 - 1e-6] as 1e-6 + (1 - 2e-6) P,
+      which, unlike clipping, never makes the gradient vanish.
+    * ``start``: why the entity begins here; log P(B-x) minus the larger of log P(O) (begins later) and log P(I-x)
+      (began before) at its first token (contrastive: Yin and Neubig 2022).
+    * ``end``: why the entity ends here; log probability that an x ends with its last token, minus the larger of
+      log P(O) there (ended before) and the log probability that it continues.
     * ``span``: log posterior of exactly this span and type, as the pipeline's score (our models only).
 
     Args:
@@ -133,21 +131,21 @@ class Target:
         self.name, self.labels, self._span_posteriors = name, labels, span_posteriors
 
     def __call__(self, tagging: Tagging, places: Sequence[EntityTokens]) -> Tensor:
-        """Scores of entities, (entities,) float32."""
+        """Return the target value of each entity, (entities,) float32."""
         if not places:
             return tagging.log_probs.new_zeros(0)
         return getattr(self, f"_{self.name}")(tagging, places)
 
     def _label(self, tagging: Tagging, places: Sequence[EntityTokens]) -> Tensor:
-        owner, rows, tokens, ids = [], [], [], []
+        owners, rows, tokens, ids = [], [], [], []
         for number, place in enumerate(places):
             length = place.end - place.start
-            owner += [number] * length
+            owners += [number] * length
             rows += [place.row] * length
             tokens += range(place.start, place.end)
             ids += [self.labels.begin(place.label)] + [self.labels.inside(place.label)] * (length - 1)
         odds = log_odds(tagging.log_probs[rows, tokens], ids)  # (tokens of all entities,)
-        return odds.new_zeros(len(places)).index_add(0, torch.tensor(owner, device=odds.device), odds)
+        return odds.new_zeros(len(places)).index_add(0, torch.tensor(owners, device=odds.device), odds)
 
     def _start(self, tagging: Tagging, places: Sequence[EntityTokens]) -> Tensor:
         at_start = tagging.log_probs[[place.row for place in places], [place.start for place in places]]
@@ -155,11 +153,11 @@ class Target:
         return _floored(begin) - _floored(torch.maximum(outside, inside))
 
     def _end(self, tagging: Tagging, places: Sequence[EntityTokens]) -> Tensor:
-        ends, goes_on, outside = self._at_end(tagging, places)
-        return _floored(_log(ends)) - _floored(torch.maximum(outside, _log(goes_on)))
+        ends, continues, outside = self._at_end(tagging, places)
+        return _floored(_log(ends)) - _floored(torch.maximum(outside, _log(continues)))
 
     def edges(self, tagging: Tagging, places: Sequence[EntityTokens]) -> tuple[Tensor, Tensor]:
-        """Probability that an entity of the label starts with each entity's first token, and ends with its last.
+        """Return the probabilities that an entity of the label starts with each first token, and ends with each last.
 
         Returns:
             Two (entities,) float32, the values of `boundaries` at these tokens.
@@ -170,55 +168,59 @@ class Target:
         return self._columns(at_start, places)[0].exp(), self._at_end(tagging, places)[0]
 
     def _at_end(self, tagging: Tagging, places: Sequence[EntityTokens]) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each entity's last token: probability to end there, to go on behind it, and log-probability of O."""
+        """Return, at each last token, the probabilities to end and to continue, and the log-probability of O."""
         rows = [place.row for place in places]
         at_end = tagging.log_probs[rows, [place.end - 1 for place in places]]
         behind = tagging.log_probs[rows, [place.following for place in places]]
         begin, inside, outside = self._columns(at_end, places)
         has_text = torch.tensor([place.following >= 0 for place in places], device=behind.device)
-        goes_on = self._columns(behind, places)[1].exp() * has_text
-        return *self._ends((begin.exp() + inside.exp()).clamp(max=1.0), goes_on), outside
+        continues = self._columns(behind, places)[1].exp() * has_text
+        return *self._ends((begin.exp() + inside.exp()).clamp(max=1.0), continues), outside
 
-    def _ends(self, within: Tensor, goes_on: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability that the entity ends with a token, and that it goes on.
+    def _ends(self, within: Tensor, continues: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the probabilities that the entity ends with a token, and that it continues.
 
-        In a chain an I-x follows only its own entity, so its marginal is the probability to go on itself.
+        In a chain an I-x only follows its own entity, so its marginal is the probability to continue.
         """
         if self.labels.is_chain:
-            return (within - goes_on).clamp(min=0.0), goes_on
-        return within * (1 - goes_on), within * goes_on
+            return (within - continues).clamp(min=0.0), continues
+        return within * (1 - continues), within * continues
 
     def _columns(self, log_probs: Tensor, places: Sequence[EntityTokens]) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities (entities, labels) -> those of B-x, I-x and O, each (entities,)."""
-        number = range(len(places))
-        begin = log_probs[number, [self.labels.begin(place.label) for place in places]]
-        inside = log_probs[number, [self.labels.inside(place.label) for place in places]]
+        """Select the log-probabilities of B-x, I-x and O, (entities,) each, from (entities, labels)."""
+        rows = range(len(places))
+        begin = log_probs[rows, [self.labels.begin(place.label) for place in places]]
+        inside = log_probs[rows, [self.labels.inside(place.label) for place in places]]
         return begin, inside, log_probs[:, self.labels.outside]
 
     def _span(self, tagging: Tagging, places: Sequence[EntityTokens]) -> Tensor:
-        # text positions: our tokenizer puts one special token in front, and rows are padded on the right
+        # text positions: our tokenizer adds one special token in front, and rows are padded on the right
         spans = [(place.row, place.start - 1, place.end - 1, place.label) for place in places]
         return self._span_posteriors(tagging.emissions, tagging.text_mask, spans)
 
     def boundaries(self, log_probs: Tensor, is_text: Tensor, label: str) -> tuple[Tensor, Tensor]:
-        """Probability that an entity of a type starts, and ends, with each token, (tokens,) each; 0 outside the text.
+        """Return the probabilities that an entity of a type starts, and ends, with each token; 0 outside the text.
 
         Args:
             log_probs: (tokens, labels) of one row.
-            is_text: (tokens,) which tokens stand for text.
+            is_text: (tokens,) bool, tokens that cover characters.
+            label: entity type.
+
+        Returns:
+            Two (tokens,).
         """
         probs = log_probs[is_text].exp()  # (text, labels)
         begin, inside = probs[:, self.labels.begin(label)], probs[:, self.labels.inside(label)]
-        goes_on = torch.nn.functional.pad(inside[1:], (0, 1)) if len(inside) else inside
-        ends, _ = self._ends((begin + inside).clamp(max=1.0), goes_on)
+        continues = torch.nn.functional.pad(inside[1:], (0, 1)) if len(inside) else inside
+        ends, _ = self._ends((begin + inside).clamp(max=1.0), continues)
         nothing = log_probs.new_zeros(len(is_text))
         return nothing.masked_scatter(is_text, begin), nothing.masked_scatter(is_text, ends)
 
 
 def log_odds(log_probs: Tensor, ids: Sequence[int]) -> Tensor:
-    """log P - log(1 - P) of one label per row, P squeezed into [1e-6, 1 - 1e-6]; (rows, labels) -> (rows,).
+    """Compute log P - log(1 - P) of one label per row, P squeezed into [1e-6, 1 - 1e-6]; (rows, labels) -> (rows,).
 
-    1 - P is summed from the other labels: a difference from 1 would lose its digits where P is close to 1.
+    1 - P is summed from the other labels, which stays precise where P is close to 1.
     """
     index = torch.tensor(ids, device=log_probs.device)[:, None]
     chosen = log_probs.gather(1, index)[:, 0]
@@ -239,30 +241,30 @@ def _log(prob: Tensor) -> Tensor:
 
 
 class LastStates:
-    """Takes note of what a model's network below the head returns, at every forward pass.
+    """Records the last hidden states of a model's base network at every forward pass.
 
     Args:
         model: an `AdnerForTokenClassification` or any `AutoModelForTokenClassification`.
 
     Raises:
-        ValueError: the model has no network below its head that could be asked.
+        ValueError: the model has no base network below its head.
     """
 
     def __init__(self, model: Any):
-        below = getattr(model, "base_model", None)
-        if below is None or below is model:
+        base = getattr(model, "base_model", None)
+        if base is None or base is model:
             raise ValueError(f"{type(model).__name__} names no base model (base_model_prefix): its states are unknown")
         self.states: Tensor | None = None
-        self._handle = below.register_forward_hook(self._note)
+        self._handle = base.register_forward_hook(self._record)
 
-    def _note(self, module: nn.Module, arguments: Any, output: Any) -> None:
+    def _record(self, module: nn.Module, arguments: Any, output: Any) -> None:
         self.states = output[0] if isinstance(output, tuple) else output.last_hidden_state
 
     def take(self) -> Tensor:
-        """(batch, tokens, size) of the last forward pass; they are not kept any longer.
+        """Return the states (batch, tokens, size) of the last forward pass, and drop them here.
 
         Raises:
-            RuntimeError: there was none since the last call.
+            RuntimeError: no forward pass since the last call.
         """
         if self.states is None:
             raise RuntimeError("no forward pass since the states were last taken")
@@ -270,29 +272,29 @@ class LastStates:
         return states
 
     def close(self) -> None:
-        """Leave the model as it was."""
+        """Remove the hook from the model."""
         self._handle.remove()
 
 
 @contextmanager
 def last_states(model: Any) -> Iterator[LastStates]:
-    """`LastStates` that leave the model again."""
-    noted = LastStates(model)
+    """Record the last hidden states of a model within the context."""
+    states = LastStates(model)
     try:
-        yield noted
+        yield states
     finally:
-        noted.close()
+        states.close()
 
 
 def states_size(model: Any) -> int:
-    """Width of the states in front of the classifier.
+    """Return the width of the states in front of the classifier.
 
     Raises:
-        ValueError: the configuration tells none.
+        ValueError: the configuration has no `hidden_size`.
     """
     config = model.config
     size = getattr(config, "output_size", None) if hasattr(model, "entity_log_posteriors") else None
     size = size or getattr(config, "hidden_size", None)
     if not isinstance(size, int):
-        raise ValueError(f"{type(config).__name__} tells no hidden_size")
+        raise ValueError(f"{type(config).__name__} has no hidden_size")
     return size

@@ -1,4 +1,4 @@
-"""The windows of a text in which its entities are explained."""
+"""Windows of texts that are longer than the model, and the assignment of entities to them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from hf_adner.data.records import EntitySpan
 from hf_adner.model.windows_adner import Window, prediction_windows
 
 OVERLAP = 64
-"""Characters that neighbouring windows of a long text share."""
+"""Characters shared by neighbouring windows of a long text."""
 
 Fits = Callable[[Sequence[str]], bool]
 
 
 class TextWindow(NamedTuple):
-    """A window of a text with the entities that are explained in it.
+    """A window of a text with the entities to read in it.
 
     Attributes:
         text: number of the text.
         window: its characters.
-        entities: (number in the text's list, (start, end, label) in characters of the text).
+        entities: (index in the text's list, (start, end, label) in characters of the text).
     """
 
     text: int
@@ -29,14 +29,15 @@ class TextWindow(NamedTuple):
 
 
 def cover_text(text: str, size: int | None, fits: Fits) -> tuple[list[Window], int]:
-    """Windows over a text that all fit the model, and how many characters a window has at most.
+    """Return overlapping windows over a text that fit the model, and their maximum number of characters.
 
     Args:
-        size: characters to try first; None if the model takes any length.
-        fits: whether the model takes these pieces of text whole.
+        text: to be covered.
+        size: characters to try first; None if the model has no length limit.
+        fits: whether the model takes these pieces of text without truncation.
 
     Raises:
-        ValueError: the model does not even take one character.
+        ValueError: not even one character fits.
     """
     if size is None or not text:
         return [Window(0, len(text))] if text else [], max(len(text), 1)
@@ -51,24 +52,25 @@ def cover_text(text: str, size: int | None, fits: Fits) -> tuple[list[Window], i
 def place_entities(
     number: int, text: str, entities: Sequence[EntitySpan], size: int | None, fits: Fits
 ) -> list[TextWindow]:
-    """Give each entity the window in which it has most context.
+    """Assign each entity to the window in which it has most context.
 
-    An entity that no window holds whole gets a window of its own, with the entity in its middle.
+    An entity that no window contains gets a window of its own, centred on it.
 
     Args:
         number: of the text.
+        text: of the entities.
         entities: (start, end, label), inside the text.
         size, fits: as for `cover_text`.
 
     Raises:
-        ValueError: an entity longer than the model.
+        ValueError: an entity longer than the model's maximum length.
     """
     windows, size = cover_text(text, size, fits)
-    homes: dict[Window, list[tuple[int, EntitySpan]]] = {}
+    by_window: dict[Window, list[tuple[int, EntitySpan]]] = {}
     for index, entity in enumerate(entities):
         window = _most_context(entity, windows, len(text)) or _own_window(entity, text, size, fits)
-        homes.setdefault(window, []).append((index, entity))
-    return [TextWindow(number, window, tuple(homes[window])) for window in sorted(homes)]
+        by_window.setdefault(window, []).append((index, entity))
+    return [TextWindow(number, window, tuple(by_window[window])) for window in sorted(by_window)]
 
 
 def _most_context(entity: EntitySpan, windows: Sequence[Window], length: int) -> Window | None:
@@ -77,7 +79,7 @@ def _most_context(entity: EntitySpan, windows: Sequence[Window], length: int) ->
 
 
 def _context(entity: EntitySpan, window: Window, length: int) -> int:
-    """Characters between the entity and the nearer edge of the window; edges of the text take nothing away."""
+    """Return the characters to the nearer edge of the window; edges of the text do not count as edges."""
     left = entity[0] - window.start if window.start else length
     right = window.end - entity[1] if window.end < length else length
     return min(left, right)

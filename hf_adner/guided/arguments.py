@@ -1,7 +1,4 @@
-"""What explanation-guided training can be told.
-
-When a guided run does what.
-"""
+"""Arguments of explanation-guided training, and the schedule of its phases."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ from typing import Any, ClassVar
 from hf_adner.training.arguments import AdnerTrainingArguments
 
 EXPLANATION_CONTROLS = ("none", "shuffled", "other-sentence", "random")
-"""What stands in the place of the explanation: nothing does; its own scores in another order; that of an entity of
-another sentence; scores drawn at random."""
+"""Replacement of the explanation: none, its own scores shuffled, the explanation of an entity of another sentence, or
+random scores."""
 
 _WEIGHTS = (
     "stability_weight", "boundary_weight", "consistency_weight", "view_ner_weight", "r_drop_weight",
@@ -24,6 +21,9 @@ _SHARES = (
     "boundary_smoothing",
 )  # fmt: skip
 
+FAST = {"view_share": 0.15, "saliency_interval": 8, "sweep_share": 0.05}
+"""Fields of the `fast` setting."""
+
 
 @dataclass
 class ExplanationGuidedTrainingArguments(AdnerTrainingArguments):
@@ -31,7 +31,7 @@ class ExplanationGuidedTrainingArguments(AdnerTrainingArguments):
 
     The loss of a step is the tagging loss over texts and views (`view_ner_weight`), and, once the plain phase is over
     and as far as the ramp has risen, `stability_weight` x stability + `boundary_weight` x boundary +
-    `consistency_weight` x consistency; `hf_adner.training.losses` has each term. With all four weights, R-Drop's and
+    `consistency_weight` x consistency; `hf_adner.guided.losses` has each term. With all four weights, R-Drop's and
     boundary smoothing at zero nothing is built and the run is `AdnerTrainer`'s, bit by bit.
 
     The tagging loss is a mean per token, the boundary term a mean per entity in focus. A sentence has one of them and
@@ -119,10 +119,6 @@ class ExplanationGuidedTrainingArguments(AdnerTrainingArguments):
     def is_guided(self) -> bool:
         """Whether anything differs from plain training."""
         return self.uses_explanations or self.uses_views or any((self.r_drop_weight, self.boundary_smoothing))
-
-
-FAST = {"view_share": 0.15, "saliency_interval": 8, "sweep_share": 0.05}
-"""Fields of the `fast` setting."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
-"""What a run knows of its explanations: the remembered local maps, the global table, and how to fuse them.
+"""Explanations of a guided run: remembered local maps, global table, fusion, and the controls that replace maps.
 
-All of it stays as it is during an epoch, so that data-loader workers and processes agree on every view; `advance`
-takes in what the epoch has seen.
-
-What is put in an explanation's place to find out whether it is the explanation that helps.
+The state does not change during an epoch, so that data-loader workers and processes agree on every view; `advance`
+takes in the observations of the epoch.
 """
 
 from __future__ import annotations
@@ -25,125 +23,11 @@ from hf_adner.guided.windows import TrainingWindow
 
 Shares = Callable[[Key], "np.ndarray | None"]
 
-
-class ExplanationControl(ABC):
-    """Replaces the map of an entity, always by the same one in the same epoch of runs with the same seed.
-
-    Args:
-        seed: of the run.
-    """
-
-    def __init__(self, seed: int):
-        self.seed = seed
-
-    def __call__(self, shares: np.ndarray, span: tuple[int, int], key: Key, epoch: int) -> np.ndarray:
-        """The map to use instead.
-
-        Args:
-            shares: (text tokens,) the entity's map, summing to 1.
-            span: its tokens among them, end exclusive.
-            key: number of its window, and its number in it.
-            epoch: from 0.
-        """
-        return self._replace(shares, span, key, epoch, random.Random(f"control {self.seed} {epoch} {key}"))
-
-    @abstractmethod
-    def _replace(
-        self, shares: np.ndarray, span: tuple[int, int], key: Key, epoch: int, rng: random.Random
-    ) -> np.ndarray: ...
-
-
-class Shuffled(ExplanationControl):
-    """The same shares in another order: as peaked, at the wrong places."""
-
-    def _replace(self, shares, span, key, epoch, rng) -> np.ndarray:
-        return shares[rng.sample(range(len(shares)), len(shares))]
-
-
-class Random(ExplanationControl):
-    """Shares drawn uniformly from all that sum to 1."""
-
-    def _replace(self, shares, span, key, epoch, rng) -> np.ndarray:
-        drawn = np.array([rng.expovariate(1.0) for _ in shares])
-        return drawn / drawn.sum()
-
-
-class OtherSentence(ExplanationControl):
-    """The map of an entity of another window, laid so that both entities begin at the same token.
-
-    Args:
-        seed: of the run.
-        spans: per window the text tokens (start, end) of its entities.
-        shares: the map of an entity by its key, None if there is none.
-        documents: per window the text that it is of; windows of one text overlap.
-    """
-
-    def __init__(
-        self, seed: int, spans: Sequence[Sequence[tuple[int, int]]], shares: Shares, documents: Sequence[Hashable]
-    ):
-        super().__init__(seed)
-        self._spans, self._shares, self._documents = spans, shares, documents
-        self._donors = [number for number, own in enumerate(spans) if own]
-
-    def _replace(self, shares, span, key, epoch, rng) -> np.ndarray:
-        donor, number = self._draw(key[0], rng)
-        found = None if donor is None else self._shares((donor, number))
-        if found is None:
-            return np.full(len(shares), 1 / max(len(shares), 1))
-        shift = span[0] - self._spans[donor][number][0]
-        places = np.arange(len(shares)) - shift
-        inside = (places >= 0) & (places < len(found))
-        laid = np.where(inside, found[places.clip(0, len(found) - 1)], found.min()).clip(min=1e-9)
-        return laid / laid.sum()
-
-    def _draw(self, window: int, rng: random.Random) -> tuple[int | None, int]:
-        for _ in range(8):
-            donor = rng.choice(self._donors)
-            if self._documents[donor] != self._documents[window]:
-                return donor, rng.randrange(len(self._spans[donor]))
-        return None, 0
-
-
-def make_control(
-    name: str,
-    seed: int,
-    spans: Sequence[Sequence[tuple[int, int]]],
-    shares: Shares,
-    documents: Sequence[Hashable],
-) -> ExplanationControl | None:
-    """A control by its name in `EXPLANATION_CONTROLS`; None for "none". Arguments as for `OtherSentence`."""
-    if name == "none":
-        return None
-    if name == "other-sentence":
-        return OtherSentence(seed, spans, shares, documents)
-    return {"shuffled": Shuffled, "random": Random}[name](seed)
-
-
 UNKNOWN_VARIANCE = 1e4
 """Variance of a local map that nobody has seen: any fusion that reads variances then trusts the table alone."""
 
 SAMPLE = 512
 """Entities that the estimates of an epoch are made of."""
-
-
-class Recollection(NamedTuple):
-    """What is known of an entity before it is explained again; arrays are (tokens,) float32.
-
-    Attributes:
-        memory: its remembered local map, None if there is none.
-        prior, prior_variance: what the global table expects without the entity's own part.
-    """
-
-    memory: Memory | None
-    prior: np.ndarray
-    prior_variance: np.ndarray
-
-
-class EdgeScale(NamedTuple):
-    """90th percentile in the corpus of a fused map's mass at an entity's start, and at its end."""
-
-    start: float = 1.0
-    end: float = 1.0
 
 
 class ExplanationState:
@@ -184,7 +68,7 @@ class ExplanationState:
     # ---- reading ----------------------------------------------------------------------------------------------
 
     def recall(self, keys: Sequence[Key]) -> list[Recollection]:
-        """What is known of entities."""
+        """Return what is remembered of entities."""
         memories = [self.cache.remembered.get(key) for key in keys]
         if isinstance(self.fusion, Local):
             priors = [(np.zeros(len(self.windows[window].tokens), dtype=np.float32),) * 2 for window, _ in keys]
@@ -319,3 +203,116 @@ class ExplanationState:
         """Inverse of `state`."""
         self.epoch, self.is_ready = state["epoch"], state["is_ready"]
         self.mean_variance, self.edges = state["mean_variance"], EdgeScale(*state["edges"])
+
+
+class Recollection(NamedTuple):
+    """Knowledge of an entity before it is explained again; arrays are (tokens,) float32.
+
+    Attributes:
+        memory: its remembered local map, None if there is none.
+        prior, prior_variance: what the global table expects without the entity's own part.
+    """
+
+    memory: Memory | None
+    prior: np.ndarray
+    prior_variance: np.ndarray
+
+
+class EdgeScale(NamedTuple):
+    """90th percentile in the corpus of a fused map's mass at an entity's start, and at its end."""
+
+    start: float = 1.0
+    end: float = 1.0
+
+
+def make_control(
+    name: str,
+    seed: int,
+    spans: Sequence[Sequence[tuple[int, int]]],
+    shares: Shares,
+    documents: Sequence[Hashable],
+) -> ExplanationControl | None:
+    """A control by its name in `EXPLANATION_CONTROLS`; None for "none". Arguments as for `OtherSentence`."""
+    if name == "none":
+        return None
+    if name == "other-sentence":
+        return OtherSentence(seed, spans, shares, documents)
+    return {"shuffled": Shuffled, "random": Random}[name](seed)
+
+
+class ExplanationControl(ABC):
+    """Replaces the map of an entity, always by the same one in the same epoch of runs with the same seed.
+
+    Args:
+        seed: of the run.
+    """
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def __call__(self, shares: np.ndarray, span: tuple[int, int], key: Key, epoch: int) -> np.ndarray:
+        """The map to use instead.
+
+        Args:
+            shares: (text tokens,) the entity's map, summing to 1.
+            span: its tokens among them, end exclusive.
+            key: number of its window, and its number in it.
+            epoch: from 0.
+        """
+        return self._replace(shares, span, key, epoch, random.Random(f"control {self.seed} {epoch} {key}"))
+
+    @abstractmethod
+    def _replace(
+        self, shares: np.ndarray, span: tuple[int, int], key: Key, epoch: int, rng: random.Random
+    ) -> np.ndarray: ...
+
+
+class Shuffled(ExplanationControl):
+    """The same shares in another order: as peaked, at the wrong places."""
+
+    def _replace(self, shares, span, key, epoch, rng) -> np.ndarray:
+        return shares[rng.sample(range(len(shares)), len(shares))]
+
+
+class Random(ExplanationControl):
+    """Shares drawn uniformly from all that sum to 1."""
+
+    def _replace(self, shares, span, key, epoch, rng) -> np.ndarray:
+        drawn = np.array([rng.expovariate(1.0) for _ in shares])
+        return drawn / drawn.sum()
+
+
+class OtherSentence(ExplanationControl):
+    """The map of an entity of another window, laid so that both entities begin at the same token.
+
+    Args:
+        seed: of the run.
+        spans: per window the text tokens (start, end) of its entities.
+        shares: the map of an entity by its key, None if there is none.
+        documents: per window the text that it is of; windows of one text overlap.
+    """
+
+    def __init__(
+        self, seed: int, spans: Sequence[Sequence[tuple[int, int]]], shares: Shares, documents: Sequence[Hashable]
+    ):
+        super().__init__(seed)
+        self._spans, self._shares, self._documents = spans, shares, documents
+        self._donors = [number for number, own in enumerate(spans) if own]
+
+    def _replace(self, shares, span, key, epoch, rng) -> np.ndarray:
+        donor, number = self._draw(key[0], rng)
+        found = None if donor is None else self._shares((donor, number))
+        if found is None:
+            return np.full(len(shares), 1 / max(len(shares), 1))
+        shift = span[0] - self._spans[donor][number][0]
+        places = np.arange(len(shares)) - shift
+        inside = (places >= 0) & (places < len(found))
+        laid = np.where(inside, found[places.clip(0, len(found) - 1)], found.min()).clip(min=1e-9)
+        return laid / laid.sum()
+
+    def _draw(self, window: int, rng: random.Random) -> tuple[int | None, int]:
+        for _ in range(8):
+            donor = rng.choice(self._donors)
+            if self._documents[donor] != self._documents[window]:
+                return donor, rng.randrange(len(self._spans[donor]))
+        return None, 0

@@ -1,12 +1,8 @@
-"""How far distributions lie apart, in nats unless said otherwise.
+"""Loss terms of explanation-guided training as functions of tensors; divergences are in nats unless said otherwise.
 
-Boundaries: margins where the explanation does not see them, and invariance to what stands beside an entity.
-
-Consistency: the same label marginals on a text and on its view, or under two dropout masks.
-
-Stability: the explainer head follows the fused map, on a text and on its views.
-
-The tagging loss by row, and boundary smoothing.
+Tagging loss and boundary smoothing; boundary margins and invariance to the neighbourhood of an entity; consistency of
+label marginals between a text and its view, or between two dropout masks; stability of the explainer head, which learns
+the fused map on a text and on its views.
 """
 
 from __future__ import annotations
@@ -21,7 +17,7 @@ from torch.nn import functional
 
 from hf_adner.explain.targets import LabelTable
 from hf_adner.model.labels_adner import UNOBSERVED
-from hf_adner.model.positions_adner import locate_text
+from hf_adner.model.layers_adner import locate_text
 
 FLOOR = -18.0
 """Log probabilities below this are taken as this: what a CRF forbids has -1e6, and must not blow up a divergence."""
@@ -29,55 +25,89 @@ FLOOR = -18.0
 SMALLEST = 1e-6
 """Probabilities are squeezed into [SMALLEST, 1 - SMALLEST] before their log-odds are taken."""
 
-
-def kl_divergence(first: Tensor, second: Tensor) -> Tensor:
-    """KL(first || second) of log probabilities (..., labels) -> (...)."""
-    first, second = first.clamp(min=FLOOR), second.clamp(min=FLOOR)
-    return (first.exp() * (first - second)).sum(-1)
-
-
-def bernoulli_divergence(first: Tensor, second: Tensor) -> Tensor:
-    """KL between Bernoulli distributions of probabilities of the same shape."""
-    first, second = squeeze(first), squeeze(second)
-    return first * (first / second).log() + (1 - first) * ((1 - first) / (1 - second)).log()
-
-
-def squeeze(probabilities: Tensor) -> Tensor:
-    """Into [1e-6, 1 - 1e-6] without losing the gradient at the ends."""
-    return SMALLEST + (1 - 2 * SMALLEST) * probabilities
-
-
-def log_odds(probabilities: Tensor) -> Tensor:
-    """log p - log(1 - p), within about 13.8 of 0."""
-    probabilities = squeeze(probabilities)
-    return probabilities.log() - (1 - probabilities).log()
-
-
-def jensen_shannon(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
-    """Jensen-Shannon divergence of maps over the characters of a mask, both renormalised there, in [0, 1].
-
-    Args:
-        first, second: (rows, length) logarithms of shares, up to a constant per row.
-        mask: (rows, length) bool.
-
-    Returns:
-        (rows,); 0 where the mask holds fewer than two characters.
-    """
-    first, second = _renormalised(first, mask), _renormalised(second, mask)
-    middle = torch.logaddexp(first, second) - math.log(2)
-    parts = first.exp() * (first - middle) + second.exp() * (second - middle)
-    return torch.where(mask, parts, 0).sum(-1) / (2 * math.log(2))
-
-
-def _renormalised(logs: Tensor, mask: Tensor) -> Tensor:
-    return logs.masked_fill(~mask, torch.finfo(logs.dtype).min / 2).log_softmax(-1)
-
-
 MARGIN = 2.0
 """Log-odds by which a boundary is to lead its neighbours."""
 
 REACH = 2
-"""How far away a neighbour is that a boundary has to lead, in tokens."""
+"""Largest distance of a neighbour that a boundary has to lead, in tokens."""
+
+_TINY = 1e-9
+
+
+def tagging_loss(head: Any, outputs: Any, log_probs: Tensor, labels: Tensor, attention_mask: Tensor) -> Tensor:
+    """Negative log-likelihood of the gold labels, (rows,): of the path where the head is a CRF, else of each token.
+
+    Args:
+        head: the model's head if it has a CRF, else None.
+        outputs: what the model returned.
+        log_probs: (rows, tokens, labels).
+        labels: (rows, tokens) gold, -100 where there is none.
+        attention_mask: (rows, tokens).
+    """
+    if head is None:
+        return _token_losses(log_probs, labels).sum(1)
+    positions = locate_text(attention_mask)
+    gold = positions.take(labels).masked_fill(~positions.mask, UNOBSERVED)
+    states = head.label_states.to_states(gold, positions.mask)
+    return -head.crf.log_likelihood(outputs.emissions, states, positions.mask)
+
+
+def _token_losses(log_probs: Tensor, labels: Tensor) -> Tensor:
+    observed = labels != UNOBSERVED
+    chosen = log_probs.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+    return torch.where(observed, -chosen, 0)
+
+
+def smoothing_loss(log_probs: Tensor, labels: Tensor, moves: Tensor, share: float) -> Tensor:
+    """Return what boundary smoothing (Zhu & Li 2022, with distance 1) adds to the tagging loss, (rows,).
+
+    Their target leaves 1 - share to the gold span and gives share / 4 to each of the four spans with one boundary moved
+    by one. Written as label sequences that is the cross entropy to the same mixture of sequences: exact for a softmax
+    head; of a CRF the moved sequences are scored by the marginals of the tokens whose label changes. A span that
+    would be empty, or run into another entity or out of the text, leaves its part to the gold span.
+
+    Args:
+        log_probs: (rows, tokens, labels).
+        labels: (rows, tokens) gold.
+        moves: (moved tokens, 3) row, token and new label, see `boundary_moves`.
+        share: of the probability that is given away, in [0, 1].
+    """
+    rows, tokens, new = moves.T
+    logs = log_probs.clamp(min=FLOOR)
+    gained = logs[rows, tokens, labels[rows, tokens]] - logs[rows, tokens, new]  # (moved tokens,)
+    return logs.new_zeros(len(logs)).index_add(0, rows, gained * (share / 4))
+
+
+def boundary_moves(labels: list[list[int]], begins: dict[int, int], outside: int) -> list[tuple[int, int, int]]:
+    """(row, token, new label) of every token that changes when one entity's start or end moves by one.
+
+    Args:
+        labels: gold label ids of each row, -100 where there is none.
+        begins: id of each B- label -> id of its I- label.
+        outside: id of O.
+    """
+    moves = []
+    for row, ids in enumerate(labels):
+        for start, label in enumerate(ids):
+            if label in begins:
+                inside = begins[label]
+                end = start + 1
+                while end < len(ids) and ids[end] == inside:
+                    end += 1
+                moves += [(row, *move) for move in _moves_of(ids, start, end, (label, inside, outside))]
+    return moves
+
+
+def _moves_of(ids: list[int], start: int, end: int, kinds: tuple[int, int, int]) -> list[tuple[int, int]]:
+    begin, inside, outside = kinds
+    moves = []
+    if start > 0 and ids[start - 1] == outside:
+        moves += [(start - 1, begin), (start, inside)]
+    if end < len(ids) and ids[end] == outside:
+        moves += [(end, inside)]
+    if end - start > 1:
+        moves += [(start, outside), (start + 1, begin), (end - 1, outside)]
+    return moves
 
 
 class BoundaryMarginals(NamedTuple):
@@ -196,11 +226,8 @@ def r_drop_loss(first: Tensor, second: Tensor, counted: Tensor) -> Tensor:
     return torch.where(counted, both / 2, 0).sum(-1)
 
 
-_TINY = 1e-9
-
-
 def stability_loss(explained: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """How far the head's maps are from the teacher's.
+    """Return the divergence of the head's maps from the teacher's.
 
     On a text this distils the fused map; on a view, whose map is read at the characters it shares with the text, it
     asks for the text's map in spite of the edits. The teacher takes no gradient and differs between entities, so
@@ -225,77 +252,44 @@ def entropy_share(explained: Tensor, mask: Tensor) -> Tensor:
     return entropy / mask.sum(-1).clamp(min=2).log()
 
 
-def tagging_loss(head: Any, outputs: Any, log_probs: Tensor, labels: Tensor, attention_mask: Tensor) -> Tensor:
-    """Negative log-likelihood of the gold labels, (rows,): of the path where the head is a CRF, else of each token.
+def jensen_shannon(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
+    """Jensen-Shannon divergence of maps over the characters of a mask, both renormalised there, in [0, 1].
 
     Args:
-        head: the model's head if it has a CRF, else None.
-        outputs: what the model returned.
-        log_probs: (rows, tokens, labels).
-        labels: (rows, tokens) gold, -100 where there is none.
-        attention_mask: (rows, tokens).
+        first, second: (rows, length) logarithms of shares, up to a constant per row.
+        mask: (rows, length) bool.
+
+    Returns:
+        (rows,); 0 where the mask holds fewer than two characters.
     """
-    if head is None:
-        return _token_losses(log_probs, labels).sum(1)
-    positions = locate_text(attention_mask)
-    gold = positions.take(labels).masked_fill(~positions.mask, UNOBSERVED)
-    states = head.label_states.to_states(gold, positions.mask)
-    return -head.crf.log_likelihood(outputs.emissions, states, positions.mask)
+    first, second = _renormalised(first, mask), _renormalised(second, mask)
+    middle = torch.logaddexp(first, second) - math.log(2)
+    parts = first.exp() * (first - middle) + second.exp() * (second - middle)
+    return torch.where(mask, parts, 0).sum(-1) / (2 * math.log(2))
 
 
-def _token_losses(log_probs: Tensor, labels: Tensor) -> Tensor:
-    observed = labels != UNOBSERVED
-    chosen = log_probs.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
-    return torch.where(observed, -chosen, 0)
+def _renormalised(logs: Tensor, mask: Tensor) -> Tensor:
+    return logs.masked_fill(~mask, torch.finfo(logs.dtype).min / 2).log_softmax(-1)
 
 
-def smoothing_loss(log_probs: Tensor, labels: Tensor, moves: Tensor, share: float) -> Tensor:
-    """What boundary smoothing (Zhu & Li 2022, with distance 1) adds to the tagging loss, (rows,).
-
-    Their target leaves 1 - share to the gold span and gives share / 4 to each of the four spans with one boundary moved
-    by one. Written as label sequences that is the cross entropy to the same mixture of sequences: exact for a softmax
-    head; of a CRF the moved sequences are scored by the marginals of the tokens whose label changes. A span that
-    would be empty, or run into another entity or out of the text, leaves its part to the gold span.
-
-    Args:
-        log_probs: (rows, tokens, labels).
-        labels: (rows, tokens) gold.
-        moves: (moved tokens, 3) row, token and new label, see `boundary_moves`.
-        share: of the probability that is given away, in [0, 1].
-    """
-    rows, tokens, new = moves.T
-    logs = log_probs.clamp(min=FLOOR)
-    gained = logs[rows, tokens, labels[rows, tokens]] - logs[rows, tokens, new]  # (moved tokens,)
-    return logs.new_zeros(len(logs)).index_add(0, rows, gained * (share / 4))
+def kl_divergence(first: Tensor, second: Tensor) -> Tensor:
+    """KL(first || second) of log probabilities (..., labels) -> (...)."""
+    first, second = first.clamp(min=FLOOR), second.clamp(min=FLOOR)
+    return (first.exp() * (first - second)).sum(-1)
 
 
-def boundary_moves(labels: list[list[int]], begins: dict[int, int], outside: int) -> list[tuple[int, int, int]]:
-    """(row, token, new label) of every token that changes when one entity's start or end moves by one.
-
-    Args:
-        labels: gold label ids of each row, -100 where there is none.
-        begins: id of each B- label -> id of its I- label.
-        outside: id of O.
-    """
-    moves = []
-    for row, ids in enumerate(labels):
-        for start, label in enumerate(ids):
-            if label in begins:
-                inside = begins[label]
-                end = start + 1
-                while end < len(ids) and ids[end] == inside:
-                    end += 1
-                moves += [(row, *move) for move in _moves_of(ids, start, end, (label, inside, outside))]
-    return moves
+def bernoulli_divergence(first: Tensor, second: Tensor) -> Tensor:
+    """KL between Bernoulli distributions of probabilities of the same shape."""
+    first, second = squeeze(first), squeeze(second)
+    return first * (first / second).log() + (1 - first) * ((1 - first) / (1 - second)).log()
 
 
-def _moves_of(ids: list[int], start: int, end: int, kinds: tuple[int, int, int]) -> list[tuple[int, int]]:
-    begin, inside, outside = kinds
-    moves = []
-    if start > 0 and ids[start - 1] == outside:
-        moves += [(start - 1, begin), (start, inside)]
-    if end < len(ids) and ids[end] == outside:
-        moves += [(end, inside)]
-    if end - start > 1:
-        moves += [(start, outside), (start + 1, begin), (end - 1, outside)]
-    return moves
+def log_odds(probabilities: Tensor) -> Tensor:
+    """log p - log(1 - p), within about 13.8 of 0."""
+    probabilities = squeeze(probabilities)
+    return probabilities.log() - (1 - probabilities).log()
+
+
+def squeeze(probabilities: Tensor) -> Tensor:
+    """Into [1e-6, 1 - 1e-6] without losing the gradient at the ends."""
+    return SMALLEST + (1 - 2 * SMALLEST) * probabilities

@@ -1,4 +1,4 @@
-"""What a guided run reports of itself, and when it warns."""
+"""Figures that a guided run logs about itself, and the warnings that they raise."""
 
 from __future__ import annotations
 
@@ -15,10 +15,32 @@ from hf_adner.metrics.intraclass import intraclass_correlation
 logger = logging.getLogger(__name__)
 
 EPOCH = "epoch_"
-"""What the names of an epoch's figures begin with in the log."""
+"""Prefix of the names of an epoch's figures in the log."""
 
 MOST_PAIRS = 256
 """Entities of an epoch that the intraclass correlation is made of, in each process."""
+
+_RULES: tuple[tuple[str, float, float, str], ...] = (
+    (
+        "explanation_entropy", 0.3, 0.95,
+        "the explainer head points at single characters (below) or at all alike (above): change stability_weight, or "
+        "explain more often (saliency_interval)",
+    ),
+    (
+        "explanation_icc", 0.2, float("inf"),
+        "the explainer head says the same of all entities: its maps are a template; lower stability_weight, lengthen "
+        "plain_share, or use fusion=local",
+    ),
+    (
+        "local_weight", 0.1, 0.9,
+        "the fusion trusts the global table alone (below) or the local maps alone (above): compare fusion=equal, and "
+        "look at the variance of the local maps (view_share measures it)",
+    ),
+    (
+        "teacher_correct", 0.3, float("inf"),
+        "the model gets most entities in focus wrong, so little of it is taught: lengthen plain_share",
+    ),
+)  # fmt: skip
 
 
 class RunningTerms:
@@ -106,31 +128,8 @@ class EpochFigures:
         return means
 
 
-_RULES: tuple[tuple[str, float, float, str], ...] = (
-    (
-        "explanation_entropy", 0.3, 0.95,
-        "the explainer head points at single characters (below) or at all alike (above): change stability_weight, or "
-        "explain more often (saliency_interval)",
-    ),
-    (
-        "explanation_icc", 0.2, float("inf"),
-        "the explainer head says the same of all entities: its maps are a template; lower stability_weight, lengthen "
-        "plain_share, or use fusion=local",
-    ),
-    (
-        "local_weight", 0.1, 0.9,
-        "the fusion trusts the global table alone (below) or the local maps alone (above): compare fusion=equal, and "
-        "look at the variance of the local maps (view_share measures it)",
-    ),
-    (
-        "teacher_correct", 0.3, float("inf"),
-        "the model gets most entities in focus wrong, so little of it is taught: lengthen plain_share",
-    ),
-)  # fmt: skip
-
-
 def alarms(figures: Mapping[str, float], before: Mapping[str, float]) -> list[str]:
-    """What an epoch's figures warn of, each with what to do.
+    """Return the warnings that the figures of an epoch raise, each with advice.
 
     Args:
         figures: of the epoch, see `EpochFigures.take`.
@@ -173,7 +172,7 @@ def _range(low: float, high: float) -> str:
 
 
 def development_alarms(metrics: Mapping[str, float], best: Mapping[str, float]) -> list[str]:
-    """What validation figures warn of: views that make the model context-free, or overconfident.
+    """Return the warnings that validation figures raise: views make the model context-free, or overconfident.
 
     Args:
         metrics: of an evaluation, `eval_recall` and, where they are computed, `eval_ece`, `eval_unseen_recall`.

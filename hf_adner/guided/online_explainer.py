@@ -1,8 +1,6 @@
-"""Explaining the entities in focus of a training step: the new local map, what is remembered, and the table, fused.
+"""Explanations inside training: gradient x input of the entities in focus, fused with remembered maps and the table.
 
-Local maps inside a training step: gradient x input of the entity in focus, from one more first-order backward.
-
-One pass over training windows before explanations are used: the first local maps, which fill cache and table.
+Local maps cost one more first-order backward pass. `sweep` makes the first ones for cache and table.
 """
 
 from __future__ import annotations
@@ -25,59 +23,6 @@ from hf_adner.explain.unit_statistics import log_attributions
 from hf_adner.guided.batches import GuidedBatch, GuidedDataset
 from hf_adner.guided.explanation_state import ExplanationState, Recollection
 from hf_adner.guided.saliency_cache import Key, Observation, blend
-
-
-def saliency_logs(
-    embeds: Tensor, log_probs: Tensor, is_text: Tensor, places: Sequence[EntityTokens], target: Target
-) -> Tensor:
-    """Log attributions of one entity of each row, (rows, tokens), detached; zeros in rows without one.
-
-    The graph stays for the training step's own backward pass. Rows do not depend on one another, so one backward pass
-    serves all of them; nothing is differentiated twice.
-
-    Args:
-        embeds: (rows, tokens, size) word embeddings that the forward pass began with.
-        log_probs: (rows, tokens, labels).
-        is_text: (rows, tokens).
-        places: entities, at most one per row.
-        target: the score that is explained.
-    """
-    if not places:
-        return embeds.new_zeros(embeds.shape[:2], dtype=torch.float32)
-    total = target(Tagging(log_probs), places).sum()
-    (gradient,) = torch.autograd.grad(total, embeds, retain_graph=True)
-    scores = torch.linalg.vector_norm(embeds.detach().float() * gradient.float(), dim=-1)
-    return log_attributions(scores, is_text)
-
-
-def perturbation_variance(text: Tensor, view: Tensor, counted: Tensor) -> Tensor:
-    """Half the mean squared difference of two maps, (rows,): the variance of each if both were draws of one.
-
-    Args:
-        text, view: (rows, tokens) log attributions, at the text's positions.
-        counted: (rows, tokens); NaN where nothing counts.
-    """
-    squares = torch.where(counted, (text - view).square(), 0).sum(1)
-    return squares / (2 * counted.sum(1))
-
-
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """Maps of the entities in focus; nothing of it takes a gradient.
-
-    Attributes:
-        shares: (entities, tokens) fused maps, or what a control put in their place.
-        mask: (entities, tokens) text.
-        has_map: (entities,) whether there was anything to explain the entity by.
-        local_weight: (entities,) mean weight of the local map in the fusion, 0..1.
-        observed: the new local maps.
-    """
-
-    shares: Tensor
-    mask: Tensor
-    has_map: Tensor
-    local_weight: Tensor
-    observed: dict[Key, Observation] = field(default_factory=dict)
 
 
 class OnlineExplainer:
@@ -142,7 +87,7 @@ class OnlineExplainer:
         return places
 
     def _updated(self, known: Recollection, seen: Observation | None) -> Recollection:
-        """What is known together with a new map."""
+        """Combine what is remembered with a new map."""
         if seen is None:
             return known
         memory = blend(known.memory, seen)
@@ -158,17 +103,57 @@ class OnlineExplainer:
         return torch.from_numpy(replaced).to(shares)
 
 
-def swept_windows(guidance: ExplanationState, most: int) -> list[int]:
-    """The windows that a sweep explains, drawn by the run's seed from those with entities, sorted by length.
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """Maps of the entities in focus; nothing of it takes a gradient.
+
+    Attributes:
+        shares: (entities, tokens) fused maps, or what a control put in their place.
+        mask: (entities, tokens) text.
+        has_map: (entities,) whether there was anything to explain the entity by.
+        local_weight: (entities,) mean weight of the local map in the fusion, 0..1.
+        observed: the new local maps.
+    """
+
+    shares: Tensor
+    mask: Tensor
+    has_map: Tensor
+    local_weight: Tensor
+    observed: dict[Key, Observation] = field(default_factory=dict)
+
+
+def saliency_logs(
+    embeds: Tensor, log_probs: Tensor, is_text: Tensor, places: Sequence[EntityTokens], target: Target
+) -> Tensor:
+    """Log attributions of one entity of each row, (rows, tokens), detached; zeros in rows without one.
+
+    The graph stays for the training step's own backward pass. Rows do not depend on one another, so one backward pass
+    serves all of them; nothing is differentiated twice.
 
     Args:
-        guidance: of the run.
-        most: how many at most.
+        embeds: (rows, tokens, size) word embeddings that the forward pass began with.
+        log_probs: (rows, tokens, labels).
+        is_text: (rows, tokens).
+        places: entities, at most one per row.
+        target: the score that is explained.
     """
-    own = [number for number, window in enumerate(guidance.windows) if window.spans]
-    if len(own) > most:
-        own = random.Random(f"sweep {guidance.seed}").sample(own, most)
-    return sorted(own, key=lambda number: (len(guidance.windows[number].tokens), number))
+    if not places:
+        return embeds.new_zeros(embeds.shape[:2], dtype=torch.float32)
+    total = target(Tagging(log_probs), places).sum()
+    (gradient,) = torch.autograd.grad(total, embeds, retain_graph=True)
+    scores = torch.linalg.vector_norm(embeds.detach().float() * gradient.float(), dim=-1)
+    return log_attributions(scores, is_text)
+
+
+def perturbation_variance(text: Tensor, view: Tensor, counted: Tensor) -> Tensor:
+    """Half the mean squared difference of two maps, (rows,): the variance of each if both were draws of one.
+
+    Args:
+        text, view: (rows, tokens) log attributions, at the text's positions.
+        counted: (rows, tokens); NaN where nothing counts.
+    """
+    squares = torch.where(counted, (text - view).square(), 0).sum(1)
+    return squares / (2 * counted.sum(1))
 
 
 def sweep(
@@ -202,3 +187,16 @@ def sweep(
             tagging = tagger.tag(inputs, embeds)
             found.update(explainer.observe(batch, embeds, tagging.log_probs))
     return found
+
+
+def swept_windows(guidance: ExplanationState, most: int) -> list[int]:
+    """The windows that a sweep explains, drawn by the run's seed from those with entities, sorted by length.
+
+    Args:
+        guidance: of the run.
+        most: how many at most.
+    """
+    own = [number for number, window in enumerate(guidance.windows) if window.spans]
+    if len(own) > most:
+        own = random.Random(f"sweep {guidance.seed}").sample(own, most)
+    return sorted(own, key=lambda number: (len(guidance.windows[number].tokens), number))

@@ -1,4 +1,4 @@
-"""Local maps of earlier visits, by window and entity."""
+"""Cache of local maps of earlier visits, by window and entity."""
 
 from __future__ import annotations
 
@@ -16,32 +16,6 @@ FIRST_VARIANCE = 0.5
 """Perturbation variance of a map that is assumed before any was measured, in squared log attributions."""
 
 Key = tuple[int, int]
-
-
-class Observation(NamedTuple):
-    """A new map of an entity.
-
-    Attributes:
-        logs: (tokens,) float32 log attributions.
-        variance: half the mean squared difference to the map of a view, NaN where there was no view.
-    """
-
-    logs: np.ndarray
-    variance: float
-
-
-class Memory(NamedTuple):
-    """What is remembered of an entity.
-
-    Attributes:
-        mean: (tokens,) float32, the moving average of its maps.
-        variance: moving average of their perturbation variance, NaN if it was never measured.
-        weight: how many of its maps the global table still holds; they decay.
-    """
-
-    mean: np.ndarray
-    variance: float
-    weight: float
 
 
 class SaliencyCache:
@@ -107,8 +81,34 @@ class SaliencyCache:
         return cache
 
 
+class Memory(NamedTuple):
+    """Averages over the maps of an entity.
+
+    Attributes:
+        mean: (tokens,) float32, the moving average of its maps.
+        variance: moving average of their perturbation variance, NaN if it was never measured.
+        weight: how many of its maps the global table still holds; they decay.
+    """
+
+    mean: np.ndarray
+    variance: float
+    weight: float
+
+
+class Observation(NamedTuple):
+    """A new map of an entity.
+
+    Attributes:
+        logs: (tokens,) float32 log attributions.
+        variance: half the mean squared difference to the map of a view, NaN where there was no view.
+    """
+
+    logs: np.ndarray
+    variance: float
+
+
 def blend(memory: Memory | None, seen: Observation) -> Memory:
-    """What is remembered after another map."""
+    """Update the averages with another map."""
     if memory is None:
         return Memory(seen.logs, seen.variance, 1.0)
     mean = (DECAY * memory.mean + (1 - DECAY) * seen.logs).astype(np.float32)

@@ -1,11 +1,7 @@
-"""The Trainer of explanation-guided runs.
+"""Trainer of explanation-guided runs, its callback, and the files that it adds to checkpoints.
 
-What a guided run does between its steps.
-
-What a guided run adds to its checkpoints.
-
-Beside the model lie `explainer_head.safetensors` and the published `global_table/`; `private/` holds the raw table and
-all that a resumed run needs: it tells of single documents, and no push carries it.
+Next to the model these are `explainer_head.safetensors` and the published `global_table/`. `private/` holds the raw
+table and all else that a resumed run needs: it describes single documents and is never pushed.
 """
 
 from __future__ import annotations
@@ -44,104 +40,9 @@ from hf_adner.guided.windows import training_windows
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.training.trainer import AdnerTrainer
 
-
-class ExplanationCallback(TrainerCallback):
-    """Tells the trainer of beginnings and ends; the head is stepped along with the model.
-
-    Args:
-        trainer: the guided trainer.
-    """
-
-    def __init__(self, trainer: ExplanationGuidedTrainer):
-        self.trainer = trainer
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Plan the run."""
-        self.trainer.begin_guidance(kwargs["train_dataloader"])
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take in what the last epoch has seen."""
-        self.trainer.advance_guidance()
-
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Clip the head's gradients."""
-        self.trainer.clip_head()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Forget the head's gradients."""
-        self.trainer.head.zero_grad()
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        """Warn of what validation shows."""
-        self.trainer.watch_validation(metrics or {})
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Report on the last epoch."""
-        self.trainer.end_guidance()
-
-
 CACHE_FILE = "private/saliency_cache.safetensors"
 STATE_FILE = "private/guidance.json"
 _FUSION = "fusion."
-
-
-def save_explanations(folder: str | Path, head: ExplainerHead | None, guidance: ExplanationState) -> None:
-    """Write what explains a checkpoint's entities, once there is something: the table, and the head.
-
-    Args:
-        folder: of the checkpoint.
-        head: the explainer head; None where nothing teaches it.
-        guidance: of the run.
-    """
-    if not guidance.is_ready:
-        return
-    save_checkpoint_table(folder, guidance.table)
-    if head is not None:
-        head.save_pretrained(folder)
-
-
-def save_guidance(folder: str | Path, guidance: ExplanationState) -> None:
-    """Write what a resumed run needs beside the head and the table."""
-    path = Path(folder) / CACHE_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fusion = {f"{_FUSION}{name}": value.contiguous() for name, value in guidance.fusion.state_dict().items()}
-    save_file({**guidance.cache.to_tensors(), **fusion}, path)
-    write_file(Path(folder) / STATE_FILE, [json.dumps(guidance.state(), indent=2), "\n"], "utf-8")
-
-
-def load_guidance(folder: str | Path, head: ExplainerHead, guidance: ExplanationState) -> None:
-    """Bring head and guidance into the state of a checkpoint.
-
-    A checkpoint that came without `private/`, as pushed ones do, has the head alone; the rest begins anew. One of the
-    plain phase has no head yet.
-
-    Raises:
-        FileNotFoundError: the checkpoint is not of a guided run.
-    """
-    folder = Path(folder)
-    if (folder / HEAD_FILE).is_file() or not (folder / STATE_FILE).is_file():
-        head.load_state_dict(ExplainerHead.from_pretrained(folder).state_dict())
-    if not (folder / STATE_FILE).is_file():
-        logger.warning("%s has no %s: maps and global table begin anew", folder, STATE_FILE)
-        return
-    guidance.load_state(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
-    tensors = load_file(folder / CACHE_FILE)
-    guidance.cache = SaliencyCache.from_tensors(tensors)
-    fusion = {name.removeprefix(_FUSION): value for name, value in tensors.items() if name.startswith(_FUSION)}
-    guidance.fusion.load_state_dict(fusion)
-    if guidance.is_ready:
-        guidance.table = GlobalTable.load(folder / PRIVATE_FOLDER)
-
-
-def gathered(own: object) -> list:
-    """The same object of every process, in their order; of this one alone where there are no others."""
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return [own]
-    found = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(found, own)
-    return found
-
-
 logger = logging.getLogger(__name__)
 
 
@@ -150,7 +51,7 @@ class ExplanationGuidedTrainer(AdnerTrainer):
 
     It works for our models and for any `AutoModelForTokenClassification` with BIO labels that takes `inputs_embeds`,
     on any language; a run of several processes, an accumulated and a resumed one are the same run. With all weights at
-    zero it is `AdnerTrainer`. What the terms are, `hf_adner.training.losses` tells; when they act,
+    zero it is `AdnerTrainer`. What the terms are, `hf_adner.guided.losses` tells; when they act,
     `hf_adner.guided.arguments`.
 
     A checkpoint gets `explainer_head.safetensors` (`make_explainer("amortised", ...)`), the published `global_table/`,
@@ -441,3 +342,95 @@ def _word_embeddings(model: Any) -> torch.nn.Module:
             "training needs them"
         )
     return table
+
+
+class ExplanationCallback(TrainerCallback):
+    """Tells the trainer of beginnings and ends; the head is stepped along with the model.
+
+    Args:
+        trainer: the guided trainer.
+    """
+
+    def __init__(self, trainer: ExplanationGuidedTrainer):
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Plan the run."""
+        self.trainer.begin_guidance(kwargs["train_dataloader"])
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take in what the last epoch has seen."""
+        self.trainer.advance_guidance()
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Clip the head's gradients."""
+        self.trainer.clip_head()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Forget the head's gradients."""
+        self.trainer.head.zero_grad()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        """Warn of what validation shows."""
+        self.trainer.watch_validation(metrics or {})
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Report on the last epoch."""
+        self.trainer.end_guidance()
+
+
+def save_explanations(folder: str | Path, head: ExplainerHead | None, guidance: ExplanationState) -> None:
+    """Write what explains a checkpoint's entities, once there is something: the table, and the head.
+
+    Args:
+        folder: of the checkpoint.
+        head: the explainer head; None where nothing teaches it.
+        guidance: of the run.
+    """
+    if not guidance.is_ready:
+        return
+    save_checkpoint_table(folder, guidance.table)
+    if head is not None:
+        head.save_pretrained(folder)
+
+
+def save_guidance(folder: str | Path, guidance: ExplanationState) -> None:
+    """Write what a resumed run needs beside the head and the table."""
+    path = Path(folder) / CACHE_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fusion = {f"{_FUSION}{name}": value.contiguous() for name, value in guidance.fusion.state_dict().items()}
+    save_file({**guidance.cache.to_tensors(), **fusion}, path)
+    write_file(Path(folder) / STATE_FILE, [json.dumps(guidance.state(), indent=2), "\n"], "utf-8")
+
+
+def load_guidance(folder: str | Path, head: ExplainerHead, guidance: ExplanationState) -> None:
+    """Bring head and guidance into the state of a checkpoint.
+
+    A checkpoint that came without `private/`, as pushed ones do, has the head alone; the rest begins anew. One of the
+    plain phase has no head yet.
+
+    Raises:
+        FileNotFoundError: the checkpoint is not of a guided run.
+    """
+    folder = Path(folder)
+    if (folder / HEAD_FILE).is_file() or not (folder / STATE_FILE).is_file():
+        head.load_state_dict(ExplainerHead.from_pretrained(folder).state_dict())
+    if not (folder / STATE_FILE).is_file():
+        logger.warning("%s has no %s: maps and global table begin anew", folder, STATE_FILE)
+        return
+    guidance.load_state(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
+    tensors = load_file(folder / CACHE_FILE)
+    guidance.cache = SaliencyCache.from_tensors(tensors)
+    fusion = {name.removeprefix(_FUSION): value for name, value in tensors.items() if name.startswith(_FUSION)}
+    guidance.fusion.load_state_dict(fusion)
+    if guidance.is_ready:
+        guidance.table = GlobalTable.load(folder / PRIVATE_FOLDER)
+
+
+def gathered(own: object) -> list:
+    """The same object of every process, in their order; of this one alone where there are no others."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return [own]
+    found = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(found, own)
+    return found

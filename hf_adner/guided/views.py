@@ -1,4 +1,4 @@
-"""What the views of a training run are made of, all of it from its training documents."""
+"""Build the view maker of a training run from its training documents."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.perturb.boundary import SIDES, OuterUnits
-from hf_adner.perturb.context import EntitySurfaces, SimilarWords, Terms
+from hf_adner.perturb.context import EntitySurfaces, Terms
 from hf_adner.perturb.masked_lm import MaskedLanguageModel, StoredProposals
+from hf_adner.perturb.similar_words import SimilarWords
 from hf_adner.perturb.units import HAN, WORD
 from hf_adner.perturb.views import ViewMaker, ViewMaterials
 
@@ -57,9 +58,9 @@ def make_view_maker(
 
 
 def _outer_units(documents: Sequence[Document]) -> OuterUnits | None:
-    """What stands beside entities; None, which means a built-in list, where too little was seen."""
+    """Return the neighbours of entities, or None for the built-in list if the documents have too few."""
     found = OuterUnits.from_documents(documents)
-    return found if all(any(found.of(side, kind) for kind in (HAN, WORD)) for side in SIDES) else None
+    return found if all(any(found.candidates(side, kind) for kind in (HAN, WORD)) for side in SIDES) else None
 
 
 def _similar_words(tokenizer: Any, embeddings: Any, surfaces: set[str]) -> SimilarWords | None:
@@ -76,4 +77,4 @@ def _proposals(
     logger.info("asking %s what may stand in the context of %d windows", args.masked_lm, len(documents))
     source = MaskedLanguageModel.from_pretrained(args.masked_lm, terms=terms)
     source.model.to(args.device)
-    return StoredProposals.of(source, documents, lexicon=lexicon, seed=args.seed)
+    return StoredProposals.from_model(source, documents, lexicon=lexicon, seed=args.seed)

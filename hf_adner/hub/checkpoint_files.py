@@ -1,10 +1,7 @@
-"""Which files of a folder belong to a checkpoint, and may leave the machine with it.
+"""Select and check the files of a checkpoint that may be uploaded.
 
-Both are lists of what goes, never of what stays: what nobody thought of stays. So do `private/` (raw explanation
-statistics and caches, which tell of documents) and `training_args.bin` (a pickle with paths, and the Hub token if one
-was given).
-
-A checkpoint folder that is complete and may be handed on.
+The patterns are allow-lists: any other file stays, such as `private/` (raw explanation statistics and caches, which
+may disclose documents) and `training_args.bin` (a pickle with paths, and with the Hub token if it was set).
 """
 
 from __future__ import annotations
@@ -21,6 +18,9 @@ from hf_adner.explain.global_table import GlobalTable
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import LEXICON_FILE
 
+TABLE_FOLDER = "global_table"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
 PUBLISHED = (
     "config.json",
     "model*.safetensors",
@@ -36,7 +36,7 @@ PUBLISHED = (
     "README.md",
     "LICENSE",
 )
-"""Patterns of what a published checkpoint is made of, relative to its folder."""
+"""Patterns of the files of a published checkpoint, relative to its folder."""
 
 RESUMED = (
     *PUBLISHED,
@@ -51,48 +51,19 @@ RESUMED = (
     "global_step*/*",
     "latest",
 )
-"""Patterns of what the Trainer resumes from, with FSDP and DeepSpeed too."""
-
-
-def published_files(folder: Path) -> list[str]:
-    """The files of a folder that a published checkpoint is made of, relative to the folder and sorted."""
-    return [name for name in _files(folder) if is_published(name)]
-
-
-def is_published(name: str) -> bool:
-    """Whether a file of that name, relative to its checkpoint, belongs to what is published."""
-    return _fits(name, PUBLISHED)
-
-
-def resumed_files(folder: Path) -> list[str]:
-    """The files of a folder that training is resumed from, relative to the folder and sorted."""
-    return [name for name in _files(folder) if _fits(name, RESUMED)]
-
-
-def _fits(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch(name, pattern) and name.count("/") == pattern.count("/") for pattern in patterns)
-
-
-def _files(folder: Path) -> Iterator[str]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            yield path.relative_to(folder).as_posix()
-
-
-TABLE_FOLDER = "global_table"
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+"""Patterns of the files that the Trainer resumes from, with FSDP and DeepSpeed too."""
 
 
 def checkpoint_to_publish(folder: Path, allow_document_lexicon: bool = False) -> list[str]:
-    """The files to publish of a checkpoint, relative to its folder, after making sure that they can be used.
+    """Check a checkpoint and return its files to publish, relative to its folder.
 
     Args:
         folder: where model and tokenizer were saved.
-        allow_document_lexicon: publish a lexicon made from documents too.
+        allow_document_lexicon: allow a lexicon that was made from documents.
 
     Raises:
         FileNotFoundError: configuration, weights, tokenizer, lexicon or code is missing.
-        ValueError: not one of our checkpoints, a lexicon made from documents, or a global table with documents.
+        ValueError: another kind of model, a lexicon made from documents, or a global table that names documents.
     """
     config = _read(folder, "config.json")
     if config.get("model_type") != "adner":
@@ -103,6 +74,31 @@ def checkpoint_to_publish(folder: Path, allow_document_lexicon: bool = False) ->
     _check_code(folder, config)
     _check_table(folder / TABLE_FOLDER)
     return published_files(folder)
+
+
+def published_files(folder: Path) -> list[str]:
+    """Return the files of a published checkpoint, relative to its folder and sorted."""
+    return [name for name in _files(folder) if is_published(name)]
+
+
+def is_published(name: str) -> bool:
+    """Return whether a file name, relative to the checkpoint's folder, is one of a published checkpoint."""
+    return _matches(name, PUBLISHED)
+
+
+def resumed_files(folder: Path) -> list[str]:
+    """Return the files from which training is resumed, relative to the checkpoint's folder and sorted."""
+    return [name for name in _files(folder) if _matches(name, RESUMED)]
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(name, pattern) and name.count("/") == pattern.count("/") for pattern in patterns)
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix()
 
 
 def _read(folder: Path, name: str) -> dict[str, Any]:
@@ -127,10 +123,11 @@ def _check_lexicon(folder: Path, tokenizer: dict[str, Any], allow: bool) -> None
 
 
 def _check_code(folder: Path, config: dict[str, Any]) -> None:
-    """Every file that `config.json` names is there, and all that these import."""
+    """Check that the code files named in `config.json` are there, with all files that they import."""
     references = [*config.get("auto_map", {}).values()]
     references += [pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()]
-    modules = {(one if isinstance(one, str) else one[0]).partition(".")[0] for one in references}
+    names = (reference if isinstance(reference, str) else reference[0] for reference in references)
+    modules = {name.partition(".")[0] for name in names}
     try:
         imported = {name for module in modules for name in get_relative_import_files(folder / f"{module}.py")}
         missing = sorted(Path(name).name for name in imported if not Path(name).is_file())
@@ -138,11 +135,11 @@ def _check_code(folder: Path, config: dict[str, Any]) -> None:
         missing = [Path(error.filename).name]
     if missing or not modules:
         raise FileNotFoundError(
-            f"{folder} lacks code that it needs without the package ({', '.join(missing) or 'all of it'}); "
-            "load it and save it again"
+            f"{folder} lacks code that is needed without the package ({', '.join(missing) or 'all of it'}); "
+            "load the checkpoint and save it again"
         )
 
 
 def _check_table(folder: Path) -> None:
     if folder.is_dir() and GlobalTable.load(folder).min_documents is None:
-        raise ValueError(f"{folder} holds a raw table, which names documents; put table.publish() in its place")
+        raise ValueError(f"{folder} holds a raw table, which names documents; replace it by table.publish()")

@@ -1,4 +1,4 @@
-"""How our trainers push to the Hub: the files of a checkpoint, each push in one commit, never `private/`."""
+"""Push to the Hub during training: only files of a checkpoint, one commit per push, never `private/`."""
 
 from __future__ import annotations
 
@@ -23,25 +23,24 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointPush(Trainer):
-    """The part of a `Trainer` that pushes.
+    """A `Trainer` that pushes only the files selected by `checkpoint_files`.
 
-    `Trainer` sends its whole output folder, and with `hub_strategy="checkpoint"` or `"all_checkpoints"` all that lies
-    in a checkpoint's folder, the raw explanation statistics in `private/` and pickled arguments among it. Here only the
-    files that belong to a checkpoint go to the top of the repository, and a resumable checkpoint goes without what must
-    stay.
+    `Trainer` pushes its whole output folder, and with `hub_strategy="checkpoint"` or `"all_checkpoints"` the whole
+    folder of a checkpoint, including the raw explanation statistics in `private/` and pickled arguments. Here only
+    published files are pushed to the top of the repository, and only resumable files to a checkpoint's folder.
 
     Raises:
         ValueError: `push_to_hub` with a lexicon made from documents, unless `hub_allow_document_lexicon` allows it.
     """
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Make the repository where there is none; with `push_to_hub` this is done before training."""
+        """Create the repository if it does not exist; with `push_to_hub` this is done before training."""
         self._check_push()
         super().init_hf_repo(token, private)
 
     def _check_push(self) -> None:
         if not hasattr(Trainer, "_push_from_checkpoint"):
-            raise RuntimeError("this version of transformers pushes in another way, which might send what is private")
+            raise RuntimeError("this version of transformers pushes in another way, which might upload private files")
         lexicon = getattr(self.processing_class, "lexicon", None)
         if lexicon is not None:
             lexicon.check_shareable(getattr(self.args, "hub_allow_document_lexicon", False))
@@ -55,7 +54,7 @@ class CheckpointPush(Trainer):
         private: bool | None = None,
         **kwargs: Any,
     ) -> CommitInfo | Future | None:
-        """Save the model in `output_dir`, write its card and push what belongs to the checkpoint, in one commit.
+        """Save the model in `output_dir`, write its card and push the published files in one commit.
 
         Args:
             commit_message, token, revision, private: as for `Trainer.push_to_hub`.
@@ -63,7 +62,7 @@ class CheckpointPush(Trainer):
             kwargs: passed to `create_model_card`.
 
         Returns:
-            The commit; its future when not `blocking`; None in every process but the first.
+            The commit; a future of it if not `blocking`; None in every process except the first.
         """
         self._check_push()
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
@@ -87,7 +86,7 @@ class CheckpointPush(Trainer):
             return
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         checkpoint = Path(checkpoint_folder)
-        staged = _staged(checkpoint, Path(self.args.output_dir))
+        staged = _stage(checkpoint, Path(self.args.output_dir))
         additions = _additions(staged, published_files(staged))
         if self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
             is_last = self.args.hub_strategy == HubStrategy.CHECKPOINT
@@ -120,15 +119,15 @@ class CheckpointPush(Trainer):
 
     @cached_property
     def _hub(self) -> HfApi:
-        return HfApi(library_name="hf_adner")  # one for all pushes: its background jobs keep their order
+        return HfApi(library_name="hf_adner")  # a single object for all pushes: its background jobs run in order
 
 
 def _additions(folder: Path, names: Iterable[str], target: str = "") -> list[CommitOperationAdd]:
     return [CommitOperationAdd(os.path.join(target, name), folder / name) for name in names]
 
 
-def _staged(checkpoint: Path, output: Path) -> Path:
-    """A folder with links to a checkpoint's files, for the checkpoint may be deleted before it has been sent."""
+def _stage(checkpoint: Path, output: Path) -> Path:
+    """Link a checkpoint's files into a new folder, because the checkpoint may be deleted before it is uploaded."""
     staged = Path(tempfile.mkdtemp(prefix=".push-", dir=output))
     for name in resumed_files(checkpoint):
         (staged / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,7 @@
-"""Numbers in, numbers out: metrics that run no model.
+"""Metrics: pure functions of numbers and spans. They run no model and import no other room of the package.
 
-Each file holds one metric as a pure function and, thin around it, an `evaluate.Metric` that also loads by path:
-`evaluate.load("<this folder>/entity_f1.py")`. What several share lies in `spans`, `vectors`, `number_inputs`,
-`similarity` and `role_windows`, the search for bounds in `removal_bounds`. The room imports no other room of the
-package.
-
-A file loaded by path is copied with the files it imports itself, not with what those import: a metric must import from
-each file it needs, even at second hand.
+Each file except `inputs` and `similarity` has one metric, as a function and as an `evaluate.Metric` that also loads by
+path: `evaluate.load("<this folder>/entity_f1.py")`. `evaluate` loads the first metric class of a file, so every metric
+has its own file, however short. It copies the file with the files that it imports, but not with what those import in
+turn: a metric must itself import from every file that it needs, even indirectly.
 """

@@ -1,7 +1,7 @@
-"""Boundaries: do explanations of an entity's edges agree with what the model does when characters there are hidden?
+"""Boundaries: agreement between explanations of an entity's edges and the model's response to hidden characters there.
 
-Boundary-faithful agreement asks behaviour and is the endpoint to believe. The mass of attribution at the boundary can
-be trained into any explanation and says nothing of faithfulness; it is given for description.
+Boundary-faithful agreement measures behaviour and is the primary endpoint. Boundary attribution mass can be trained
+into any explanation and is not evidence of faithfulness; it is descriptive.
 """
 
 from collections.abc import Sequence
@@ -13,40 +13,72 @@ import numpy as np
 from .inputs import (
     INTEGER_ROW,
     ROW,
-    NumberInputs,
     Numbers,
     Vector,
     as_probabilities,
     as_range,
     as_vector,
     mean_or_nan,
+    metric,
     same_count,
 )
 from .similarity import is_constant, spearman
-
-SUMMARY = "Boundary-faithful agreement, and boundary attribution mass with its lift, of explanations of entity edges."
-INPUTS = """
-Args:
-    predictions: per entity the attribution map of its start, one number per character.
-    references: per entity the measured effect on its start's probability of hiding each character.
-    end_predictions, end_references: likewise of its end.
-    spans: per entity its (start, end).
-    maps: per entity the attribution map of the entity, for the boundary mass; optional.
-    margin: characters beyond each edge that are compared (default 3).
-Returns:
-    agreement, start_agreement, end_agreement, constant, entities, per_entity; with maps mass and lift.
-"""
 
 MARGIN = 3
 CLAMP = 1e-6
 RATIO_FLOOR = 1e-6
 
 
-def boundary_window(span: Sequence[int], length: int, margin: int = MARGIN) -> slice:
-    """The characters from `margin` before an entity to `margin` after it, inside the text.
+def boundary(
+    start_maps: Sequence[Numbers],
+    start_effects: Sequence[Numbers],
+    end_maps: Sequence[Numbers],
+    end_effects: Sequence[Numbers],
+    spans: Sequence[Sequence[int]],
+    maps: Sequence[Numbers] | None = None,
+    margin: int = MARGIN,
+) -> dict[str, Any]:
+    """Compute boundary-faithful agreement and, with `maps`, boundary attribution mass and its lift.
+
+    Args:
+        start_maps: per entity the attribution map of its start, one number per character.
+        start_effects: per entity the measured effect of hiding each character on the probability of its start.
+        end_maps: likewise for its end.
+        end_effects: likewise for its end.
+        spans: per entity its `(start, end)`, `end` exclusive.
+        maps: per entity the attribution map of the entity, for the boundary mass.
+        margin: characters beyond each edge that are compared.
+
+    Returns:
+        The keys of `boundary_agreement`; with maps also `mass` and `lift` of `boundary_mass`.
 
     Raises:
-        ValueError: the entity lies outside the text.
+        ValueError: as these two.
+    """
+    scores = boundary_agreement(start_maps, start_effects, end_maps, end_effects, spans, margin)
+    if maps is not None:
+        mass = boundary_mass(maps, spans)
+        scores |= {"mass": mass["mass"], "lift": mass["lift"]}
+    return scores
+
+
+@metric(
+    boundary,
+    predictions=("start_maps", ROW),
+    references=("start_effects", ROW),
+    end_predictions=("end_maps", ROW),
+    end_references=("end_effects", ROW),
+    spans=INTEGER_ROW,
+)
+class Boundary(evaluate.Metric):
+    """`boundary` as an `evaluate.Metric`: predictions are attribution maps of edges, references measured effects."""
+
+
+def boundary_window(span: Sequence[int], length: int, margin: int = MARGIN) -> slice:
+    """Return the characters from `margin` before an entity to `margin` after it, inside the text.
+
+    Raises:
+        ValueError: the entity is outside the text.
     """
     start, end = as_range(span, length)
     return slice(max(0, start - margin), min(length, end + margin))
@@ -60,16 +92,16 @@ def boundary_agreement(
     spans: Sequence[Sequence[int]],
     margin: int = MARGIN,
 ) -> dict[str, Any]:
-    """Boundary-faithful agreement (BFA): Spearman, around the entity, of attributions with measured effects.
+    """Compute boundary-faithful agreement (BFA): Spearman correlation of attributions and effects around the entity.
 
-    For the start, attributions of the (contrastive) start score are ranked against the drop in the start's marginal
+    For the start, the attributions of the (contrastive) start score are ranked against the drop in the start's marginal
     when each character is hidden; for the end likewise; over characters from `margin` before the entity to `margin`
-    after it. Defined here (no earlier source known). Give both signed, or both as magnitudes. A constant map ranks
-    nothing and scores 0.
+    after it. Defined here (no earlier source known). Pass both signed, or both as magnitudes. A constant map has no
+    ranks and scores 0.
 
     Args:
         start_maps: per entity the map, (L,).
-        start_effects: per entity the measured effects, (L,), or only those of its `boundary_window`.
+        start_effects: per entity the measured effects, (L,), or only those in its `boundary_window`.
         end_maps: likewise for the end.
         end_effects: likewise for the end.
         spans: per entity `(start, end)`, `end` exclusive.
@@ -77,7 +109,7 @@ def boundary_agreement(
 
     Returns:
         `start_agreement`, `end_agreement`, means over entities in [-1, 1], and `agreement`, the mean of both, higher is
-        better, NaN without entities; `constant`, the share of the rank correlations that were not defined; `entities`;
+        better, NaN without entities; `constant`, the share of rank correlations that were undefined; `entities`;
         `per_entity`, the mean of both edges of each.
 
     Raises:
@@ -103,19 +135,20 @@ def boundary_agreement(
 def _windows(
     maps: Sequence[Numbers], effects: Sequence[Numbers], spans: Sequence[Sequence[int]], margin: int, edge: str
 ) -> list[tuple[Vector, Vector]]:
+    """Return per entity the map and the effects in its `boundary_window`."""
     windows = []
-    for index, (values, found, span) in enumerate(zip(maps, effects, spans)):
+    for index, (values, measured, span) in enumerate(zip(maps, effects, spans)):
         values = as_vector(values, f"{edge}_maps[{index}]")
         window = boundary_window(span, values.size, margin)
-        found = as_vector(found, f"{edge}_effects[{index}]")
-        if found.size == values.size:
-            found = found[window]
-        windows.append((values[window], as_vector(found, f"{edge}_effects[{index}]", window.stop - window.start)))
+        measured = as_vector(measured, f"{edge}_effects[{index}]")
+        if measured.size == values.size:
+            measured = measured[window]
+        windows.append((values[window], as_vector(measured, f"{edge}_effects[{index}]", window.stop - window.start)))
     return windows
 
 
 def boundary_sensitivity(intact: Numbers, masked: Numbers) -> dict[str, Vector]:
-    """Boundary sensitivity (BS): how much the boundary's probability falls when a character is hidden.
+    """Compute boundary sensitivity (BS): the drop in the boundary's probability when a character is hidden.
 
     Args:
         intact: (entities,) the marginal probability of the boundary in the text.
@@ -123,23 +156,30 @@ def boundary_sensitivity(intact: Numbers, masked: Numbers) -> dict[str, Vector]:
 
     Returns:
         `log_odds`, logit intact - logit masked with probabilities clamped to [1e-6, 1 - 1e-6], so at most 27.7 in
-        magnitude; `probability`, intact - masked in [-1, 1]. Both (entities,), higher is more sensitive: a description,
+        magnitude; `probability`, intact - masked in [-1, 1]. Both (entities,), higher is more sensitive: descriptive,
         neither better nor worse. The magnitude of `probability` under an edit just outside is the outer sensitivity
         (OS), lower is better.
 
     Raises:
         ValueError: not probabilities, or different numbers of them.
     """
-    intact = as_probabilities(as_vector(intact, "intact"), "intact")
-    masked = as_probabilities(as_vector(masked, "masked", intact.size), "masked")
+    intact = as_probabilities(intact, "intact")
+    masked = as_probabilities(masked, "masked", intact.size)
     return {"log_odds": _logit(intact) - _logit(masked), "probability": intact - masked}
 
 
-def boundary_sensitivity_ratio(edge: Numbers, middle: Numbers) -> Vector:
-    """edge / (edge + middle + 1e-6): the share of the edge's sensitivity beside a middle character's, (entities,).
+def _logit(probabilities: Vector) -> Vector:
+    clamped = probabilities.clip(CLAMP, 1 - CLAMP)
+    return np.log(clamped) - np.log1p(-clamped)
 
-    Range [0, 1), one half where they are alike. A negative sensitivity (hiding the character helped) counts as 0, or
-    the ratio would have no range.
+
+def boundary_sensitivity_ratio(edge: Numbers, middle: Numbers) -> Vector:
+    """Compute edge / (edge + middle + 1e-6): the sensitivity to the edge as a share of that to edge and middle.
+
+    Negative sensitivities (hiding the character helped) count as 0, to bound the ratio.
+
+    Returns:
+        (entities,) in [0, 1), 0.5 where both are equal.
 
     Raises:
         ValueError: not finite vectors of one length.
@@ -150,7 +190,9 @@ def boundary_sensitivity_ratio(edge: Numbers, middle: Numbers) -> Vector:
 
 
 def boundary_mass(maps: Sequence[Numbers], spans: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Boundary attribution mass (BAM): the share of attribution on {s-1, s, e, e+1}, s and e first and last character.
+    """Compute boundary attribution mass (BAM): the share of attribution on {s-1, s, e, e+1}.
+
+    s and e are the first and the last character of the entity.
 
     Args:
         maps: per entity its map; magnitudes are taken and normalised to sum 1.
@@ -168,37 +210,9 @@ def boundary_mass(maps: Sequence[Numbers], spans: Sequence[Sequence[int]]) -> di
     for index, (values, span) in enumerate(zip(maps, spans)):
         values = np.abs(as_vector(values, f"maps[{index}]"))
         start, end = as_range(span, values.size, f"spans[{index}]")
-        places = {place for place in (start - 1, start, end - 1, end) if 0 <= place < values.size}
+        positions = {position for position in (start - 1, start, end - 1, end) if 0 <= position < values.size}
         total = values.sum()
-        mass = float(values[list(places)].sum() / total) if total else 0.0
-        scores.append((mass, mass * values.size / len(places)))
+        mass = float(values[list(positions)].sum() / total) if total else 0.0
+        scores.append((mass, mass * values.size / len(positions)))
     means = [mean_or_nan([score[column] for score in scores]) for column in (0, 1)]
     return {"mass": means[0], "lift": means[1], "entities": len(scores), "per_entity": scores}
-
-
-def _logit(probabilities: Vector) -> Vector:
-    clamped = probabilities.clip(CLAMP, 1 - CLAMP)
-    return np.log(clamped) - np.log1p(-clamped)
-
-
-class Boundary(NumberInputs, evaluate.Metric):
-    """`boundary_agreement`, and `boundary_mass` where maps are given, as an `evaluate.Metric`."""
-
-    summary = SUMMARY
-    inputs = INPUTS
-    columns = {
-        "predictions": ROW,
-        "references": ROW,
-        "end_predictions": ROW,
-        "end_references": ROW,
-        "spans": INTEGER_ROW,
-    }
-
-    def _compute(
-        self, predictions, references, end_predictions, end_references, spans, maps=None, margin=MARGIN
-    ) -> dict[str, Any]:
-        scores = boundary_agreement(predictions, references, end_predictions, end_references, spans, margin)
-        if maps is not None:
-            mass = boundary_mass(maps, spans)
-            scores |= {"mass": mass["mass"], "lift": mass["lift"]}
-        return scores

@@ -1,7 +1,7 @@
-"""Calibration: does a confidence of 0.9 mean right nine times in ten, and does the unsure tenth hold the errors?
+"""Calibration of entity confidences: expected calibration error, Brier score and risk-coverage curve.
 
-Over predicted entities, with the posterior of the span as confidence. Predictions of equal confidence are taken
-together, so that no number depends on the order in which they come.
+Over predicted entities, with the posterior of the span as confidence. Predictions of equal confidence are treated
+alike, so that no number depends on their order.
 """
 
 from typing import Any
@@ -9,31 +9,21 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .inputs import NUMBER, NumberInputs, Numbers, Vector, as_flags, as_probabilities, as_vector, mean_or_nan
-
-SUMMARY = "Entity ECE over equal-mass bins with its reliability table, Brier score, risk-coverage curve and AURC."
-INPUTS = """
-Args:
-    predictions: per predicted entity its confidence in [0, 1].
-    references: per predicted entity whether it is right.
-    bins: how many bins of equal mass (default 15).
-Returns:
-    ece, brier, aurc, accuracy, mean_confidence, entities, reliability (a row per bin).
-"""
+from .inputs import NUMBER, Numbers, Vector, as_flags, as_probabilities, mean_or_nan, metric
 
 BINS = 15
 
 
 def calibration(confidences: Numbers, correct: Numbers, bins: int = BINS) -> dict[str, Any]:
-    """Expected calibration error, Brier score and area under the risk-coverage curve of predicted entities.
+    """Compute expected calibration error, Brier score and area under the risk-coverage curve of predicted entities.
 
     Args:
-        confidences: (entities,) in [0, 1].
-        correct: (entities,) booleans.
+        confidences: (entities,) confidence of each predicted entity, in [0, 1].
+        correct: (entities,) booleans, whether it is correct.
         bins: number of equal-mass bins, at most one per entity.
 
     Returns:
-        `ece` = sum over bins of share |accuracy - mean confidence| (Naeini et al. 2015, with bins of equal mass),
+        `ece` = sum over bins of share * |accuracy - mean confidence| (Naeini et al. 2015, with bins of equal mass),
         `brier` = mean (confidence - correct)^2, `aurc` (see `risk_coverage`), all in [0, 1], lower is better;
         `accuracy`, `mean_confidence`, `entities`; `reliability`, see `reliability_table`. Without entities the numbers
         are NaN and the table is empty.
@@ -55,12 +45,19 @@ def calibration(confidences: Numbers, correct: Numbers, bins: int = BINS) -> dic
     }
 
 
-def reliability_table(confidences: Numbers, correct: Numbers, bins: int = BINS) -> list[dict[str, float]]:
-    """Bins of equal mass, from the least to the most confident: `lowest` and `highest` confidence in the bin, the mean
-    `confidence`, `accuracy` and `count`.
+@metric(calibration, predictions=("confidences", NUMBER), references=("correct", NUMBER))
+class Calibration(evaluate.Metric):
+    """`calibration` as an `evaluate.Metric`: predictions are confidences, references whether they were correct."""
 
-    Sizes differ by one at most. Where one confidence reaches over several bins, each has the accuracy that is expected
-    when its members are dealt out by lot.
+
+def reliability_table(confidences: Numbers, correct: Numbers, bins: int = BINS) -> list[dict[str, float]]:
+    """Compute the reliability table over bins of equal mass, from the least to the most confident.
+
+    Bin sizes differ by one at most. Where equal confidences span several bins, each bin has the accuracy expected if
+    these entities are assigned at random.
+
+    Returns:
+        Per bin the `lowest` and `highest` confidence, the mean `confidence`, `accuracy` and `count`.
 
     Raises:
         ValueError: as `calibration`.
@@ -70,26 +67,26 @@ def reliability_table(confidences: Numbers, correct: Numbers, bins: int = BINS) 
         raise ValueError(f"bins must be at least 1, found {bins}")
     order = np.argsort(confidences, kind="stable")
     confidences, outcomes = confidences[order], _expected_outcomes(confidences, correct)[order]
-    parts = [part for part in np.array_split(np.arange(correct.size), bins) if part.size]
+    members = [indices for indices in np.array_split(np.arange(correct.size), bins) if indices.size]
     return [
         {
-            "lowest": float(confidences[part[0]]),
-            "highest": float(confidences[part[-1]]),
-            "confidence": float(confidences[part].mean()),
-            "accuracy": float(outcomes[part].mean()),
-            "count": part.size,
+            "lowest": float(confidences[indices[0]]),
+            "highest": float(confidences[indices[-1]]),
+            "confidence": float(confidences[indices].mean()),
+            "accuracy": float(outcomes[indices].mean()),
+            "count": indices.size,
         }
-        for part in parts
+        for indices in members
     ]
 
 
 def risk_coverage(confidences: Numbers, correct: Numbers) -> dict[str, Any]:
-    """The share of errors among the most confident predictions, for every number of predictions kept.
+    """Compute the share of errors among the most confident predictions, for every number of predictions kept.
 
     Returns:
-        `coverage` and `risk`, lists of equal length, coverage 1/n, 2/n .. 1, risk in [0, 1], expected where ties are
-        broken by lot; `aurc`, the mean risk over these coverages (Geifman & El-Yaniv 2017), in [0, 1], lower is
-        better, NaN without predictions; `best_aurc`, what the same errors would give in the best order.
+        `coverage` and `risk`, lists of equal length, coverage 1/n, 2/n .. 1, risk in [0, 1], its expectation if ties
+        are broken at random; `aurc`, the mean risk over these coverages (Geifman & El-Yaniv 2017), in [0, 1], lower is
+        better, NaN without predictions; `best_aurc`, the AURC of the same errors in the best order.
 
     Raises:
         ValueError: as `calibration`.
@@ -108,22 +105,11 @@ def risk_coverage(confidences: Numbers, correct: Numbers) -> dict[str, Any]:
 
 
 def _checked(confidences: Numbers, correct: Numbers) -> tuple[Vector, np.ndarray]:
-    confidences = as_probabilities(as_vector(confidences, "confidences"), "confidences")
+    confidences = as_probabilities(confidences, "confidences")
     return confidences, as_flags(correct, "correct", confidences.size)
 
 
 def _expected_outcomes(confidences: Vector, correct: np.ndarray) -> Vector:
-    """Each outcome replaced by the mean of those of equal confidence."""
+    """Replace each outcome by the mean over equal confidences."""
     _, group, sizes = np.unique(confidences, return_inverse=True, return_counts=True)
     return (np.bincount(group, weights=correct, minlength=sizes.size) / sizes)[group]
-
-
-class Calibration(NumberInputs, evaluate.Metric):
-    """`calibration` as an `evaluate.Metric`: confidences as predictions, whether they were right as references."""
-
-    summary = SUMMARY
-    inputs = INPUTS
-    columns = {"predictions": NUMBER, "references": NUMBER}
-
-    def _compute(self, predictions, references, bins=BINS) -> dict[str, Any]:
-        return calibration(predictions, references, bins)

@@ -1,7 +1,7 @@
-"""Randomisation check: an explanation of a model must change when the model's weights are thrown away.
+"""Randomisation check: an explanation of a model must change when the model's weights are randomised.
 
-An explanation that survives depends on the text alone, however stable and plausible it is (Adebayo et al., NeurIPS
-2018).
+An explanation that does not change depends on the text alone, however stable and plausible it is (Adebayo et al.,
+NeurIPS 2018).
 """
 
 from collections.abc import Sequence
@@ -10,32 +10,22 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .inputs import ROW, NumberInputs, Numbers, as_vector, mean_or_nan, same_count
+from .inputs import ROW, Numbers, as_vector, mean_or_nan, metric, same_count
 from .similarity import is_constant, spearman, top_k_jaccard
-
-SUMMARY = "Rank agreement of attribution maps of a trained model with those of the same model with random weights."
-INPUTS = """
-Args:
-    predictions: per entity its map by the randomised model, one number per character.
-    references: per entity its map by the trained model.
-    k: size of the top sets (default max(3, a tenth of the text)).
-Returns:
-    rank_agreement, absolute_rank_agreement, top_k_jaccard, chance_jaccard, constant, entities, per_entity.
-"""
 
 
 def randomisation(trained: Sequence[Numbers], randomised: Sequence[Numbers], k: int | None = None) -> dict[str, Any]:
-    """Agreement of the maps of a trained and a weight-randomised model, entity by entity.
+    """Compute the rank agreement of attribution maps of a trained model and of the same model with random weights.
 
     Args:
         trained: per entity the map of the trained model, (L,).
         randomised: per entity the map of the randomised model for the same entity of the same text, (L,).
-        k: size of the top sets; `similarity.default_top` by default.
+        k: size of the top sets; `similarity.top_size` by default.
 
     Returns:
-        `rank_agreement`, mean Spearman in [-1, 1], and `absolute_rank_agreement`, mean of its magnitude in [0, 1]: a
-        map of the model should be near 0 in the first, and in the second near what chance gives at that length.
-        `top_k_jaccard` [0, 1] beside `chance_jaccard`, k / (2 L - k) on average. `constant`, the share of entities
+        `rank_agreement`, mean Spearman in [-1, 1], and `absolute_rank_agreement`, mean of its magnitude in [0, 1]: for
+        an explanation that depends on the model, the first is near 0 and the second near its chance level at that
+        length. `top_k_jaccard` [0, 1] and `chance_jaccard`, k / (2 L - k) on average. `constant`, the share of entities
         where either map is constant: these score 0 without passing anything. `entities`; `per_entity`, Spearman of
         each. NaN without entities.
 
@@ -44,12 +34,12 @@ def randomisation(trained: Sequence[Numbers], randomised: Sequence[Numbers], k: 
     """
     same_count(trained=trained, randomised=randomised)
     rows = []
-    for index, (mine, other) in enumerate(zip(trained, randomised)):
-        mine = as_vector(mine, f"trained[{index}]")
-        other = as_vector(other, f"randomised[{index}]", mine.size)
-        overlap = top_k_jaccard(mine, other, k)
-        chance = top_k_jaccard(np.ones(mine.size), np.arange(mine.size), k)
-        rows.append((spearman(mine, other), overlap, chance, is_constant(mine) or is_constant(other)))
+    for index, (first, second) in enumerate(zip(trained, randomised)):
+        first = as_vector(first, f"trained[{index}]")
+        second = as_vector(second, f"randomised[{index}]", first.size)
+        overlap = top_k_jaccard(first, second, k)
+        chance = top_k_jaccard(np.ones(first.size), np.arange(first.size), k)
+        rows.append((spearman(first, second), overlap, chance, is_constant(first) or is_constant(second)))
     ranks, overlaps, chances, constant = np.array(rows, dtype=np.float64).reshape(-1, 4).T
     return {
         "rank_agreement": mean_or_nan(ranks),
@@ -62,12 +52,6 @@ def randomisation(trained: Sequence[Numbers], randomised: Sequence[Numbers], k: 
     }
 
 
-class Randomisation(NumberInputs, evaluate.Metric):
-    """`randomisation` as an `evaluate.Metric`: maps of the randomised model as predictions."""
-
-    summary = SUMMARY
-    inputs = INPUTS
-    columns = {"predictions": ROW, "references": ROW}
-
-    def _compute(self, predictions, references, k=None) -> dict[str, Any]:
-        return randomisation(references, predictions, k)
+@metric(randomisation, predictions=("randomised", ROW), references=("trained", ROW))
+class Randomisation(evaluate.Metric):
+    """`randomisation` as an `evaluate.Metric`: predictions are maps of the randomised model."""

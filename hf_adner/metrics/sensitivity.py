@@ -1,7 +1,8 @@
-"""Sensitivity: how far explanations move, against how far their inputs do. Lower is better, a constant one is at 0.
+"""Sensitivity: change of an explanation relative to the change of its input. Lower is better; a constant scores 0.
 
-All three look at the worst of several perturbations of an instance, so they grow with their number: compare only at the
-same number of draws and the same radius (as a share of the embeddings' root mean square, or models are not comparable).
+Both measures take the worst of several perturbations of an instance, so they grow with the number of draws: compare
+only at the same number and the same radius (as a share of the embeddings' root mean square, so that models are
+comparable).
 """
 
 from collections.abc import Sequence
@@ -10,32 +11,52 @@ from typing import Any
 import evaluate
 import numpy as np
 
-from .inputs import ROW, NumberInputs, Numbers, Vector, as_vector, mean_or_nan, same_count
+from .inputs import ROW, Numbers, Vector, as_vector, mean_or_nan, metric, same_count
 
-SUMMARY = "Local Lipschitz constant and, with norms, max-sensitivity of explanations from given distances."
-INPUTS = """
-Args:
-    predictions: per instance the distances of its explanation from those of its perturbed inputs.
-    references: per instance the distances of its input from the perturbed inputs.
-    norms: per instance the norm of its explanation; adds max_sensitivity.
-Returns:
-    local_lipschitz and max_sensitivity, each: mean, median, max over instances; instances.
-"""
 
-FLOOR = 1e-3
-LEAST_CHANGE = 1e-6
-LEAST_STABILITY = 1e-12
+def sensitivity(
+    distances: Sequence[Numbers], input_distances: Sequence[Numbers], norms: Numbers | None = None
+) -> dict[str, Any]:
+    """Summarise the local Lipschitz constant and, with norms, the max-sensitivity of explanations.
+
+    Args:
+        distances: per instance the distances between its explanation and those of its perturbed inputs.
+        input_distances: per instance the distances between its input and the perturbed inputs.
+        norms: (instances,) norms of the explanations, for the max-sensitivity.
+
+    Returns:
+        `local_lipschitz` and, with norms, `max_sensitivity`, each with `mean`, `median` and `max` over instances, NaN
+        without any; `instances`.
+
+    Raises:
+        ValueError: as `local_lipschitz` and `max_sensitivity`.
+    """
+    scores: dict[str, Any] = {"local_lipschitz": _summary(local_lipschitz(distances, input_distances))}
+    if norms is not None:
+        scores["max_sensitivity"] = _summary(max_sensitivity(distances, norms))
+    return {**scores, "instances": len(distances)}
+
+
+def _summary(values: Vector) -> dict[str, float]:
+    if not values.size:
+        return dict.fromkeys(("mean", "median", "max"), float("nan"))
+    return {"mean": mean_or_nan(values), "median": float(np.median(values)), "max": float(values.max())}
+
+
+@metric(sensitivity, predictions=("distances", ROW), references=("input_distances", ROW))
+class Sensitivity(evaluate.Metric):
+    """`sensitivity` as an `evaluate.Metric`: predictions are distances of explanations, references those of inputs."""
 
 
 def max_sensitivity(distances: Sequence[Numbers], norms: Numbers) -> Vector:
-    """max over draws ||Phi(x + d) - Phi(x)|| / ||Phi(x)||, per instance (Yeh et al., NeurIPS 2019).
+    """Compute max over draws ||Phi(x + d) - Phi(x)|| / ||Phi(x)||, per instance (Yeh et al., NeurIPS 2019).
 
     Args:
-        distances: per instance the distances of its explanation from those of the drawn inputs, at least one.
+        distances: per instance the distances between its explanation and those of the drawn inputs, at least one.
         norms: (instances,) norms of the explanations.
 
     Returns:
-        (instances,) in [0, inf), lower is better; where the explanation is zero: 0 if it stays so, else infinite.
+        (instances,) in [0, inf), lower is better; for a zero explanation 0 if it stays zero, otherwise infinite.
 
     Raises:
         ValueError: a negative or missing distance or norm, or columns of different lengths.
@@ -47,114 +68,37 @@ def max_sensitivity(distances: Sequence[Numbers], norms: Numbers) -> Vector:
 
 
 def local_lipschitz(distances: Sequence[Numbers], input_distances: Sequence[Numbers]) -> Vector:
-    """max over draws ||Phi(x) - Phi(x_j)|| / ||E(x) - E(x_j)||, per instance (Alvarez-Melis & Jaakkola 2018).
+    """Compute max over draws ||Phi(x) - Phi(x_j)|| / ||E(x) - E(x_j)||, per instance (Alvarez-Melis & Jaakkola 2018).
 
     Args:
-        distances: per instance the distances of its explanation from those of its perturbed inputs, at least one.
-        input_distances: the distances of the inputs themselves; for text of hidden states, or edit distances.
+        distances: per instance the distances between its explanation and those of its perturbed inputs, at least one.
+        input_distances: the distances between the inputs; for text those of hidden states, or edit distances.
 
     Returns:
-        (instances,) in [0, inf), lower is better; infinite where the explanation moved and the input did not.
+        (instances,) in [0, inf), lower is better; infinite where the explanation changed and the input did not.
 
     Raises:
         ValueError: a negative or missing distance, or rows of different lengths.
     """
     same_count(distances=distances, input_distances=input_distances)
     values = []
-    for index, (moved, by) in enumerate(zip(distances, input_distances)):
-        moved = _as_distances(moved, f"distances[{index}]", 1)
-        by = as_vector(by, f"input_distances[{index}]", moved.size)
-        values.append(_ratios(moved, _as_distances(by, f"input_distances[{index}]")).max())
+    for index, (explanation_row, input_row) in enumerate(zip(distances, input_distances)):
+        explanation_row = _as_distances(explanation_row, f"distances[{index}]", 1)
+        input_row = as_vector(input_row, f"input_distances[{index}]", explanation_row.size)
+        values.append(_ratios(explanation_row, _as_distances(input_row, f"input_distances[{index}]")).max())
     return np.array(values)
 
 
-def relative_change(values: Numbers, changed: Numbers, floor: float = FLOOR, order: float = 2) -> float:
-    """||(v - v') / v||_p, the elementwise division by no less than `floor` in magnitude.
-
-    Raises:
-        ValueError: not finite vectors of one length, or a `floor` that is not positive.
-    """
-    values = as_vector(values, "values")
-    changed = as_vector(changed, "changed values", values.size)
-    if not floor > 0:
-        raise ValueError(f"floor must be positive, found {floor}")
-    return float(np.linalg.norm((values - changed) / np.maximum(np.abs(values), floor), order)) if values.size else 0.0
-
-
-def relative_stability(
-    maps: Sequence[Numbers],
-    views: Sequence[Sequence[Numbers]],
-    changes: Sequence[Numbers],
-    least_change: float = LEAST_CHANGE,
-    order: float = 2,
-) -> dict[str, Any]:
-    """max over views ||(e - e') / e||_p / max(change, eps): relative input stability (RIS) and its kin.
-
-    With `relative_change`s of the input as `changes` this is RIS, with those of hidden states RRS, with distances of
-    logits ROS (Agarwal et al. 2022, arXiv 2203.06877; ROS rewards logits that move a lot). Maps are made to sum to 1 in
-    magnitude and raised by 1e-3, since the division explodes near 0; read the median of log10.
-
-    Args:
-        maps: per instance its map, (L,).
-        views: per instance the maps of its perturbed inputs on the original's characters, (L,) each, at least one.
-        changes: per instance and view how far the input changed, >= 0.
-        least_change: eps, the smallest divisor.
-        order: p of the norm of the explanations' change.
-
-    Returns:
-        `median_log10` and `median` over instances, lower is better, NaN without any; `per_instance`, each in [0, inf);
-        the logarithm takes values as no less than 1e-12.
-
-    Raises:
-        ValueError: columns or rows of different lengths, numbers that are not finite, a negative change.
-    """
-    same_count(maps=maps, views=views, changes=changes)
-    values = []
-    for index, (original, others, by) in enumerate(zip(maps, views, changes)):
-        by = _as_distances(as_vector(by, f"changes[{index}]", len(others)), f"changes[{index}]", 1)
-        base = _raised(original, f"maps[{index}]")
-        moved = [relative_change(base, _raised(other, f"views[{index}]"), FLOOR, order) for other in others]
-        values.append(float(np.max(np.array(moved) / np.maximum(by, least_change))))
-    logarithms = np.log10(np.maximum(values, LEAST_STABILITY))
-    medians = [float(np.median(column)) if values else float("nan") for column in (logarithms, values)]
-    return {"median_log10": medians[0], "median": medians[1], "per_instance": values}
-
-
-def _raised(values: Numbers, name: str) -> Vector:
-    magnitudes = np.abs(as_vector(values, name))
-    total = magnitudes.sum()
-    return (magnitudes / total if total else magnitudes) + FLOOR
-
-
 def _as_distances(values: Numbers, name: str, least: int = 0) -> Vector:
+    """Return a vector of `least` or more numbers >= 0."""
     distances = as_vector(values, name)
     negative = int(np.sum(distances < 0))
     if negative or distances.size < least:
-        wanted = f"at least {least} " if least else ""
-        raise ValueError(f"{name} must be {wanted}numbers >= 0, found {distances.size}, {negative} of them negative")
+        required = f"at least {least} " if least else ""
+        raise ValueError(f"{name} must be {required}numbers >= 0, found {distances.size}, {negative} of them negative")
     return distances
 
 
-def _ratios(moved: Vector, by: Vector) -> Vector:
-    infinite = np.where(moved > 0, np.inf, 0.0)
-    return np.divide(moved, by, out=infinite, where=by > 0)
-
-
-def _over_instances(values: Vector) -> dict[str, float]:
-    if not values.size:
-        return dict.fromkeys(("mean", "median", "max"), float("nan"))
-    return {"mean": mean_or_nan(values), "median": float(np.median(values)), "max": float(values.max())}
-
-
-class Sensitivity(NumberInputs, evaluate.Metric):
-    """`local_lipschitz` and `max_sensitivity` as an `evaluate.Metric`, with mean, median and maximum over instances."""
-
-    summary = SUMMARY
-    inputs = INPUTS
-    columns = {"predictions": ROW, "references": ROW}
-
-    def _compute(self, predictions, references, norms=None) -> dict[str, Any]:
-        scores = {"local_lipschitz": _over_instances(local_lipschitz(predictions, references))}
-        if norms is not None:
-            scores["max_sensitivity"] = _over_instances(max_sensitivity(predictions, norms))
-        return {**scores, "instances": len(predictions)}
+def _ratios(changes: Vector, scales: Vector) -> Vector:
+    """Divide; by zero, 0 where nothing changed and otherwise infinite."""
+    return np.divide(changes, scales, out=np.where(changes > 0, np.inf, 0.0), where=scales > 0)

@@ -1,15 +1,8 @@
-"""Similarity of two attribution maps of one text: cosine, rank correlation, overlap of what is most important.
+"""Similarity of attribution maps: cosine, rank correlation, overlap of the top k, alignment, and role windows.
 
-Maps are one number per character; where a definition wants magnitudes, give magnitudes. Tied values share their rank,
-and share the last places of a top k by equal parts, so that no position is preferred. A map without contrast ranks
-nothing: its rank correlation is 0 by definition and is never left out of a mean.
-
-Role windows: attribution maps of different entities and texts laid over each other by the part each character plays.
-
-A window has one cell for each of the `width` characters left of the entity, one for its first character, one for the
-mean of its middle, one for its last character, and one for each of the `width` characters to its right. A cell whose
-characters do not exist (the text ends there, or a perturbation removed them) is absent, not zero: so two constant maps,
-or two that depend on the role alone, agree perfectly wherever their entities stand.
+A map has one number per character; pass magnitudes where a definition needs them. Tied values share their rank, and
+share the last positions of a top k equally, so that no position is preferred. A constant map has no ranks: its rank
+correlation is 0 by definition and is never left out of a mean.
 """
 
 import math
@@ -19,18 +12,21 @@ import numpy as np
 
 from .inputs import Numbers, Vector, as_range, as_vector
 
-# Below this share of its magnitude the spread of a float32 map is rounding, not contrast.
+WIDTH = 10
+"""Context characters on either side of the entity in a role window."""
+
+# Below this share of its magnitude, the spread of a float32 map is rounding error.
 CONSTANT_SPREAD = 1e-6
 LEAST_TOP = 3
-# Cells of the membership tables held at once.
-BLOCK_CELLS = 1 << 21
+# Largest number of elements of a membership table in memory.
+BLOCK_ELEMENTS = 1 << 21
 
 
 def cosine(first: Numbers, second: Numbers) -> float:
-    """Cosine of two maps.
+    """Compute the cosine of two maps.
 
-    Range [-1, 1], [0, 1] for maps of magnitudes; higher is more alike; 0 where either map is zero everywhere. Scaling
-    a map changes nothing (Joo et al., AAAI 2023), but a shared offset raises it.
+    Range [-1, 1], [0, 1] for maps of magnitudes; higher is more similar; 0 where either map is zero everywhere. The
+    scale of a map does not matter (Joo et al., AAAI 2023), but a shared offset raises the cosine.
 
     Raises:
         ValueError: the maps are not finite vectors of one length.
@@ -43,20 +39,20 @@ def cosine(first: Numbers, second: Numbers) -> float:
 
 
 def average_ranks(values: Numbers) -> Vector:
-    """Ranks from 1, ascending; equal values get the mean of the ranks they take up."""
+    """Return ranks from 1, ascending; tied values get the mean of their ranks."""
     _, group, sizes = np.unique(as_vector(values), return_inverse=True, return_counts=True)
     return (np.cumsum(sizes) - (sizes - 1) / 2)[group]
 
 
 def is_constant(values: Vector) -> bool:
-    """Whether a map has no contrast: fewer than two values, or a spread that is only rounding."""
+    """Return whether a map is constant: fewer than two values, or a spread within rounding error."""
     return values.size < 2 or np.ptp(values) <= CONSTANT_SPREAD * np.abs(values).max()
 
 
 def spearman(first: Numbers, second: Numbers) -> float:
-    """Spearman's rank correlation: Pearson's of the average ranks.
+    """Compute Spearman's rank correlation: Pearson's correlation of the average ranks.
 
-    Range [-1, 1], higher is more alike. It is not defined where either map is constant: that scores 0.
+    Range [-1, 1], higher is more similar. It is undefined where either map is constant: 0.
 
     Raises:
         ValueError: the maps are not finite vectors of one length.
@@ -68,68 +64,78 @@ def spearman(first: Numbers, second: Numbers) -> float:
 
 
 def partial_spearman(first: Numbers, second: Numbers, given: Numbers) -> float:
-    """Rank correlation of two maps with what a third one tells of both taken out (Kendall 1942, for ranks).
+    """Compute the partial rank correlation of two maps, controlling for a third (Kendall 1942, for ranks).
 
-    Two maps that agree because both fall with the distance to an entity, say, have a high `spearman` and, given the
-    distance, none of it. Range [-1, 1]; 0 where `given` tells everything of either map, and where either is constant.
+    Two maps that agree only because both fall with the distance to an entity have a high `spearman`, but no partial
+    correlation given the distance. Range [-1, 1]; 0 where `given` determines either map, and where either is constant.
 
     Raises:
         ValueError: the maps are not finite vectors of one length.
     """
-    direct, mine, theirs = spearman(first, second), spearman(first, given), spearman(second, given)
-    rest = (1 - mine**2) * (1 - theirs**2)
-    # within rounding of a full explanation nothing is left to correlate
-    return float(np.clip((direct - mine * theirs) / math.sqrt(rest), -1, 1)) if rest > CONSTANT_SPREAD else 0.0
+    direct, with_first, with_second = spearman(first, second), spearman(first, given), spearman(second, given)
+    unexplained = (1 - with_first**2) * (1 - with_second**2)
+    if unexplained <= CONSTANT_SPREAD:  # within rounding error of fully explained
+        return 0.0
+    return float(np.clip((direct - with_first * with_second) / math.sqrt(unexplained), -1, 1))
 
 
-def default_top(length: int) -> int:
-    """How many characters of a text count as most important: max(3, a tenth rounded up), at most all of them."""
-    return min(length, max(LEAST_TOP, math.ceil(length / 10)))
+def top_size(length: int, k: int | None = None) -> int:
+    """Return the number of characters of a text that count as most important, at most all of them.
+
+    Args:
+        length: characters of the text.
+        k: the number asked for; by default max(3, a tenth of the text, rounded up).
+
+    Raises:
+        ValueError: `k` is below 1.
+    """
+    if k is not None and k < 1:
+        raise ValueError(f"k must be at least 1, found {k}")
+    return min(length, max(LEAST_TOP, math.ceil(length / 10)) if k is None else k)
 
 
 def top_membership(values: Vector, depths: Sequence[int]) -> np.ndarray:
-    """How far each position belongs to the `depth` highest values: (depths, positions) in [0, 1].
+    """Return the membership of each position in the `depth` highest values, (depths, positions) in [0, 1].
 
-    Every row adds up to its depth. Tied values at the edge belong by equal parts, the chance each has when ties are
-    broken by lot.
+    Every row sums to its depth. Values tied at the edge have equal shares: the chance of each if ties are broken at
+    random.
     """
     _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
     above = (values.size - np.cumsum(sizes))[group]
-    places = np.asarray(depths, dtype=np.float64)[:, None] - above  # (depths, positions)
-    return np.clip(places / sizes[group], 0, 1)
+    free = np.asarray(depths, dtype=np.float64)[:, None] - above  # (depths, positions)
+    return np.clip(free / sizes[group], 0, 1)
 
 
 def top_k_jaccard(first: Numbers, second: Numbers, k: int | None = None) -> float:
-    """Overlap over union of the `k` most important positions of two maps; `default_top` of them by default.
+    """Compute the Jaccard index (intersection over union) of the `k` most important positions of two maps.
 
-    Range [0, 1], higher is more alike, 0 for empty maps. Two unrelated maps score about k / (2 L - k), and that is
-    also what a constant map scores against one without ties.
+    Range [0, 1], higher is more similar, 0 for empty maps. `k` is `top_size` by default. Two unrelated maps score about
+    k / (2 L - k), as does a constant map with a map without ties.
 
     Raises:
         ValueError: `k` is below 1, or the maps are not finite vectors of one length.
     """
     first, second = _pair(first, second)
-    depth = [_depth(k, first.size)]
-    mine, theirs = top_membership(first, depth), top_membership(second, depth)
-    union = np.maximum(mine, theirs).sum()
-    return float(np.minimum(mine, theirs).sum() / union) if union else 0.0
+    first, second = (top_membership(values, [top_size(values.size, k)]) for values in (first, second))
+    union = np.maximum(first, second).sum()
+    return float(np.minimum(first, second).sum() / union) if union else 0.0
 
 
 def map_consistency(first: Numbers, second: Numbers, k: int | None = None) -> float:
-    """Mean over i = 1..k of the share of the top i of one map that is in the top i of the other.
+    """Compute the mean over i = 1..k of the share of the top i of one map that is in the top i of the other.
 
-    Range [0, 1], higher is more alike, 0 for empty maps; the consistency of the English/Chinese interpretability
-    benchmark of Wang et al. (CoNLL 2022), there called MAP. `k` is the whole text by default, where unrelated maps
-    score about one half.
+    Range [0, 1], higher is more similar, 0 for empty maps. This is the consistency (MAP) of the English/Chinese
+    interpretability benchmark of Wang et al. (CoNLL 2022). `k` is the whole text by default, where unrelated maps score
+    about 0.5.
 
     Raises:
         ValueError: `k` is below 1, or the maps are not finite vectors of one length.
     """
     first, second = _pair(first, second)
-    depths = np.arange(1, _depth(first.size if k is None and first.size else k, first.size) + 1)
+    depths = np.arange(1, (first.size if k is None else top_size(first.size, k)) + 1)
     if not depths.size:
         return 0.0
-    blocks = np.array_split(depths, math.ceil(depths.size * first.size / BLOCK_CELLS))
+    blocks = np.array_split(depths, math.ceil(depths.size * first.size / BLOCK_ELEMENTS))
     shared = [np.minimum(top_membership(first, block), top_membership(second, block)).sum(1) for block in blocks]
     return float(np.mean(np.concatenate(shared) / depths))
 
@@ -137,31 +143,32 @@ def map_consistency(first: Numbers, second: Numbers, k: int | None = None) -> fl
 def aligned(
     original: Numbers, perturbed: Numbers, alignment: Sequence[int | None] | None = None, name: str = "map"
 ) -> tuple[Vector, np.ndarray]:
-    """The values of `perturbed` at the places of the original characters, and which of them are still there.
+    """Align the map of a perturbed text with the characters of the original text.
 
     Args:
         original: the map of the original text, (L,).
         perturbed: the map of the perturbed text, (L',).
-        alignment: per original character its place in the perturbed text, `None` where it is gone; by default the
-            texts have one length and each character stays in its place.
-        name: what an error calls them.
+        alignment: per original character its position in the perturbed text, `None` where it was removed; by default
+            the texts have the same length and each character keeps its position.
+        name: name of the map in error messages.
 
     Returns:
-        (L,) values, 0 where the character is gone, and (L,) booleans.
+        (L,) values of `perturbed`, 0 where the character was removed, and (L,) booleans, whether it is present.
 
     Raises:
-        ValueError: the maps are no finite vectors, the alignment is not as long as the original, or points outside.
+        ValueError: the maps are not finite vectors, the alignment is not as long as the original, or points outside.
     """
     original, perturbed = as_vector(original, name), as_vector(perturbed, f"perturbed {name}")
     if alignment is None:
         alignment = range(original.size)
         as_vector(perturbed, f"perturbed {name}", original.size)
-    places = as_vector([-1 if place is None else place for place in alignment], f"alignment of {name}", original.size)
-    if (places >= perturbed.size).any() or (places < -1).any() or (places % 1).any():
+    alignment = [-1 if position is None else position for position in alignment]
+    positions = as_vector(alignment, f"alignment of {name}", original.size)
+    if (positions >= perturbed.size).any() or (positions < -1).any() or (positions % 1).any():
         raise ValueError(f"alignment of {name} must point into the {perturbed.size} perturbed characters")
-    present = places >= 0
+    present = positions >= 0
     values = np.zeros(original.size)
-    values[present] = perturbed[places[present].astype(np.intp)]
+    values[present] = perturbed[positions[present].astype(np.intp)]
     return values, present
 
 
@@ -170,54 +177,50 @@ def _pair(first: Numbers, second: Numbers) -> tuple[Vector, Vector]:
     return first, as_vector(second, "second map", first.size)
 
 
-def _depth(k: int | None, length: int) -> int:
-    if k is not None and k < 1:
-        raise ValueError(f"k must be at least 1, found {k}")
-    return default_top(length) if k is None else min(k, length)
-
-
-WIDTH = 10
-
-
 def role_window(
     values: Numbers, span: Sequence[int], present: np.ndarray | None = None, width: int = WIDTH
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One map in role cells.
+    """Arrange a map by the role of each character, so that maps of different entities and texts can be compared.
+
+    A role window has one slot for each of the `width` characters before the entity, one for its first character, one
+    for the mean of its middle, one for its last character, and one for each of the `width` characters after it. A slot
+    whose characters do not exist (beyond the text, or removed by a perturbation) is absent, not zero: two constant
+    maps, or two that depend on the role alone, agree perfectly wherever their entities are.
 
     Args:
         values: the map, (L,).
-        span: `(start, end)` of the entity, `end` exclusive. The middle is what lies between its first and its last
-            character, or the whole of an entity shorter than three.
+        span: `(start, end)` of the entity, `end` exclusive. The middle is between its first and its last character, or
+            the whole entity if it is shorter than three characters.
         present: (L,) booleans, which characters have a value; all by default.
-        width: characters of context on either side.
+        width: context characters on either side.
 
     Returns:
-        (2 width + 3,) values, 0 in absent cells, and (2 width + 3,) booleans.
+        (2 width + 3,) values, 0 in absent slots, and (2 width + 3,) booleans, whether the slot is present.
 
     Raises:
-        ValueError: no finite map, or the entity lies outside it.
+        ValueError: not a finite map, or the entity is outside it.
     """
     values = as_vector(values, "map")
     start, end = as_range(span, values.size)
     present = np.ones(values.size, dtype=bool) if present is None else present
-    places = np.concatenate([np.arange(start - width, start + 1), [end - 1], np.arange(end, end + width)])
-    inside = (places >= 0) & (places < values.size)
-    found = np.zeros(places.size, dtype=bool)
-    found[inside] = present[places[inside]]
-    cells = np.zeros(places.size)
-    cells[found] = values[places[found]]
+    positions = np.concatenate([np.arange(start - width, start + 1), [end - 1], np.arange(end, end + width)])
+    inside = (positions >= 0) & (positions < values.size)
+    window_present = np.zeros(positions.size, dtype=bool)
+    window_present[inside] = present[positions[inside]]
+    window = np.zeros(positions.size)
+    window[window_present] = values[positions[window_present]]
     middle = slice(start + 1, end - 1) if end - start > 2 else slice(start, end)
-    inner = values[middle][present[middle]]
-    cells = np.insert(cells, width + 1, inner.mean() if inner.size else 0.0)
-    return cells, np.insert(found, width + 1, inner.size > 0)
+    middle_values = values[middle][present[middle]]
+    window = np.insert(window, width + 1, middle_values.mean() if middle_values.size else 0.0)
+    return window, np.insert(window_present, width + 1, middle_values.size > 0)
 
 
 def window_cosines(
     first: np.ndarray, first_present: np.ndarray, second: np.ndarray, second_present: np.ndarray
 ) -> np.ndarray:
-    """Cosines of every first with every second window, each over the cells both have: (m, cells), (n, cells) -> (m, n).
+    """Compute the cosines of every first with every second role window, (m, slots) and (n, slots) -> (m, n).
 
-    0 where either window is zero, or empty, over the common cells.
+    Each is over the slots present in both; 0 where either window is zero there, or no slot is shared.
     """
     first, second = _scaled(first, first_present), _scaled(second, second_present)
     products = first @ second.T  # (m, n)
@@ -226,6 +229,7 @@ def window_cosines(
 
 
 def _scaled(windows: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Scale each window to a largest magnitude of 1, so that squares neither overflow nor vanish."""
     windows = np.where(present, windows, 0.0)
     largest = np.abs(windows).max(axis=1, keepdims=True, initial=0.0)
     return np.divide(windows, largest, out=np.zeros_like(windows), where=largest > 0)

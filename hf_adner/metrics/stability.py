@@ -1,8 +1,8 @@
-"""Stability: how alike the explanations of an entity are before and after a perturbation that keeps its label.
+"""Stability: similarity of the explanations of an entity before and after a label-preserving perturbation.
 
-A constant explanation is perfectly stable and useless (Yeh et al., NeurIPS 2019), so these numbers are read beside
-discriminative stability, which it cannot win, and beside faithfulness. And a model that loses the hard entities under
-perturbation looks more stable: coverage, the share of pairs that were kept, is always given with them.
+A constant explanation is perfectly stable and useless (Yeh et al., NeurIPS 2019): read these numbers with
+discriminative stability, where it scores 0, and with faithfulness. A model that loses the hard entities under
+perturbation looks more stable, so coverage, the share of pairs that were kept, is always reported too.
 """
 
 from collections.abc import Sequence
@@ -10,70 +10,59 @@ from collections.abc import Sequence
 import evaluate
 import numpy as np
 
-from .inputs import ROW, NumberInputs, Numbers, as_range, as_vector, mean_or_nan, same_count
+from .inputs import ROW, Numbers, as_range, as_vector, mean_or_nan, metric, same_count
 from .similarity import aligned, cosine, map_consistency, spearman, top_k_jaccard
-
-SUMMARY = "Cosine, Spearman, top-k Jaccard and MAP consistency of attribution maps before and after a perturbation."
-INPUTS = """
-Args:
-    predictions: per pair the map of the perturbed text, one number per character; None where the entity was not
-        found again with its label.
-    references: per pair the map of the original text.
-    alignments: per pair the place of each original character in the perturbed text, None where it is gone; without
-        it, perturbed texts have the length of the original.
-    spans: per pair the entity's (start, end) in the original text; adds the context-only overlap.
-    k: how many characters count as most important (default max(3, a tenth of the text)).
-Returns:
-    cosine, spearman, top_k_jaccard, map_consistency, with spans context_top_k_jaccard; pairs, kept, coverage.
-"""
-
-Maps = Sequence[Numbers]
-MaybeMaps = Sequence[Numbers | None]
 
 
 def stability(
-    maps: Maps,
-    perturbed: MaybeMaps,
+    maps: Sequence[Numbers],
+    perturbed: Sequence[Numbers | None],
     alignments: Sequence[Sequence[int | None] | None] | None = None,
     spans: Sequence[Sequence[int]] | None = None,
     k: int | None = None,
 ) -> dict[str, float]:
-    """Mean similarity of the maps of each pair over the characters that both texts have, and coverage.
+    """Compute the mean similarity of original and perturbed maps over the characters of both texts, and coverage.
 
     Args:
         maps: per pair the map of the original text, (L,).
-        perturbed: per pair the map of the perturbed text, (L',), or `None` where the entity was not found again with
-            the same label: such a pair lowers coverage and counts in nothing else.
-        alignments: per pair as `similarity.aligned` takes it.
-        spans: per pair the entity's `(start, end)` in the original text.
-        k: size of the top sets; by default `similarity.default_top` of the characters compared.
+        perturbed: per pair the map of the perturbed text, (L',), or `None` where the entity was not predicted again
+            with the same label: such a pair lowers coverage and counts in nothing else.
+        alignments: per pair the position of each original character in the perturbed text, `None` where it was
+            removed; without it, perturbed texts have the length of the original (see `similarity.aligned`).
+        spans: per pair the entity's `(start, end)` in the original text; adds the context-only overlap.
+        k: size of the top sets; by default `similarity.top_size` of the characters compared.
 
     Returns:
-        `cosine` (see there; [0, 1] for magnitudes), `spearman` [-1, 1], `top_k_jaccard` and `map_consistency` [0, 1],
-        all means over the kept pairs, higher is stabler, NaN if none was kept; `context_top_k_jaccard` likewise, over
-        characters outside the entity (whose own characters dominate the top), if `spans` are given; `pairs`, `kept`
-        and `coverage` = kept / pairs.
+        `cosine` (see `similarity.cosine`; [0, 1] for magnitudes), `spearman` [-1, 1], `top_k_jaccard` and
+        `map_consistency` [0, 1], all means over the kept pairs, higher is more stable, NaN if none was kept;
+        `context_top_k_jaccard` likewise, over characters outside the entity (whose own characters dominate the top), if
+        `spans` are given; `pairs`, `kept` and `coverage` = kept / pairs.
 
     Raises:
-        ValueError: columns of different lengths, a map that is no finite vector, an alignment that does not fit, an
+        ValueError: columns of different lengths, a map that is not a finite vector, an alignment that does not fit, an
             entity outside its text.
     """
     values = pairwise_stability(maps, perturbed, alignments, spans, k)
-    kept = kept_by_all(perturbed)
+    kept = np.array([values is not None for values in perturbed], dtype=bool)
     means = {name: mean_or_nan(column[kept]) for name, column in values.items()}
     return {**means, "pairs": kept.size, "kept": int(kept.sum()), "coverage": mean_or_nan(kept)}
 
 
+@metric(stability, predictions=("perturbed", ROW), references=("maps", ROW))
+class Stability(evaluate.Metric):
+    """`stability` as an `evaluate.Metric`: predictions are perturbed maps, references original maps."""
+
+
 def pairwise_stability(
-    maps: Maps,
-    perturbed: MaybeMaps,
+    maps: Sequence[Numbers],
+    perturbed: Sequence[Numbers | None],
     alignments: Sequence[Sequence[int | None] | None] | None = None,
     spans: Sequence[Sequence[int]] | None = None,
     k: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """What `stability` takes the means of: per similarity its value for every pair, NaN for pairs that were lost.
+    """Compute the similarities of `stability` for every pair, NaN for lost pairs.
 
-    For comparisons pair by pair, on the pairs `kept_by_all` arms, and for confidence intervals.
+    For paired comparisons and confidence intervals.
 
     Raises:
         ValueError: as `stability`.
@@ -88,29 +77,16 @@ def pairwise_stability(
         if perturbed[index] is None:
             continue
         alignment = None if alignments is None else alignments[index]
-        other, present = aligned(original, perturbed[index], alignment, f"maps[{index}]")
-        for name, value in _similarities(original, other, present, span, k).items():
+        view, present = aligned(original, perturbed[index], alignment, f"maps[{index}]")
+        for name, value in _similarities(original, view, present, span, k).items():
             values[name][index] = value
     return values
 
 
-def kept_by_all(*arms: MaybeMaps) -> np.ndarray:
-    """Which pairs every arm kept, (pairs,) booleans: the population for a paired comparison of arms.
-
-    Args:
-        arms: per arm what `stability` takes as `perturbed`, for the same pairs in the same order.
-
-    Raises:
-        ValueError: the arms have different numbers of pairs.
-    """
-    same_count(**{f"arm {index}": arm for index, arm in enumerate(arms)})
-    return np.array([all(values is not None for values in pair) for pair in zip(*arms)], dtype=bool)
-
-
 def _similarities(
-    original: np.ndarray, other: np.ndarray, present: np.ndarray, span: tuple[int, int] | None, k: int | None
+    original: np.ndarray, view: np.ndarray, present: np.ndarray, span: tuple[int, int] | None, k: int | None
 ) -> dict[str, float]:
-    first, second = original[present], other[present]
+    first, second = original[present], view[present]
     values = {
         "cosine": cosine(first, second),
         "spearman": spearman(first, second),
@@ -120,16 +96,5 @@ def _similarities(
     if span is not None:
         context = present.copy()
         context[slice(*span)] = False
-        values["context_top_k_jaccard"] = top_k_jaccard(original[context], other[context], k)
+        values["context_top_k_jaccard"] = top_k_jaccard(original[context], view[context], k)
     return values
-
-
-class Stability(NumberInputs, evaluate.Metric):
-    """`stability` as an `evaluate.Metric`: perturbed maps as predictions, original maps as references."""
-
-    summary = SUMMARY
-    inputs = INPUTS
-    columns = {"predictions": ROW, "references": ROW}
-
-    def _compute(self, predictions: MaybeMaps, references: Maps, alignments=None, spans=None, k=None) -> dict:
-        return stability(references, predictions, alignments, spans, k)

@@ -13,9 +13,9 @@ from .remote_code_adner import RegisteredPipelines, auto_map, custom_pipelines, 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = "1.0"
-"""Of checkpoints. Code of another first number cannot read them; a higher second number adds what may be ignored."""
+"""Checkpoint format, major.minor: another major version cannot be read, additions of a newer minor are ignored."""
 
-_NOTHING = {
+_BASE = {
     "use_encoder": True,
     "use_bilstm": False,
     "use_dual_stream": False,
@@ -25,7 +25,7 @@ _NOTHING = {
     "use_crf": True,
 }
 _M_DSCMG = {
-    **_NOTHING,
+    **_BASE,
     "use_dual_stream": True,
     "use_self_attention": True,
     "use_graph": True,
@@ -37,13 +37,13 @@ ARCHITECTURES: dict[str, dict[str, bool]] = {
     "m-dscmg-no-dual-stream": {**_M_DSCMG, "use_dual_stream": False, "use_lexicon_edges": False},
     "m-dscmg-no-attention": {**_M_DSCMG, "use_self_attention": False},
     "m-dscmg-no-graph": {**_M_DSCMG, "use_graph": False, "use_lexicon_edges": False},
-    "bert-crf": _NOTHING,
-    "bert-bilstm-crf": {**_NOTHING, "use_bilstm": True},
-    "bert-att-crf": {**_NOTHING, "use_self_attention": True},
-    "bert-softmax": {**_NOTHING, "use_crf": False},
-    "bilstm-crf": {**_NOTHING, "use_encoder": False, "use_bilstm": True},
+    "bert-crf": _BASE,
+    "bert-bilstm-crf": {**_BASE, "use_bilstm": True},
+    "bert-att-crf": {**_BASE, "use_self_attention": True},
+    "bert-softmax": {**_BASE, "use_crf": False},
+    "bilstm-crf": {**_BASE, "use_encoder": False, "use_bilstm": True},
 }
-"""Each architecture is a named set of switches; a switch given by itself overrides the name's."""
+"""Switches of each architecture; a switch that is set in the configuration overrides them."""
 
 _CHOICES = {
     "architecture": set(ARCHITECTURES),
@@ -59,33 +59,33 @@ class AdnerConfig(PreTrainedConfig):
 
     Args:
         encoder_config: configuration (or its dict) of any Hugging Face encoder; `None` for `bilstm-crf`.
-        architecture: a name of `ARCHITECTURES`; sets every `use_*` switch that is left `None`.
+        architecture: a name in `ARCHITECTURES`; sets every `use_*` switch that is `None`.
         use_encoder, use_bilstm, use_dual_stream, use_self_attention, use_graph, use_lexicon_edges, use_crf:
-            the switches.  `use_dual_stream` is the word stream with cross-stream attention (M-DSCMG eqs. 3–7),
+            the switches. `use_dual_stream` is the word stream with cross-stream attention (M-DSCMG eqs. 3–7),
             `use_self_attention` eqs. 8–11, `use_graph` the GGNN (eqs. 12–15), `use_lexicon_edges` its word edges.
-        tag_scheme: states of the CRF, `"bioes"` (default) or `"bio"`; labels outside are BIO in both.
-        lexicon_size: rows of the word embedding, word 0 being padding; 0 without a lexicon.
+        tag_scheme: states of the CRF, `"bioes"` (default) or `"bio"`; the labels are BIO in both cases.
+        lexicon_size: rows of the word embedding, padding (row 0) included; 0 without a lexicon.
         lexicon_embedding_size: width of a word vector.
         lexicon_hash: hash of the word list the model was trained with (checked against the tokenizer's).
-        lexicon_pooling: `"bmes"` (SoftLexicon sets, frequency-weighted) or `"mean"` (eq. 2 taken literally).
-        stream_size: width of both streams; `None` takes the encoder's.
-        stream_fusion: eq. 7 as a `"gate"` or as `"concat"` and projection.
+        lexicon_pooling: `"bmes"` (SoftLexicon sets, frequency-weighted) or `"mean"` (the literal eq. 2).
+        stream_size: width of both streams; `None` takes the encoder's width.
+        stream_fusion: eq. 7 as a `"gate"`, or as `"concat"` with a projection.
         word_layer: context layer of the word stream, `"lstm"` or `"transformer"`.
         num_stream_heads: heads of the cross-stream and the self-attention.
         graph_rounds: T of eq. 15.
         bilstm_size: width of the BiLSTM's output (both directions together).
-        head_dropout: dropout in front of each layer after the encoder, in [0, 1).
+        head_dropout: dropout before each layer after the encoder, in [0, 1).
         character_vocab_size, character_embedding_size: the embedding of architectures without an encoder.
-        format_version: of the checkpoint that is loaded; becomes `FORMAT_VERSION`, in which it will be saved.
+        format_version: format of the loaded checkpoint; set to `FORMAT_VERSION`, in which it will be saved.
 
     Raises:
-        ValueError: a checkpoint of a format that this code does not read, an unknown choice, a size out of range,
-            labels that are not the BIO labels of some types with O first, or switches that contradict each other.
+        ValueError: a checkpoint format that this code cannot read, an unknown choice, a size out of range, labels that
+            are not the BIO labels of some types with O first, or contradictory switches.
     """
 
     model_type = "adner"
     pipeline_is_registered: ClassVar[bool] = False
-    """Whether this process knows the pipeline's task and needs no checkpoint's code for it; the package sets it."""
+    """Whether this process has registered the pipeline task, so that it needs no remote code; the package sets it."""
     sub_configs_defaults: ClassVar[dict] = {
         "encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="bert", optional=True)
     }
@@ -148,9 +148,9 @@ class AdnerConfig(PreTrainedConfig):
         self.custom_pipelines = RegisteredPipelines(pipelines) if self.pipeline_is_registered else pipelines
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
-        """As the base class does it, with all code of a checkpoint and what tells transformers of it.
+        """Save like the base class, with the checkpoint's code and its `auto_map` and `custom_pipelines` entries.
 
-        Models and pipelines save their configuration this way too.
+        Models and pipelines save their configuration through this method too.
         """
         os.makedirs(save_directory, exist_ok=True)
         save_code(save_directory)
@@ -159,7 +159,7 @@ class AdnerConfig(PreTrainedConfig):
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     def check(self) -> None:
-        """Raise the class's `ValueError` (again, for `from_pretrained` writes its overrides after construction)."""
+        """Raise the `ValueError` of the class. `from_pretrained` sets its overrides after construction: check again."""
         self._check_choices()
         self._check_labels()
         self._check_sizes()
@@ -183,7 +183,7 @@ class AdnerConfig(PreTrainedConfig):
             raise ValueError(f"label 0 must be {OUTSIDE!r}, found {self.labels[0]!r}")
         expected = bio_labels(self.entity_types)
         if sorted(self.labels) != sorted(expected):
-            raise ValueError(f"id2label must hold each of {expected} once, found {self.labels}")
+            raise ValueError(f"id2label must contain each of {expected} once, found {self.labels}")
         if self.label2id != {label: index for index, label in self.id2label.items()}:
             raise ValueError("label2id is not the inverse of id2label")
 
@@ -194,7 +194,7 @@ class AdnerConfig(PreTrainedConfig):
         if self.bilstm_size < 2 or self.bilstm_size % 2:
             raise ValueError(f"bilstm_size must be even and at least 2, found {self.bilstm_size}")
         if not 0 <= self.head_dropout < 1:
-            raise ValueError(f"head_dropout must lie in [0, 1), found {self.head_dropout}")
+            raise ValueError(f"head_dropout must be in [0, 1), found {self.head_dropout}")
 
     @property
     def labels(self) -> list[str]:
@@ -208,7 +208,7 @@ class AdnerConfig(PreTrainedConfig):
 
     @property
     def states(self) -> list[str]:
-        """Names of the CRF's states (the labels themselves when there is no CRF)."""
+        """Names of the CRF's states (the labels if there is no CRF)."""
         return state_names(self.entity_types, self.tag_scheme) if self.use_crf else self.labels
 
     @property
@@ -218,12 +218,12 @@ class AdnerConfig(PreTrainedConfig):
 
     @property
     def hidden_size(self) -> int:
-        """Width of the character representation in front of the head's layers."""
+        """Width of the encoder's (or character embedding's) output."""
         return self.character_embedding_size if self.encoder_config is None else self.encoder_config.hidden_size
 
     @property
     def fused_size(self) -> int:
-        """Width behind the dual stream, which is the character representation's where there is none."""
+        """Width of the dual stream's output, `hidden_size` if there is no dual stream."""
         return self.stream_size or self.hidden_size if self.use_dual_stream else self.hidden_size
 
     @property
@@ -233,7 +233,7 @@ class AdnerConfig(PreTrainedConfig):
 
     @property
     def vocab_size(self) -> int:
-        """Rows of the character embedding, wherever it lives."""
+        """Rows of the character embedding, the encoder's or our own."""
         return self.character_vocab_size if self.encoder_config is None else self.encoder_config.vocab_size
 
     @vocab_size.setter
@@ -244,15 +244,15 @@ class AdnerConfig(PreTrainedConfig):
             self.encoder_config.vocab_size = value
 
 
-def _check_format(found: str) -> None:
-    """Refuse a checkpoint of another major version, warn of a newer minor one."""
-    major, minor = (int(number) for number in str(found).split("."))
+def _check_format(version: str) -> None:
+    """Refuse a checkpoint of another major version, warn about a newer minor one."""
+    major, minor = (int(number) for number in str(version).split("."))
     known_major, known_minor = (int(number) for number in FORMAT_VERSION.split("."))
     if major != known_major:
         raise ValueError(
-            f"the checkpoint has format {found}, this version of hf_adner reads {FORMAT_VERSION}; "
+            f"the checkpoint has format {version}, this version of hf_adner reads {FORMAT_VERSION}; "
             f"install a {'newer' if major > known_major else 'older'} hf_adner, or do not import it and load the "
             "checkpoint with its own code (trust_remote_code=True)"
         )
     if minor > known_minor:
-        logger.warning("checkpoint of format %s, newer than %s: what is new in it is ignored", found, FORMAT_VERSION)
+        logger.warning("checkpoint of format %s, newer than %s: its additions are ignored", version, FORMAT_VERSION)

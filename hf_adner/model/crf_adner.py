@@ -1,6 +1,6 @@
 """Linear-chain CRF with forbidden transitions, exact marginals, span posteriors and batched decoding.
 
-Scores of a path, as in Luo et al. (2025), eqs. 16-19: emissions plus transitions, normalised over all paths.
+A path's score is the sum of its emissions and transitions (Luo et al. 2025, eqs. 16-19), normalised over all paths.
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ from .crf_lattice_adner import (
     counting_dtype,
     scaled_period,
 )
-from .crf_paths_adner import BLOCKS_PAY_FROM, EntityRuns, best_paths
+from .crf_paths_adner import MIN_BLOCK_SIZE, EntityRuns, best_paths
 
 try:
     import torchcrf
-except ImportError as error:  # transformers would name the module, and `pip install torchcrf` gets something else
+except ImportError as error:  # transformers would name the module, and `pip install torchcrf` is another package
     raise ImportError("the CRF needs the package pytorch-crf, which is missing: pip install pytorch-crf") from error
 
 UNOBSERVED = -100
 
 
 class Constraints(Protocol):
-    """What a path may do; True means allowed."""
+    """Allowed starts, ends and transitions of a path (True = allowed)."""
 
     @property
     def starts(self) -> Sequence[bool]:
-        """(states,) may begin a path."""
+        """(states,) whether a path may begin with the state."""
 
     @property
     def ends(self) -> Sequence[bool]:
-        """(states,) may end a path."""
+        """(states,) whether a path may end with the state."""
 
     @property
     def transitions(self) -> Sequence[Sequence[bool]]:
-        """(states, states) may follow, from row to column."""
+        """(states, states) whether the column's state may follow the row's."""
 
 
 class StateSpan(NamedTuple):
-    """One entity's run of states in one row.
+    """An entity as a sequence of states in one row.
 
     Attributes:
         row: row of the batch.
-        start: first position of the run.
+        start: first position of the entity.
         end: position after its last.
-        states: the state of each position of the run, ``end - start`` of them.
-        forbidden_next: states that would continue the entity if they followed (the I- state in a BIO scheme; none in
-            BIOES, where the last state closes it).
+        states: state of each position, ``end - start`` of them.
+        forbidden_next: states that would continue the entity if they followed (the I- state in BIO; none in BIOES,
+            where the last state ends it).
     """
 
     row: int
@@ -71,6 +71,8 @@ class StateSpan(NamedTuple):
 
 
 def _without_autocast(method: Callable) -> Callable:
+    """Run a method of the CRF with autocast disabled."""
+
     @functools.wraps(method)
     def run(self: AdnerCRF, emissions: Tensor, *args, **kwargs):
         with torch.autocast(emissions.device.type, enabled=False):
@@ -82,17 +84,17 @@ def _without_autocast(method: Callable) -> Callable:
 class AdnerCRF(torchcrf.CRF):
     """``torchcrf.CRF`` (same parameters, same state-dict names) with constraints, marginals and faster recursions.
 
-    Emissions are (batch, length, states) of any float type; masks are (batch, length) bool, a prefix of ones in each
-    row, possibly none; no mask means that every position counts. Recursions run in float64 and results come back in
-    float32 (float64 for float64 emissions), also under autocast. All scores are natural logarithms.
+    Emissions are (batch, length, states) of any float type; masks are (batch, length) bool, a prefix of ones (possibly
+    empty) in each row; without a mask every position is valid. Recursions run in float64 and results are float32
+    (float64 for float64 emissions), also under autocast. All scores are natural logarithms.
 
     Args:
         num_tags: number of states.
         constraints: allowed starts, ends and transitions; None allows everything.
 
     Raises:
-        ValueError: if ``num_tags`` is not positive, the constraints do not have one entry per state, or they
-            allow no start, no end or no transition.
+        ValueError: if ``num_tags`` is not positive, or the constraints do not have one entry per state or allow no
+            start, no end or no transition.
     """
 
     def __init__(self, num_tags: int, constraints: Constraints | None = None):
@@ -126,7 +128,7 @@ class AdnerCRF(torchcrf.CRF):
 
     @torch.no_grad()
     def fill_constraints(self) -> None:
-        """Write 0 (allowed) and -1e6 (forbidden) into the buffers again, as after loading from the meta device."""
+        """Fill the buffers with 0 (allowed) and -1e6 (forbidden); needed again after loading from the meta device."""
         sides = (
             (self.start_penalties, self._starts),
             (self.end_penalties, self._ends),
@@ -140,7 +142,7 @@ class AdnerCRF(torchcrf.CRF):
         """Return the log-likelihood of ``tags`` like ``torchcrf.CRF``: ``none``, ``sum``, ``mean`` or ``token_mean``.
 
         Raises:
-            ValueError: if ``reduction`` is another word, or as :meth:`log_likelihood`.
+            ValueError: if ``reduction`` is unknown, or as :meth:`log_likelihood`.
         """
         if reduction not in ("none", "sum", "mean", "token_mean"):
             raise ValueError(f"invalid reduction: {reduction}")
@@ -161,7 +163,7 @@ class AdnerCRF(torchcrf.CRF):
             mask: (batch, length) bool.
 
         Raises:
-            ValueError: if shapes disagree, the mask has a hole, a tag is out of range or an emission is not finite.
+            ValueError: if shapes do not match, the mask has a gap, a tag is out of range or an emission is not finite.
         """
         return self._likelihood(emissions, tags, mask)[0].to(_result_dtype(emissions))
 
@@ -187,7 +189,7 @@ class AdnerCRF(torchcrf.CRF):
     def log_marginals(self, emissions: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return log p(state at position | emissions), (batch, length, states), exact and differentiable once.
 
-        Padding is certain of state 0. What cannot happen has -1e6 and no gradient.
+        Padding has state 0 with probability 1. Impossible states have -1e6 and no gradient.
         """
         length = emissions.size(1)
         emissions, mask = self._checked(emissions, mask)
@@ -197,13 +199,13 @@ class AdnerCRF(torchcrf.CRF):
 
     @_without_autocast
     def span_log_posteriors(self, emissions: Tensor, mask: Tensor | None, spans: Sequence[StateSpan]) -> Tensor:
-        """Return log p(this run of states, and no continuation of it | emissions) of each span, (spans,).
+        """Return log p(these states, and no continuation of the entity | emissions) of each span, (spans,).
 
-        The run's first state has its marginal, each next state its exact conditional probability given the one
-        before; the entity is closed because the row ends or the next state is none of ``forbidden_next``.
+        The product of the first state's marginal, the exact conditional probability of each further state given the
+        previous one, and the probability that the row ends or the next state is not in ``forbidden_next``.
 
         Raises:
-            ValueError: if a span is empty, leaves its row's valid positions or has another number of states.
+            ValueError: if a span is empty, not within its row's valid positions, or has another number of states.
         """
         emissions, mask = self._checked(emissions, mask)
         _check_spans(spans, mask, self.num_tags)
@@ -216,24 +218,24 @@ class AdnerCRF(torchcrf.CRF):
         first = torch.tensor([(span.row, span.start, span.states[0]) for span in spans], device=device).T
         posterior = marginals[first[1], first[0], first[2]]
         arriving = backward + emissions.transpose(0, 1).to(backward.dtype)  # (length, batch, states)
-        owners, steps, wanted = _span_steps(spans, mask.sum(1).tolist(), self.num_tags)
+        owners, steps, targets = _span_steps(spans, mask.sum(1).tolist(), self.num_tags)
         row, position, state = torch.tensor(steps, dtype=torch.long, device=device).view(-1, 3).T
         following = self._log_transitions(backward.dtype)[state] + arriving[position, row]  # (steps, states)
-        chosen = following.masked_fill(~wanted.to(device), FORBIDDEN).logsumexp(-1) - following.logsumexp(-1)
+        chosen = following.masked_fill(~targets.to(device), FORBIDDEN).logsumexp(-1) - following.logsumexp(-1)
         posterior = posterior.index_add(0, torch.tensor(owners, dtype=torch.long, device=device), chosen)
         return _floored(posterior).to(_result_dtype(emissions))
 
     @torch.no_grad()
     @_without_autocast
     def viterbi(self, emissions: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the best path of each row, (batch, length) long padded with -1, and its score, (batch,).
+        """Return the best path of each row, (batch, length) int64 padded with -1, and its score, (batch,).
 
-        A forbidden transition is never taken while an allowed path exists, however large the scores are.
+        A forbidden transition is never taken if an allowed path exists, however large the scores are.
         """
         length = emissions.size(1)
         emissions, mask = self._checked(emissions, mask)
         scores, _ = self._scores(emissions, mask)
-        pays = emissions.size(0) * self.num_tags**2 >= BLOCKS_PAY_FROM
+        pays = emissions.size(0) * self.num_tags**2 >= MIN_BLOCK_SIZE
         paths = best_paths(scores, self._runs if pays else None)
         return paths[:, :length], self._path_scores(emissions, paths, mask).to(_result_dtype(emissions))
 
@@ -277,11 +279,11 @@ class AdnerCRF(torchcrf.CRF):
         batch, length, states = emissions.shape
         by_position = torch.empty(length, batch, states, dtype=dtype, device=emissions.device)
         by_position.copy_(emissions.detach().transpose(0, 1))[~mask.T] = 0
-        sides = (side.masked_fill(barred, -torch.inf) for side, barred in self._sides())
+        sides = (side.masked_fill(forbidden, -torch.inf) for side, forbidden in self._sides())
         return ChainScores(by_position, *sides, mask), self._spread(by_position)
 
     def _sides(self) -> list[tuple[Tensor, Tensor]]:
-        """Return start, end and transition scores (detached, wide) with what the constraints forbid."""
+        """Return start, end and transition scores (detached, in the wide dtype), each with its forbidden entries."""
         dtype = counting_dtype(self.transitions.device)
         sides = (
             (self.start_transitions, self.start_penalties),
@@ -305,14 +307,15 @@ class AdnerCRF(torchcrf.CRF):
         return LogLattice(scores, penalty=min(FORBIDDEN, -4 * window * spread))
 
     def _spread(self, emissions: Tensor) -> float:
-        """Return the most that one step can separate two states that both stay reachable, in natural log.
+        """Return the largest score difference that one step can cause between two allowed states.
 
         Raises:
-            ValueError: if a score that counts is not finite.
+            ValueError: if a score is not finite.
         """
         ranges = [(emissions.amax(-1) - emissions.amin(-1)).amax()]
-        for side, barred in self._sides():
-            ranges.append(side.masked_fill(barred, -torch.inf).amax() - side.masked_fill(barred, torch.inf).amin())
+        for side, forbidden in self._sides():
+            largest, smallest = side.masked_fill(forbidden, -torch.inf), side.masked_fill(forbidden, torch.inf)
+            ranges.append(largest.amax() - smallest.amin())
         emission, *sides = torch.stack(ranges).tolist()
         if not math.isfinite(emission):
             position, row = (~emissions.isfinite()).any(-1).nonzero()[0].tolist()
@@ -332,7 +335,7 @@ class AdnerCRF(torchcrf.CRF):
         mask = mask.bool()
         if (mask[:, 1:] > mask[:, :-1]).any():
             row = (mask[:, 1:] > mask[:, :-1]).any(1).nonzero()[0].item()
-            raise ValueError(f"mask must be a prefix of ones in each row, found a hole in row {row}")
+            raise ValueError(f"mask must be a prefix of ones in each row, found a gap in row {row}")
         if mask.size(1):
             return emissions, mask
         return torch.nn.functional.pad(emissions, (0, 0, 0, 1)), torch.nn.functional.pad(mask, (0, 1))
@@ -359,23 +362,23 @@ def _penalised(side: Tensor, penalty: Tensor | None, dtype: torch.dtype) -> Tens
 
 
 def _observed(emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
-    """Rule out every state but the observed one."""
+    """Set the emissions of all states except the observed ones to -inf."""
     free = (tags == UNOBSERVED) | ~mask
     states = torch.arange(emissions.size(-1), device=tags.device)
     return emissions.masked_fill(~(free.unsqueeze(-1) | (tags.unsqueeze(-1) == states)), -torch.inf)
 
 
 def _floored(log_probabilities: Tensor) -> Tensor:
-    """Set what only a forbidden step explains to exactly -1e6, without a gradient."""
+    """Set log probabilities of paths with a forbidden step to exactly -1e6, without a gradient."""
     return torch.where(log_probabilities > FORBIDDEN / 2, log_probabilities, FORBIDDEN)
 
 
 def _mixing_steps(transitions: list[list[bool]], limit: int = 16) -> int | None:
-    """Return in how many steps every state reaches every other, None if not within ``limit``."""
-    rows = [sum(1 << column for column, allowed in enumerate(row) if allowed) for row in transitions]
-    everything, reached = (1 << len(rows)) - 1, list(rows)
+    """Return the number of steps in which every state reaches every other, None if more than ``limit``."""
+    rows = [sum(1 << column for column, allowed in enumerate(row) if allowed) for row in transitions]  # bit sets
+    all_states, reached = (1 << len(rows)) - 1, list(rows)
     for steps in range(1, limit + 1):
-        if all(reach == everything for reach in reached):
+        if all(reach == all_states for reach in reached):
             return steps
         reached = [
             functools.reduce(int.__or__, (rows[i] for i in range(len(rows)) if reach >> i & 1), 0) for reach in reached
@@ -398,8 +401,8 @@ def _check_spans(spans: Sequence[StateSpan], mask: Tensor, states: int) -> None:
 
 
 def _span_steps(spans: Sequence[StateSpan], lengths: list[int], states: int) -> tuple[list[int], list[tuple], Tensor]:
-    """List each span's steps: its index, (row, position stepped to, state stepped from), states it may step to."""
-    owners, steps, wanted = [], [], []
+    """List the steps of all spans: index of the span; row, position and previous state; mask of allowed next states."""
+    owners, steps, next_states = [], [], []
     for index, span in enumerate(spans):
         targets: list[list[int]] = [[state] for state in span.states[1:]]
         if span.forbidden_next and span.end < lengths[span.row]:
@@ -407,8 +410,8 @@ def _span_steps(spans: Sequence[StateSpan], lengths: list[int], states: int) -> 
         for offset, target in enumerate(targets):
             owners.append(index)
             steps.append((span.row, span.start + offset + 1, span.states[offset]))
-            wanted.append(target)
-    allowed = torch.zeros(len(wanted), states, dtype=torch.bool)
-    for step, target in enumerate(wanted):
+            next_states.append(target)
+    allowed = torch.zeros(len(next_states), states, dtype=torch.bool)
+    for step, target in enumerate(next_states):
         allowed[step, target] = True
     return owners, steps, allowed

@@ -1,12 +1,12 @@
-"""Forward-backward over the lattice of a linear-chain CRF, with analytic derivatives and no graph over time steps.
+"""Forward-backward over the lattice of a linear-chain CRF, with analytic derivatives (no graph over time steps).
 
 Both directions run in one loop: the backward recursion is the forward one on each row's reversed positions with
-transposed transitions. The messages are normalised as they go (Rabiner 1989, section V.A) and marginals at each
-position, so that none comes from the difference of two large numbers.
+transposed transitions. Messages are normalised during the recursion (Rabiner 1989, section V.A) and marginals at each
+position, so that no result is the difference of two large numbers.
 
-Two lattices share an interface. :class:`ScaledLattice` multiplies probabilities and is the fast one;
-:class:`LogLattice` takes any range of scores. Both count in float64 wherever the device knows it: the scaled form then
-reaches down to exp(-708), not exp(-87), for a few per cent of the time.
+Two lattices share an interface. :class:`ScaledLattice` multiplies probabilities and is fast; :class:`LogLattice`
+handles any range of scores. Both compute in float64 if the device supports it: the scaled form then reaches down to
+exp(-708) instead of exp(-87), for a few per cent of the time.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 
 FORBIDDEN = -1e6
-"""Log score of what a constraint forbids, and the least log probability that is reported."""
+"""Log score of forbidden states and transitions, and the lowest log probability that is reported."""
 
 MAX_PERIOD = 8
-"""Most steps between two normalisations of a scaled message."""
+"""Maximum number of steps between two normalisations of a scaled message."""
 
 
 class ChainScores(NamedTuple):
-    """Log potentials of a batch of chains; ``-inf`` rules out a state, a start, an end or a transition.
+    """Log potentials of a batch of chains; ``-inf`` forbids a state, a start, an end or a transition.
 
     Attributes:
         emissions: (length, batch, states), finite in padding.
@@ -45,17 +45,18 @@ class ChainScores(NamedTuple):
 
 
 def counting_dtype(device: torch.device) -> torch.dtype:
-    """Return the widest float type that ``device`` computes in."""
+    """Return the widest float type that ``device`` supports."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 def scaled_period(spread: float, window: int, dtype: torch.dtype) -> int:
-    """Return after how many steps scaled messages must be normalised, 0 if they cannot hold the scores at all.
+    """Return the number of steps after which scaled messages must be normalised, 0 if they cannot hold the scores.
 
     Args:
-        spread: the most that one step can separate two states, in natural log.
-        window: in how many steps any state leads to any other, so that what is alive stays within ``window * spread``.
-        dtype: float type of the messages. The product of two of them must not underflow.
+        spread: largest score difference that one step can cause between two states.
+        window: number of steps in which every state reaches every other; reachable states then stay within
+            ``window * spread`` of each other.
+        dtype: float type of the messages. The product of two messages must not underflow.
     """
     return max(0, min(MAX_PERIOD, int(-math.log(torch.finfo(dtype).tiny) / 2 / max(spread, 1.0)) - window))
 
@@ -70,12 +71,12 @@ def reversal(mask: Tensor) -> Tensor:
 
 
 class Lattice:
-    """Messages of both directions; direction 0 reads left to right, direction 1 each row from its end.
+    """Messages of both directions: direction 0 from left to right, direction 1 from the end of each row.
 
     Attributes:
         pre: (length, batch, 2, states) message into a position, before its emission.
-        post: (length, batch, 2, states) the same after its emission, rescaled.
-        log_scales: (length, batch) log of what direction 0 was divided by.
+        post: (length, batch, 2, states) message after its emission, rescaled.
+        log_scales: (length, batch) log of the divisors of direction 0.
     """
 
     pre: Tensor
@@ -116,14 +117,16 @@ class Lattice:
         raise NotImplementedError
 
     def log_messages(self) -> tuple[Tensor, Tensor]:
-        """Return log alpha (emission included) and log beta, each (length, batch, states), up to a constant per
-        position and row; :data:`FORBIDDEN` or about that where no path leads, 0 in padding."""
+        """Return log alpha (emission included) and log beta, each (length, batch, states).
+
+        Both up to a constant per position and row; about :data:`FORBIDDEN` for unreachable states, 0 in padding.
+        """
         raise NotImplementedError
 
     def log_marginals(self) -> Tensor:
         """Return log p(state at position), (length, batch, states).
 
-        Where only a forbidden step leads there is exactly :data:`FORBIDDEN`; padding is certain of state 0.
+        States that need a forbidden step have exactly :data:`FORBIDDEN`; padding has state 0 with probability 1.
         """
         marginals = self._log_marginals()
         padding = torch.full_like(marginals[0, 0], FORBIDDEN)
@@ -134,7 +137,7 @@ class Lattice:
         raise NotImplementedError
 
     def expected_counts(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the posterior expectations of states and transitions, each row times its weight.
+        """Return the expected counts of states and transitions, weighted by row.
 
         Args:
             weights: (batch,).
@@ -147,16 +150,15 @@ class Lattice:
     def pull_back(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Run the adjoint of both recursions.
 
-        With d log pre[t + 1] / d log post[t] the probability of the previous state given the next one and the prefix,
-        a derivative reaches back by one matrix product per step.
+        d log pre[t + 1] / d log post[t] is the probability of the previous state given the next state and the prefix,
+        so a derivative is propagated by one matrix product per step.
 
         Args:
-            y: (length, batch, 2, states) derivative for log ``pre`` as far as used directly, 0 where nothing arrives;
-                complete on return.
+            y: (length, batch, 2, states) derivative by log ``pre`` of the direct uses only; complete on return.
 
         Returns:
-            (length, batch, 2, states) derivative for log ``post`` as far as it comes from later positions, and
-            (states, states) derivative for the transitions.
+            (length, batch, 2, states) derivative by log ``post`` of the uses at later positions, and (states, states)
+            derivative by the transitions.
         """
         raise NotImplementedError
 
@@ -243,7 +245,7 @@ class LogLattice(Lattice):
 
     Args:
         scores: log potentials.
-        penalty: what stands for ``-inf``: finite, lower than any allowed detour can cost.
+        penalty: finite replacement of ``-inf``, lower than the cost of any allowed detour.
     """
 
     def __init__(self, scores: ChainScores, penalty: float = FORBIDDEN):
@@ -300,7 +302,7 @@ class LogLattice(Lattice):
 
 
 class _SecondDerivative(torch.autograd.Function):
-    """Pass a first derivative on; refuse to be differentiated."""
+    """Identity for a first derivative; raises if it is differentiated again."""
 
     @staticmethod
     def forward(ctx: Any, anchor: Tensor, derivative: Tensor) -> Tensor:
@@ -308,11 +310,11 @@ class _SecondDerivative(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor):
-        raise RuntimeError("AdnerCRF is differentiable once, found a second derivative of its result")
+        raise RuntimeError("AdnerCRF is differentiable once, a second derivative was requested")
 
 
 def _differentiable_once(backward: Callable) -> Callable:
-    """Make a second derivative an error; ``once_differentiable`` drops it in silence unless ``grad`` asks for one."""
+    """Make a second derivative an error; ``once_differentiable`` drops it silently unless ``grad`` asks for it."""
 
     @functools.wraps(backward)
     def run(ctx: Any, *grads: Tensor):
@@ -327,35 +329,35 @@ def _differentiable_once(backward: Callable) -> Callable:
 
 
 class LogPartition(torch.autograd.Function):
-    """log Z of a filled lattice, (batch,); its gradient is the expected number of states and transitions.
+    """log Z of a lattice, (batch,); its gradient is the expected counts of states and transitions.
 
     Sutton and McCallum (2012), An Introduction to Conditional Random Fields, section 5.1. Once differentiable.
     """
 
     @staticmethod
     def forward(ctx: Any, emissions: Tensor, starts: Tensor, ends: Tensor, transitions: Tensor, lattice: Lattice):
-        """Return the lattice's log Z; the four score tensors are named only to receive gradients."""
+        """Return the lattice's log Z; the four score tensors are arguments only to receive gradients."""
         ctx.lattice, ctx.dtypes = lattice, _dtypes(emissions, starts, ends, transitions)
         return lattice.log_partition()
 
     @staticmethod
     @_differentiable_once
     def backward(ctx: Any, grad: Tensor):
-        """Weigh the expected counts of each row with ``grad`` (batch,)."""
+        """Return the expected counts, weighted by ``grad`` (batch,)."""
         states, transitions = ctx.lattice.expected_counts(grad)
         counts = (states.transpose(0, 1), states[0].sum(0), ctx.lattice.at_last(states).sum(0), transitions)
         return _cast(counts, ctx.dtypes)
 
 
 class LogMarginals(torch.autograd.Function):
-    """Log marginals of a filled lattice, (length, batch, states), as :meth:`Lattice.log_marginals`.
+    """Log marginals of a lattice, (length, batch, states), as :meth:`Lattice.log_marginals`.
 
-    Once differentiable; no gradient reaches what is forbidden, nor padding.
+    Once differentiable; forbidden states and padding have no gradient.
     """
 
     @staticmethod
     def forward(ctx: Any, emissions: Tensor, starts: Tensor, ends: Tensor, transitions: Tensor, lattice: Lattice):
-        """Return the log marginals; the four score tensors are named only to receive gradients."""
+        """Return the log marginals; the four score tensors are arguments only to receive gradients."""
         ctx.lattice, ctx.dtypes = lattice, _dtypes(emissions, starts, ends, transitions)
         marginals = lattice.log_marginals()
         ctx.save_for_backward(marginals)
@@ -364,7 +366,7 @@ class LogMarginals(torch.autograd.Function):
     @staticmethod
     @_differentiable_once
     def backward(ctx: Any, grad: Tensor):
-        """Pull the derivative of the normalised sum of both messages back through both recursions."""
+        """Propagate the derivative of the normalised sum of both messages through both recursions."""
         (marginals,) = ctx.saved_tensors
         grad = grad * (ctx.lattice.mask & (marginals > FORBIDDEN))
         grad -= marginals.exp() * grad.sum(-1, keepdim=True)
@@ -372,15 +374,15 @@ class LogMarginals(torch.autograd.Function):
 
 
 class LogMessages(torch.autograd.Function):
-    """Log alpha and log beta of a filled lattice, each (length, batch, states), up to a constant per position and row.
+    """Log alpha and log beta of a lattice, each (length, batch, states), up to a constant per position and row.
 
-    The gradient leaves those constants out, so it holds for every result that does not depend on them: whoever
-    uses the messages must normalise what is made of them. Once differentiable.
+    The gradient ignores these constants: it is right for results that are normalised and so do not depend on them.
+    Once differentiable.
     """
 
     @staticmethod
     def forward(ctx: Any, emissions: Tensor, starts: Tensor, ends: Tensor, transitions: Tensor, lattice: Lattice):
-        """Return the messages; the four score tensors are named only to receive gradients."""
+        """Return the messages; the four score tensors are arguments only to receive gradients."""
         ctx.lattice, ctx.dtypes = lattice, _dtypes(emissions, starts, ends, transitions)
         messages = lattice.log_messages()
         ctx.save_for_backward(*messages)
@@ -389,13 +391,13 @@ class LogMessages(torch.autograd.Function):
     @staticmethod
     @_differentiable_once
     def backward(ctx: Any, grad_forward: Tensor, grad_backward: Tensor):
-        """Pull the derivatives back through their recursions."""
+        """Propagate the derivatives through their recursions."""
         alive = [ctx.lattice.mask & (message > FORBIDDEN) for message in ctx.saved_tensors]
         return _cast(_pull_messages(ctx.lattice, grad_forward * alive[0], grad_backward * alive[1]), ctx.dtypes)
 
 
 def _pull_messages(lattice: Lattice, forward: Tensor, backward: Tensor) -> tuple[Tensor, ...]:
-    """Take derivatives for log alpha and log beta, (length, batch, states), to emissions, starts, ends, transitions."""
+    """Convert derivatives by log alpha and log beta, (length, batch, states), to those by the four score tensors."""
     y = lattice.both_ways(forward, backward)
     pulled, transitions = lattice.pull_back(y)
     emissions = y[:, :, 0] + lattice.right_side(pulled)

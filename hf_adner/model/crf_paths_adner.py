@@ -1,4 +1,4 @@
-"""Best paths through a linear-chain CRF: batched Viterbi and k-best, on tensors from end to end."""
+"""Best paths through a linear-chain CRF: batched Viterbi on tensors."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from torch import Tensor
 from .crf_lattice_adner import ChainScores, reversal
 
 PADDING = -1
-"""State index that fills a path after its last position."""
+"""State index after the last position of a path."""
 
-BLOCKS_PAY_FROM = 40_000
-"""Batch x states x states from which :class:`EntityRuns` saves time; below, more operations a step cost more."""
+MIN_BLOCK_SIZE = 40_000
+"""Batch x states x states from which :class:`EntityRuns` saves time; below, its extra operations per step cost more."""
 
-BARRED = -1e30
-"""Finite stand-in for ``-inf``, lower than any allowed path can score."""
+LOWEST = -1e30
+"""Finite replacement of ``-inf``, lower than the score of any allowed path."""
 
 
 class EntityRuns(NamedTuple):
-    """The transitions of a BIOES scheme, seen as one dense block and a 2 x 2 block per entity type.
+    """The transitions of a BIOES scheme as one dense block and a 2 x 2 block per entity type.
 
-    A first or inside state goes on to nothing but the inside or last state of its type; every other state goes to
-    anything but those.
+    After a B or I state only the I or E state of its type is allowed; after every other state all except these.
 
     Attributes:
-        order: all states, reordered: inside and last states (type by type), plain ones (outside, single), first ones.
-            Sources and targets of both blocks are then contiguous or evenly spaced.
+        order: permutation of the states: all I, all E (type by type), plain states (O and S), all B. Sources and
+            targets of both blocks are then contiguous or evenly spaced.
         types: number of entity types.
     """
 
@@ -37,7 +36,7 @@ class EntityRuns(NamedTuple):
 
     @classmethod
     def find(cls, transitions: Sequence[Sequence[bool]]) -> EntityRuns | None:
-        """Recognise the scheme in allowed transitions (states, states); None if they have another form."""
+        """Detect the scheme from allowed transitions (states, states); None if it is another one."""
         rows = [frozenset(column for column, allowed in enumerate(row) if allowed) for row in transitions]
         inside = [state for state, row in enumerate(rows) if len(row) == 2 and state in row]
         last = [next(iter(rows[state] - {state})) for state in inside]
@@ -51,7 +50,7 @@ class EntityRuns(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Transitions whose sources and targets lie evenly in memory: ``amax(sources + weights, 0)`` makes the targets.
+    """Transitions with evenly strided sources and targets: the targets are ``amax(sources + weights, 0)``.
 
     Attributes:
         sources: (length, from, 1, ..., batch) view of the prefix scores.
@@ -65,16 +64,16 @@ class Block(NamedTuple):
 
 
 def best_paths(scores: ChainScores, runs: EntityRuns | None = None) -> Tensor:
-    """Return the highest-scoring state sequence of each row (Viterbi 1967), (batch, length) long, padded with -1.
+    """Return the highest-scoring state sequence of each row (Viterbi 1967), (batch, length) int64, padded with -1.
 
-    The recursion keeps only the scores; the predecessor is found again along the one path that is traced back,
-    which spares an arg max over states x states per step. Ties go to the lower state index.
+    The recursion stores scores only; predecessors are recomputed along the best path, which avoids an arg max over
+    states x states per step. Ties go to the lower state index.
 
     Args:
         scores: log potentials.
-        runs: the form of the allowed transitions, if it is that one; forbidden transitions are then not looked at.
+        runs: block structure of the allowed transitions, if it is BIOES; forbidden transitions are then skipped.
     """
-    scores = ChainScores(*(side.clamp_min(BARRED) for side in scores[:4]), scores.mask)
+    scores = ChainScores(*(side.clamp_min(LOWEST) for side in scores[:4]), scores.mask)
     prefixes = _prefix_scores(scores, runs)  # (length, batch, states)
     length, batch, _ = prefixes.shape
     order = reversal(scores.mask)
@@ -110,13 +109,14 @@ def _blocks(prefixes: Tensor, weights: Tensor, runs: EntityRuns | None) -> list[
     types, first = runs.types, states - runs.types
     dense = Block(prefixes[:, types:first].unsqueeze(2), weights[types:first, 2 * types :], prefixes[:, 2 * types :])
     strides = (states * batch, first * batch, batch, batch, 1)
-    sources = prefixes.as_strided((length, 2, 1, types, batch), strides)  # inside, then first states
+    sources = prefixes.as_strided((length, 2, 1, types, batch), strides)  # I, then B
     pairs = [torch.stack([weights[a : a + types, b : b + types, 0].diagonal() for b in (0, types)]) for a in (0, first)]
-    targets = prefixes[:, : 2 * types].view(length, 2, types, batch)  # inside, then last states
+    targets = prefixes[:, : 2 * types].view(length, 2, types, batch)  # I, then E
     return [dense, Block(sources, torch.stack(pairs).unsqueeze(-1), targets)]
 
 
 def _block_steps(block: Block) -> Iterator[None]:
+    """Compute the targets of one position per step."""
     extended = block.sources[0] + block.weights  # (from, to, ..., batch)
     for source, target in zip(block.sources.unbind(), block.targets.unbind()[1:]):
         torch.add(source, block.weights, out=extended)

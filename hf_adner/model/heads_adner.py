@@ -1,4 +1,4 @@
-"""The two heads: linear-chain CRF over BIOES states, and softmax over BIO labels."""
+"""The two heads: a linear-chain CRF over the states of the tag scheme, and a softmax over BIO labels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,18 +18,22 @@ from .labels_adner import (
     span_states,
     split_tag,
 )
-from .positions_adner import TextPositions
+from .layers_adner import TextPositions
 
-_CLOSED = {"B": "S", "I": "E"}
+_CLOSING_PREFIX = {"B": "S", "I": "E"}
 _IMPOSSIBLE = -100.0
-"""Log probability written for labels that a special token or padding cannot have."""
+"""Log probability of labels that a special token or padding cannot have."""
 
 
 class HeadOutput(NamedTuple):
-    """A head's answer in text positions.
+    """Output of a head in text positions.
 
-    `likelihood` (batch,) of the gold, None without gold; `emissions` (batch, text, states); `log_probs` (batch, text,
-    labels); `predictions` (batch, text) label ids or None; `start_probs`, `end_probs` (batch, text).
+    Attributes:
+        likelihood: (batch,) log-likelihood of the gold labels, None without gold labels.
+        emissions: (batch, text, states).
+        log_probs: (batch, text, labels).
+        predictions: (batch, text) label ids, or None.
+        start_probs, end_probs: (batch, text).
     """
 
     likelihood: torch.Tensor | None
@@ -40,7 +44,7 @@ class HeadOutput(NamedTuple):
     end_probs: torch.Tensor
 
     def at_tokens(self, positions: TextPositions, tokens: int) -> dict[str, torch.Tensor | None]:
-        """The same by token position (batch, tokens, ...): special tokens and padding say O, and no boundary."""
+        """Return the output by token position (batch, tokens, ...); special tokens and padding are O."""
         batch, _, labels = self.log_probs.shape
         outside = self.log_probs.new_full((batch, tokens, labels), _IMPOSSIBLE)
         outside[..., 0] = 0.0
@@ -55,12 +59,14 @@ class HeadOutput(NamedTuple):
 
 
 class LabelStates(nn.Module):
-    """Tables between BIO labels and CRF states, kept as non-persistent buffers (`fill` writes them).
+    """Mapping between BIO labels and CRF states, as non-persistent buffers (filled by `fill`).
 
-    `label_of_state` (states,); `state_of_label` (labels, 2): the state when the entity goes on, and when it closes;
-    `continues` (labels, labels): whether the second label goes on with the first one's entity; `repaired` (labels,):
-    the label to read when nothing precedes it (I-x -> B-x); `opens`, `closes`, `goes_on` (states,) 0/1: the state
-    begins an entity, ends it, stands behind its beginning.
+    Attributes:
+        label_of_state: (states,) label id.
+        state_of_label: (labels, 2) state id if the entity continues, and if it ends there.
+        continues: (labels, labels) whether the column's label continues the entity of the row's label.
+        repaired: (labels,) label to read if it does not continue an entity (I-x -> B-x).
+        opens, closes, goes_on: (states,) whether the state begins an entity, ends it, is inside it (not its first).
     """
 
     def __init__(self, labels: Sequence[str], states: Sequence[str]):
@@ -72,7 +78,7 @@ class LabelStates(nn.Module):
         self.fill()
 
     def fill(self) -> None:
-        """Write the tables (again after construction on the meta device)."""
+        """Write the buffers (again after construction on the meta device)."""
         for name, table in self._tables().items():
             getattr(self, name).copy_(table)
 
@@ -81,7 +87,9 @@ class LabelStates(nn.Module):
         label, state = self.labels.index, self.states.index
         tables = {
             "label_of_state": [label(tag) for tag in bioes_to_bio(self.states)],
-            "state_of_label": [[state(self._spell(*part, closing)) for closing in (False, True)] for part in parts],
+            "state_of_label": [
+                [state(self._state_name(*part, closing)) for closing in (False, True)] for part in parts
+            ],
             "continues": [[after == ("I", before[1]) for after in parts] for before in parts],
             "repaired": [label(f"B-{name}") if name else label(OUTSIDE) for _, name in parts],
             "opens": [opens_entity(name) for name in self.states],
@@ -90,16 +98,16 @@ class LabelStates(nn.Module):
         }
         return {name: torch.tensor(table, device="cpu") for name, table in tables.items()}
 
-    def _spell(self, prefix: str, name: str, closing: bool) -> str:
+    def _state_name(self, prefix: str, name: str, closes: bool) -> str:
         if not name:
             return OUTSIDE
-        return f"{_CLOSED[prefix] if closing and self.closes_by_name else prefix}-{name}"
+        return f"{_CLOSING_PREFIX[prefix] if closes and self.closes_by_name else prefix}-{name}"
 
     def check(self, gold: torch.Tensor) -> None:
-        """Make sure that gold label ids (batch, text) exist.
+        """Check gold label ids (batch, text).
 
         Raises:
-            ValueError: an id that is neither a label's nor -100.
+            ValueError: an id that is neither a label nor -100.
         """
         wrong = ((gold < 0) | (gold >= len(self.labels))) & (gold != UNOBSERVED)
         if wrong.any():
@@ -108,10 +116,10 @@ class LabelStates(nn.Module):
             raise ValueError(f"labels must be 0 to {len(self.labels) - 1} or {UNOBSERVED}, found {found}")
 
     def to_states(self, gold: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Label ids (batch, text) -> state ids, -100 outside `mask`; an I-x that continues nothing is read as B-x.
+        """Convert label ids (batch, text) to state ids, -100 outside `mask`; a stray I-x is read as B-x.
 
-        -100 inside the text is unobserved and stays -100.  So does, in BIOES, an entity's label in front of it: whether
-        the entity closes there, which its state would say, is not known.
+        -100 inside the text is unobserved and stays -100. In BIOES an entity's label before it becomes -100 too: the
+        state depends on whether the entity ends there, which is unknown.
         """
         observed = gold != UNOBSERVED
         labels = gold.clamp(min=0)
@@ -127,13 +135,13 @@ class LabelStates(nn.Module):
         return torch.where(known, states, UNOBSERVED)
 
     def to_label_log_probs(self, log_marginals: torch.Tensor) -> torch.Tensor:
-        """State log marginals (batch, text, states) summed to labels (batch, text, labels)."""
+        """Sum log marginals of states (batch, text, states) to labels (batch, text, labels)."""
         first, last = log_marginals[..., self.state_of_label[:, 0]], log_marginals[..., self.state_of_label[:, 1]]
         is_one_state = self.state_of_label[:, 0] == self.state_of_label[:, 1]
         return torch.where(is_one_state, first, torch.logaddexp(first, last))
 
     def total(self, marginals: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        """Probability (batch, text) of the states that a 0/1 table names."""
+        """Return the probability (batch, text) of the states selected by a 0/1 table."""
         return marginals @ table.to(marginals.dtype)
 
 
@@ -148,7 +156,7 @@ class CrfHead(nn.Module):
         self.crf = AdnerCRF(len(states), allowed_transitions(states))
 
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor, gold: torch.Tensor | None) -> HeadOutput:
-        """(batch, text, size) states, text mask, gold label ids or None -> marginals, path and likelihood."""
+        """Compute marginals, path and likelihood of hidden states (batch, text, size); `gold` label ids or None."""
         emissions = self.classifier(hidden).float()
         likelihood = None
         if gold is not None and (self.training or not torch.is_grad_enabled()):
@@ -173,7 +181,7 @@ class CrfHead(nn.Module):
         if self.label_states.closes_by_name:
             return starts, self.label_states.total(marginals, self.label_states.closes)
         inside = self.label_states.total(marginals, self.label_states.goes_on)
-        # a BIO entity ends where it is not followed by an I; the constraints let an I follow nothing but its entity
+        # a BIO entity ends where no I follows; by the constraints an I can only follow its own entity
         ends = starts + inside - nn.functional.pad(inside[:, 1:], (0, 1))
         return starts, ends.clamp(min=0)  # the difference may round to just below 0
 
@@ -187,7 +195,7 @@ class CrfHead(nn.Module):
 
 
 class SoftmaxHead(nn.Module):
-    """Independent softmax over the BIO labels; the path is the arg max with stray I- read as B-."""
+    """Independent softmax over the BIO labels; the path is the arg max, with stray I-x read as B-x."""
 
     def __init__(self, config: AdnerConfig):
         super().__init__()
@@ -195,7 +203,7 @@ class SoftmaxHead(nn.Module):
         self.label_states = LabelStates(config.labels, config.labels)
 
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor, gold: torch.Tensor | None) -> HeadOutput:
-        """(batch, text, size) states, text mask, gold label ids or None -> log probabilities, path, likelihood."""
+        """Compute log probabilities, path and likelihood of hidden states (batch, text, size); `gold` may be None."""
         log_probs = self.classifier(hidden).float().log_softmax(-1)
         _check_finite(log_probs, mask)
         likelihood = None
@@ -210,18 +218,33 @@ class SoftmaxHead(nn.Module):
     def _boundaries(self, log_probs: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         probs = log_probs.exp() * mask[..., None]  # (batch, text, labels)
         following = nn.functional.pad(probs[:, 1:], (0, 0, 0, 1))
-        goes_on = following @ self.label_states.continues.to(probs.dtype).T  # by the label that it would continue
-        ends = self.label_states.total(probs * (1 - goes_on), self.label_states.repaired != 0)
+        continued = following @ self.label_states.continues.to(probs.dtype).T  # (batch, text, labels)
+        ends = self.label_states.total(probs * (1 - continued), self.label_states.repaired != 0)
         return self.label_states.total(probs, self.label_states.opens), ends
 
     def entity_log_posteriors(self, log_probs, mask, entities) -> torch.Tensor:
         """See `AdnerForTokenClassification.entity_log_posteriors`."""
-        scores = [self._entity(log_probs[row], *entity) for row, *entity in entities]
-        return torch.stack(scores) if scores else log_probs.new_zeros(0)
+        return token_span_log_probs(log_probs, self.label_states.labels, entities)
 
-    def _entity(self, log_probs: torch.Tensor, start: int, end: int, name: str) -> torch.Tensor:
-        states, _ = span_states(self.label_states.states, name, end - start)
-        return log_probs[range(start, end), list(states)].sum()
+
+def token_span_log_probs(
+    log_probs: torch.Tensor, labels: Sequence[str], entities: Sequence[tuple[int, int, int, str]]
+) -> torch.Tensor:
+    """Return the log probability of entities under independent tokens, (entities,): the sum over the tokens' labels.
+
+    Args:
+        log_probs: (batch, tokens, labels).
+        labels: BIO labels in id order.
+        entities: (row, start, end, type) in tokens, end exclusive.
+
+    Raises:
+        ValueError: an unknown type.
+    """
+    scores = [
+        log_probs[row, range(start, end), list(span_states(labels, name, end - start)[0])].sum()
+        for row, start, end, name in entities
+    ]
+    return torch.stack(scores) if scores else log_probs.new_zeros(0)
 
 
 def _check_finite(log_probs: torch.Tensor, mask: torch.Tensor) -> None:

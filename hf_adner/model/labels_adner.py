@@ -1,7 +1,7 @@
 """Label sequences: BIO outside the model, BIOES states inside its CRF.
 
-Datasets, `id2label`, `logits` and the stock pipeline speak BIO.  The CRF's states are BIOES, so that the start and the
-end of an entity each have an exact unigram marginal (a state that ends an entity says so itself).
+Datasets, `id2label`, `logits` and the stock pipeline use BIO. The CRF's states are BIOES, in which the start and the
+end of an entity have states of their own, and so exact unigram marginals.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 OUTSIDE = "O"
 UNOBSERVED = -100
-"""Label id of positions that carry no gold label (the convention of torch's cross entropy and of the Trainer)."""
+"""Label id of positions without a gold label (the `ignore_index` of torch's cross entropy and of the Trainer)."""
 
 _OPENING = {"B", "S"}
 _CLOSING = {"E", "S"}
@@ -19,7 +19,7 @@ _PREFIXES = {"bio": ("B", "I"), "bioes": ("B", "I", "E", "S")}
 class StateConstraints(NamedTuple):
     """Which states may begin a sequence, end it, and follow one another (True = allowed).
 
-    `starts` and `ends` have one entry per state; `transitions[i][j]` tells whether j may follow i.
+    `starts` and `ends` have one entry per state; `transitions[i][j]` is True if j may follow i.
     """
 
     starts: list[bool]
@@ -28,10 +28,10 @@ class StateConstraints(NamedTuple):
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """`"B-Disease"` -> `("B", "Disease")`; `"O"` -> `("O", "")`.
+    """Split a tag into prefix and type: `"B-Disease"` -> `("B", "Disease")`; `"O"` -> `("O", "")`.
 
     Raises:
-        ValueError: the tag is neither O nor a prefix of B, I, E, S, M joined to a type by a hyphen.
+        ValueError: the tag is neither O nor one of the prefixes B, I, E, S, M with a hyphen and a type.
     """
     if tag == OUTSIDE:
         return OUTSIDE, ""
@@ -42,7 +42,7 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 
 def bio_labels(types: Sequence[str]) -> list[str]:
-    """Label list of entity types: O first, then B-x, I-x per type.
+    """Return the BIO labels of entity types: O first, then B-x, I-x per type.
 
     Raises:
         ValueError: a type is empty, 'O' or given twice.
@@ -57,7 +57,7 @@ def bio_labels(types: Sequence[str]) -> list[str]:
 
 
 def entity_types(labels: Iterable[str]) -> list[str]:
-    """Entity types of a BIO label list, in order of first appearance.
+    """Return the entity types of a BIO label list, in order of first appearance.
 
     Raises:
         ValueError: a label is not O, B-x or I-x.
@@ -73,7 +73,7 @@ def entity_types(labels: Iterable[str]) -> list[str]:
 
 
 def state_names(types: Sequence[str], scheme: str) -> list[str]:
-    """Names of the CRF states, O first: 1 + 4·types for `bioes`, 1 + 2·types for `bio`.
+    """Return the names of the CRF states, O first: 1 + 4·types for `bioes`, 1 + 2·types for `bio`.
 
     Raises:
         ValueError: unknown scheme.
@@ -84,7 +84,7 @@ def state_names(types: Sequence[str], scheme: str) -> list[str]:
 
 
 def allowed_transitions(states: Sequence[str]) -> StateConstraints:
-    """What the scheme of `states` permits: BIOES when an E- or S-state is among them, else BIO."""
+    """Return the constraints of the tag scheme: BIOES if there is an E- or S-state among `states`, else BIO."""
     parts = [split_tag(state) for state in states]
     closed_by_name = any(prefix in _CLOSING for prefix, _ in parts)
 
@@ -104,10 +104,10 @@ def allowed_transitions(states: Sequence[str]) -> StateConstraints:
 
 
 def repair_bio(tags: Sequence[str]) -> tuple[list[str], int]:
-    """Turn every I-x that continues no x entity into B-x; also returns how many were turned.
+    """Replace every I-x that does not continue an x entity by B-x; also return the number of replacements.
 
     Raises:
-        ValueError: a tag that is not BIO.
+        ValueError: a tag is not BIO.
     """
     repaired, previous, count = [], "", 0
     for tag in tags:
@@ -122,7 +122,7 @@ def repair_bio(tags: Sequence[str]) -> tuple[list[str], int]:
 
 
 def bio_to_bioes(tags: Sequence[str]) -> list[str]:
-    """BIO tags, repaired first, as BIOES."""
+    """Convert BIO tags, repaired first, to BIOES."""
     tags, _ = repair_bio(tags)
     converted = []
     for tag, following in zip(tags, [*tags, OUTSIDE][1:], strict=True):
@@ -133,14 +133,14 @@ def bio_to_bioes(tags: Sequence[str]) -> list[str]:
 
 
 def bioes_to_bio(tags: Sequence[str]) -> list[str]:
-    """BIOES tags as BIO: S becomes B, E becomes I."""
+    """Convert BIOES tags to BIO: S becomes B, E and M become I."""
     bio = {"S": "B", "E": "I", "M": "I"}
     parts = [split_tag(tag) for tag in tags]
     return [f"{bio.get(prefix, prefix)}-{name}" if name else OUTSIDE for prefix, name in parts]
 
 
 def tags_to_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
-    """Entities of BIO tags as (start, end, type), end exclusive; an I- without its B- opens an entity."""
+    """Return the entities of BIO tags as (start, end, type), end exclusive; a stray I- opens an entity."""
     tags, _ = repair_bio(tags)
     spans: list[tuple[int, int, str]] = []
     for position, tag in enumerate(tags):
@@ -153,15 +153,15 @@ def tags_to_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
 
 
 def spans_to_bio(spans: Iterable[tuple[int, int, str]], length: int) -> list[str]:
-    """BIO tags of flat spans (start, end, type), end exclusive.
+    """Return the BIO tags of disjoint spans (start, end, type), end exclusive.
 
     Raises:
-        ValueError: a span is empty, reaches outside 0..length, or overlaps another.
+        ValueError: a span is empty, not within 0..length, or overlaps another.
     """
     tags = [OUTSIDE] * length
     for start, end, name in spans:
         if not 0 <= start < end <= length:
-            raise ValueError(f"span ({start}, {end}, {name}) does not lie in 0..{length}")
+            raise ValueError(f"span ({start}, {end}, {name}) is empty or not within 0..{length}")
         if any(tag != OUTSIDE for tag in tags[start:end]):
             raise ValueError(f"span ({start}, {end}, {name}) overlaps another; a flat tagger needs disjoint spans")
         tags[start:end] = [f"B-{name}"] + [f"I-{name}"] * (end - start - 1)
@@ -169,17 +169,17 @@ def spans_to_bio(spans: Iterable[tuple[int, int, str]], length: int) -> list[str
 
 
 def span_states(states: Sequence[str], entity_type: str, length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """State ids that spell one entity of `length` positions, and the state ids that may not follow it.
+    """Return the state ids of an entity of `length` positions, and the state ids that may not follow it.
 
-    In BIOES an entity closes by itself; in BIO it is closed only when no I-x follows.
+    In BIOES the last state ends the entity; in BIO the entity ends only if no I-x follows.
 
     Raises:
-        ValueError: `entity_type` is not among the states' types.
+        ValueError: an unknown entity type.
     """
     index = {state: position for position, state in enumerate(states)}
     if f"B-{entity_type}" not in index:
         known = sorted({split_tag(state)[1] for state in states} - {""})
-        raise ValueError(f"entity type {entity_type!r} is unknown to the model; it knows {known}")
+        raise ValueError(f"entity type {entity_type!r} is unknown; the model has {known}")
     inside = index[f"I-{entity_type}"]
     if f"E-{entity_type}" not in index:
         return (index[f"B-{entity_type}"],) + (inside,) * (length - 1), (inside,)
@@ -189,10 +189,10 @@ def span_states(states: Sequence[str], entity_type: str, length: int) -> tuple[t
 
 
 def opens_entity(state: str) -> bool:
-    """Whether a state begins an entity."""
+    """Return whether a state begins an entity."""
     return split_tag(state)[0] in _OPENING
 
 
 def closes_entity(state: str) -> bool:
-    """Whether a BIOES state ends an entity (BIO states never say so themselves)."""
+    """Return whether a BIOES state ends an entity (always False for BIO)."""
     return split_tag(state)[0] in _CLOSING

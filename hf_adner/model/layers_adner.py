@@ -1,7 +1,7 @@
-"""The layers of M-DSCMG (Luo, Che, Ji 2025), each named after the paper's term.
+"""The layers of M-DSCMG (Luo, Che, Ji 2025), named after the paper's terms.
 
-All of them work on text positions alone: special tokens and padding have been taken out and the rows are left-aligned,
-so `text_mask` (batch, length) is a prefix of ones in each row.
+The layers see text positions only (`TextPositions`): special tokens are removed and rows are left-aligned, so
+`text_mask` (batch, length) is a prefix of ones in each row.
 """
 
 from typing import NamedTuple
@@ -14,6 +14,51 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from .configuration_adner import AdnerConfig
 
 
+class TextPositions(NamedTuple):
+    """Position of the text in a batch of tokens.
+
+    Attributes:
+        index: (batch, text) token position of each text position, rows left-aligned.
+        mask: (batch, text) True on text.
+        before: (batch, tokens + 1) number of text positions before a token position.
+    """
+
+    index: torch.Tensor
+    mask: torch.Tensor
+    before: torch.Tensor
+
+    def take(self, values: torch.Tensor) -> torch.Tensor:
+        """Gather the text positions: (batch, tokens, ...) -> (batch, text, ...)."""
+        index = self.index.view(*self.index.shape, *[1] * (values.dim() - 2))
+        return values.gather(1, index.expand(-1, -1, *values.shape[2:]))
+
+    def put(self, values: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
+        """Write values (batch, text, ...) over a background (batch, tokens, ...)."""
+        shape = (*self.index.shape, *[1] * (values.dim() - 2))
+        values = torch.where(self.mask.view(shape), values, self.take(background))
+        return background.scatter(1, self.index.view(shape).expand_as(values), values)
+
+
+def locate_text(attention_mask: torch.Tensor) -> TextPositions:
+    """Locate the text: all attended positions except the first and the last (the special tokens).
+
+    Args:
+        attention_mask: (batch, tokens), padding on either side.
+    """
+    attended = attention_mask.bool()
+    rank = attended.cumsum(1)
+    text = attended & (rank > 1) & (rank < rank[:, -1:])
+    length = max(attended.shape[1] - 2, 1)
+    index = torch.argsort((~text).to(torch.int8), dim=1, stable=True)[:, :length]
+    before = nn.functional.pad(text.cumsum(1), (1, 0))
+    return TextPositions(index, text.gather(1, index), before)
+
+
+def count_positions(attention_mask: torch.Tensor, first: int) -> torch.Tensor:
+    """Number the attended tokens from `first`: position ids (batch, tokens); padding may be on either side."""
+    return attention_mask.bool().cumsum(1).clamp(min=1) + (first - 1)
+
+
 class LexiconMatches(NamedTuple):
     """Matched words in text positions: `ids`, `starts`, `ends` each (batch, words), end exclusive, id 0 = padding."""
 
@@ -22,20 +67,20 @@ class LexiconMatches(NamedTuple):
     ends: torch.Tensor
 
     def covers(self, length: int) -> torch.Tensor:
-        """Whether word w lies over position t, (batch, length, words)."""
+        """Return whether word w covers position t, (batch, length, words)."""
         position = torch.arange(length, device=self.ids.device)[None, :, None]
         inside = (self.starts[:, None] <= position) & (position < self.ends[:, None])
         return inside & (self.ids > 0)[:, None]
 
 
 def attention_bias(text_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Additive mask over the keys, (batch, 1, 1, length): 0 on text, the dtype's minimum elsewhere."""
+    """Return the additive mask over the keys, (batch, 1, 1, length): 0 on text, the dtype's minimum elsewhere."""
     bias = torch.zeros(text_mask.shape, dtype=dtype, device=text_mask.device)
     return bias.masked_fill(~text_mask, torch.finfo(dtype).min)[:, None, None, :]
 
 
 def eager_attention_forward(module, query, key, value, attention_mask, scaling, dropout=0.0, **_):
-    """Scaled dot-product attention (eqs. 5, 8) that also returns its weights (batch, heads, length, length)."""
+    """Compute scaled dot-product attention (eqs. 5, 8); also returns its weights (batch, heads, length, length)."""
     scores = query @ key.transpose(-1, -2) * scaling + attention_mask
     weights = nn.functional.softmax(scores, dim=-1)
     weights = nn.functional.dropout(weights, p=dropout, training=module.training)
@@ -60,7 +105,7 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, states: torch.Tensor, memory: torch.Tensor, bias: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """`states` (batch, length, size) ask `memory` of the same shape; the weights come back when eager."""
+        """Attend from `states` (batch, length, size) to `memory` of that shape; also return the weights if eager."""
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         query = self._heads(self.query(states))
         attended, weights = attend(
@@ -80,9 +125,9 @@ class MultiHeadAttention(nn.Module):
 
 
 class BidirectionalLSTM(nn.Module):
-    """One BiLSTM layer over left-aligned rows; padding never reaches a text position.
+    """One BiLSTM layer over left-aligned rows; padding never influences a text position.
 
-    The backward half reads each row reversed in place; packed sequences would need the lengths on the CPU.
+    The backward LSTM reads each row reversed in place; packed sequences would need the lengths on the CPU.
     """
 
     def __init__(self, input_size: int, output_size: int):
@@ -105,9 +150,9 @@ class BidirectionalLSTM(nn.Module):
 class SoftLexicon(nn.Module):
     """Word features per character (eq. 2; SoftLexicon, Ma et al. 2020, eqs. 9–12).
 
-    `bmes`: the words that Begin, run through (Middle), End or are a Single character there form four sets; each set is
-    the sum of its word vectors weighted by word frequency, over the frequency of all four sets together, times 4.
-    `mean`: the plain average of the words that cover the character.  An empty set is a learned null word.
+    `bmes`: four sets per character, of the words that begin there, continue (middle), end, or are that single
+    character; each set is the sum of its word vectors weighted by word frequency, divided by the frequency of all four
+    sets, times 4. `mean`: the average of the words that cover the character. An empty set is a learned null word.
     """
 
     def __init__(self, config: AdnerConfig):
@@ -120,7 +165,7 @@ class SoftLexicon(nn.Module):
         self.output_size = size * (4 if self.pooling == "bmes" else 1)
 
     def forward(self, matches: LexiconMatches, length: int) -> torch.Tensor:
-        """Word features, (batch, length, output_size)."""
+        """Compute word features, (batch, length, output_size)."""
         sets = self._sets(matches, length).to(self.word_embeddings.weight.dtype)  # (batch, sets, length, words)
         weights = sets * self._word_weights(matches.ids)[:, None, None].to(sets.dtype)
         total = weights.sum((1, 3), keepdim=True).clamp(min=1e-9)
@@ -169,11 +214,11 @@ class WordContext(nn.Module):
 
 
 class FusionGate(nn.Linear):
-    """The linear map inside eq. 7's gate; a class of its own because its bias starts at 1, not at 0."""
+    """The linear map of eq. 7's gate; a separate class because its bias is initialised to 1."""
 
 
 class StreamFusion(nn.Module):
-    """Eq. 7: both attended streams become one vector, through a gate that starts on the side of the characters."""
+    """Eq. 7: fuse both attended streams into one vector, through a gate that initially favours the characters."""
 
     def __init__(self, config: AdnerConfig, size: int):
         super().__init__()
@@ -181,7 +226,7 @@ class StreamFusion(nn.Module):
         self.mix = (FusionGate if self.is_gate else nn.Linear)(2 * size, size)
 
     def forward(self, characters: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """Two (batch, length, size) streams -> one."""
+        """Fuse two (batch, length, size) streams into one."""
         mixed = self.mix(torch.cat([characters, words], dim=-1))
         if not self.is_gate:
             return mixed
@@ -206,7 +251,7 @@ class DualStream(nn.Module):
     def forward(
         self, hidden: torch.Tensor, matches: LexiconMatches, text_mask: torch.Tensor, bias: torch.Tensor
     ) -> tuple[torch.Tensor, tuple[torch.Tensor | None, ...]]:
-        """Encoder states (batch, length, hidden) -> fused (batch, length, size) and both attentions' weights."""
+        """Fuse encoder states (batch, length, hidden): (batch, length, size), and the weights of both attentions."""
         word_features = self.lexicon(matches, hidden.shape[1]).to(hidden.dtype)
         hidden = self.dropout(hidden)
         characters = self.character_stream(hidden)
@@ -217,10 +262,10 @@ class DualStream(nn.Module):
 
 
 def lattice_adjacency(text_mask: torch.Tensor, matches: LexiconMatches | None) -> torch.Tensor:
-    """A of eq. 12 over text positions, (batch, length, length) of 0/1 without self-loops.
+    """Return A of eq. 12 over text positions, (batch, length, length) of 0/1 without self-loops.
 
-    Neighbours in the sequence are joined; with `matches` also the characters of one word, and its first and last
-    character with the neighbours outside it (the lattice's way past the word).  The paper leaves A open.
+    Edges join neighbours in the sequence; with `matches` also the characters of a word, and the neighbours outside the
+    word with its first and last character (the lattice's way past the word). The paper does not specify A.
     """
     length = text_mask.shape[1]
     position = torch.arange(length, device=text_mask.device)
@@ -234,16 +279,16 @@ def lattice_adjacency(text_mask: torch.Tensor, matches: LexiconMatches | None) -
 def _word_edges(matches: LexiconMatches, length: int) -> torch.Tensor:
     covers = matches.covers(length).float()
     position = torch.arange(length, device=covers.device)[None, :, None]
-    real = (matches.ids > 0)[:, None]
-    edge = ((matches.starts[:, None] == position) | (matches.ends[:, None] == position + 1)) & real
-    outside = ((matches.starts[:, None] == position + 1) | (matches.ends[:, None] == position)) & real
+    is_word = (matches.ids > 0)[:, None]
+    edge = ((matches.starts[:, None] == position) | (matches.ends[:, None] == position + 1)) & is_word
+    outside = ((matches.starts[:, None] == position + 1) | (matches.ends[:, None] == position)) & is_word
     edge, outside = edge.float(), outside.float()  # (batch, length, words)
     past = edge @ outside.transpose(1, 2)
     return (covers @ covers.transpose(1, 2) + past + past.transpose(1, 2)) > 0
 
 
 def normalise_adjacency(adjacency: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
-    """Eq. 12: D^-1/2 (A + I) D^-1/2, zero in the rows and columns that are not text; shape (batch, length, length)."""
+    """Eq. 12: D^-1/2 (A + I) D^-1/2, zero in rows and columns outside the text; (batch, length, length)."""
     both = text_mask[:, :, None] & text_mask[:, None, :]
     identity = torch.eye(adjacency.shape[1], device=adjacency.device, dtype=adjacency.dtype)
     looped = (adjacency * (1 - identity) + identity) * both
@@ -252,7 +297,7 @@ def normalise_adjacency(adjacency: torch.Tensor, text_mask: torch.Tensor) -> tor
 
 
 class GatedGraphNetwork(nn.Module):
-    """GGNN (eqs. 13–15): T rounds of propagation through the normalised adjacency with a gated update, residual."""
+    """GGNN (eqs. 13–15): T rounds of message passing over the normalised adjacency with a gated update, residual."""
 
     def __init__(self, config: AdnerConfig, size: int):
         super().__init__()
@@ -272,7 +317,7 @@ class GatedGraphNetwork(nn.Module):
 
 
 class CharacterEmbedding(nn.Module):
-    """Character vectors of architectures that have no pretrained encoder."""
+    """Character embedding of architectures without a pretrained encoder."""
 
     def __init__(self, config: AdnerConfig):
         super().__init__()
@@ -282,5 +327,5 @@ class CharacterEmbedding(nn.Module):
         self.dropout = nn.Dropout(config.head_dropout)
 
     def forward(self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None) -> torch.Tensor:
-        """Ids (batch, length) or ready vectors (batch, length, size) -> vectors."""
+        """Embed ids (batch, length), or take vectors (batch, length, size) as they are; with dropout."""
         return self.dropout(self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds)

@@ -1,8 +1,8 @@
-"""The word list of a model: its words, their frequencies, and where they occur in a text.
+"""The word list of a model: words, frequencies, and a matcher that finds them in a text.
 
-A lexicon gives the word stream of M-DSCMG (Luo, Che, Ji 2025, eq. 2) and of SoftLexicon (Ma et al. 2020) its
-words. Word ``words[i]`` has the id ``i + 1``; id 0 is padding. The file has no dependency beyond torch, so that it
-can travel with a checkpoint; ``ahocorasick-rs`` makes the matching fast where it is installed.
+The word stream of M-DSCMG (Luo, Che, Ji 2025, eq. 2) and of SoftLexicon (Ma et al. 2020) reads these words. Word
+``words[i]`` has the id ``i + 1``; id 0 is padding. Matching uses ``ahocorasick-rs`` if it is installed (optional: the
+file is part of a checkpoint's code).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 
 import torch
 
-from .word_vectors_adner import parse_vector, vector_dimension, vector_lines, vector_word
+from .word_vectors_adner import read_word_vectors
 
 try:
     import ahocorasick_rs
-except ImportError:  # the pure-Python matcher below finds the same words, more slowly
+except ImportError:  # the pure-Python matcher finds the same words, more slowly
     ahocorasick_rs = None
 
 logger = logging.getLogger(__name__)
@@ -33,12 +33,11 @@ ORIGINS = ("list", "documents", "mix")
 FORMAT = "adner-lexicon"
 VERSION = 1
 PUBLIC_DOCUMENTS = 5
-"""Counts over at least so many texts tell of none of them."""
+"""A count over at least this many texts does not disclose any one of them."""
 
 _FILLER = "\ufffe"  # a noncharacter
-_START = itemgetter(1)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_FAULT = re.compile("^\\s|\\s$|[\t\n\r\ud800-\udfff]")
+_INVALID = re.compile("^\\s|\\s$|[\t\n\r\ud800-\udfff]")
 
 Match = tuple[int, int, int]  # word id, start, end (characters, end exclusive)
 
@@ -46,8 +45,8 @@ Match = tuple[int, int, int]  # word id, start, end (characters, end exclusive)
 def lower_by_character(text: str) -> str:
     """Lower-case `text` character by character, so that every character keeps its position.
 
-    `str.lower` turns U+0130 into two characters and a capital sigma at the end of a word into another letter than
-    inside one; neither may happen here.
+    Unlike `str.lower`, which turns U+0130 into two characters, and a capital sigma at the end of a word into another
+    letter than inside one.
     """
     lowered = text.lower()
     if len(lowered) == len(text) and "\u03a3" not in text:
@@ -56,7 +55,7 @@ def lower_by_character(text: str) -> str:
 
 
 def replace_surrogates(text: str) -> str:
-    """Put U+FFFD in the place of every lone surrogate, which cannot be encoded; the length does not change."""
+    """Replace every lone surrogate, which cannot be encoded, by U+FFFD; the length does not change."""
     return _SURROGATE.sub("\ufffd", text)
 
 
@@ -66,13 +65,14 @@ class Lexicon:
     Args:
         words: the words, each once, without white space at its ends. The id of ``words[i]`` is ``i + 1``.
         frequencies: one count per word, 0 where it is unknown; all 0 when None.
-        origin: ``"list"`` for a published word list, ``"documents"`` for words taken out of annotated documents
-            (which may be private), ``"mix"`` for a union of both, or a list with counts that tell of single documents.
+        origin: ``"list"`` for a published word list, ``"documents"`` for words extracted from annotated documents
+            (which may be private), ``"mix"`` for a union of both, or for a list with counts that may disclose single
+            documents.
 
     Raises:
         TypeError: a word is not a string, or a frequency is not an integer.
         ValueError: a blank word, a repeated word, a word with a tab, a line break or a lone surrogate, a negative
-            frequency, as many frequencies as words not given, or an unknown origin.
+            frequency, another number of frequencies than of words, or an unknown origin.
     """
 
     def __init__(self, words: Iterable[str], frequencies: Iterable[int] | None = None, origin: str = "list") -> None:
@@ -95,7 +95,7 @@ class Lexicon:
             if seen.setdefault(word, index) != index:
                 raise ValueError(f"word {index} ({_shorten(word)}) is word {seen[word]} again: words must be unique")
 
-    # ---- what it is -------------------------------------------------------------------------------------------
+    # ---- properties -------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self.words)
@@ -125,19 +125,19 @@ class Lexicon:
         return f"Lexicon({len(self)} words, origin={self.origin!r}, hash={self.hash[:12]!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        # automata cannot be pickled, and a copy must hash alike before and after its first use
+        # automata cannot be pickled, and a pickle must not depend on whether the lexicon has been used
         return {"words": self.words, "frequencies": self.frequencies, "origin": self.origin}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _matchers={}, _hash=None)
 
-    # ---- making one -------------------------------------------------------------------------------------------
+    # ---- construction -----------------------------------------------------------------------------------------
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, encoding: str | None = None, origin: str = "list") -> Lexicon:
-        """Read a word list: one word a line, or ``word<TAB>frequency`` with further columns ignored.
+        """Read a word list: one word per line, or ``word<TAB>frequency`` with further columns ignored.
 
-        A word that occurs on several lines is kept once, its frequencies added. Blank lines are skipped. Both are
+        A word on several lines is kept once, with the sum of its frequencies. Blank lines are skipped. Both are
         counted and logged as a warning.
 
         Args:
@@ -146,8 +146,8 @@ class Lexicon:
             origin: see the class.
 
         Raises:
-            ValueError: no word at all, bytes in neither encoding, a blank word beside a frequency, or a frequency that
-                is not a whole number of 0 or more; names file and line.
+            ValueError: no word at all, bytes in neither encoding, a blank word with a frequency, or a frequency that
+                is not a whole number of 0 or more; the message names file and line.
         """
         frequencies: dict[str, int] = {}
         blank = repeated = 0
@@ -159,34 +159,34 @@ class Lexicon:
             repeated += word in frequencies
             frequencies[word] = frequencies.get(word, 0) + frequency
         if not frequencies:
-            raise ValueError(f"{path}: no word found, expected one word a line")
+            raise ValueError(f"{path}: no word found, expected one word per line")
         if blank or repeated:
             logger.warning("%s: skipped %d blank lines, merged %d repeated words", path, blank, repeated)
         return cls(frequencies, frequencies.values(), origin=origin)
 
     @classmethod
     def from_documents(cls, texts_of_entities: Iterable[str], *, min_count: int = 1, min_length: int = 1) -> Lexicon:
-        """Make a lexicon from the texts of annotated entities; ``origin`` is ``"documents"``.
+        """Create a lexicon from the texts of annotated entities; ``origin`` is ``"documents"``.
 
-        White space at the ends is cut off; blank texts and texts with a tab, a line break or a lone surrogate inside
-        (which cannot be words) are skipped, counted and logged. Words are ordered by falling frequency, then by code
-        point, so the order of the documents does not change the hash.
+        White space at the ends is stripped; blank texts and texts with a tab, a line break or a lone surrogate (which
+        cannot be words) are skipped, counted and logged. Words are ordered by falling frequency, then by code point,
+        so the order of the documents does not change the hash.
 
         Args:
-            texts_of_entities: the surface text of every entity, repeats included: they make the frequencies.
-            min_count: keep words found at least that often.
-            min_length: keep words of at least that many characters.
+            texts_of_entities: the surface text of every entity, repeated ones included (they are counted).
+            min_count: keep words that occur at least this often.
+            min_length: keep words of at least this many characters.
         """
         counts = Counter(text.strip() for text in texts_of_entities)
-        unusable = [word for word in counts if _word_fault(word)]
+        unusable = [word for word in counts if _word_error(word)]
         if unusable:
             logger.warning("skipped %d entity texts that cannot be words", sum(counts.pop(word) for word in unusable))
-        kept = [(word, n) for word, n in counts.items() if n >= min_count and len(word) >= min_length]
-        kept.sort(key=lambda item: (-item[1], item[0]))
-        return cls([word for word, _ in kept], [n for _, n in kept], origin="documents")
+        words = [(word, n) for word, n in counts.items() if n >= min_count and len(word) >= min_length]
+        words.sort(key=lambda item: (-item[1], item[0]))
+        return cls([word for word, _ in words], [n for _, n in words], origin="documents")
 
     def union(self, other: Lexicon) -> Lexicon:
-        """Own words with their ids, then the new words of `other`; frequencies of common words are added."""
+        """Return this lexicon's words with their ids, then the new words of `other`; frequencies are added."""
         frequencies = dict(zip(self.words, self.frequencies))
         for word, frequency in zip(other.words, other.frequencies):
             frequencies[word] = frequencies.get(word, 0) + frequency
@@ -196,28 +196,28 @@ class Lexicon:
     def with_counts(
         self, texts: Iterable[str], *, lower_case: bool = False, skip_covered: bool = False, min_documents: int = 1
     ) -> Lexicon:
-        """The same words with frequencies counted on a corpus (the static frequencies of SoftLexicon).
+        """Return the same words with frequencies counted on a corpus (the static frequencies of SoftLexicon).
 
-        A list whose counts rest on fewer than `PUBLIC_DOCUMENTS` texts a word gets the origin ``"mix"``.
+        With `min_documents` below `PUBLIC_DOCUMENTS` the origin of a published list becomes ``"mix"``.
 
         Args:
             texts: the corpus, read once.
-            lower_case: match without regard to case, as a lower-casing tokenizer does.
-            skip_covered: as SoftLexicon does, do not count a word where a longer match covers it.
-            min_documents: a word found in fewer texts keeps the frequency 0.
+            lower_case: match case-insensitively, as a lower-casing tokenizer does.
+            skip_covered: do not count a word where a longer match covers it, as in SoftLexicon.
+            min_documents: a word that occurs in fewer texts has the frequency 0.
         """
         counts, documents = Counter(), Counter()
         for text in texts:
             matches = self.match(text, lower_case=lower_case)
-            found = [word_id for word_id, _, _ in (_uncovered(matches) if skip_covered else matches)]
-            counts.update(found)
-            documents.update(set(found))
-        kept = (counts[word_id] if documents[word_id] >= min_documents else 0 for word_id in range(1, self.size))
+            word_ids = [word_id for word_id, _, _ in (_uncovered(matches) if skip_covered else matches)]
+            counts.update(word_ids)
+            documents.update(set(word_ids))
+        frequencies = (counts[word_id] if documents[word_id] >= min_documents else 0 for word_id in range(1, self.size))
         is_private = self.origin == "list" and min_documents < PUBLIC_DOCUMENTS
-        return Lexicon(self.words, kept, origin="mix" if is_private else self.origin)
+        return Lexicon(self.words, frequencies, origin="mix" if is_private else self.origin)
 
     def check_shareable(self, allow: bool = False) -> None:
-        """Make sure that handing the lexicon on tells nothing of single documents, unless that is allowed.
+        """Refuse to share a lexicon that may disclose single documents, unless `allow` is set.
 
         Raises:
             ValueError: the origin is not ``"list"``.
@@ -225,17 +225,17 @@ class Lexicon:
         if self.origin != "list" and not allow:
             raise ValueError(
                 f"the lexicon ({len(self)} words, origin {self.origin!r}) holds words or exact counts of documents, "
-                "which may be private; allow_document_lexicon=True sends it all the same"
+                "which may be private; allow_document_lexicon=True shares it nevertheless"
             )
 
     # ---- matching ---------------------------------------------------------------------------------------------
 
     def match(self, text: str, *, lower_case: bool = False) -> list[Match]:
-        """Find every occurrence of every word, overlapping ones too.
+        """Find every occurrence of every word, overlapping matches included.
 
         Args:
             text: any string; a lone surrogate counts as U+FFFD.
-            lower_case: compare text and words lower-cased character by character. Words that differ only in case
+            lower_case: compare text and words lower-cased character by character; words that differ only in case
                 are then all reported.
 
         Returns:
@@ -256,7 +256,7 @@ class Lexicon:
     # ---- files ------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the lexicon as one JSON object; the file appears whole or not at all."""
+        """Write the lexicon as one JSON object, atomically."""
         record = {
             "format": FORMAT,
             "version": VERSION,
@@ -269,19 +269,19 @@ class Lexicon:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Lexicon:
-        """Read what `save` wrote.
+        """Read a file written by `save`.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: broken JSON, another format or version, or a hash that the words do not have.
+            ValueError: invalid JSON, another format or version, or a hash that does not fit the words.
         """
         try:
             record = json.loads(Path(path).read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not a lexicon file: {error}") from error
-        found = (record.get("format"), record.get("version")) if isinstance(record, dict) else type(record).__name__
-        if found != (FORMAT, VERSION):
-            raise ValueError(f"{path}: found format {found!r}, expected {(FORMAT, VERSION)!r}")
+        header = (record.get("format"), record.get("version")) if isinstance(record, dict) else type(record).__name__
+        if header != (FORMAT, VERSION):
+            raise ValueError(f"{path}: found format {header!r}, expected {(FORMAT, VERSION)!r}")
         missing = {"words", "frequencies", "origin", "hash"} - record.keys()
         if missing:
             raise ValueError(f"{path}: the lexicon file lacks {sorted(missing)}")
@@ -298,10 +298,10 @@ class Lexicon:
         encoding: str = "utf-8",
         lower_case: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Read the words' vectors from a word2vec or fastText text file, line by line.
+        """Read the words' vectors from a word2vec or fastText text file.
 
-        The file may begin with a ``count dimension`` line. Words may hold spaces: the last `dimension` fields are the
-        vector. The first vector of a word counts.
+        The file may begin with a ``count dimension`` line. Words may contain spaces: the last `dimension` fields are
+        the vector. If a word is repeated, its first vector counts.
 
         Args:
             path: the file.
@@ -313,72 +313,76 @@ class Lexicon:
             vectors (size, dimension) float32, zeros for padding and for words not in the file; covered (size,) bool.
 
         Raises:
-            ValueError: an empty file, a line of another dimension, or in a wanted vector a number that is none
-                or not finite; names the line.
+            ValueError: an empty file, a line of another dimension, or, in the vector of one of the words, a field that
+                is not a finite number; the message names the line.
         """
+
+        def normalise(word: bytes) -> bytes:
+            return lower_by_character(word.decode(encoding, "replace")).encode(encoding, "replace")
+
         ids = {word.encode(encoding): index for index, word in enumerate(self.words, 1)}
-        vectors: torch.Tensor | None = None
-        covered = torch.zeros(self.size, dtype=torch.bool)  # (size,)
-        for where, line in vector_lines(Path(path)):
-            if vectors is None:
-                dimension, is_header = vector_dimension(line, dimension, where)
-                vectors = torch.zeros(self.size, dimension)  # (size, dimension)
-                if is_header:
-                    continue
-            word = vector_word(line, dimension, where, ids)
-            if lower_case:
-                word = lower_by_character(word.decode(encoding, "replace")).encode(encoding, "replace")
-            word_id = ids.get(word)
-            if word_id is not None and not covered[word_id]:
-                vectors[word_id] = parse_vector(line, dimension, where)
-                covered[word_id] = True
-        if vectors is None:
-            raise ValueError(f"{path}: no vector found, expected lines of a word and its numbers")
-        return vectors, covered
+        return read_word_vectors(Path(path), ids, dimension, normalise if lower_case else None)
 
 
 class _AutomatonMatcher:
-    """Aho-Corasick matching in Rust; its indices are code points."""
+    """Aho-Corasick matching in Rust; its positions are code points."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        # the filler makes the index of a pattern the id of its word, which saves a pass over the matches
+        # with the filler in front the index of a pattern is the id of its word, which saves a pass over the matches
         self._automaton = ahocorasick_rs.AhoCorasick([_FILLER, *words], store_patterns=False)
 
     def find(self, text: str) -> list[Match]:
+        """Return the matches of `Lexicon.match`."""
         try:
             found = self._automaton.find_matches_as_indexes(text, overlapping=True)
         except UnicodeEncodeError:
             found = self._automaton.find_matches_as_indexes(replace_surrogates(text), overlapping=True)
         if _FILLER in text:
             found = [match for match in found if match[0]]
-        found.sort(key=_START)  # they come by end, then by id, and the sort is stable
+        found.sort(key=itemgetter(1))  # they are sorted by end, then by id, and the sort is stable
         return found
 
 
 class _PrefixMatcher:
-    """The same matches in pure Python: from each position, follow the text as long as it is a prefix of a word."""
+    """Matching in pure Python: from each position, extend the match while it is a prefix of a word."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        self._ids: dict[str, tuple[int, ...]] = {}  # every prefix of every word -> ids of the words that end there
+        self._ids: dict[str, tuple[int, ...]] = {}  # every prefix of every word -> ids of the words equal to it
         for word_id, word in enumerate(words, 1):
             for length in range(1, len(word)):
                 self._ids.setdefault(word[:length], ())
             self._ids[word] = (*self._ids.get(word, ()), word_id)
 
     def find(self, text: str) -> list[Match]:
+        """Return the matches of `Lexicon.match`."""
         text = replace_surrogates(text)
         ids, length, matches = self._ids, len(text), []
         for start in range(length):
             for end in range(start + 1, length + 1):
-                found = ids.get(text[start:end])
-                if found is None:
+                word_ids = ids.get(text[start:end])
+                if word_ids is None:
                     break
-                matches.extend((word_id, start, end) for word_id in found)
+                matches.extend((word_id, start, end) for word_id in word_ids)
         return matches
 
 
+def leftmost_longest(matches: Iterable[Match]) -> list[Match]:
+    """Choose disjoint matches from left to right, the longest at each position; `matches` in any order."""
+    longest: dict[int, Match] = {}
+    for match in matches:
+        best = longest.get(match[1])
+        if best is None or match[2] > best[2]:
+            longest[match[1]] = match
+    chosen, position = [], 0
+    for start in sorted(longest):
+        if start >= position:
+            chosen.append(longest[start])
+            position = longest[start][2]
+    return chosen
+
+
 def _uncovered(matches: Sequence[Match]) -> Iterator[Match]:
-    """The matches that lie in no longer one; `matches` sorted by start and end."""
+    """Yield the matches that no longer match contains; `matches` must be sorted by start and end."""
     furthest = -1
     for index, (word_id, start, end) in enumerate(matches):
         following = index + 1
@@ -395,8 +399,9 @@ def _shorten(text: str) -> str:
     return repr(text if len(text) <= 8 else text[:8] + "...")
 
 
-def _word_fault(word: str) -> str | None:
-    if word and not _FAULT.search(word):
+def _word_error(word: str) -> str | None:
+    """Return why a string cannot be a word, or None if it can."""
+    if word and not _INVALID.search(word):
         return None
     if not word.strip():
         return "is blank"
@@ -408,9 +413,9 @@ def _word_fault(word: str) -> str | None:
 def _check_word(word: Any, where: str) -> None:
     if not isinstance(word, str):
         raise TypeError(f"{where}: found {type(word).__name__}, expected a string")
-    fault = _word_fault(word)
-    if fault:
-        raise ValueError(f"{where} ({_shorten(word)}) {fault}")
+    error = _word_error(word)
+    if error:
+        raise ValueError(f"{where} ({_shorten(word)}) {error}")
 
 
 def _check_frequency(frequency: Any, where: str) -> None:
@@ -425,17 +430,17 @@ def _decode_lines(path: Path, encoding: str | None) -> list[str]:
     if encoding is None:
         encoding = _guess_encoding(path, data)
     elif encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
-        encoding = "utf-8-sig"  # a byte order mark is no part of the first word
+        encoding = "utf-8-sig"  # a byte order mark is not part of the first word
     try:
         lines = data.decode(encoding).split("\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{path}:{line}: byte 0x{data[error.start]:02x} is not {encoding}") from error
-    return lines[:-1] if lines[-1] == "" else lines  # the last line break ends a line, it begins none
+    return lines[:-1] if lines[-1] == "" else lines  # the last line break does not begin another line
 
 
 def _guess_encoding(path: Path, data: bytes) -> str:
-    """UTF-8, else GB18030; but a file of mostly UTF-8 lines with a broken one is broken UTF-8, not GB18030."""
+    """Return UTF-8, else GB18030; a file of mostly valid UTF-8 lines is broken UTF-8, not GB18030."""
     try:
         data.decode("utf-8-sig")
         return "utf-8-sig"

@@ -25,11 +25,13 @@ from .layers_adner import (
     LexiconMatches,
     MultiHeadAttention,
     SoftLexicon,
+    TextPositions,
     attention_bias,
+    count_positions,
     lattice_adjacency,
+    locate_text,
     normalise_adjacency,
 )
-from .positions_adner import TextPositions, count_positions, locate_text
 from .word_vectors_adner import character_mean_vectors
 
 _HUB_OPTIONS = "cache_dir force_download local_files_only revision subfolder token trust_remote_code".split()
@@ -37,8 +39,14 @@ _HUB_OPTIONS = "cache_dir force_download local_files_only revision subfolder tok
 
 @dataclass
 class AdnerModelOutput(ModelOutput):
-    """`last_hidden_state` (batch, tokens, size), zero outside the text; `stream_attentions` only with eager attention:
-    character→word, word→character, self-attention, each (batch, heads, text, text)."""
+    """Output of `AdnerModel`.
+
+    Attributes:
+        last_hidden_state: (batch, tokens, size), zero outside the text.
+        hidden_states, attentions: those of the encoder.
+        stream_attentions: with eager attention only: character→word, word→character, self-attention, each (batch,
+            heads, text, text).
+    """
 
     last_hidden_state: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
@@ -48,19 +56,20 @@ class AdnerModelOutput(ModelOutput):
 
 @dataclass
 class AdnerTokenClassifierOutput(ModelOutput):
-    """What the tagger says of a batch.
+    """Output of `AdnerForTokenClassification`.
 
     Attributes:
         loss: scalar; the negative log-likelihood summed over the batch, divided by `num_items_in_batch` or else by the
             number of labelled tokens.
         logits: (batch, tokens, labels) log posterior marginals over the BIO labels; their exponentials sum to 1.
-            Differentiable, but when labels are given in training or without grad: then they are a detached by-product.
+            Differentiable, except if labels are given in training or without grad: then they are detached.
         predictions: (batch, tokens) BIO label ids of the Viterbi path (softmax head: repaired arg max), -100 outside
-            the text; None in training with labels, where nobody needs them.
+            the text; None in training with labels, to save time.
         start_probs, end_probs: (batch, tokens) probability that an entity starts (ends) there, in [0, 1].
-        emissions: (batch, text, states) left-aligned float32 scores that the CRF reads (softmax head: log
-            probabilities over the labels).
-        text_mask: (batch, text) which rows of `emissions` are text.
+        emissions: (batch, text, states) left-aligned float32 inputs of the CRF (softmax head: log probabilities of the
+            labels).
+        text_mask: (batch, text) True where a row of `emissions` is text, False where it is padding.
+        hidden_states, attentions: those of the encoder.
     """
 
     loss: torch.FloatTensor | None = None
@@ -105,7 +114,7 @@ class AdnerPreTrainedModel(PreTrainedModel):
 
 
 def build_encoder(config: Any) -> PreTrainedModel:
-    """A randomly initialised encoder of a Hugging Face configuration, without its pooling layer where it has one."""
+    """Return a randomly initialised encoder for a Hugging Face configuration, without a pooling layer."""
     encoder_class = MODEL_MAPPING[type(config)]
     encoder_class = encoder_class[0] if isinstance(encoder_class, tuple) else encoder_class
     return encoder_class._from_config(config, **_no_pooling(encoder_class))
@@ -117,7 +126,7 @@ def _no_pooling(encoder_class: type) -> dict[str, bool]:
 
 
 def load_encoder(name_or_path: str, encoder_kwargs: dict[str, Any] | None = None) -> PreTrainedModel:
-    """A pretrained encoder in float32 (unless `encoder_kwargs` names a dtype), without its pooling layer."""
+    """Load a pretrained encoder in float32 (unless `encoder_kwargs` sets a dtype), without its pooling layer."""
     kwargs = {"dtype": torch.float32, **(encoder_kwargs or {})}
     hub_options = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
     config = kwargs.pop("config", None) or AutoConfig.from_pretrained(name_or_path, **hub_options)
@@ -128,9 +137,10 @@ def load_encoder(name_or_path: str, encoder_kwargs: dict[str, Any] | None = None
 
 
 def _first_position(encoder: PreTrainedModel) -> int | None:
-    """Row of the first token in the encoder's table of absolute positions; None where it has no such table.
+    """Return the first token's row in the encoder's table of absolute positions; None if it has no such table.
 
-    RoBERTa's relatives count from behind their padding row, and would take our tokenizer's ids for padding.
+    RoBERTa-like encoders number positions from `padding_idx` + 1; left to themselves they would derive the positions
+    from the input ids and mistake some of our tokenizer's ids for padding.
     """
     table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
     if not isinstance(table, nn.Embedding):
@@ -139,12 +149,12 @@ def _first_position(encoder: PreTrainedModel) -> int | None:
 
 
 class AdnerModel(AdnerPreTrainedModel):
-    """The network up to the representation in front of the classifier (eqs. 1–15)."""
+    """The network without its classifier (eqs. 1–15)."""
 
     def __init__(self, config: AdnerConfig, encoder: PreTrainedModel | None = None):
         super().__init__(config)
         config.check()
-        self.encoder = self._adopt(encoder) if config.use_encoder else CharacterEmbedding(config)
+        self.encoder = self._set_up_encoder(encoder) if config.use_encoder else CharacterEmbedding(config)
         self.dual_stream = DualStream(config) if config.use_dual_stream else None
         self.bilstm = BidirectionalLSTM(config.fused_size, config.bilstm_size) if config.use_bilstm else None
         size = config.output_size
@@ -153,14 +163,14 @@ class AdnerModel(AdnerPreTrainedModel):
         self.dropout = nn.Dropout(config.head_dropout)
         self.post_init()
 
-    def _adopt(self, encoder: PreTrainedModel | None) -> PreTrainedModel:
+    def _set_up_encoder(self, encoder: PreTrainedModel | None) -> PreTrainedModel:
         if encoder is None:
             encoder = build_encoder(self.config.encoder_config)
         self.config.encoder_config._attn_implementation = encoder.config._attn_implementation
         encoder.config = self.config.encoder_config
         self._no_split_modules = list(encoder._no_split_modules or [])
         accepted = inspect.signature(encoder.forward).parameters
-        self._encoder_takes = {name for name in ("token_type_ids", "position_ids") if name in accepted}
+        self._encoder_inputs = {name for name in ("token_type_ids", "position_ids") if name in accepted}
         self._first_position = _first_position(encoder)
         return encoder
 
@@ -189,7 +199,7 @@ class AdnerModel(AdnerPreTrainedModel):
         adjacency: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> AdnerModelOutput:
-        """Represent each text position.
+        """Compute the representation of each text position.
 
         Args:
             input_ids, attention_mask, token_type_ids, position_ids: (batch, tokens), as for the encoder.
@@ -199,8 +209,8 @@ class AdnerModel(AdnerPreTrainedModel):
             adjacency: (batch, tokens, tokens) edges of the graph instead of neighbours and lexicon lattice.
 
         Raises:
-            ValueError: neither ids nor embeddings, or the model was built with a lexicon and no matches, or matches of
-                another lexicon, came.
+            ValueError: not exactly one of ids and embeddings, or the model was built with a lexicon and the matches are
+                missing or belong to another lexicon.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
@@ -226,7 +236,7 @@ class AdnerModel(AdnerPreTrainedModel):
             return AdnerModelOutput(last_hidden_state=self.encoder(input_ids, inputs_embeds))
         if optional["position_ids"] is None and self._first_position is not None:
             optional["position_ids"] = count_positions(attention_mask, self._first_position)
-        optional = {name: value for name, value in optional.items() if name in self._encoder_takes}
+        optional = {name: value for name, value in optional.items() if name in self._encoder_inputs}
         ids = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
         return self.encoder(attention_mask=attention_mask, **ids, **optional, **{**kwargs, "return_dict": True})
 
@@ -236,8 +246,8 @@ class AdnerModel(AdnerPreTrainedModel):
         if ids is None and self.config.lexicon_size > 1:
             raise ValueError(
                 f"this {self.config.architecture} model was built with a lexicon of {self.config.lexicon_size - 1} "
-                "words, but lexicon_ids is missing; tokenize with its AdnerTokenizer (or pass tensors of shape "
-                "(batch, 0) to say that no word matches)"
+                "words, but lexicon_ids is missing; use its AdnerTokenizer (or pass tensors of shape (batch, 0) if no "
+                "word matches)"
             )
         if ids is None:
             ids = starts = ends = positions.index.new_zeros(len(positions.index), 0)
@@ -245,7 +255,7 @@ class AdnerModel(AdnerPreTrainedModel):
             raise ValueError("lexicon_ids came without lexicon_starts or lexicon_ends; give all three")
         words = max(self.config.lexicon_size, 1)
         if self.dual_stream is not None and ids.numel() and ids.max() >= words:
-            raise ValueError(f"lexicon_ids has word {ids.max()}, the model's lexicon only {words - 1} words")
+            raise ValueError(f"lexicon_ids contains word {ids.max()}, the model's lexicon has only {words - 1} words")
         return LexiconMatches(ids, positions.before.gather(1, starts), positions.before.gather(1, ends))
 
     def _head(self, hidden, matches, positions: TextPositions, adjacency) -> tuple[torch.Tensor, tuple]:
@@ -272,7 +282,7 @@ class AdnerModel(AdnerPreTrainedModel):
 
 
 class AdnerForTokenClassification(AdnerPreTrainedModel):
-    """Any architecture of `ARCHITECTURES` with its linear-chain CRF (eqs. 16–19) or softmax head."""
+    """Any architecture of `ARCHITECTURES`, with its linear-chain CRF (eqs. 16–19) or softmax head."""
 
     def __init__(self, config: AdnerConfig, encoder: PreTrainedModel | None = None):
         super().__init__(config)
@@ -302,12 +312,12 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         encoder_kwargs: dict[str, Any] | None = None,
         **config_kwargs: Any,
     ) -> "AdnerForTokenClassification":
-        """A new tagger on a pretrained encoder (a Hub name such as `hfl/chinese-macbert-base`, or a folder).
+        """Create a tagger on a pretrained encoder (a Hub name such as `hfl/chinese-macbert-base`, or a folder).
 
         Args:
-            tokenizer: an `AdnerTokenizer`; its lexicon gives word list, frequencies and first word vectors.
+            tokenizer: an `AdnerTokenizer`; word list, frequencies and initial word vectors are those of its lexicon.
             labels: entity types.
-            word_vectors: (lexicon size, lexicon_embedding_size) instead of the mean character vectors.
+            word_vectors: (lexicon size, lexicon_embedding_size), in place of the mean character vectors.
             encoder_kwargs: passed to `AutoModel.from_pretrained`.
             config_kwargs: other fields of `AdnerConfig`.
 
@@ -321,7 +331,7 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         model = cls._assemble(tokenizer, labels, architecture, encoder_config, config_kwargs, encoder)
         if not model.config.use_encoder:
             raise ValueError(f"architecture {architecture!r} has no encoder; build it with from_scratch()")
-        return model._begin(tokenizer, word_vectors)
+        return model._initialise(tokenizer, word_vectors)
 
     @classmethod
     def from_scratch(
@@ -334,12 +344,12 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         word_vectors: torch.Tensor | None = None,
         **config_kwargs: Any,
     ) -> "AdnerForTokenClassification":
-        """A new tagger with random weights; `encoder_config` as for `AutoConfig`, the vocabulary is the tokenizer's."""
+        """Create a tagger with random weights; `encoder_config` as for `AutoConfig`, vocabulary of the tokenizer."""
         if encoder_config is not None:
             encoder_config = {**encoder_config, "vocab_size": len(tokenizer)}
         config_kwargs = {"character_vocab_size": len(tokenizer), **config_kwargs}
         model = cls._assemble(tokenizer, labels, architecture, encoder_config, config_kwargs, None)
-        return model._begin(tokenizer, word_vectors)
+        return model._initialise(tokenizer, word_vectors)
 
     @classmethod
     def _assemble(cls, tokenizer, labels, architecture, encoder_config, config_kwargs, encoder):
@@ -358,7 +368,7 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
             config.lexicon_size, config.lexicon_hash = 0, None
         return cls(config, encoder=encoder)
 
-    def _begin(self, tokenizer: Any, word_vectors: torch.Tensor | None) -> "AdnerForTokenClassification":
+    def _initialise(self, tokenizer: Any, word_vectors: torch.Tensor | None) -> "AdnerForTokenClassification":
         if tokenizer is not None and len(tokenizer) > self.config.vocab_size:
             raise ValueError(
                 f"the tokenizer has {len(tokenizer)} characters, the encoder only {self.config.vocab_size}; "
@@ -366,11 +376,11 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
             )
         lexicon = getattr(tokenizer, "lexicon", None)
         if lexicon is not None and self.config.use_dual_stream:
-            self._begin_lexicon(tokenizer, word_vectors)
+            self._initialise_lexicon(tokenizer, word_vectors)
         return self.eval()
 
     @torch.no_grad()
-    def _begin_lexicon(self, tokenizer: Any, word_vectors: torch.Tensor | None) -> None:
+    def _initialise_lexicon(self, tokenizer: Any, word_vectors: torch.Tensor | None) -> None:
         table = self.adner.dual_stream.lexicon
         if word_vectors is None:
             characters = self.get_input_embeddings().weight.float()
@@ -384,7 +394,7 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         table.frequencies.copy_(torch.tensor([0, *tokenizer.lexicon.frequencies], dtype=torch.float32))
 
     def check_tokenizer(self, tokenizer: Any) -> None:
-        """Make sure that a tokenizer's word list is the one the model was trained with.
+        """Check that a tokenizer has the word list that the model was trained with.
 
         Raises:
             ValueError: the lexicon is missing or its hash differs.
@@ -419,12 +429,12 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         """Tag a batch; inputs as in `AdnerModel.forward`.
 
         Args:
-            labels: (batch, tokens) BIO label ids, -100 on special tokens and padding.  A -100 inside the text is
-                unobserved: the likelihood sums over what it may be.
-            num_items_in_batch: divides the summed loss (the Trainer gives the labelled tokens of the whole step).
+            labels: (batch, tokens) BIO label ids, -100 on special tokens and padding. A -100 inside the text is
+                unobserved: the likelihood sums over its possible labels.
+            num_items_in_batch: divisor of the summed loss (the Trainer passes the labelled tokens of the whole step).
 
         Raises:
-            ValueError: as `AdnerModel.forward`, a label that does not exist, or weights that give nan or infinity.
+            ValueError: as `AdnerModel.forward`, a label that does not exist, or emissions that are nan or infinite.
         """
         tokens = (input_ids if inputs_embeds is None else inputs_embeds).shape[:2]
         if attention_mask is None:
@@ -448,10 +458,10 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         if gold is not None:
             self.head.label_states.check(gold)
         tagged = self.head(hidden, positions.mask, gold)
-        spread = tagged.at_tokens(positions, tokens[1])
+        by_token = tagged.at_tokens(positions, tokens[1])
         return AdnerTokenClassifierOutput(
             loss=None if labels is None else _mean_loss(tagged.likelihood, gold, num_items_in_batch),
-            **spread,
+            **by_token,
             emissions=tagged.emissions,
             text_mask=positions.mask,
             hidden_states=outputs.hidden_states,
@@ -464,26 +474,26 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         text_mask: torch.Tensor,
         entities: Sequence[tuple[int, int, int, str]],
     ) -> torch.Tensor:
-        """log p(exactly this entity | x), (entities,): the span with these ends and this type, neither longer nor cut.
+        """Return log p(entity | x) of exactly these spans and types, (entities,).
 
-        CRF: exact span posterior.  Softmax: sum of the log probabilities of its tokens' labels.
+        CRF: exact span posterior. Softmax: sum of the log probabilities of the tokens' labels.
 
         Args:
-            emissions, text_mask: as the forward returned them.
+            emissions, text_mask: from the output of `forward`.
             entities: (row, start, end, type) in text positions, end exclusive.
 
         Raises:
-            ValueError: a span outside its row's text, or a type that the model does not have.
+            ValueError: a span outside its row's text, or an unknown type.
         """
         lengths = text_mask.sum(1).tolist()
         for row, start, end, entity_type in entities:
             if not 0 <= row < len(lengths) or not 0 <= start < end <= lengths[row]:
-                raise ValueError(f"entity ({row}, {start}, {end}, {entity_type}) lies outside the text of its row")
+                raise ValueError(f"entity ({row}, {start}, {end}, {entity_type}) is outside the text of its row")
         return self.head.entity_log_posteriors(emissions, text_mask, entities)
 
 
 def _mean_loss(likelihood: torch.Tensor, gold: torch.Tensor, num_items_in_batch: torch.Tensor | int | None):
-    """Summed negative log-likelihood (batch,) over the number of labelled tokens; 0 where nothing is labelled."""
+    """Return the negative log-likelihood (batch,) per labelled token; 0 if no token is labelled."""
     if num_items_in_batch is None:
         num_items_in_batch = (gold != UNOBSERVED).sum()
     return -likelihood.sum() / torch.as_tensor(num_items_in_batch, device=likelihood.device).clamp(min=1)

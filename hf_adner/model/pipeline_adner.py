@@ -1,4 +1,4 @@
-"""The pipeline `adner-ner`: texts of any length in, entities with exact posteriors out."""
+"""The `adner-ner` pipeline: entities with exact posteriors, for texts of any length."""
 
 from __future__ import annotations
 
@@ -16,56 +16,38 @@ from .windows_adner import Window, merge_window_entities, prediction_windows
 DEFAULT_BATCH_SIZE = 16
 DEFAULT_OVERLAP = 64
 DEFAULT_WINDOW = 510
-"""Characters of a window where neither tokenizer nor encoder names a limit."""
-SCORED_TOGETHER = 32
-"""Windows whose entities are scored in one pass of the CRF, which costs about the same for one row as for many."""
+"""Characters per window if neither tokenizer nor encoder has a limit."""
+SCORING_BATCH_SIZE = 32
+"""Windows whose entities are scored in one CRF pass, which costs about the same for one row as for many."""
 REVIEW_THRESHOLD = 0.8
-"""Below this posterior at least one entity in five is wrong, if the model is calibrated."""
+"""Default posterior below which entities are flagged: if the model is calibrated, one in five there is wrong."""
 STABILITY_THRESHOLD = 0.5
-"""Below this stability an explanation depends more on what should not matter than on the entity."""
-
-
-class _Settings(NamedTuple):
-    """What one call does, after its parameters have been joined with the pipeline's own."""
-
-    batch_size: int
-    window_size: int
-    window_overlap: int
-    threshold: float
-    review_threshold: float | None
-    stability_threshold: float
-    explain: Any
-
-
-class _Piece(NamedTuple):
-    """One window of a buffered text."""
-
-    text: int
-    number: int
-    window: Window
+"""Default stability below which entities are flagged: perturbations dominate the explanation."""
 
 
 class AdnerPipeline(TokenClassificationPipeline):
-    """Find entities with an `AdnerForTokenClassification`; `pipeline("adner-ner", model=path)` makes one.
+    """Find entities with an `AdnerForTokenClassification`; created by `pipeline("adner-ner", model=path)`.
 
-    Entities are those of the model's best path. Their `score` is the exact posterior of that span and label given the
-    text (softmax heads: the product of its tokens' probabilities); `start_score` and `end_score` are the marginals of
-    its boundaries, with a CRF never below `score`. Text longer than `window_size` goes through overlapping windows;
-    each entity comes from the window in which it has most context. The model runs in evaluation mode and keeps its own.
+    Entities are those of the model's best path. An entity's `score` is the exact posterior of its span and label given
+    the text (softmax heads: the product of its tokens' probabilities); `start_score` and `end_score` are the marginals
+    of its boundaries, with a CRF never below `score`. A text longer than `window_size` is split into overlapping
+    windows; each entity is taken from the window in which it has most context. The model runs in evaluation mode; its
+    own mode is restored afterwards.
 
     Args:
         model: an `AdnerForTokenClassification`. For any other token classifier use the stock `token-classification`.
         tokenizer: its `AdnerTokenizer`.
-        batch_size: windows per forward pass (default 16); windows of like length share a batch.
-        threshold: entities with a lower score are left out, in [0, 1] (default 0: all of the best path).
-        needs_review: add the flag `needs_review` to each entity: its score is below `review_threshold`, or it is
-            explained and its explanation's stability below `stability_threshold`.
+        batch_size: windows per forward pass (default 16); windows of similar length share a batch.
+        threshold: drop entities with a lower score, in [0, 1] (default 0: keep the whole best path).
+        needs_review: add the flag `needs_review` to each entity: True if its score is below `review_threshold`, or if
+            it is explained and its explanation's stability is below `stability_threshold`.
         review_threshold: in [0, 1], default 0.8: of calibrated entities at that score one in five is wrong.
-        window_size: characters of a window; default and limit is what tokenizer and encoder take, 510 if unlimited.
+        window_size: characters per window; default and maximum is what tokenizer and encoder take, 510 if unlimited.
         window_overlap: characters that neighbouring windows share, default 64, at most half of a window.
         stability_threshold: in [0, 1], default 0.5. With `explain` and `needs_review` the stability of explanations is
-            measured, which takes several times as long as explaining; 0 leaves that out.
-        explain: add an `explanation` to each entity. The value goes to `explainer_factory`, which the package sets.
+            measured, which takes several times as long as explaining; 0 turns that off.
+        explain: add an `explanation` to each entity. The value is passed to `explainer_factory`, which the package
+            sets.
         kwargs: as for any pipeline (`device`, `task`, ...).
 
     Raises:
@@ -74,11 +56,11 @@ class AdnerPipeline(TokenClassificationPipeline):
     """
 
     explainer_factory: ClassVar[Callable[..., Callable[..., Sequence[Sequence[Any]]]] | None] = None
-    """`factory(pipeline, explain, measure_stability)` gives `explainer(texts, entities)`: per text a list of
-    explanations, one for each of its `(start, end, label)` entities."""
+    """`factory(pipeline, explain, measure_stability)` returns `explainer(texts, entities)`, which returns per text a
+    list of explanations, one per `(start, end, label)` entity."""
 
     buffer_batches: ClassVar[int] = 32
-    """Batches whose windows are sorted by length together; streams are read that far ahead."""
+    """Number of batches whose windows are sorted by length together; an iterable is read that far ahead."""
 
     def __init__(self, model: Any, tokenizer: Any = None, **kwargs: Any):
         _check_model(model, tokenizer)
@@ -87,23 +69,23 @@ class AdnerPipeline(TokenClassificationPipeline):
         self._settings(self._batch_size, {})
 
     def __call__(self, inputs: str | Iterable[str], *, batch_size: int | None = None, **parameters: Any) -> Any:
-        """Find the entities of one text or of many.
+        """Find the entities of one or more texts.
 
         Args:
             inputs: a text; a list or tuple of texts; or any other iterable of texts (a generator, a column of a
-                dataset, a `KeyDataset`), which is read as its results are asked for, `buffer_batches` batches ahead.
+                dataset, a `KeyDataset`), which is read lazily, `buffer_batches` batches ahead of the results.
             batch_size, parameters: as for the class, for this call only.
 
         Returns:
             For a text a list of entities, sorted by start, never overlapping; for a list of texts a list of such lists;
             for another iterable an iterator of such lists, in the order of the texts. An entity is a dictionary of
             `entity_group`, `score`, `start_score`, `end_score` (floats in [0, 1]), `word` (`text[start:end]`), `start`
-            and `end` (characters, end exclusive), and `needs_review` and `explanation` where asked for.
+            and `end` (characters, end exclusive), and `needs_review` and `explanation` if requested.
 
         Raises:
             TypeError: `inputs` or one of its texts has another type, or a parameter is unknown.
-            ValueError: a parameter is out of range, the model gives NaN or infinity, or the tokenizer does not make one
-                token of each character.
+            ValueError: a parameter is out of range, the model returns NaN or infinity, or the tokenizer does not make
+                one token of each character.
             ImportError: `explain` without the package that explains.
         """
         settings = self._settings(self._batch_size if batch_size is None else batch_size, parameters)
@@ -116,11 +98,11 @@ class AdnerPipeline(TokenClassificationPipeline):
         return self._stream(_texts_of(inputs), settings)
 
     def push_to_hub(self, repo_id: str, *, allow_document_lexicon: bool = False, **kwargs: Any) -> Any:
-        """Push model, tokenizer and code, unless the lexicon tells of documents that may be private.
+        """Push model, tokenizer and code; refuse a lexicon that was made from (possibly private) documents.
 
         Args:
             repo_id, kwargs: as for the base class.
-            allow_document_lexicon: push it all the same.
+            allow_document_lexicon: push such a lexicon nevertheless.
 
         Raises:
             ValueError: the lexicon's origin is not ``"list"``.
@@ -183,8 +165,8 @@ class AdnerPipeline(TokenClassificationPipeline):
         factory = type(self).explainer_factory
         if factory is None:
             raise ImportError(
-                "explain=True needs the package hf_adner, for a checkpoint does not carry the explainers: install it "
-                "(`pip install .` in a clone of its repository) and `import hf_adner` before making the pipeline"
+                "explain=True needs the package hf_adner (a checkpoint does not contain the explainers): install it "
+                "(`pip install .` in a clone of its repository) and `import hf_adner` before creating the pipeline"
             )
         measure_stability = settings.review_threshold is not None and settings.stability_threshold > 0
         return factory(self, settings.explain, measure_stability)
@@ -199,49 +181,50 @@ class AdnerPipeline(TokenClassificationPipeline):
             yield from results
 
     def _buffers(self, texts: Iterable[str], settings: _Settings) -> Iterator[tuple[list[str], list[list[Window]]]]:
-        """Texts and their windows, until there are enough of them to sort by length."""
-        buffer, windows, held = [], [], 0
+        """Yield texts with their windows, `buffer_batches` batches at a time."""
+        buffer, windows, count = [], [], 0
         for text in texts:
             buffer.append(text)
             windows.append(prediction_windows(len(text), settings.window_size, settings.window_overlap))
-            held += max(len(windows[-1]), 1)
-            if held >= settings.batch_size * self.buffer_batches:
+            count += max(len(windows[-1]), 1)
+            if count >= settings.batch_size * self.buffer_batches:
                 yield buffer, windows
-                buffer, windows, held = [], [], 0
+                buffer, windows, count = [], [], 0
         if buffer:
             yield buffer, windows
 
     def _tag_buffer(
         self, texts: list[str], windows: list[list[Window]], first: int, settings: _Settings
     ) -> list[list[dict[str, Any]]]:
+        """Return the entities of each text; `first` is the number of the first text in the whole input."""
         found: list[list[list[dict[str, Any]]]] = [[[] for _ in ranges] for ranges in windows]
-        pieces = [
-            _Piece(text, number, window) for text, ranges in enumerate(windows) for number, window in enumerate(ranges)
+        rows = [
+            _Row(text, number, window) for text, ranges in enumerate(windows) for number, window in enumerate(ranges)
         ]
-        pieces.sort(key=lambda piece: piece.window.start - piece.window.end)  # longest first: memory fails at once
-        group_size = settings.batch_size * -(-SCORED_TOGETHER // settings.batch_size)
-        with _evaluating(self.model):
-            for group in _chunks(pieces, group_size):
+        rows.sort(key=lambda row: row.window.start - row.window.end)  # longest first: too little memory shows at once
+        group_size = settings.batch_size * -(-SCORING_BATCH_SIZE // settings.batch_size)
+        with eval_mode(self.model):
+            for group in _chunks(rows, group_size):
                 outputs = [self._run(batch, texts, first) for batch in _chunks(group, settings.batch_size)]
-                for piece, entities in zip(group, self.postprocess(outputs, group, texts)):
-                    found[piece.text][piece.number] = entities
+                for row, entities in zip(group, self.postprocess(outputs, group, texts)):
+                    found[row.text][row.number] = entities
         merged = [
             lists[0] if len(lists) == 1 else merge_window_entities(ranges, lists)
             for ranges, lists in zip(windows, found)
         ]
         return self._finish(texts, merged, settings)
 
-    def _run(self, batch: Sequence[_Piece], texts: list[str], first: int) -> dict[str, torch.Tensor]:
-        characters = [texts[piece.text][piece.window.start : piece.window.end] for piece in batch]
+    def _run(self, batch: Sequence[_Row], texts: list[str], first: int) -> dict[str, torch.Tensor]:
+        characters = [texts[row.text][row.window.start : row.window.end] for row in batch]
         try:
             return self.forward(self.preprocess(characters))
         except Exception as error:
-            numbers = ", ".join(str(first + piece.text) for piece in batch)
+            numbers = ", ".join(str(first + row.text) for row in batch)
             error.add_note(f"the rows of this batch are windows of the texts {numbers} (counted from 0)")
             raise
 
     def preprocess(self, characters: list[str]) -> BatchEncoding:
-        """Windows of text -> padded inputs, one token per character."""
+        """Tokenize windows of text: padded inputs, one token per character."""
         inputs = self.tokenizer(characters, padding=True, padding_side="right", return_tensors="pt")
         special = self.tokenizer.num_special_tokens_to_add()
         for tokens, text in zip(inputs["attention_mask"].sum(1).tolist(), characters):
@@ -253,10 +236,10 @@ class AdnerPipeline(TokenClassificationPipeline):
         return inputs
 
     def _forward(self, model_inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Padded inputs -> the entities of the best paths, and what their posteriors are computed from.
+        """Return the entities of the best paths and the tensors that their posteriors are computed from.
 
         `spans` (entities, 4): row, start and end in the row's text, label id; `boundaries` (entities, 2): marginals of
-        start and end; `emissions` (batch, text, states) and `mask` (batch, text) as the model returns them.
+        start and end; `emissions` (batch, text, states) and `mask` (batch, text) as returned by the model.
         """
         outputs = self.model(**model_inputs)
         spans, tokens = self._path_spans(outputs.predictions, model_inputs["attention_mask"])
@@ -265,37 +248,37 @@ class AdnerPipeline(TokenClassificationPipeline):
         return {"spans": spans, "boundaries": boundaries, "emissions": outputs.emissions, "mask": outputs.text_mask}
 
     def _path_spans(self, path: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Entities of label paths (batch, tokens): as `spans` of `_forward`, and (entities, 3) row, first, last token.
+        """Return the entities of label paths (batch, tokens): `spans` of `_forward`, and row, first, last token.
 
-        The model repairs its paths, so an entity's labels are always B, I, ..., I.
+        The second tensor is (entities, 3). The model repairs its paths, so an entity's labels are always B, I, ..., I.
         """
         path = path.clamp(min=0)  # (batch, tokens), -100 outside the text becomes O
         opens, inside = (
-            torch.tensor([prefix == wanted for prefix, _ in self._labels], device=path.device)[path] for wanted in "BI"
+            torch.tensor([prefix == letter for prefix, _ in self._labels], device=path.device)[path] for letter in "BI"
         )
-        goes_on = torch.nn.functional.pad(inside[:, 1:], (0, 1))
+        continues = torch.nn.functional.pad(inside[:, 1:], (0, 1))
         row, first = opens.nonzero().unbind(1)
-        last = ((opens | inside) & ~goes_on).nonzero()[:, 1]
-        text_start = attention_mask.argmax(1) + 1  # behind the first attended token, which is special
+        last = ((opens | inside) & ~continues).nonzero()[:, 1]
+        text_start = attention_mask.argmax(1) + 1  # after the first attended token, which is special
         spans = (row, first - text_start[row], last + 1 - text_start[row], path[row, first])
         return torch.stack(spans, 1), torch.stack((row, first, last), 1)
 
     def postprocess(
-        self, model_outputs: Sequence[Mapping[str, torch.Tensor]], group: Sequence[_Piece], texts: Sequence[str]
+        self, model_outputs: Sequence[Mapping[str, torch.Tensor]], group: Sequence[_Row], texts: Sequence[str]
     ) -> list[list[dict[str, Any]]]:
-        """Outputs of the batches of some windows -> per window its entities, in characters of the whole text."""
+        """Return the entities of each window, positions in the whole text, from the outputs of its batches."""
         found: list[list[dict[str, Any]]] = [[] for _ in group]
-        joined = _joined(model_outputs)
+        joined = _concatenate(model_outputs)
         scores = torch.cat((self._posteriors(joined)[:, None], joined["boundaries"]), 1).float().clamp(0, 1).tolist()
         for (row, start, end, label), (score, start_score, end_score) in zip(joined["spans"].tolist(), scores):
-            piece = group[row]
-            start, end = start + piece.window.start, end + piece.window.start
+            text, _, window = group[row]
+            start, end = start + window.start, end + window.start
             entity = {
                 "entity_group": self._labels[label][1],
                 "score": score,
                 "start_score": start_score,
                 "end_score": end_score,
-                "word": texts[piece.text][start:end],
+                "word": texts[text][start:end],
                 "start": start,
                 "end": end,
             }
@@ -304,12 +287,12 @@ class AdnerPipeline(TokenClassificationPipeline):
 
     @torch.no_grad()
     def _posteriors(self, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Posterior of each entity, (entities,)."""
+        """Return the posterior of each entity, (entities,)."""
         rows, row = outputs["spans"][:, 0].unique(return_inverse=True)  # most rows may have none
         if not len(rows):
             return torch.zeros(0)
-        places = torch.cat((row[:, None], outputs["spans"][:, 1:]), 1).tolist()
-        entities = [(row, start, end, self._labels[label][1]) for row, start, end, label in places]
+        spans = torch.cat((row[:, None], outputs["spans"][:, 1:]), 1).tolist()
+        entities = [(row, start, end, self._labels[label][1]) for row, start, end, label in spans]
         emissions, mask = (outputs[name][rows].to(self.device) for name in ("emissions", "mask"))
         return self.model.entity_log_posteriors(emissions, mask, entities).exp().cpu()
 
@@ -325,10 +308,10 @@ class AdnerPipeline(TokenClassificationPipeline):
         return found
 
     def _explain(self, texts: list[str], found: list[list[dict[str, Any]]], settings: _Settings) -> None:
-        places = [
+        spans = [
             [(entity["start"], entity["end"], entity["entity_group"]) for entity in entities] for entities in found
         ]
-        for entities, explanations in zip(found, settings.explain(texts, entities=places), strict=True):
+        for entities, explanations in zip(found, settings.explain(texts, entities=spans), strict=True):
             for entity, explanation in zip(entities, explanations, strict=True):
                 entity["explanation"] = _with_posterior(explanation, entity["score"])
                 stability = getattr(explanation, "stability", None)
@@ -336,13 +319,33 @@ class AdnerPipeline(TokenClassificationPipeline):
                     entity["needs_review"] |= stability < settings.stability_threshold
 
 
+class _Settings(NamedTuple):
+    """Parameters of one call, merged with the pipeline's defaults."""
+
+    batch_size: int
+    window_size: int
+    window_overlap: int
+    threshold: float
+    review_threshold: float | None
+    stability_threshold: float
+    explain: Any
+
+
+class _Row(NamedTuple):
+    """A row of a batch: window `number` of the buffered text number `text`."""
+
+    text: int
+    number: int
+    window: Window
+
+
 def _with_posterior(explanation: Any, posterior: float) -> Any:
-    """The explanation with the entity's score, where it has a place for it."""
+    """Return the explanation with the entity's score, if it has a field for it."""
     return replace(explanation, posterior=posterior) if hasattr(explanation, "posterior") else explanation
 
 
 def _check_model(model: Any, tokenizer: Any) -> None:
-    # by what it can do, not by class: a checkpoint's own code defines the class a second time
+    # duck typing, not isinstance: under remote code the class exists twice
     if not hasattr(model, "entity_log_posteriors"):
         raise TypeError(
             f"AdnerPipeline needs an AdnerForTokenClassification, found {type(model).__name__}; for other models use "
@@ -354,15 +357,15 @@ def _check_model(model: Any, tokenizer: Any) -> None:
 
 
 def longest_text(model: Any, tokenizer: Any) -> int | None:
-    """Characters that both tokenizer and encoder take at once; None if neither has a limit."""
+    """Return how many characters both tokenizer and encoder take at once; None if neither has a limit."""
     limits = [tokenizer.model_max_length]
     config = model.config.encoder_config
     positions = getattr(config, "max_position_embeddings", None)
     if positions and positions > 0:
         embeddings = getattr(getattr(model.adner.encoder, "embeddings", None), "position_embeddings", None)
-        padding = getattr(embeddings, "padding_idx", None)  # the RoBERTa family counts positions from behind it
+        padding = getattr(embeddings, "padding_idx", None)  # RoBERTa numbers positions from padding_idx + 1
         limits.append(positions if padding is None else positions - padding - 1)
-    stated = [limit for limit in limits if limit and limit < 1e6]  # tokenizers say "no limit" by a huge number
+    stated = [limit for limit in limits if limit and limit < 1e6]  # "no limit" is a huge number in tokenizers
     return min(stated) - tokenizer.num_special_tokens_to_add() if stated else None
 
 
@@ -377,10 +380,10 @@ def _probability(value: Any, name: str) -> float:
 
 
 def check_count(value: Any, name: str, least: int = 1) -> int:
-    """Return an argument that must be an integer of at least `least` (True and False are none).
+    """Return an argument that must be an integer of at least `least` (booleans are refused).
 
     Raises:
-        ValueError: anything else; the message names the argument.
+        ValueError: any other value; the message names the argument.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be an integer of {least} or more, found {value!r}")
@@ -390,12 +393,12 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
 def _checked_text(text: Any, index: int) -> str:
     if isinstance(text, str):
         return text
-    hint = '; of a dataset pass its text column, dataset["text"]' if isinstance(text, Mapping) else ""
+    hint = '; pass the text column of a dataset, dataset["text"]' if isinstance(text, Mapping) else ""
     raise TypeError(f"text {index} is {type(text).__name__}, expected str{hint}")
 
 
 def _texts_of(inputs: Any) -> Iterator[str]:
-    """An iterator that checks each text; what cannot be one is refused at once."""
+    """Return an iterator that checks each text; inputs that are not iterable are refused at once."""
     if isinstance(inputs, (bytes, bytearray, Mapping)):
         raise TypeError(f"inputs is {type(inputs).__name__}, expected str or an iterable of str")
     if hasattr(inputs, "__iter__"):
@@ -408,11 +411,11 @@ def _texts_of(inputs: Any) -> Iterator[str]:
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[place : place + size] for place in range(0, len(items), size))
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _joined(outputs: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Outputs of several batches as those of one, padded to the longest."""
+def _concatenate(outputs: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Concatenate the outputs of several batches, padded to the longest."""
     longest = max(output["mask"].shape[1] for output in outputs)
     spans, first = [], 0
     for output in outputs:
@@ -429,7 +432,8 @@ def _joined(outputs: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Te
 
 
 @contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+def eval_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Switch to evaluation mode; restore each module's own mode on exit."""
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False

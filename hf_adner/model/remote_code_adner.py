@@ -1,9 +1,9 @@
-"""The code that a checkpoint brings along, for processes without the package.
+"""Remote code: the files that a checkpoint contains, for processes without the package.
 
-transformers copies the file of a class with all files that it imports, which it finds by searching the text for lines
-that begin with ``from .name import``; it does not parse Python. The lines below are for that search: they tie the entry
-points together without importing them here, so that whatever is saved or loaded first, all files are there, and a
-checkpoint loaded without the package can be saved again in full.
+transformers copies the file of a class with all files that it imports. It finds them by searching the text for lines
+that begin with ``from .name import``, without parsing Python. The lines below are for that search: they connect the
+entry points without importing them here, so that whichever file is loaded first, all files are copied, and a checkpoint
+loaded without the package can be saved again with all its code.
 
     from .configuration_adner import AdnerConfig
     from .modeling_adner import AdnerForTokenClassification
@@ -21,11 +21,11 @@ PIPELINE_TASK = "adner-ner"
 
 
 class RegisteredPipelines(dict):
-    """Custom pipelines of a checkpoint whose task is registered in this process.
+    """The `custom_pipelines` of a checkpoint whose task is registered in this process.
 
-    `transformers.pipeline` reads the name of the task here when it is given none. A task that it finds here by name it
-    runs with the checkpoint's own code, which it refuses to do without `trust_remote_code`; one that it does not find
-    here it looks up among the registered ones. So the names can be read here, and are not found.
+    `transformers.pipeline` iterates over this dictionary to infer the task. A task that is `in` it runs the
+    checkpoint's own code, which needs `trust_remote_code`; any other task is looked up in the registry. So this
+    dictionary lists its tasks but does not contain them.
     """
 
     def __contains__(self, task: object) -> bool:
@@ -33,7 +33,7 @@ class RegisteredPipelines(dict):
 
 
 def auto_map() -> dict[str, Any]:
-    """Auto class -> class of the checkpoint, as `config.json` names them."""
+    """Return the `auto_map` of `config.json`: auto class -> class of the checkpoint."""
     return {
         "AutoConfig": "configuration_adner.AdnerConfig",
         "AutoModel": "modeling_adner.AdnerModel",
@@ -43,13 +43,13 @@ def auto_map() -> dict[str, Any]:
 
 
 def custom_pipelines() -> dict[str, dict[str, Any]]:
-    """Task -> pipeline of the checkpoint, as `config.json` names it."""
+    """Return the `custom_pipelines` of `config.json`: task -> pipeline of the checkpoint."""
     model_class = "AutoModelForTokenClassification"
     return {PIPELINE_TASK: {"impl": "pipeline_adner.AdnerPipeline", "pt": [model_class], "type": "text"}}
 
 
 def save_code(folder: str | Path) -> list[str]:
-    """Copy every file of the checkpoint's code into a folder; returns their paths there."""
+    """Copy all files of the checkpoint's code into a folder and return their paths there."""
     copies = []
     for source in sorted(Path(__file__).parent.glob("*_adner.py")):
         copies.append(str(Path(folder) / source.name))

@@ -1,4 +1,4 @@
-"""A tokenizer that makes one token of every character, and finds the lexicon's words on the way.
+"""A tokenizer with one token per character that also matches the words of a lexicon.
 
 Chinese NER labels characters, so every character of a text, white space, control characters and emoji included, is one
 token whose offsets are ``(i, i + 1)``. The vocabulary may come from any BERT or MacBERT repository.
@@ -23,53 +23,47 @@ from transformers.utils import PaddingStrategy, to_py_obj
 from .lexicon_adner import Lexicon, replace_surrogates
 from .remote_code_adner import save_code
 
-SPACE = "\u2581"  # the vocabulary's entry for white space and other characters without ink
-UNUSED = "[unused1]"  # the entry of BERT vocabularies that becomes SPACE where there is none
+SPACE = "\u2581"  # the vocabulary entry of white space and other invisible characters
+UNUSED = "[unused1]"  # the entry of BERT vocabularies that becomes SPACE if they lack it
 LEXICON_KEYS = ("lexicon_ids", "lexicon_starts", "lexicon_ends")
 LEXICON_FILE = "lexicon.json"
-REFUSE = "error"  # the truncation strategy of those who want nothing cut off
-INKLESS = r"[\p{Z}\p{Cc}\p{Cf}]"  # separators, control and format characters (zero-width ones are of these)
+REFUSE = "error"  # truncation strategy: raise an error instead of truncating
+INVISIBLE = r"[\p{Z}\p{Cc}\p{Cf}]"  # separators, control and format characters (zero-width ones too)
 
 Columns = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # word ids, starts, ends (characters)
 Rows = tuple[list[int], list[int], list[int]]  # word ids, first tokens, tokens after the last
 
 
-class _Found(NamedTuple):
-    """What a sequence holds: its matches, and where its words begin if it came split into words."""
-
-    columns: Columns
-    word_starts: list[int]
-
-
 class AdnerTokenizer(TokenizersBackend):
     """One token per character, with exact offsets for any string, and the lexicon words of the text.
 
-    Outputs ``input_ids``, ``token_type_ids`` and ``attention_mask`` and, when there is a lexicon, ``lexicon_ids``,
-    ``lexicon_starts`` and ``lexicon_ends``: one row per matched word that lies wholly inside the text (or the window
-    of it), the positions being those of tokens in the sequence as it is returned, special tokens and padding counted,
-    end exclusive. Rows are sorted by start and end and padded with zeros; there is always at least one row, so that
-    tensors and Arrow columns have their integer type where nothing matched.
+    Outputs ``input_ids``, ``token_type_ids`` and ``attention_mask`` and, if there is a lexicon, ``lexicon_ids``,
+    ``lexicon_starts`` and ``lexicon_ends``: one row per matched word that is wholly inside the text (or its window).
+    Positions are those of tokens in the returned sequence, special tokens and padding included, end exclusive. Rows
+    are sorted by start and end and padded with zeros; there is always at least one row, so that tensors and Arrow
+    columns have an integer type even if nothing matched.
 
-    White space, control and format characters share one vocabulary entry (``SPACE``; in BERT vocabularies the place of
-    ``[unused1]``; ``[UNK]`` where there is neither). A literal ``[SEP]`` in a text is five characters. A lone
-    surrogate, which UTF-8 cannot write, is read as U+FFFD. Decoding puts no spaces between characters, but gives what
-    the vocabulary has: lower-cased letters under `do_lower_case`, a space for any inkless character, ``[UNK]``; the
-    true text is ``text[start:end]`` of the offsets.
+    White space, control and format characters share one vocabulary entry (``SPACE``; in BERT vocabularies it replaces
+    ``[unused1]``; ``[UNK]`` if there is neither). A literal ``[SEP]`` in a text is five characters. A lone surrogate,
+    which cannot be encoded, is read as U+FFFD. Decoding puts no spaces between characters; it returns the vocabulary's
+    form: lower-cased letters with `do_lower_case`, a space for any invisible character, ``[UNK]``. The original text is
+    ``text[start:end]`` of the offsets.
 
-    Beside the truncation strategies of the base class there is ``truncation="error"``: a text longer than `max_length`
-    (by default ``model_max_length``) is refused. With ``is_split_into_words`` the words are matched against the lexicon
-    as if they were written together.
+    In addition to the truncation strategies of the base class, ``truncation="error"`` refuses a text longer than
+    `max_length` (by default ``model_max_length``). With ``is_split_into_words`` the lexicon is matched against the
+    concatenated words.
 
     Args:
         vocab: token -> id, or the path of a ``vocab.txt``.
-        lexicon: the words to match; None for a tokenizer without lexicon inputs, or to load the saved one.
+        lexicon: the words to match; None for a tokenizer without lexicon inputs, or to load the saved lexicon.
         do_lower_case: lower-case text and lexicon words character by character.
         lexicon_file: path of the saved lexicon; set by ``from_pretrained``.
-        lexicon_hash: hash the saved lexicon must have; set by ``from_pretrained``.
-        unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens, all but mask in the vocabulary.
+        lexicon_hash: hash that the saved lexicon must have; set by ``from_pretrained``.
+        unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens; all but the mask token must be in
+            the vocabulary.
 
     Raises:
-        ValueError: no vocabulary, a special token that it lacks, or a promised lexicon that is missing or another one.
+        ValueError: no vocabulary, a special token that it lacks, or a saved lexicon that is missing or has changed.
     """
 
     vocab_files_names = {"vocab_file": "vocab.txt", "tokenizer_file": "tokenizer.json", "lexicon_file": LEXICON_FILE}
@@ -91,7 +85,7 @@ class AdnerTokenizer(TokenizersBackend):
         **kwargs: Any,
     ) -> None:
         for key in ("tokenizer_file", "vocab_file", "post_processor", "tokenizer_padding", "tokenizer_truncation"):
-            kwargs.pop(key, None)  # the backend is always built here, whatever a repository saved
+            kwargs.pop(key, None)  # the backend is always built here, not read from the repository
         vocab = _read_vocab(vocab)
         known = vocab.keys() | {str(token) for token in (kwargs.get("added_tokens_decoder") or {}).values()}
         _check_special_tokens(known, unk_token, sep_token, pad_token, cls_token)
@@ -113,7 +107,7 @@ class AdnerTokenizer(TokenizersBackend):
             (self.sep_token, self.sep_token_id), (self.cls_token, self.cls_token_id)
         )
         self._should_update_post_processor = False
-        self.lexicon = _load_promised(lexicon_file, lexicon_hash) if lexicon is None else lexicon
+        self.lexicon = _load_lexicon(lexicon_file, lexicon_hash) if lexicon is None else lexicon
 
     @classmethod
     def from_texts(
@@ -124,7 +118,7 @@ class AdnerTokenizer(TokenizersBackend):
         do_lower_case: bool = True,
         **kwargs: Any,
     ) -> AdnerTokenizer:
-        """Make a vocabulary of the characters of `texts`, for models without a pretrained encoder.
+        """Create a tokenizer whose vocabulary is the characters of `texts`, for models without a pretrained encoder.
 
         Args:
             texts: the training texts.
@@ -145,7 +139,7 @@ class AdnerTokenizer(TokenizersBackend):
 
     @property
     def lexicon(self) -> Lexicon | None:
-        """The words that are matched; setting it switches the lexicon inputs on, setting None off."""
+        """The words to match. Assigning a lexicon turns the lexicon inputs on, assigning None turns them off."""
         return self._lexicon
 
     @lexicon.setter
@@ -166,7 +160,7 @@ class AdnerTokenizer(TokenizersBackend):
     def _add_tokens(self, new_tokens: list[Any], special_tokens: bool = False) -> int:
         for token in new_tokens:
             if len(str(token)) != 1 and not (special_tokens or getattr(token, "special", False)):
-                raise ValueError(f"cannot add {str(token)[:8]!r}: a token that is not special is one character here")
+                raise ValueError(f"cannot add {str(token)[:8]!r}: a token that is not special must be one character")
         return super()._add_tokens(new_tokens, special_tokens=special_tokens)
 
     def _get_padding_truncation_strategies(
@@ -193,7 +187,7 @@ class AdnerTokenizer(TokenizersBackend):
         **kwargs: Any,
     ) -> BatchEncoding:
         if split_special_tokens is False:
-            raise ValueError("split_special_tokens=False: special tokens written in a text are characters here")
+            raise ValueError("split_special_tokens=False is not supported: a special token in a text is characters")
         if is_split_into_words and isinstance(text, str):
             raise ValueError("is_split_into_words=True: found a string, expected a list of words or lists of words")
         is_single = not _is_batched(text, is_split_into_words)
@@ -222,7 +216,7 @@ class AdnerTokenizer(TokenizersBackend):
         return BatchEncoding(data, batch.encodings, tensor_type=return_tensors)
 
     def _encode_batch(self, text: Any, text_pair: Any, options: dict[str, Any]) -> tuple[BatchEncoding, Any, Any]:
-        """Encode a batch, without the lone surrogates that the backend refuses; returned with the texts as read."""
+        """Encode a batch and return it with its texts, in which lone surrogates, if any, have been replaced."""
         try:
             return super()._encode_plus(text, text_pair, **options), text, text_pair
         except (TypeError, UnicodeEncodeError):
@@ -236,31 +230,31 @@ class AdnerTokenizer(TokenizersBackend):
         sources: Sequence[int],
         is_split_into_words: bool,
     ) -> list[Rows]:
-        """The matched words of every encoding; those of one sample are looked up once for all its windows."""
-        known: dict[tuple[int, int], _Found] = {}
+        """Return the matched words of each encoding; each sample is matched once for all its windows."""
+        cache: dict[tuple[int, int], _SequenceMatches] = {}
         batch_rows = []
         for encoding, source in zip(encodings, sources):
             sequence_ids, rows = encoding.sequence_ids, ([], [], [])
             for number, sequence in enumerate(samples[source]):
                 if number not in sequence_ids:
                     continue
-                found = known.get((source, number))
-                if found is None:
-                    found = known[source, number] = self._find(sequence, is_split_into_words)
+                matches = cache.get((source, number))
+                if matches is None:
+                    matches = cache[source, number] = self._match(sequence, is_split_into_words)
                 first, length = sequence_ids.index(number), sequence_ids.count(number)
                 start = encoding.token_to_chars(first)[0]
                 if is_split_into_words:
-                    start += found.word_starts[encoding.token_to_word(first)]
-                for column, values in zip(rows, rows_in_window(found.columns, start, start + length, first)):
+                    start += matches.word_starts[encoding.token_to_word(first)]
+                for column, values in zip(rows, rows_in_window(matches.columns, start, start + length, first)):
                     column.extend(values)
             batch_rows.append(rows)
         return batch_rows
 
-    def _find(self, sequence: Any, is_split_into_words: bool) -> _Found:
+    def _match(self, sequence: Any, is_split_into_words: bool) -> _SequenceMatches:
         if not is_split_into_words:
-            return _Found(match_columns(self._lexicon, sequence, self.do_lower_case), [])
+            return _SequenceMatches(match_columns(self._lexicon, sequence, self.do_lower_case), [])
         columns = match_columns(self._lexicon, "".join(sequence), self.do_lower_case)
-        return _Found(columns, list(accumulate(map(len, sequence), initial=0)))
+        return _SequenceMatches(columns, list(accumulate(map(len, sequence), initial=0)))
 
     # ---- padding ----------------------------------------------------------------------------------------------
 
@@ -275,7 +269,7 @@ class AdnerTokenizer(TokenizersBackend):
         return_tensors: str | None = None,
         verbose: bool = True,
     ) -> BatchEncoding:
-        """As the base class does it, and pad the lexicon rows along; left padding moves their positions."""
+        """Pad like the base class, lexicon rows included; left padding shifts their positions."""
         if isinstance(encoded_inputs, (list, tuple)) and encoded_inputs and isinstance(encoded_inputs[0], Mapping):
             encoded_inputs = {key: [example[key] for example in encoded_inputs] for key in encoded_inputs[0].keys()}
         return_tensors = return_tensors or _tensor_type(encoded_inputs.get(self.model_input_names[0]))
@@ -298,18 +292,18 @@ class AdnerTokenizer(TokenizersBackend):
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], *args: Any, push_to_hub: bool = False, **kwargs: Any
     ) -> tuple[str, ...]:
-        """As the base class does it, lexicon and code included; with `push_to_hub` refused as there."""
+        """Save like the base class, with lexicon and code; `push_to_hub=True` has the checks of `push_to_hub`."""
         allow = kwargs.pop("allow_document_lexicon", False)
         if push_to_hub and self._lexicon is not None:
             self._lexicon.check_shareable(allow)
         return super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, **kwargs)
 
     def push_to_hub(self, repo_id: str, *, allow_document_lexicon: bool = False, **kwargs: Any) -> Any:
-        """As the base class does it, unless the lexicon tells of documents that may be private.
+        """Push like the base class; refuse a lexicon that was made from (possibly private) documents.
 
         Args:
             repo_id, kwargs: as for the base class.
-            allow_document_lexicon: push it all the same.
+            allow_document_lexicon: push such a lexicon nevertheless.
 
         Raises:
             ValueError: the lexicon's origin is not ``"list"``.
@@ -332,20 +326,27 @@ class AdnerTokenizer(TokenizersBackend):
             self._lexicon.save(path)
             return (*saved, path)
         if os.path.exists(path):
-            os.remove(path)  # of the tokenizer that was saved here before
+            os.remove(path)  # from a tokenizer saved here before
         return saved
 
 
+class _SequenceMatches(NamedTuple):
+    """Matches in one sequence, and the position of each of its words if it was split into words."""
+
+    columns: Columns
+    word_starts: list[int]
+
+
 def match_columns(lexicon: Lexicon, text: str, lower_case: bool) -> Columns:
-    """The matches of a text as word ids, starts and ends in characters."""
+    """Return the matches of a text as word ids, starts and ends in characters."""
     return tuple(zip(*lexicon.match(text, lower_case=lower_case))) or ((), (), ())
 
 
 def rows_in_window(columns: Columns, start: int, end: int, first: int) -> Rows:
-    """The matches that lie in the characters start..end, as word ids, first tokens and tokens after the last.
+    """Return the matches within the characters start..end, as word ids, first tokens and tokens after the last.
 
     Args:
-        columns: of the whole text, sorted by start.
+        columns: matches of the whole text, sorted by start.
         start, end: the window.
         first: the token of the window's first character.
     """
@@ -356,11 +357,11 @@ def rows_in_window(columns: Columns, start: int, end: int, first: int) -> Rows:
         inside = [row for row in zip(word_ids, starts, ends) if row[2] <= end]
         word_ids, starts, ends = zip(*inside) if inside else ((), (), ())
     shift = first - start
-    return list(word_ids), [place + shift for place in starts], [place + shift for place in ends]
+    return list(word_ids), [position + shift for position in starts], [position + shift for position in ends]
 
 
 def _read_vocab(vocab: str | os.PathLike[str] | Mapping[str, int] | None) -> dict[str, int]:
-    """A vocabulary as a dictionary in which SPACE has an entry if there is a place for it."""
+    """Return the vocabulary as a dictionary, with SPACE in the place of UNUSED if it lacks SPACE."""
     if vocab is None:
         raise ValueError("no vocabulary: expected a mapping, a vocab.txt or a tokenizer.json")
     if isinstance(vocab, Mapping):
@@ -382,7 +383,7 @@ def _check_special_tokens(known: Iterable[str], *tokens: Any) -> None:
 def _build_backend(vocab: dict[str, int], unk_token: str, do_lower_case: bool) -> Tokenizer:
     # WordPiece, not WordLevel: the stock pipeline asks the model for its continuing_subword_prefix
     backend = Tokenizer(WordPiece(vocab, unk_token=unk_token))
-    steps = [normalizers.Replace(Regex(INKLESS), SPACE)]
+    steps = [normalizers.Replace(Regex(INVISIBLE), SPACE)]
     if do_lower_case:
         steps += [normalizers.Replace("\u0130", "i"), normalizers.Lowercase()]  # U+0130 would become two characters
     backend.normalizer = normalizers.Sequence(steps)
@@ -391,15 +392,19 @@ def _build_backend(vocab: dict[str, int], unk_token: str, do_lower_case: bool) -
     return backend
 
 
-def _load_promised(path: str | None, promised: str | None) -> Lexicon | None:
-    """The saved lexicon, if the configuration tells of one. No OSError: the base class would hide its message."""
-    if promised is None:
+def _load_lexicon(path: str | None, expected_hash: str | None) -> Lexicon | None:
+    """Load the saved lexicon, None if there is no hash. Raises no OSError, whose message the base class would hide."""
+    if expected_hash is None:
         return None
     if path is None or not os.path.isfile(path):
-        raise ValueError(f"the tokenizer was saved with a lexicon ({promised[:12]}), but {LEXICON_FILE} is missing")
+        raise ValueError(
+            f"the tokenizer was saved with a lexicon ({expected_hash[:12]}), but {LEXICON_FILE} is missing"
+        )
     lexicon = Lexicon.load(path)
-    if lexicon.hash != promised:
-        raise ValueError(f"{path}: lexicon has hash {lexicon.hash[:12]}, the tokenizer was saved with {promised[:12]}")
+    if lexicon.hash != expected_hash:
+        raise ValueError(
+            f"{path}: lexicon has hash {lexicon.hash[:12]}, the tokenizer was saved with {expected_hash[:12]}"
+        )
     return lexicon
 
 
@@ -410,7 +415,7 @@ def _is_batched(text: Any, is_split_into_words: bool) -> bool:
 
 
 def _samples(text: Sequence[Any], text_pair: Sequence[Any] | None, is_split_into_words: bool) -> list[tuple[Any, ...]]:
-    """Per sample of a batch its one or two sequences: strings, or lists of words."""
+    """Return the one or two sequences of each sample: strings, or lists of words."""
     if text_pair is not None:
         return list(zip(text, text_pair))
     return [tuple(item) if _is_pair(item, is_split_into_words) else (item,) for item in text]
@@ -438,7 +443,7 @@ def _refuse_longer(encodings: list[Encoding], limit: int) -> None:
 
 
 def _as_features(batch_rows: list[Rows], pad: Any) -> dict[str, list[list[int]]]:
-    """Lists of rows per key, (batch, words); each at least one long, all equally long when padded."""
+    """Return the rows per key, (batch, words), each of at least one word; all of equal length if `pad`."""
     width = max((len(rows[0]) for rows in batch_rows), default=1) if pad else 1
     return {
         key: [rows[number] + [0] * (max(width, 1) - len(rows[number])) for rows in batch_rows]
@@ -456,6 +461,7 @@ def _tensor_type(values: Any) -> str | None:
 def _pad_features(
     features: dict[str, Any], before: list[Any], after: list[Any], left: bool, pad: Any
 ) -> dict[str, list[Any]]:
+    """Pad lexicon features; `before` and `after` are the input ids before and after padding."""
     is_batch = bool(after) and isinstance(after[0], list)
     if not is_batch:
         features, before, after = {key: [value] for key, value in features.items()}, [before], [after]

@@ -1,6 +1,6 @@
-"""Windows over texts that are longer than the model, and the way back to one list of entities.
+"""Split texts that are longer than the model's input into windows, and merge the entities of the windows.
 
-Everything counts characters of the text, ends exclusive. Nothing is dropped: windows cover the text without a gap.
+All positions are characters of the text, ends exclusive. Windows cover the text without gaps.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def prediction_windows(length: int, size: int, overlap: int) -> list[Window]:
     """Cover a text with windows of equal size.
 
     Args:
-        length: characters of the text; 0 gives no window.
-        size: characters of a window; only a shorter text has a smaller one.
+        length: characters of the text; an empty text has no window.
+        size: characters per window; only a shorter text has a smaller window.
         overlap: characters that neighbours share; the last window ends with the text and may share more.
 
     Raises:
@@ -40,16 +40,15 @@ def prediction_windows(length: int, size: int, overlap: int) -> list[Window]:
 
 
 def owned_ranges(windows: Sequence[Window]) -> list[Window]:
-    """For each window the characters that have more context in it than in its neighbours.
+    """Return for each window the characters that have more context in it than in its neighbours.
 
-    Neighbours share their overlap half and half, so the ranges follow each other without gap or overlap from the first
-    window's start to the last one's end.
+    The overlap of two neighbours is split in half, so the ranges partition the text.
 
     Args:
-        windows: sorted, both starts and ends rising, without gaps.
+        windows: sorted, starts and ends strictly rising, without gaps.
 
     Raises:
-        ValueError: the windows are not like that.
+        ValueError: the windows have another order, or a gap.
     """
     for left, right in zip(windows, windows[1:]):
         if not left.start < right.start <= left.end < right.end:
@@ -63,21 +62,21 @@ def owned_ranges(windows: Sequence[Window]) -> list[Window]:
 def training_windows(
     length: int, size: int, overlap: int, spans: Iterable[Sequence[Any]], text: str | None = None
 ) -> list[Window]:
-    """Cover a text with windows whose edges never cut a span, so that every span lies whole in a window or outside it.
+    """Cover a text with windows whose edges never cut a span: every span is wholly inside or outside a window.
 
-    A window ends at the last allowed place within `size`; the next one starts at the last allowed place that leaves
-    `overlap`, or later where it would not get ahead otherwise.
+    A window ends at the last allowed position within `size`; the next window starts at the last allowed position that
+    leaves `overlap`, or later if it would not advance otherwise.
 
     Args:
-        length: characters of the text; 0 gives no window.
-        size: characters of a window at most.
-        overlap: characters that neighbours share, where the spans allow it.
+        length: characters of the text; an empty text has no window.
+        size: maximum characters per window.
+        overlap: characters that neighbours share, if the spans allow it.
         spans: sequences that begin with start and end; they may be nested or overlap.
-        text: the text; when given, edges are put after the end of a sentence where one is near.
+        text: the text; if given, edges are moved to the end of a sentence nearby.
 
     Raises:
-        ValueError: as for `prediction_windows`; a span that is empty or out of range; a span, or several that overlap,
-            longer than `size`.
+        ValueError: as for `prediction_windows`; a span that is empty or out of range; a span, or a chain of overlapping
+            spans, longer than `size`.
     """
     _check_sizes(length, size, overlap)
     if text is not None and len(text) != length:
@@ -93,35 +92,37 @@ def training_windows(
 
 
 def merge_window_entities(windows: Sequence[Window], entities_per_window: Sequence[Iterable[EntityT]]) -> list[EntityT]:
-    """Make one list of what was found in overlapping windows: sorted by start, no two entities overlapping.
+    """Merge the entities of overlapping windows into one list, sorted by start, without overlaps.
 
-    An entity is taken from the window that owns its middle character (`owned_ranges`). Where two taken ones overlap,
-    the one with more context in its window stays, then the longer, then the earlier.
+    An entity is taken from the window that owns its middle character (`owned_ranges`). Of overlapping entities the one
+    with more context in its window is kept, then the longer, then the earlier.
 
     Args:
-        windows: as `prediction_windows` makes them.
-        entities_per_window: for each window its entities with positions in the whole text, as mappings with ``start``
-            and ``end`` or sequences that begin with them.
+        windows: from `prediction_windows`.
+        entities_per_window: per window its entities with positions in the whole text, as mappings with ``start`` and
+            ``end`` or sequences that begin with them.
 
     Raises:
-        ValueError: not one list per window, or an entity that is empty or leaves its window.
+        ValueError: not one list per window, or an entity that is empty or not within its window.
     """
     if len(windows) != len(entities_per_window):
         raise ValueError(f"{len(entities_per_window)} lists of entities for {len(windows)} windows")
     text = Window(windows[0].start, windows[-1].end) if windows else Window(0, 0)
-    taken = []
+    candidates = []
     for window, owned, entities in zip(windows, owned_ranges(windows), entities_per_window):
         for entity in entities:
             start, end = _span_of(entity)
             if not window.start <= start < end <= window.end:
-                raise ValueError(f"entity ({start}, {end}) does not lie in its {window}")
+                raise ValueError(f"entity ({start}, {end}) is empty or not within its {window}")
             if owned.start <= (start + end - 1) // 2 < owned.end:
-                taken.append(_Candidate(start, end, _context(start, end, window, text), entity))
-    taken.sort(key=lambda candidate: candidate[:3])
-    return [candidate.entity for group in _overlapping_groups(taken) for candidate in _flattened(group)]
+                candidates.append(_Candidate(start, end, _context(start, end, window, text), entity))
+    candidates.sort(key=lambda candidate: candidate[:3])
+    return [candidate.entity for group in _overlapping_groups(candidates) for candidate in _without_overlaps(group)]
 
 
 class _Candidate(NamedTuple):
+    """An entity with its span and its context in its window."""
+
     start: int
     end: int
     context: int
@@ -129,21 +130,21 @@ class _Candidate(NamedTuple):
 
 
 class _Edges:
-    """The places where a window may begin or end: anywhere but inside a block."""
+    """Positions at which a window may begin or end: anywhere except inside a block."""
 
     def __init__(self, blocks: list[Window], text: str | None) -> None:
         self._blocks, self._starts, self._text = blocks, [block.start for block in blocks], text
 
-    def _around(self, place: int) -> tuple[int, int]:
-        """The nearest allowed places at or before, and at or after `place`."""
-        index = bisect_left(self._starts, place) - 1
-        inside = index >= 0 and place < self._blocks[index].end
-        return self._blocks[index] if inside else (place, place)
+    def _around(self, position: int) -> tuple[int, int]:
+        """Return the nearest allowed positions at or before, and at or after `position`."""
+        index = bisect_left(self._starts, position) - 1
+        inside = index >= 0 and position < self._blocks[index].end
+        return self._blocks[index] if inside else (position, position)
 
-    def last_before(self, place: int, at_least: int, near: int) -> int:
-        """The last allowed place up to `place`, or the last end of a sentence if one is at most `near` before it."""
-        last = self._around(place)[0]
-        lowest = max(at_least, place - near)
+    def last_before(self, position: int, at_least: int, near: int) -> int:
+        """Return the last allowed position up to `position`, or the last sentence end at most `near` before it."""
+        last = self._around(position)[0]
+        lowest = max(at_least, position - near)
         candidate = last
         while self._text is not None and candidate >= lowest:
             candidate = max(self._text.rfind(mark, lowest - 1, candidate) for mark in SENTENCE_ENDS) + 1
@@ -153,9 +154,9 @@ class _Edges:
         return candidate if self._text is not None and candidate >= lowest else last
 
     def next_start(self, start: int, end: int, size: int, overlap: int) -> int:
-        """Where the window after (start, end) begins: at most at `end`, such that the one after gets beyond `end`."""
+        """Return the start of the window after (start, end): at most `end`, and late enough to reach beyond `end`."""
         preferred = self.last_before(max(end - overlap, start + 1), at_least=start + 1, near=overlap)
-        reach = self._around(end + 1)[1]  # the new window must at least hold what follows `end`
+        reach = self._around(end + 1)[1]  # the new window must contain at least what follows `end`
         lowest = max(start + 1, reach - size)
         return preferred if preferred >= lowest else min(self._around(lowest)[1], end)
 
@@ -170,7 +171,7 @@ def _check_sizes(length: int, size: int, overlap: int) -> None:
 
 
 def _blocks(spans: Iterable[Sequence[Any]], length: int, size: int) -> list[Window]:
-    """Spans that overlap joined to blocks, sorted; touching spans stay apart."""
+    """Merge overlapping spans into blocks, sorted; adjacent spans stay separate."""
     blocks: list[Window] = []
     for start, end in sorted((span[0], span[1]) for span in spans):
         if not 0 <= start < end <= length:
@@ -189,14 +190,14 @@ def _span_of(entity: Any) -> tuple[int, int]:
 
 
 def _context(start: int, end: int, window: Window, text: Window) -> int:
-    """Characters between the entity and the nearer edge of its window; the edges of the text take nothing away."""
+    """Return the characters between an entity and the nearer edge of its window; edges of the text do not count."""
     left = start - window.start if window.start > text.start else text.end
     right = window.end - end if window.end < text.end else text.end
     return min(left, right)
 
 
 def _overlapping_groups(candidates: Iterable[_Candidate]) -> Iterator[list[_Candidate]]:
-    """Split candidates, sorted by start, where none reaches over."""
+    """Split candidates, sorted by start, into groups that do not overlap each other."""
     group: list[_Candidate] = []
     furthest = 0
     for candidate in candidates:
@@ -209,12 +210,12 @@ def _overlapping_groups(candidates: Iterable[_Candidate]) -> Iterator[list[_Cand
         yield group
 
 
-def _flattened(group: list[_Candidate]) -> list[_Candidate]:
-    """The best ones of a group that do not overlap, sorted by start."""
+def _without_overlaps(group: list[_Candidate]) -> list[_Candidate]:
+    """Return the best candidates of a group that do not overlap, sorted by start."""
     if len(group) == 1:
         return group
-    taken: list[_Candidate] = []
+    selected: list[_Candidate] = []
     for candidate in sorted(group, key=lambda c: (-c.context, c.start - c.end, c.start)):
-        if all(candidate.end <= other.start or other.end <= candidate.start for other in taken):
-            taken.append(candidate)
-    return sorted(taken, key=lambda c: c.start)
+        if all(candidate.end <= other.start or other.end <= candidate.start for other in selected):
+            selected.append(candidate)
+    return sorted(selected, key=lambda c: c.start)

@@ -1,35 +1,32 @@
-"""Edits at the edges of entities: they measure where a model looks, the labels need not hold.
-
-The character or word right outside an entity, changed or put in.
-"""
+"""Edits at the boundaries of entities: just outside (labels hold), and on or inside them (for analysis only)."""
 
 from __future__ import annotations
 
 import random
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from hf_adner.data.records import Document, Entity
 from hf_adner.perturb.context import Terms
-from hf_adner.perturb.edits import Edit, Masks, Replacements, apply_guarded, edits_of
-from hf_adner.perturb.perturbation import Focus, Perturbation, entity_order
-from hf_adner.perturb.perturbed import BOUNDARY, Perturbed
-from hf_adner.perturb.protected import Territory, protected_spans
+from hf_adner.perturb.edits import Edit, Masks, Replacements, apply_guarded, draw_weighted, edits_of
+from hf_adner.perturb.perturbation import BOUNDARY, Focus, Perturbation, Perturbed, entity_order
+from hf_adner.perturb.protected import ClosedSpans, protected_spans
 from hf_adner.perturb.units import HAN, SYMBOL, WORD, Unit, text_units
 
 
 def entity_units(document: Document, index: int) -> list[Unit]:
-    """The units that lie wholly in an entity, without white space."""
+    """Return the units that are completely inside an entity, without white space."""
     entity = document.entities[index]
     inside = (unit for unit in text_units(document.text) if entity.start <= unit.start and unit.end <= entity.end)
     return [unit for unit in inside if unit.kind in (HAN, WORD, SYMBOL)]
 
 
 class EntityUnitEdit(Perturbation):
-    """Masks or replaces one unit of an entity; which one, its subclasses say.
+    """Base class: mask or replace one unit of an entity, chosen from `_choices`.
 
     Args:
-        source: of what comes in; masks by default.
+        source: of the replacement; default: a mask.
     """
 
     kind = BOUNDARY
@@ -38,21 +35,25 @@ class EntityUnitEdit(Perturbation):
         self.source = source if source is not None else Masks()
 
     def _perturb(self, document: Document, rng: random.Random, focus: Focus) -> Perturbed | None:
+        edges = {edge for entity in document.entities for edge in (entity.start, entity.end)}
         for index in entity_order(document, rng, focus):
             units = self._choices(document, index)
             unit = [rng.choice(units)] if units else []
+            if unit and not edges.isdisjoint(range(unit[0].start + 1, unit[0].end)):
+                continue  # a nested entity begins or ends inside the unit
             edits = edits_of(unit, self.source.propose(document, unit, rng))
             perturbed = apply_guarded(document, edits, family=self.name, kind=self.kind, inside_entities=True)
             if perturbed is not None:
                 return perturbed
         return None
 
+    @abstractmethod
     def _choices(self, document: Document, index: int) -> list[Unit]:
-        raise NotImplementedError
+        """Return the units of the entity that may be edited."""
 
 
 class StartEdit(EntityUnitEdit):
-    """The first character or word of an entity."""
+    """Edit the first character or word of an entity."""
 
     name = "start-edit"
 
@@ -62,7 +63,7 @@ class StartEdit(EntityUnitEdit):
 
 
 class EndEdit(EntityUnitEdit):
-    """The last character or word of an entity."""
+    """Edit the last character or word of an entity."""
 
     name = "end-edit"
 
@@ -72,7 +73,7 @@ class EndEdit(EntityUnitEdit):
 
 
 class InteriorEdit(EntityUnitEdit):
-    """A character or word inside an entity and not at its edge, the control of the start and end edits."""
+    """Edit a character or word inside an entity but not at its edge: the control of the start and end edits."""
 
     name = "interior-edit"
 
@@ -82,10 +83,13 @@ class InteriorEdit(EntityUnitEdit):
 
 
 class VirtualBoundary(Perturbation):
-    """Put a copy of an entity's edge into the context, where no entity begins (after ViBA, Yang et al. 2024).
+    """Insert a copy of an entity's first or last unit into the context (after ViBA, Yang et al. 2024).
 
     Args:
-        reach: how many characters from the entity the copy may stand; None anywhere.
+        reach: largest distance of the copy from the entity in characters; None for any.
+
+    Raises:
+        ValueError: if `reach` is less than 1.
     """
 
     name = "virtual-boundary"
@@ -104,7 +108,7 @@ class VirtualBoundary(Perturbation):
             reach = len(document.text) if self.reach is None else self.reach
             near = [gap for gap in gaps if entity.start - reach <= gap <= entity.end + reach]
             if units and near:
-                edit = _copy(document.text, rng.choice((units[0], units[-1])), rng.choice(near))
+                edit = _insert_copy(document.text, rng.choice((units[0], units[-1])), rng.choice(near))
                 perturbed = apply_guarded(document, [edit], family=self.name, kind=self.kind)
                 if perturbed is not None:
                     return perturbed
@@ -112,8 +116,8 @@ class VirtualBoundary(Perturbation):
 
 
 def _context_gaps(document: Document) -> list[int]:
-    """Places between units that touch no entity."""
-    closed = Territory.of_entities(document)
+    """Return the places between two units outside entities."""
+    closed = ClosedSpans.of_entities(document)
     units = text_units(document.text)
     return [
         second.start
@@ -122,13 +126,8 @@ def _context_gaps(document: Document) -> list[int]:
     ]
 
 
-def _copy(text: str, unit: Unit, place: int) -> Edit:
+def _insert_copy(text: str, unit: Unit, place: int) -> Edit:
     return Edit(place, place, text[unit.start : unit.end] + (" " if unit.kind == WORD else ""))
-
-
-def edge_edits(source: Replacements | None = None) -> Sequence[EntityUnitEdit]:
-    """Start edit, end edit and their control, the interior edit, with the same source."""
-    return StartEdit(source), EndEdit(source), InteriorEdit(source)
 
 
 SIDES = ("left", "right")
@@ -140,10 +139,10 @@ _ENGLISH = {"left": "with and some also of for the".split(), "right": "and with 
 
 
 class OuterUnits:
-    """What stands beside entities: words and characters that belong there and to no entity.
+    """Characters and words that occur next to entities, to be drawn as their neighbours.
 
     Args:
-        left: characters and words before entities; repeats make one more likely.
+        left: characters and words before entities, as often as they should be drawn.
         right: characters, signs and words after entities.
     """
 
@@ -156,32 +155,34 @@ class OuterUnits:
 
     @classmethod
     def from_documents(cls, documents: Iterable[Document], min_count: int = 5) -> OuterUnits:
-        """What stands directly beside entities of these (training) documents at least `min_count` times."""
-        found: dict[str, Counter[str]] = {side: Counter() for side in SIDES}
+        """Collect the units directly next to entities of (training) documents that occur `min_count` times or more."""
+        counters: dict[str, Counter[str]] = {side: Counter() for side in SIDES}
         for document in documents:
             for side, text in _observed(document):
-                found[side][text] += 1
-        kept = {
-            side: [text for text in counts.elements() if counts[text] >= min_count] for side, counts in found.items()
+                counters[side][text] += 1
+        frequent = {
+            side: [text for text in counter.elements() if counter[text] >= min_count]
+            for side, counter in counters.items()
         }
-        return cls(kept["left"], kept["right"])
+        return cls(frequent["left"], frequent["right"])
 
-    def of(self, side: str, kind: str) -> list[tuple[str, int]]:
-        """(unit, count) of those of a side that fit beside a unit of `kind`: words beside words only."""
+    def candidates(self, side: str, kind: str) -> list[tuple[str, int]]:
+        """Return (unit, count) for a side, sorted: words if `kind` is `WORD`, else characters and signs."""
         units = self._units[side].items()
-        return sorted(item for item in units if (_kind(item[0]) == WORD) == (kind == WORD))
+        return sorted(item for item in units if (_first_kind(item[0]) == WORD) == (kind == WORD))
 
 
 def _is_neutral(text: str) -> bool:
     return bool(text.strip()) and not protected_spans(text)
 
 
-def _kind(text: str) -> str:
+def _first_kind(text: str) -> str:
     return text_units(text)[0].kind
 
 
 def _observed(document: Document) -> Iterator[tuple[str, str]]:
-    closed = Territory.of_context(document)
+    """Yield (side, unit) for the characters and signs directly next to the entities."""
+    closed = ClosedSpans.of_context(document)
     units = [unit for unit in text_units(document.text) if closed.is_open(unit.start, unit.end)]
     by_end = {unit.end: unit for unit in units}
     by_start = {unit.start: unit for unit in units}
@@ -192,18 +193,17 @@ def _observed(document: Document) -> Iterator[tuple[str, str]]:
 
 
 class OuterNeighbourEdit(Perturbation):
-    """Replace the unit right before or after an entity, or put one in there.
+    """Replace the unit directly before or after an entity, or insert one there.
 
     Args:
-        units: what comes in.
-        terms: a dictionary; an edit is left out that would join with its neighbours, the entity's too, into one of
-            its terms.
-        operations: those of `OPERATIONS` that are used.
-        sides: those of `SIDES` that are used.
-        tries: draws per entity before it is given up.
+        units: the units to draw from; default: a built-in list.
+        terms: terms that the new unit must not form together with its neighbours, including the entity.
+        operations: some of `OPERATIONS`.
+        sides: some of `SIDES`.
+        tries: largest number of draws per entity.
 
     Raises:
-        ValueError: an unknown operation or side, or none.
+        ValueError: if an operation or side is unknown, or there is none.
     """
 
     name = "outer-neighbour"
@@ -217,17 +217,19 @@ class OuterNeighbourEdit(Perturbation):
         tries: int = 8,
     ) -> None:
         if not operations or not sides or not set(operations) <= set(OPERATIONS) or not set(sides) <= set(SIDES):
-            raise ValueError(f"found {operations} on {sides}, expected some of {OPERATIONS} on some of {SIDES}")
+            raise ValueError(
+                f"operations {operations} on sides {sides}, expected some of {OPERATIONS} on some of {SIDES}"
+            )
         self.units = units if units is not None else OuterUnits()
         self.terms = terms
         self.operations, self.sides, self.tries = tuple(operations), tuple(sides), tries
 
     def _perturb(self, document: Document, rng: random.Random, focus: Focus) -> Perturbed | None:
-        around = _Surroundings(document)
+        neighbours = _Neighbours(document)
         for index in entity_order(document, rng, focus):
             for _ in range(self.tries):
                 side, operation = rng.choice(self.sides), rng.choice(self.operations)
-                edit = self._edit(around, document.entities[index], side, operation, rng)
+                edit = self._edit(neighbours, document.entities[index], side, operation, rng)
                 if edit is None or (self.terms is not None and self.terms.merged_by(document.text, edit)):
                     continue
                 perturbed = apply_guarded(document, [edit], family=self.name, kind=self.kind)
@@ -236,45 +238,44 @@ class OuterNeighbourEdit(Perturbation):
         return None
 
     def _edit(
-        self, around: _Surroundings, entity: Entity, side: str, operation: str, rng: random.Random
+        self, neighbours: _Neighbours, entity: Entity, side: str, operation: str, rng: random.Random
     ) -> Edit | None:
         place = entity.start if side == "left" else entity.end
-        neighbour, edge = around.neighbour(place, side), around.edge_kind(entity, side)
+        neighbour, edge = neighbours.neighbour(place, side), neighbours.edge_kind(entity, side)
         if operation == "replace":
             old, kind = neighbour, neighbour.kind if neighbour else None
         else:
             old, kind = Unit(place, place), HAN if neighbour and neighbour.kind == HAN else edge
-        if not edge or not kind or not around.closed.is_open(old.start, old.end):
+        if not edge or not kind or not neighbours.closed.is_open(old.start, old.end):
             return None
-        choices = [item for item in self.units.of(side, kind) if item[0] != around.text[old.start : old.end]]
-        if not choices:
+        replaced = neighbours.text[old.start : old.end]
+        string = draw_weighted([item for item in self.units.candidates(side, kind) if item[0] != replaced], rng)
+        if string is None:
             return None
-        strings, weights = zip(*choices)
-        string = rng.choices(strings, weights)[0]
         if operation == "insert" and kind == WORD:
             string = string + " " if side == "left" else " " + string
         return Edit(old.start, old.end, string)
 
 
-class _Surroundings:
-    """Units beside entities, across a space where words have one."""
+class _Neighbours:
+    """The units next to the entities of a document, skipping a single space."""
 
     def __init__(self, document: Document) -> None:
         self.text = document.text
-        self.closed = Territory.of_context(document)
+        self.closed = ClosedSpans.of_context(document)
         units = text_units(document.text)
         self._starts = {unit.start: unit for unit in units}
         self._ends = {unit.end: unit for unit in units}
 
     def edge_kind(self, entity: Entity, side: str) -> str | None:
-        """Kind of the entity's unit on that side; None where the entity begins or ends inside a unit."""
+        """Return the kind of the entity's unit on a side; None if the entity begins or ends inside a unit."""
         edge = self._starts.get(entity.start) if side == "left" else self._ends.get(entity.end)
         return edge.kind if edge is not None else None
 
     def neighbour(self, place: int, side: str) -> Unit | None:
-        """The unit before or after a place, if it is a word or a character of Chinese."""
-        ahead = self._ends if side == "left" else self._starts
-        unit = ahead.get(place)
+        """Return the unit before or after a place if it is a word or a Chinese character."""
+        units = self._ends if side == "left" else self._starts
+        unit = units.get(place)
         if unit is not None and self.text[unit.start : unit.end] == " ":
-            unit = ahead.get(unit.start if side == "left" else unit.end)
+            unit = units.get(unit.start if side == "left" else unit.end)
         return unit if unit is not None and unit.kind in (HAN, WORD) else None

@@ -1,7 +1,4 @@
-"""Replacements in a document's text, with its entities moved and every character accounted for.
-
-Where the words come from that an edit writes in the place of others.
-"""
+"""Edits of a document's text that move its entities along, and the sources of replacement strings."""
 
 from __future__ import annotations
 
@@ -14,21 +11,21 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from hf_adner.data.records import Document, Entity
 from hf_adner.model.lexicon_adner import Lexicon
-from hf_adner.perturb.perturbed import LABEL_PRESERVING, MASK, CharacterAlignment, Perturbed, Place
-from hf_adner.perturb.protected import Territory, keeps_protected
+from hf_adner.perturb.perturbation import LABEL_PRESERVING, MASK, CharacterAlignment, Perturbed, Place
+from hf_adner.perturb.protected import ClosedSpans, keeps_protected
 from hf_adner.perturb.units import Unit
 
 
 class EditError(ValueError):
-    """Edits that do not go together, or that would damage an entity."""
+    """Edits that conflict with each other or would damage an entity."""
 
 
 class Edit(NamedTuple):
-    """Put `text` in the place of the characters `start`..`end` (exclusive; equal for an insertion).
+    """Replace the characters `start`..`end` (exclusive; equal for an insertion) by `text`.
 
     Attributes:
         masked: the new characters stand for the mask token.
-        aligned: a replacement of equal length aligns old and new characters; False for another thing altogether.
+        aligned: align old and new characters if they are equally many; False for unrelated text.
     """
 
     start: int
@@ -39,13 +36,8 @@ class Edit(NamedTuple):
 
     @property
     def is_aligned(self) -> bool:
-        """Whether each old character has a new one in its place."""
+        """Whether every old character is aligned with a new one."""
         return self.aligned and len(self.text) == self.end - self.start
-
-
-def mask_edit(start: int, end: int) -> Edit:
-    """Mask the characters `start`..`end`, one mask for each."""
-    return Edit(start, end, MASK * (end - start), masked=True)
 
 
 def apply_edits(
@@ -56,26 +48,26 @@ def apply_edits(
     kind: str = LABEL_PRESERVING,
     inside_entities: bool = False,
 ) -> Perturbed:
-    """Carry out disjoint edits.
+    """Apply disjoint edits to a document.
 
-    An insertion at an entity's first character comes before the entity, one behind its last character after it.
+    An insertion at an entity's start comes before the entity, an insertion at its end after it.
 
     Args:
-        document: what is edited; entities may nest.
+        document: the document; entities may nest.
         edits: in any order.
         family: name of the perturbation.
         kind: `LABEL_PRESERVING` or `BOUNDARY`.
-        inside_entities: allow edits that lie wholly in an entity, which then changes its text.
+        inside_entities: allow edits within an entity, which then changes its text.
 
     Raises:
-        EditError: an edit outside the text, two that overlap or insert at the same place, one across the edge of an
-            entity, or one inside an entity where that is not allowed or would leave nothing of it.
+        EditError: if an edit is outside the text or crosses the edge of an entity, if two edits overlap or insert at
+            the same place, or if an edit inside an entity is not allowed or would delete all of it.
     """
     edits = sorted(edits, key=lambda edit: edit[:2])
     _check_disjoint(edits, len(document.text))
     _check_entities(document, edits, inside_entities)
-    text, backward, masked = _carry_out(document.text, edits)
-    entities = _Shift(edits).moved(document.entities)
+    text, backward, masked = _apply_to_text(document.text, edits)
+    entities = _Shift(edits).move(document.entities)
     new = replace(document, text=text, entities=tuple(entities))
     return Perturbed(
         document,
@@ -97,8 +89,8 @@ def apply_guarded(
     kind: str = LABEL_PRESERVING,
     inside_entities: bool = False,
 ) -> Perturbed | None:
-    """`apply_edits` without those edits that make, change or take away a protected word; None where none is left."""
-    closed = Territory.of_protected(document)
+    """Apply the edits that keep all protected words; None if no edit is left. Arguments as in `apply_edits`."""
+    closed = ClosedSpans.of_protected(document)
     edits = [edit for edit in edits if closed.is_open(edit.start, edit.end)]
     before = document.text
     if not keeps_protected(before, spliced(before, edits)):
@@ -111,17 +103,18 @@ def apply_guarded(
 
 
 def spliced(text: str, edits: Iterable[Edit]) -> str:
-    """The text with disjoint edits carried out."""
-    return _carry_out(text, sorted(edits, key=lambda edit: edit[:2]))[0]
+    """Return the text after disjoint edits."""
+    return _apply_to_text(text, sorted(edits, key=lambda edit: edit[:2]))[0]
 
 
 def entity_places(entities: Sequence[Entity], document: Document) -> tuple[int, ...]:
-    """Index of each of `entities` in the document, which sorts its own."""
+    """Return the index of each of `entities` in the document, which sorts its entities."""
     places = {span: place for place, span in enumerate(document.spans)}
-    return tuple(places[one.start, one.end, one.label] for one in entities)
+    return tuple(places[entity.start, entity.end, entity.label] for entity in entities)
 
 
-def _carry_out(text: str, edits: Sequence[Edit]) -> tuple[str, list[Place], list[int]]:
+def _apply_to_text(text: str, edits: Sequence[Edit]) -> tuple[str, list[Place], list[int]]:
+    """Return the new text, its backward alignment and its masked characters."""
     pieces: list[str] = []
     backward: list[Place] = []
     masked: list[int] = []
@@ -138,20 +131,21 @@ def _carry_out(text: str, edits: Sequence[Edit]) -> tuple[str, list[Place], list
 
 
 class _Shift:
-    """How far the edits push what stands at a place."""
+    """Moves entities by the change of length of the edits before them."""
 
     def __init__(self, edits: Sequence[Edit]) -> None:
-        # an insertion comes behind what ends at its place, and before what starts there
+        # an insertion comes after an entity that ends at its place and before one that starts there
         self._before = [(edit.end, 0 if edit.start == edit.end else -1) for edit in edits]
         self._growth = [0, *accumulate(len(edit.text) - (edit.end - edit.start) for edit in edits)]
 
-    def moved(self, entities: Iterable[Entity]) -> list[Entity]:
-        return [self._moved(one) for one in entities]
+    def move(self, entities: Iterable[Entity]) -> list[Entity]:
+        """Return the entities at their new places."""
+        return [self._moved(entity) for entity in entities]
 
     def _moved(self, entity: Entity) -> Entity:
         start, end = self._start(entity.start), self._end(entity.end)
         if start >= end:
-            raise EditError(f"the edits leave nothing of the entity {entity.start}-{entity.end}")
+            raise EditError(f"the edits delete all of the entity {entity.start}-{entity.end}")
         return Entity(start, end, entity.label, None, entity.meta)
 
     def _start(self, place: int) -> int:
@@ -164,15 +158,17 @@ class _Shift:
 def _check_disjoint(edits: Sequence[Edit], length: int) -> None:
     for edit in edits:
         if not 0 <= edit.start <= edit.end <= length:
-            raise EditError(f"edit {edit.start}-{edit.end} lies outside the text of {length} characters")
+            raise EditError(f"edit {edit.start}-{edit.end} is outside the text of {length} characters")
     for first, second in zip(edits, edits[1:]):
         if first.end > second.start or first[:2] == second[:2]:
-            raise EditError(f"edits {first.start}-{first.end} and {second.start}-{second.end} meet in the same place")
+            raise EditError(
+                f"edits {first.start}-{first.end} and {second.start}-{second.end} overlap or insert at the same place"
+            )
 
 
 def _check_entities(document: Document, edits: Sequence[Edit], inside_entities: bool) -> None:
-    closed = Territory.of_entities(document)
-    edges = sorted({edge for one in document.entities for edge in (one.start, one.end)})
+    closed = ClosedSpans.of_entities(document)
+    edges = sorted({edge for entity in document.entities for edge in (entity.start, entity.end)})
     for edit in edits:
         if closed.is_open(edit.start, edit.end):
             continue
@@ -180,32 +176,40 @@ def _check_entities(document: Document, edits: Sequence[Edit], inside_entities: 
         if following < len(edges) and edges[following] < edit.end:
             raise EditError(f"edit {edit.start}-{edit.end} crosses the edge of an entity at {edges[following]}")
         if not inside_entities:
-            raise EditError(f"edit {edit.start}-{edit.end} lies in an entity")
+            raise EditError(f"edit {edit.start}-{edit.end} is inside an entity")
 
 
 @runtime_checkable
 class Replacements(Protocol):
-    """Proposes words for units of a text.
+    """Source of replacement strings for units of a text.
 
     Attributes:
-        lexicon: words that are units as a whole for this source, or None.
+        lexicon: words that this source treats as single units, or None.
     """
 
     lexicon: Lexicon | None
 
     def covers(self, document: Document, unit: Unit) -> bool:
-        """Whether it may have something for the unit; it need not when asked."""
+        """Return whether the source may have a proposal for the unit; `propose` may still return None."""
         ...
 
     def propose(self, document: Document, units: Sequence[Unit], rng: random.Random) -> list[str | None]:
-        """For each unit another string to put in its place, None where there is no good one."""
+        """Return a replacement string for each unit, None if there is no good one."""
         ...
 
 
 def edits_of(units: Sequence[Unit], proposals: Sequence[str | None]) -> list[Edit]:
-    """The edits that put proposals in the place of units; those without a proposal stay."""
+    """Return the edits that replace units by their proposals; units without a proposal stay."""
     pairs = zip(units, proposals, strict=True)
     return [Edit(unit.start, unit.end, text, text == MASK * len(text)) for unit, text in pairs if text is not None]
+
+
+def draw_weighted(candidates: Sequence[tuple[str, float]], rng: random.Random) -> str | None:
+    """Draw one of the (string, weight) candidates; None if there are none."""
+    if not candidates:
+        return None
+    strings, weights = zip(*candidates)
+    return rng.choices(strings, weights)[0]
 
 
 class Masks:
@@ -214,9 +218,9 @@ class Masks:
     lexicon: Lexicon | None = None
 
     def covers(self, document: Document, unit: Unit) -> bool:
-        """Everything."""
+        """Return True: every unit can be masked."""
         return True
 
     def propose(self, document: Document, units: Sequence[Unit], rng: random.Random) -> list[str | None]:
-        """See `Replacements`."""
+        """Return one mask per character of each unit."""
         return [MASK * (unit.end - unit.start) for unit in units]

@@ -1,4 +1,4 @@
-"""Replacements that a masked language model finds likely, and a store of them made beforehand."""
+"""Replacements proposed by a masked language model, and a store of proposals computed in advance."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from hf_adner.data.records import Document
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.windows_adner import owned_ranges, prediction_windows
 from hf_adner.perturb.context import Terms
-from hf_adner.perturb.edits import Edit
+from hf_adner.perturb.edits import Edit, draw_weighted
 from hf_adner.perturb.units import HAN, WORD, Unit, character_kind, context_units, text_units
 
-Candidate = tuple[str, float]  # string, probability
+Candidate = tuple[str, float]
+"""A string and its probability."""
 
 
 class MaskedLanguageModel:
-    """Proposes what a masked language model expects at a unit; a source of replacements.
+    """Likely strings for masked units; a source of replacements.
 
     A Chinese character is replaced by one character, so that units keep their number of characters; a word of a
     script with spaces by one whole word of the vocabulary, of any length.
@@ -31,14 +32,14 @@ class MaskedLanguageModel:
     Args:
         model: any `AutoModelForMaskedLM`; it is put into evaluation mode.
         tokenizer: its fast tokenizer, with a mask token.
-        top: how many candidates a replacement is drawn from.
+        top: number of candidates that a replacement is drawn from.
         minimum: smallest probability of a candidate.
-        terms: strings that must not come about (the entities of the training data).
-        window: most characters that are read at once; longer texts are cut into overlapping windows.
+        terms: terms that a replacement must not create (the entities of the training data).
+        window: largest number of characters read at once; longer texts are cut into overlapping windows.
         batch_size: windows per forward pass.
 
     Raises:
-        ValueError: a tokenizer without a mask token or without offsets.
+        ValueError: if the tokenizer has no mask token or is not a fast tokenizer.
     """
 
     lexicon: Lexicon | None = None
@@ -55,7 +56,7 @@ class MaskedLanguageModel:
         batch_size: int = 16,
     ) -> None:
         if tokenizer.mask_token_id is None or not tokenizer.is_fast:
-            raise ValueError("the tokenizer must be a fast one with a mask token")
+            raise ValueError("expected a fast tokenizer with a mask token")
         self.model, self.tokenizer = model.eval(), tokenizer
         self.top, self.minimum, self.terms = top, minimum, terms
         self.window, self.batch_size = window, batch_size
@@ -63,67 +64,68 @@ class MaskedLanguageModel:
 
     @classmethod
     def from_pretrained(cls, path: str | os.PathLike[str], **options: Any) -> MaskedLanguageModel:
-        """The masked language model of a checkpoint; `options` are those of the class."""
+        """Load the model and the tokenizer of a checkpoint; `options` are arguments of the class."""
         from transformers import AutoModelForMaskedLM, AutoTokenizer
 
         return cls(AutoModelForMaskedLM.from_pretrained(path), AutoTokenizer.from_pretrained(path), **options)
 
     def covers(self, document: Document, unit: Unit) -> bool:
-        """Everything, before the model has been asked."""
+        """Return True: only the model can tell."""
         return True
 
     def propose(self, document: Document, units: Sequence[Unit], rng: random.Random) -> list[str | None]:
-        """A likely string for each unit, all of them masked at once; see `Replacements`."""
-        [candidates] = self.candidates([document], [units])
-        return [draw_candidate(found, rng) for found in candidates]
+        """Draw a likely string for each unit, all units masked at once."""
+        [rows] = self.candidates([document], [units])
+        return [draw_weighted(candidates, rng) for candidates in rows]
 
     def candidates(self, documents: Sequence[Document], units: Sequence[Sequence[Unit]]) -> list[list[list[Candidate]]]:
-        """For each unit of each document what may replace it, the likeliest first; never what stands there.
+        """Return replacements for each unit of each document, the likeliest first, without the original string.
 
         Args:
-            documents: the texts.
-            units: per document those that are masked together.
+            documents: the documents.
+            units: per document the units that are masked together.
         """
-        found: list[dict[Unit, list[Candidate]]] = [{} for _ in documents]
+        candidates: list[dict[Unit, list[Candidate]]] = [{} for _ in documents]
         tasks = self._tasks(documents, units)
         while batch := list(islice(tasks, self.batch_size)):
-            for (index, text, spots), rows in zip(batch, self._probabilities(batch)):
-                found[index].update(self._read(text, spots, rows))
-        return [[known.get(unit, []) for unit in own] for known, own in zip(found, units)]
+            for task, probabilities in zip(batch, self._probabilities(batch)):
+                candidates[task.index].update(self._read(task.text, task.window, probabilities))
+        return [[found.get(unit, []) for unit in own] for found, own in zip(candidates, units)]
 
     def _tasks(self, documents: Sequence[Document], units: Sequence[Sequence[Unit]]) -> Iterator[_Task]:
         for index, (document, own) in enumerate(zip(documents, units, strict=True)):
             windows = prediction_windows(len(document.text), self.window, self.window // 4)
-            for window, kept in zip(windows, owned_ranges(windows)):
-                inside = [unit for unit in own if kept.start <= unit.start < kept.end and unit.end <= window.end]
+            for window, owned in zip(windows, owned_ranges(windows)):
+                inside = [unit for unit in own if owned.start <= unit.start < owned.end and unit.end <= window.end]
                 if inside:
-                    yield _Task(index, document.text, self._spots(document.text, window, inside))
+                    yield _Task(index, document.text, self._mask(document.text, window, inside))
 
-    def _spots(self, text: str, window: tuple[int, int], units: Sequence[Unit]) -> _Spots:
+    def _mask(self, text: str, window: tuple[int, int], units: Sequence[Unit]) -> _MaskedWindow:
         start, end = window
         encoded = self.tokenizer(text[start:end], return_offsets_mapping=True, **self._truncation)
         offsets = [(first + start, last + start, first < last) for first, last in encoded["offset_mapping"]]
-        return _Spots(encoded["input_ids"], offsets, units, self.tokenizer.mask_token_id)
+        return _MaskedWindow(encoded["input_ids"], offsets, units, self.tokenizer.mask_token_id)
 
     @torch.no_grad()
     def _probabilities(self, batch: Sequence[_Task]) -> list[torch.Tensor]:
-        """Per task (masks, vocabulary) probabilities."""
+        """Return (masks, vocabulary) probabilities per task."""
         device = next(self.model.parameters()).device
-        ids = [torch.tensor(spots.ids) for _, _, spots in batch]
+        ids = [torch.tensor(task.window.ids) for task in batch]
         pad = self.tokenizer.pad_token_id or 0
         inputs = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=pad)  # (batch, length)
         attended = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)
         logits = self.model(input_ids=inputs.to(device), attention_mask=attended.to(device)).logits
-        rows = [logits[row, spots.places].float() for row, (_, _, spots) in enumerate(batch)]
+        rows = [logits[row, task.window.places].float() for row, task in enumerate(batch)]
         return [row.softmax(-1).cpu() for row in rows]
 
-    def _read(self, text: str, spots: _Spots, rows: torch.Tensor) -> Iterator[tuple[Unit, list[Candidate]]]:
-        probabilities, ids = rows.topk(min(self.top, rows.shape[-1]), dim=-1)  # (masks, top)
-        for unit, masks in spots.masks.items():
-            columns = [
-                list(self._strings(ids[mask].tolist(), probabilities[mask].tolist(), unit.kind)) for mask in masks
-            ]
-            yield unit, self._allowed(text, unit, _combined(columns, self.top))
+    def _read(
+        self, text: str, window: _MaskedWindow, probabilities: torch.Tensor
+    ) -> Iterator[tuple[Unit, list[Candidate]]]:
+        """Yield the candidates of each unit from the (masks, vocabulary) probabilities of a window."""
+        best, ids = probabilities.topk(min(self.top, probabilities.shape[-1]), dim=-1)  # (masks, top)
+        for unit, masks in window.masks.items():
+            columns = [list(self._strings(ids[mask].tolist(), best[mask].tolist(), unit.kind)) for mask in masks]
+            yield unit, self._allowed(text, unit, _combine(columns, self.top))
 
     def _strings(self, ids: Sequence[int], probabilities: Sequence[float], kind: str) -> Iterator[Candidate]:
         for token, probability in zip(ids, probabilities):
@@ -132,21 +134,21 @@ class MaskedLanguageModel:
                 yield string, probability
 
     def _string(self, token: int) -> str:
-        """The token as it stands in a text; nothing for special tokens and pieces that continue a word."""
+        """Return the token as text; empty for special tokens and pieces that continue a word."""
         if token not in self._pieces:
             piece = self.tokenizer.convert_ids_to_tokens(token)
             string = "" if token in self.tokenizer.all_special_ids else self.tokenizer.decode([token]).strip()
             continues = piece.startswith("##") and len(piece) > 2
-            if self._opening and not piece.startswith(self._opening):
+            if self._word_prefix and not piece.startswith(self._word_prefix):
                 continues = character_kind(string[:1] or " ") == WORD
             self._pieces[token] = "" if continues else string
         return self._pieces[token]
 
     @cached_property
-    def _opening(self) -> str | None:
-        """What byte-level and sentence-piece vocabularies put before the first piece of a word."""
-        vocabulary = self.tokenizer.get_vocab()
-        return next((sign for sign in "\u0120\u2581" if any(p[0] == sign and p[1:] for p in vocabulary if p)), None)
+    def _word_prefix(self) -> str | None:
+        """Prefix of the first piece of a word in byte-level and SentencePiece vocabularies, None in others."""
+        pieces = [piece for piece in self.tokenizer.get_vocab() if len(piece) > 1]
+        return next((prefix for prefix in "\u0120\u2581" if any(piece[0] == prefix for piece in pieces)), None)
 
     @cached_property
     def _truncation(self) -> dict[str, Any]:
@@ -165,20 +167,26 @@ class MaskedLanguageModel:
         ]
 
 
-class _Spots:
-    """A window's tokens with units masked, and where their masks are."""
+class _MaskedWindow:
+    """The tokens of a window with units masked.
+
+    Attributes:
+        ids: token ids.
+        masks: unit -> its rows of `places`.
+        places: indices of the mask tokens in `ids`.
+    """
 
     def __init__(
         self, ids: Sequence[int], offsets: Sequence[tuple[int, int, bool]], units: Sequence[Unit], mask: int
     ) -> None:
         self.ids: list[int] = []
-        self.masks: dict[Unit, list[int]] = {}  # unit -> rows of `places`
+        self.masks: dict[Unit, list[int]] = {}
         self.places: list[int] = []
         owner = {place: unit for unit in units for place in range(unit.start, unit.end)}
-        whole = _whole_units(offsets, units, owner)
+        separable = _separable_units(offsets, units, owner)
         for token, (start, _, real) in zip(ids, offsets):
             unit = owner.get(start) if real else None
-            if unit not in whole:
+            if unit not in separable:
                 self.ids.append(token)
             elif unit.kind == HAN or unit not in self.masks:  # the pieces of a word share one mask
                 self.masks.setdefault(unit, []).append(len(self.places))
@@ -189,55 +197,47 @@ class _Spots:
 class _Task(NamedTuple):
     index: int  # of the document
     text: str
-    spots: _Spots
+    window: _MaskedWindow
 
 
-def _whole_units(
+def _separable_units(
     offsets: Iterable[tuple[int, int, bool]], units: Iterable[Unit], owner: Mapping[int, Unit]
 ) -> set[Unit]:
-    """The units whose tokens cover exactly them; of Chinese ones, with one token per character."""
+    """Return the units that have tokens of their own; Chinese units need one token per character."""
     pieces: dict[Unit, list[tuple[int, int]]] = {unit: [] for unit in units}
-    damaged = set()
+    mixed = set()
     for start, end, real in offsets:
         owners = {owner.get(place) for place in range(start, end)} if real else set()
         if len(owners) > 1:
-            damaged |= owners
+            mixed |= owners
         elif owners - {None}:
             pieces[owners.pop()].append((start, end))
     return {
         unit
         for unit, own in pieces.items()
-        if unit not in damaged
+        if unit not in mixed
         and sum(end - start for start, end in own) == unit.end - unit.start
         and (unit.kind == WORD or len(own) == unit.end - unit.start)
     }
 
 
-def _combined(columns: Sequence[Sequence[Candidate]], top: int) -> list[Candidate]:
-    """The likeliest strings that take one candidate of each column."""
+def _combine(columns: Sequence[Sequence[Candidate]], top: int) -> list[Candidate]:
+    """Return the likeliest strings with one candidate of each column (beam search)."""
     beams: list[Candidate] = [("", 1.0)]
     for column in columns:
-        longer = [(string + more, weight * own) for string, weight in beams for more, own in column]
-        beams = sorted(longer, key=lambda one: (-one[1], one[0]))[:top]
+        longer = [(prefix + string, weight * probability) for prefix, weight in beams for string, probability in column]
+        beams = sorted(longer, key=lambda beam: (-beam[1], beam[0]))[:top]
     return beams
 
 
-def draw_candidate(candidates: Sequence[Candidate], rng: random.Random) -> str | None:
-    """One of the candidates, drawn by its probability; None where there is none."""
-    if not candidates:
-        return None
-    strings, weights = zip(*candidates)
-    return rng.choices(strings, weights)[0]
-
-
 class StoredProposals:
-    """What a masked language model proposed beforehand; a source of replacements that needs no model.
+    """Proposals of a masked language model computed in advance; a source of replacements without a model.
 
-    It holds strings only, so it goes to the workers of a data loader at no cost.
+    It holds strings only and is cheap to send to data-loader workers.
 
     Args:
-        candidates: per document id a digest of its text, and per (start, end) the candidates there.
-        lexicon: the words that were units as a whole.
+        candidates: document id -> (digest of its text, (start, end) -> candidates).
+        lexicon: the words that were single units.
     """
 
     def __init__(
@@ -249,7 +249,7 @@ class StoredProposals:
         self.lexicon = lexicon
 
     @classmethod
-    def of(
+    def from_model(
         cls,
         source: MaskedLanguageModel,
         documents: Iterable[Document],
@@ -259,15 +259,15 @@ class StoredProposals:
         most: int = 8,
         seed: int = 0,
     ) -> StoredProposals:
-        """Ask the model for every unit of the context of every document.
+        """Compute the proposals for every unit of the context of every document.
 
         Args:
             source: the model.
-            documents: with ids that are unique.
-            lexicon: words that are units as a whole.
-            together: share of a text that is masked at once; the model passes over it about 1 / `together` times.
-            most: candidates kept for each unit.
-            seed: of the choice what is masked at once.
+            documents: documents with unique ids.
+            lexicon: words that are single units.
+            together: share of a text that is masked at once; the model reads each text about 1 / `together` times.
+            most: number of candidates stored per unit.
+            seed: seed of the choice of units that are masked at once.
         """
         stored = {}
         for document in documents:
@@ -276,30 +276,30 @@ class StoredProposals:
             passes = max(1, round(1 / together))
             groups = [units[first::passes] for first in range(min(passes, len(units)))]
             answers = source.candidates([document] * len(groups), groups)
-            own = {
-                (unit.start, unit.end): tuple(found[:most])
+            proposals = {
+                (unit.start, unit.end): tuple(candidates[:most])
                 for group, answer in zip(groups, answers)
-                for unit, found in zip(group, answer)
-                if found
+                for unit, candidates in zip(group, answer)
+                if candidates
             }
-            stored[document.id] = (_digest(document.text), own)
+            stored[document.id] = (_digest(document.text), proposals)
         return cls(stored, lexicon)
 
     def __len__(self) -> int:
-        """Documents."""
+        """Return the number of documents."""
         return len(self._candidates)
 
     def covers(self, document: Document, unit: Unit) -> bool:
-        """Units that something is stored for."""
-        return bool(self._found(document, unit))
+        """Return whether there are proposals for the unit."""
+        return bool(self._lookup(document, unit))
 
     def propose(self, document: Document, units: Sequence[Unit], rng: random.Random) -> list[str | None]:
-        """What is stored for the units; nothing if the document's text is not the stored one. See `Replacements`."""
-        return [draw_candidate(self._found(document, unit), rng) for unit in units]
+        """Draw a stored proposal for each unit; None for all if the document's text has changed."""
+        return [draw_weighted(self._lookup(document, unit), rng) for unit in units]
 
-    def _found(self, document: Document, unit: Unit) -> Sequence[Candidate]:
-        digest, own = self._candidates.get(document.id, ("", {}))
-        return own.get((unit.start, unit.end), ()) if digest == _digest(document.text) else ()
+    def _lookup(self, document: Document, unit: Unit) -> Sequence[Candidate]:
+        digest, proposals = self._candidates.get(document.id, ("", {}))
+        return proposals.get((unit.start, unit.end), ()) if digest == _digest(document.text) else ()
 
 
 @lru_cache(maxsize=64)

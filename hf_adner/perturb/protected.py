@@ -1,6 +1,6 @@
-"""Words and figures that no perturbation touches, because the sense of a clinical text hangs on them.
+"""Words and figures that perturbations must not change, as the meaning of a clinical text depends on them.
 
-Which characters of a document, and which gaps between them, an edit may touch.
+`protected_spans` finds them; `ClosedSpans` tests whether an edit touches them or an entity.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ NEGATIONS = (
     "否认 未见 未及 未触及 未闻及 未闻 未予 未曾 从未 并未 尚未 未 没有 没 无 不 非 "
     "排除 除外 阴性 阳性 缺乏 缺如 勿 忌 禁"
 ).split()
-"""Chinese words that deny, exclude or report a result."""
+"""Chinese words that negate, exclude or report a test result."""
 
 LATERALITIES = "双侧 两侧 单侧 一侧 患侧 健侧 对侧 同侧 内侧 外侧 左 右 双".split()
-"""Chinese words of side."""
+"""Chinese words for the side of the body."""
 
 ENGLISH_NEGATIONS = (
     "no not none nor neither never without denies denied deny denying negative positive absent absence cannot "
     "excluded excludes exclude unremarkable"
 ).split()
-"""English words that deny, exclude or report a result, beside ``n't``, ``rule out`` and ``free of``."""
+"""English words that negate, exclude or report a test result; also ``n't``, ``rule out`` and ``free of``."""
 
 ENGLISH_LATERALITIES = "left right bilateral bilaterally unilateral unilaterally ipsilateral contralateral".split()
-"""English words of side."""
+"""English words for the side of the body."""
 
 _DIGIT = "[0-9０-９]"
-# possessive and anchored, so that a long run of figures is read once and not once from each of them
+# possessive and anchored: a long run of digits is scanned once, not once from every digit
 _NUMBER = rf"{_DIGIT}++(?:[.．,]{_DIGIT}++)*+"
 _RANGE = rf"(?<!{_DIGIT}){_NUMBER}(?:\s?[-~～－–—至到/／×xX*^:：]\s?{_NUMBER})*+"
 _HAN_DIGIT = "[零〇一二两三四五六七八九十百千万半数几]"
@@ -82,14 +82,14 @@ _COMPILED = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _PATTERNS)
 
 @lru_cache(maxsize=256)
 def protected_spans(text: str) -> tuple[CharacterRange, ...]:
-    """What of a text must stay as it is: negations, sides, numbers with units, dates and doses.
+    """Find what must not be changed in a text: negations, sides, numbers with units, dates and doses.
 
     Returns:
-        (start, end) of each, sorted; those that overlap are one.
+        (start, end) of each, sorted; overlapping spans are merged.
     """
-    found = sorted(match.span() for pattern in _COMPILED for match in pattern.finditer(text))
+    spans = sorted(match.span() for pattern in _COMPILED for match in pattern.finditer(text))
     merged: list[CharacterRange] = []
-    for start, end in found:
+    for start, end in spans:
         if merged and start < merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         elif end > start:
@@ -98,9 +98,9 @@ def protected_spans(text: str) -> tuple[CharacterRange, ...]:
 
 
 def keeps_protected(before: str, after: str) -> bool:
-    """Whether two texts have the same protected words and figures, in any order.
+    """Return whether two texts have the same protected words and figures, in any order.
 
-    An edit that touches none of them may still make one (a character that denies, a comma less between two figures).
+    An edit that touches none of them may still create one (a negating character, a comma removed between two numbers).
     """
     return _protected_texts(before) == _protected_texts(after)
 
@@ -109,39 +109,39 @@ def _protected_texts(text: str) -> list[str]:
     return sorted(text[start:end] for start, end in protected_spans(text))
 
 
-class Territory:
-    """Spans that are closed to edits: their characters may not be replaced, and nothing may come in between them.
+class ClosedSpans:
+    """Spans closed to edits: their characters may not be replaced, and nothing may be inserted inside them.
 
     Args:
-        length: characters of the text.
-        spans: (start, end) of what is closed; they may overlap.
+        length: number of characters of the text.
+        spans: (start, end) of each; they may overlap.
     """
 
     def __init__(self, length: int, spans: Iterable[tuple[int, int]]) -> None:
         self._characters = bytearray(length)
-        self._gaps = bytearray(length + 1)  # gap i lies before character i
+        self._gaps = bytearray(length + 1)  # gap i is before character i
         for start, end in spans:
             self._characters[start:end] = b"\1" * (end - start)
             self._gaps[start + 1 : end] = b"\1" * (end - start - 1)
 
     @classmethod
-    def of_entities(cls, document: Document) -> Territory:
-        """Entities are closed."""
-        return cls(len(document.text), ((one.start, one.end) for one in document.entities))
+    def of_entities(cls, document: Document) -> ClosedSpans:
+        """Close the entities."""
+        return cls(len(document.text), ((entity.start, entity.end) for entity in document.entities))
 
     @classmethod
-    def of_protected(cls, document: Document) -> Territory:
-        """Protected words and figures are closed."""
+    def of_protected(cls, document: Document) -> ClosedSpans:
+        """Close the protected words and figures."""
         return cls(len(document.text), protected_spans(document.text))
 
     @classmethod
-    def of_context(cls, document: Document) -> Territory:
-        """Entities and protected words and figures are closed: the rest is context."""
-        entities = ((one.start, one.end) for one in document.entities)
+    def of_context(cls, document: Document) -> ClosedSpans:
+        """Close the entities and the protected words and figures, which leaves the editable context."""
+        entities = ((entity.start, entity.end) for entity in document.entities)
         return cls(len(document.text), (*entities, *protected_spans(document.text)))
 
     def is_open(self, start: int, end: int) -> bool:
-        """Whether the span may be replaced; for an empty one, whether something may be inserted there."""
+        """Return whether a span may be replaced or, if it is empty, whether text may be inserted there."""
         if start == end:
             return not self._gaps[start]
         return 1 not in self._characters[start:end]

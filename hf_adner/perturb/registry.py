@@ -1,4 +1,4 @@
-"""Perturbations by name."""
+"""Perturbations by name. A separate file because it imports all of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hf_adner.perturb.perturbation import Perturbation
 from hf_adner.perturb.surface import ClauseShuffle, ConfusionEdit, PunctuationEdit
 
 PERTURBATIONS: dict[str, type[Perturbation]] = {
-    one.name: one
-    for one in (
+    perturbation.name: perturbation
+    for perturbation in (
         ContextMasking,
         MaskedLanguageModelEdit,
         SimilarWordEdit,
@@ -30,15 +30,16 @@ PERTURBATIONS: dict[str, type[Perturbation]] = {
 
 
 def make_perturbation(name: str, **options: Any) -> Perturbation:
-    """A perturbation by name.
+    """Create a perturbation by name.
 
     Args:
         name: a key of `PERTURBATIONS`.
-        options: of its class. ``masked-lm`` and ``similar-words`` need a `source`, ``entity-swap`` needs `surfaces`.
+        options: arguments of its class. ``masked-lm`` and ``similar-words`` need a `source`, ``entity-swap`` needs
+            `surfaces`.
 
     Raises:
-        ValueError: an unknown name, or options out of range.
-        TypeError: options missing or unknown.
+        ValueError: if the name is unknown or an option is out of range.
+        TypeError: if an option is missing or unknown.
     """
     if name not in PERTURBATIONS:
         raise ValueError(f"unknown perturbation {name[:30]!r}, expected one of {', '.join(PERTURBATIONS)}")

@@ -1,10 +1,6 @@
-"""Another hand's typing: the width of signs and figures, signs exchanged or left out, spaces more or less.
+"""Edits of the surface of a text: punctuation and spaces, the order of clauses, and misspellings.
 
-Clauses in another order.
-
-Chinese characters that are taken for one another: by their sound, by their shape, by a recogniser of speech.
-
-Wrong characters as people and recognisers write them: for tests of robustness only, never for training.
+Misspellings are for measuring robustness only, not for training.
 """
 
 from __future__ import annotations
@@ -17,13 +13,12 @@ from hf_adner.data.records import CharacterRange, Document, Entity
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.perturb.context import ContextEdit, Terms
 from hf_adner.perturb.edits import Edit, apply_guarded, entity_places
-from hf_adner.perturb.perturbation import Focus, Perturbation
-from hf_adner.perturb.perturbed import CharacterAlignment, Perturbed
-from hf_adner.perturb.protected import Territory, keeps_protected
+from hf_adner.perturb.perturbation import CharacterAlignment, Focus, Perturbation, Perturbed
+from hf_adner.perturb.protected import ClosedSpans, keeps_protected
 from hf_adner.perturb.units import HAN, SPACE, SYMBOL, WORD, Unit, character_kind
 
 OPERATIONS = ("width", "exchange", "delete", "insert")
-"""Change the width of a sign, letter or figure; exchange a sign; delete a sign or space; insert a space."""
+"""Change the width of a sign, letter or digit; exchange a sign; delete a sign or space; insert a space."""
 
 _HALF = ",;:?!()[]<>%+-=/~" + "".join(map(chr, (*range(0x30, 0x3A), *range(0x41, 0x5B), *range(0x61, 0x7B))))
 _WIDTHS = {half: chr(ord(half) + 0xFEE0) for half in _HALF}
@@ -33,14 +28,14 @@ _DELETED = "，、；：,;"
 
 
 class PunctuationEdit(Perturbation):
-    """Change signs and spaces outside entities.
+    """Change punctuation and spaces outside entities.
 
     Args:
-        share: of the places where something could be changed, at least one.
-        operations: those of `OPERATIONS` that are used.
+        share: share of the editable places to change, at least one place.
+        operations: some of `OPERATIONS`.
 
     Raises:
-        ValueError: a share outside 0..1, no operation, or an unknown one.
+        ValueError: if the share is out of range, an operation is unknown, or there is none.
     """
 
     name = "punctuation"
@@ -54,23 +49,22 @@ class PunctuationEdit(Perturbation):
         self.operations = operations
 
     def _perturb(self, document: Document, rng: random.Random, focus: Focus) -> Perturbed | None:
-        closed = Territory.of_context(document)
-        piles = {
+        closed = ClosedSpans.of_context(document)
+        candidates = {
             operation: [edit for edit in _FINDERS[operation](document) if closed.is_open(edit.start, edit.end)]
             for operation in self.operations
         }
-        count = max(1, round(self.share * len({edit.start for pile in piles.values() for edit in pile})))
-        edits = _drawn(piles, count, rng)
-        return apply_guarded(document, edits, family=self.name, kind=self.kind)
+        count = max(1, round(self.share * len({edit.start for edits in candidates.values() for edit in edits})))
+        return apply_guarded(document, _draw(candidates, count, rng), family=self.name, kind=self.kind)
 
 
-def _drawn(piles: Mapping[str, list[Edit]], count: int, rng: random.Random) -> list[Edit]:
-    """Edits of as many places, every operation as often as the others while it has some."""
-    for pile in piles.values():
-        rng.shuffle(pile)
+def _draw(candidates: Mapping[str, list[Edit]], count: int, rng: random.Random) -> list[Edit]:
+    """Draw edits of `count` places, all operations with equal frequency while they have candidates."""
+    for edits in candidates.values():
+        rng.shuffle(edits)
     chosen: dict[int, Edit] = {}
-    while len(chosen) < count and (left := [pile for pile in piles.values() if pile]):
-        edit = rng.choice(left).pop()
+    while len(chosen) < count and (remaining := [edits for edits in candidates.values() if edits]):
+        edit = rng.choice(remaining).pop()
         chosen.setdefault(edit.start, edit)
     return list(chosen.values())
 
@@ -91,28 +85,28 @@ def _exchanges(document: Document) -> Iterator[Edit]:
 
 
 def _deletions(document: Document) -> Iterator[Edit]:
-    """Signs that part no two entities, words or figures, and spaces that part no two words."""
+    """Delete signs that do not separate entities, words or numbers, and spaces that do not separate words."""
     text = document.text
-    starts = {one.start for one in document.entities}
-    ends = {one.end for one in document.entities}
+    starts = {entity.start for entity in document.entities}
+    ends = {entity.end for entity in document.entities}
     for place, character in enumerate(text):
-        parts_entities = place in ends and place + 1 in starts
-        around = {_kind(text, place - 1), _kind(text, place + 1)}
+        separates_entities = place in ends and place + 1 in starts
+        around = {_kind_at(text, place - 1), _kind_at(text, place + 1)}
         is_free = character in _DELETED or (character in " \t\u3000" and (HAN in around or SPACE in around))
-        if is_free and not parts_entities and around != {WORD}:
+        if is_free and not separates_entities and around != {WORD}:
             yield Edit(place, place + 1, "")
 
 
 def _insertions(document: Document) -> Iterator[Edit]:
-    """Spaces beside Chinese characters and signs, or beside another space."""
+    """Insert spaces next to Chinese characters and signs, or next to another space."""
     text = document.text
     for place in range(1, len(text)):
-        around = {_kind(text, place - 1), _kind(text, place)}
+        around = {_kind_at(text, place - 1), _kind_at(text, place)}
         if SPACE in around or around in ({HAN}, {HAN, WORD}, {HAN, SYMBOL}):
             yield Edit(place, place, " ")
 
 
-def _kind(text: str, place: int) -> str:
+def _kind_at(text: str, place: int) -> str:
     return character_kind(text[place]) if 0 <= place < len(text) else ""
 
 
@@ -126,22 +120,22 @@ TEMPORAL = (
     "后 前 随 继 遂 再 又 仍 次日 当日 同时 目前 现 曾 此 其 该 首 末 最 "
     "then after before subsequently later since until following previously prior now when while first finally"
 ).split()
-"""Words that tie a clause to its place in a story: a sentence with one keeps its order."""
+"""Words of temporal order or reference: the clauses of a sentence with such a word are not exchanged."""
 
 _NEGATIONS = ("否认", "无", "未", "没", "不", "非", "除外", "排除", " no ", " not ", "denie", "deny", "without", "n't")
 
 
 class ClauseShuffle(Perturbation):
-    """Exchange clauses within sentences; the signs between them stay where they are.
+    """Exchange clauses within sentences; the signs between them stay in place.
 
-    A clause that denies keeps all that follows it in its sentence (``否认发热，咳嗽``), so that the negation reaches
-    as far as before. Sentences that tell a story, by their words, stay as they are. Not for narratives.
+    A negated clause keeps everything after it in its sentence (``否认发热，咳嗽``), which preserves the scope of the
+    negation. Sentences with a word of `TEMPORAL` keep their order. Not suitable for narratives.
     """
 
     name = "clause-shuffle"
 
     def _perturb(self, document: Document, rng: random.Random, focus: Focus) -> Perturbed | None:
-        closed = Territory.of_context(document)
+        closed = ClosedSpans.of_context(document)
         order: list[CharacterRange] = []
         for clauses in _sentences(document.text, closed):
             order += _shuffled(document.text, clauses, closed, rng)
@@ -152,15 +146,15 @@ class ClauseShuffle(Perturbation):
 
 
 def _shuffled(
-    text: str, clauses: Sequence[CharacterRange], closed: Territory, rng: random.Random
+    text: str, clauses: Sequence[CharacterRange], closed: ClosedSpans, rng: random.Random
 ) -> list[CharacterRange]:
-    """A sentence's clauses in their new order, and all that stands between and around them in its place."""
+    """Return a sentence's clauses in their new order, with the text between and around them in place."""
     start, end = clauses[0][0], clauses[-1][1]
     blocks = _blocks(text, clauses, closed)
-    told = text[start:end].lower()
+    sentence = text[start:end].lower()
     order = list(blocks)
-    if len(blocks) > 1 and not any(word in told for word in TEMPORAL):
-        for _ in range(4):  # four draws leave two clauses alone once in sixteen times
+    if len(blocks) > 1 and not any(word in sentence for word in TEMPORAL):
+        for _ in range(4):  # two clauses keep their order with probability 1/16
             if order == blocks:
                 rng.shuffle(order)
     edges = [start, *(edge for block in blocks for edge in block), end]
@@ -169,21 +163,21 @@ def _shuffled(
 
 
 def rearranged(document: Document, order: Sequence[CharacterRange], *, family: str) -> Perturbed:
-    """The document with its pieces in another order.
+    """Return the document with its spans in another order.
 
     Args:
-        document: what is cut up.
+        document: the document.
         order: spans that cover the text once, in the new order; none may cut an entity.
         family: name of the perturbation.
 
     Raises:
-        ValueError: the spans do not cover the text once, or cut an entity.
+        ValueError: if the spans do not cover the text once, or cut an entity.
     """
     backward = [place for start, end in order for place in range(start, end)]
     if sorted(backward) != list(range(len(document.text))):
-        raise ValueError(f"{len(order)} pieces do not cover the text of {len(document.text)} characters once")
+        raise ValueError(f"{len(order)} spans do not cover the text of {len(document.text)} characters once")
     alignment = CharacterAlignment.from_backward(backward, len(document.text))
-    entities = [_moved(one, alignment) for one in document.entities]
+    entities = [_moved(entity, alignment) for entity in document.entities]
     text = "".join(document.text[start:end] for start, end in order)
     new = replace(document, text=text, entities=tuple(entities))
     return Perturbed(document, new, alignment, entity_places(entities, new), families=(family,))
@@ -192,12 +186,12 @@ def rearranged(document: Document, order: Sequence[CharacterRange], *, family: s
 def _moved(entity: Entity, alignment: CharacterAlignment) -> Entity:
     span = alignment.map_span(entity.start, entity.end)
     if span is None:
-        raise ValueError(f"the pieces cut the entity {entity.start}-{entity.end}")
+        raise ValueError(f"the spans cut the entity {entity.start}-{entity.end}")
     return Entity(*span, entity.label, entity.text, entity.meta)
 
 
-def _sentences(text: str, closed: Territory) -> list[list[CharacterRange]]:
-    """Per sentence its clauses without the signs between them; full stops count as sentences."""
+def _sentences(text: str, closed: ClosedSpans) -> list[list[CharacterRange]]:
+    """Return the clauses of each sentence without the signs between them; a full stop is a sentence of its own."""
     sentences: list[list[CharacterRange]] = [[]]
     start = 0
     for place, character in enumerate(text):
@@ -214,24 +208,24 @@ def _sentences(text: str, closed: Territory) -> list[list[CharacterRange]]:
 
 
 def _is_inside_word(text: str, place: int) -> bool:
-    """A half-width sign without a space behind it, as in ``2.5`` or ``a,b``."""
+    """Return whether a sign is half-width and not followed by a space, as in ``2.5`` or ``a,b``."""
     following = text[place + 1 : place + 2]
     return text[place] in ",;.!?" and following.isascii() and bool(following.strip())
 
 
-def _blocks(text: str, clauses: Sequence[CharacterRange], closed: Territory) -> list[CharacterRange]:
-    """Clauses that may move: trimmed of white space, and in one piece from the first that denies."""
+def _blocks(text: str, clauses: Sequence[CharacterRange], closed: ClosedSpans) -> list[CharacterRange]:
+    """Return the clauses without surrounding white space; the first negated one includes the rest of the sentence."""
     blocks: list[CharacterRange] = []
     for start, end in clauses:
-        denies = any(word in f" {text[start:end].lower()} " for word in _NEGATIONS)
-        blocks.append(_trimmed(text, start, clauses[-1][1] if denies else end, closed))
-        if denies:
+        negated = any(word in f" {text[start:end].lower()} " for word in _NEGATIONS)
+        blocks.append(_trimmed(text, start, clauses[-1][1] if negated else end, closed))
+        if negated:
             break
     return [block for block in blocks if block[0] < block[1]]
 
 
-def _trimmed(text: str, start: int, end: int, closed: Territory) -> CharacterRange:
-    """Without the white space at its ends, unless that belongs to an entity."""
+def _trimmed(text: str, start: int, end: int, closed: ClosedSpans) -> CharacterRange:
+    """Return the span without white space at its ends, unless that belongs to an entity."""
     while start < end and text[start].isspace() and closed.is_open(start, start + 1):
         start += 1
     while start < end and text[end - 1].isspace() and closed.is_open(end - 1, end):
@@ -258,7 +252,7 @@ SOUND = """
 或货获祸 因音阴银 由油游尤 于鱼余愉 对队堆 会回灰汇 可科颗 能嫩 需须虚 应英鹰婴 该改钙概 请情晴 问闻
 医一衣依 生胜圣 护户互 士事市试 患换 者这 儿耳 童同铜桶 男南难 女 岁随碎 年黏念 月越阅 日 周洲粥 天添甜 小晓
 """
-"""Same or nearly same reading without regard to tone."""
+"""Same or nearly the same pronunciation, ignoring the tone."""
 
 SHAPE = """
 皮波坡 疹诊珍 痒佯样 疮疱疤 瘙骚搔 癣鲜 痤座挫 疱泡炮 斑班 湿温 症证 疗辽 疼终 痛桶 瘤榴 癌岩 痔寺 疝仙 疽阻 疖节 疣优
@@ -277,7 +271,7 @@ SHAPE = """
 汗汁 池地 治冶 注住 泡炮 波坡 泪目 活话 洗先 浅钱 测侧 浓农 液夜 涂途 消稍 渗参 温湿 溃遗 滴摘 漏露 澡操 激敫 灼约
 炎灾 炮泡 点占 热势 焦集 照熙 片斤 牙芽 物吻 特持 状壮 狂往 猛孟 率卒 珠株 球求 理埋 瓶并 生主 用甩 甲申 电申 男另
 """
-"""Alike to the eye, or confused by character recognition."""
+"""Similar shape, or confused by character recognition."""
 
 SPEECH = """
 四十是 一七医 六流 十石四 零铃 啊阿 的得地 了乐 在再 他她它 做作坐 那哪 吗嘛妈 呢讷 吧八巴 嗯恩 按暗案 俺安 您宁拧
@@ -285,21 +279,20 @@ SPEECH = """
 三山 酸栓 森身 私师 苏书 桑伤 早找 字志 走肘 最坠 次翅 擦插 从冲 村春 错戳 仓昌 丝诗 色社 岁睡 诉树
 人银 热乐 日一 肉漏 入路 软暖 音英 心星 金京 信性 亲清 林灵 民名 贫平 今经 因应 分风 门梦 真蒸 身生 陈程 跟更 根耕
 """
-"""What speech recognition and regional accents mix up: n and l, f and h, flat and curled tongue, front and back n."""
-
+"""Confused by speech recognition and regional accents: n and l, f and h, z/c/s and zh/ch/sh, -n and -ng."""
 
 GROUPS = {"sound": SOUND, "shape": SHAPE, "speech": SPEECH}
-"""Groups of characters that are confused, by the cause."""
+"""Cause -> groups of characters that are confused with each other."""
 
 
 class Confusions:
-    """Proposes a character that is confused with one in a unit, or two letters exchanged; a source of replacements.
+    """Misspellings: a confused character, or two letters exchanged; a source of replacements.
 
     Args:
-        causes: those of `GROUPS` that are used.
+        causes: some of `GROUPS`.
 
     Raises:
-        ValueError: no cause, or an unknown one.
+        ValueError: if a cause is unknown or there is none.
     """
 
     lexicon: Lexicon | None = None
@@ -308,38 +301,38 @@ class Confusions:
         causes = tuple(causes)
         if not causes or not set(causes) <= set(GROUPS):
             raise ValueError(f"causes are {causes}, expected some of {tuple(GROUPS)}")
-        others: dict[str, set[str]] = {}
+        confused: dict[str, set[str]] = {}
         for group in (group for cause in causes for group in GROUPS[cause].split()):
             for character in group:
-                others.setdefault(character, set()).update(group.replace(character, ""))
-        self._others = {character: tuple(sorted(found)) for character, found in others.items() if found}
+                confused.setdefault(character, set()).update(group.replace(character, ""))
+        self._confused = {character: tuple(sorted(others)) for character, others in confused.items() if others}
 
     def __len__(self) -> int:
-        """Characters that can be confused."""
-        return len(self._others)
+        """Return the number of characters that can be confused."""
+        return len(self._confused)
 
-    def of(self, character: str) -> tuple[str, ...]:
-        """The characters it is taken for, sorted."""
-        return self._others.get(character, ())
+    def confused_with(self, character: str) -> tuple[str, ...]:
+        """Return the characters that a character is confused with, sorted."""
+        return self._confused.get(character, ())
 
     def covers(self, document: Document, unit: Unit) -> bool:
-        """Units with a character in the groups, and words in which letters can be exchanged."""
-        return self._misspelt(document.text[unit.start : unit.end], unit.kind, random.Random(0)) is not None
+        """Return whether the unit has a character of the groups or letters that can be exchanged."""
+        return self._misspell(document.text[unit.start : unit.end], unit.kind, random.Random(0)) is not None
 
     def propose(self, document: Document, units: Sequence[Unit], rng: random.Random) -> list[str | None]:
-        """A wrong spelling of each unit with as many characters; see `Replacements`."""
-        return [self._misspelt(document.text[unit.start : unit.end], unit.kind, rng) for unit in units]
+        """Misspell each unit, keeping its number of characters."""
+        return [self._misspell(document.text[unit.start : unit.end], unit.kind, rng) for unit in units]
 
-    def _misspelt(self, word: str, kind: str, rng: random.Random) -> str | None:
-        places = [place for place, character in enumerate(word) if character in self._others]
+    def _misspell(self, word: str, kind: str, rng: random.Random) -> str | None:
+        places = [place for place, character in enumerate(word) if character in self._confused]
         if places:
             place = rng.choice(places)
-            return word[:place] + rng.choice(self._others[word[place]]) + word[place + 1 :]
-        return _letters_exchanged(word, rng) if kind == WORD else None
+            return word[:place] + rng.choice(self._confused[word[place]]) + word[place + 1 :]
+        return _exchange_letters(word, rng) if kind == WORD else None
 
 
-def _letters_exchanged(word: str, rng: random.Random) -> str | None:
-    """Two neighbouring letters inside the word in the other order."""
+def _exchange_letters(word: str, rng: random.Random) -> str | None:
+    """Exchange two adjacent letters inside the word."""
     places = [place for place in range(1, len(word) - 2) if word[place] != word[place + 1]]
     if not places or not word.isalpha():
         return None
@@ -348,7 +341,7 @@ def _letters_exchanged(word: str, rng: random.Random) -> str | None:
 
 
 class ConfusionEdit(ContextEdit):
-    """Misspell characters and words of the context; test only.
+    """Misspell characters and words of the context, for measuring robustness only.
 
     Args:
         share, bottom, terms: see `ContextEdit`.
@@ -356,7 +349,6 @@ class ConfusionEdit(ContextEdit):
     """
 
     name = "confusions"
-    test_only = True
 
     def __init__(
         self,

@@ -1,7 +1,4 @@
-"""The smallest pieces that an edit may replace: one character of Chinese, one word of other scripts.
-
-Which pieces of the context are edited.
-"""
+"""Units that edits replace, a Chinese character or a word of another script, and how they are selected."""
 
 from __future__ import annotations
 
@@ -13,11 +10,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from hf_adner.data.records import Document
-from hf_adner.model.lexicon_adner import Lexicon
-from hf_adner.perturb.protected import Territory
+from hf_adner.model.lexicon_adner import Lexicon, leftmost_longest
+from hf_adner.perturb.protected import ClosedSpans
 
 HAN, WORD, SPACE, SYMBOL = "han", "word", "space", "symbol"
 """Kinds of units: a character of a script without spaces, a word, white space, punctuation and other signs."""
+
+NGRAM_SHARES = (0.4, 0.3, 0.2, 0.1)
+"""Shares of n-grams of 1, 2, 3 and 4 words in MacBERT's masking (Cui et al. 2020)."""
 
 _MARK = "mark"
 _SPACELESS = (
@@ -37,7 +37,7 @@ _APOSTROPHES = "'\u2019"
 
 
 class Unit(NamedTuple):
-    """A span of a text, end exclusive, and what it consists of."""
+    """A span of a text, end exclusive, and its kind."""
 
     start: int
     end: int
@@ -46,7 +46,7 @@ class Unit(NamedTuple):
 
 @lru_cache(maxsize=8192)
 def character_kind(character: str) -> str:
-    """`HAN`, `WORD`, `SPACE` or `SYMBOL`; a combining mark, which belongs to what precedes it, is ``"mark"``."""
+    """Return `HAN`, `WORD`, `SPACE` or `SYMBOL`; ``"mark"`` for a combining mark, which belongs to its predecessor."""
     point = ord(character)
     if any(first <= point <= last for first, last in _SPACELESS):
         return HAN
@@ -58,10 +58,10 @@ def character_kind(character: str) -> str:
 
 
 def text_units(text: str) -> list[Unit]:
-    """The units of a text, in order and without gaps.
+    """Split a text into units, in order and without gaps.
 
     Runs of letters and digits are one unit (``IgE``, ``patient's``), and so are runs of white space; every Chinese
-    or Japanese character and every sign is one of its own. Combining marks stay with their base.
+    or Japanese character and every sign is a unit of its own. Combining marks stay with their base.
     """
     return list(_units(text))
 
@@ -87,43 +87,40 @@ def _continues(text: str, place: int, kind: str) -> bool:
 
 
 def context_units(document: Document, lexicon: Lexicon | None = None) -> list[Unit]:
-    """The words and Chinese characters that are in no entity and not protected, in order.
+    """Return the words and Chinese characters outside entities and protected spans, in order.
 
     Args:
-        document: the text and what must stay.
-        lexicon: its words of two characters and more are units as a whole, leftmost and longest first.
+        document: the text and its entities.
+        lexicon: its words of two or more characters are single units, leftmost and longest first.
     """
-    closed = Territory.of_context(document)
+    closed = ClosedSpans.of_context(document)
     units = text_units(document.text)
     if lexicon is not None:
         units = _joined(units, lexicon.match(document.text), closed)
     return [unit for unit in units if unit.kind in (HAN, WORD) and closed.is_open(unit.start, unit.end)]
 
 
-def _joined(units: Sequence[Unit], matches: Iterable[tuple[int, int, int]], closed: Territory) -> list[Unit]:
-    """Units with the words of a lexicon in the place of what they consist of."""
-    at = {unit.start: index for index, unit in enumerate(units)}
-    until = {unit.end: index + 1 for index, unit in enumerate(units)}
-    words = {}
-    for _, start, end in matches:  # sorted by start, then end: the last of a start is its longest
-        if start in at and end in until and until[end] - at[start] > 1 and closed.is_open(start, end):
-            words[start] = Unit(start, end, units[at[start]].kind)
-    return list(_merged(units, words, until))
-
-
-def _merged(units: Sequence[Unit], words: dict[int, Unit], until: dict[int, int]) -> Iterator[Unit]:
-    index = 0
-    while index < len(units):
-        unit = words.get(units[index].start, units[index])
-        yield unit
-        index = until[unit.end]
+def _joined(units: Sequence[Unit], matches: Iterable[tuple[int, int, int]], closed: ClosedSpans) -> list[Unit]:
+    """Replace sequences of units by the lexicon words that consist of them."""
+    first = {unit.start: index for index, unit in enumerate(units)}
+    after = {unit.end: index + 1 for index, unit in enumerate(units)}
+    words = [
+        (word_id, start, end)
+        for word_id, start, end in matches
+        if start in first and end in after and after[end] - first[start] > 1 and closed.is_open(start, end)
+    ]
+    joined, position = [], 0
+    for _, start, end in leftmost_longest(words):
+        joined += [*units[position : first[start]], Unit(start, end, units[first[start]].kind)]
+        position = after[end]
+    return [*joined, *units[position:]]
 
 
 def least_important(units: Sequence[Unit], scores: Sequence[float], share: float = 0.5) -> list[Unit]:
-    """The share of the units with the smallest mean score, in the order of the text.
+    """Return the share of the units with the lowest mean score, in the order of the text.
 
     Raises:
-        ValueError: a score that is not a number.
+        ValueError: if a score is NaN.
     """
 
     def importance(unit: Unit) -> float:
@@ -136,25 +133,27 @@ def least_important(units: Sequence[Unit], scores: Sequence[float], share: float
 
 
 def budget(units: Sequence[Unit], share: float) -> int:
-    """How many units a share of them is: at least one where there is one."""
+    """Return the number of units in a share of them, at least 1 if there are any."""
     return min(len(units), max(1, round(share * len(units))))
 
 
 def draw_units(units: Sequence[Unit], count: int, rng: random.Random) -> list[Unit]:
-    """Up to `count` random units, in the order of the text."""
+    """Draw up to `count` random units, in the order of the text."""
     return sorted(rng.sample(units, min(count, len(units))))
 
 
 def draw_runs(
-    units: Sequence[Unit], count: int, rng: random.Random, weights: Sequence[float] = (0.4, 0.3, 0.2, 0.1)
+    units: Sequence[Unit], count: int, rng: random.Random, weights: Sequence[float] = NGRAM_SHARES
 ) -> list[Unit]:
-    """As `draw_units`, in runs of neighbouring units as MacBERT was trained with.
+    """Draw up to `count` random units in runs of adjacent units, as in MacBERT's n-gram masking.
+
+    The number of units is exact; `pretraining.collator.choose_ngrams` keeps share and lengths unbiased instead.
 
     Args:
-        units: to draw from.
-        count: how many units to draw at most.
-        rng: the chance.
-        weights: how often a run has one unit, two, three, ...
+        units: candidates, in the order of the text.
+        count: largest number of units.
+        rng: random number generator.
+        weights: relative frequency of runs of 1, 2, 3, ... units.
     """
     drawn: set[int] = set()
     for first in rng.sample(range(len(units)), len(units)):

@@ -1,7 +1,4 @@
-"""Batches for masked-language modelling as correction, the objective of MacBERT.
-
-Which words of a text are masked: n-grams of words, together a fixed share of the words (Cui et al. 2020, sec. 3).
-"""
+"""Data collator for MacBERT's objective: n-grams of words are replaced by similar words and predicted."""
 
 from __future__ import annotations
 
@@ -18,116 +15,50 @@ import torch
 from hf_adner.data.encoding import AdnerDataCollator
 from hf_adner.model.labels_adner import UNOBSERVED
 from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.perturb.units import NGRAM_SHARES
 from hf_adner.pretraining.words import TokenWords
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-NGRAM_SHARES = (0.4, 0.3, 0.2, 0.1)
-"""Shares of n-grams of 1, 2, 3 and 4 words."""
-
-
-def choose_ngrams(
-    free: np.ndarray, share: float, shares: Sequence[float], rng: np.random.Generator, at_least: int = 0
-) -> list[tuple[int, int]]:
-    """Draw n-grams of words that do not overlap.
-
-    Their number of words is `share` of the free ones and their lengths are distributed like `shares`, both exactly so
-    on average. Where no place is left for an n-gram it is taken apart.
-
-    Args:
-        free: (words,) bool, the words that may be chosen; n-grams never span one that may not.
-        share: of the free words, 0 to 1.
-        shares: of n-grams of 1, 2, ... words; they add up to 1.
-        rng: of the chance.
-        at_least: smallest number of n-grams, as far as there are free words.
-
-    Returns:
-        (first word, number of words) of each, in no order.
-    """
-    free, chosen = free.copy(), []
-    pending = sorted(ngram_lengths(share * int(free.sum()), shares, rng))
-    pending += [1] * (at_least - len(pending))
-    while pending:
-        length = pending.pop()
-        starts = _places(free, length)
-        if len(starts):
-            start = int(starts[rng.integers(len(starts))])
-            free[start : start + length] = False
-            chosen.append((start, length))
-        elif length > 1:
-            insort(pending, 1)
-            insort(pending, length - 1)
-    return chosen
-
-
-def ngram_lengths(words: float, shares: Sequence[float], rng: np.random.Generator) -> list[int]:
-    """Lengths of n-grams that have `words` words on average and are distributed like `shares`.
-
-    They are the steps of a stationary renewal process that begin before `words`: with a first step drawn from the
-    equilibrium distribution, neither the number of words nor the distribution is biased by where the counting ends.
-    """
-    total = int(words) + int(rng.random() < words % 1)
-    if not total:
-        return []
-    longer = np.cumsum(shares[::-1])[::-1]  # (lengths,) probability of more than 0, 1, ... words
-    place = int(rng.choice(len(longer), p=longer / longer.sum()))
-    drawn = rng.choice(len(shares), size=total, p=shares) + 1
-    lengths = []
-    for length in drawn.tolist():
-        if place >= total:
-            break
-        lengths.append(length)
-        place += length
-    return lengths
-
-
-def _places(free: np.ndarray, length: int) -> np.ndarray:
-    """First words of all runs of `length` free words."""
-    counts = np.concatenate([[0], np.cumsum(free)])  # (words + 1,)
-    return np.flatnonzero(counts[length:] - counts[:-length] == length)
-
-
 REPLACEMENTS = ("similar", "mask")
 REPLACED, RANDOM = 0.8, 0.1
-"""Shares of the chosen words that are replaced, and that become a random word; the others stay as they are."""
+"""Shares of the chosen words that are replaced, and that become a random word; the other words stay."""
 
 Neighbours = Sequence[tuple[str, float]]
 SimilarWordSource = Callable[[str], Neighbours] | Mapping[str, Neighbours]
-"""From a word to similar ones, each with its weight (a cosine, say)."""
+"""Maps a word to similar words with weights, such as cosines."""
 
-_PASSED_ON = ("attention_mask", "token_type_ids")
-_TRIES = 4
+_COPIED = ("attention_mask", "token_type_ids")
+_TRIES = 4  # draws of a random word with the same number of tokens
 
 
 class MacBertCollator:
-    """Masks words dynamically, pads, and labels what was chosen (Cui et al. 2020, Findings of EMNLP, section 3).
+    """Mask words dynamically, pad, and label the chosen words (Cui et al. 2020, Findings of EMNLP, section 3).
 
-    15 % of the words are chosen in n-grams of 1 to 4 (40, 30, 20, 10 %). Of the chosen words 80 % give way to a similar
-    word of as many tokens (to a random one where there is none), 10 % to a random word, 10 % stay. `labels` hold the
+    15 % of the words are chosen in n-grams of 1 to 4 (40, 30, 20, 10 %). Of the chosen words 80 % are replaced by a
+    similar word of as many tokens (a random word if there is none), 10 % by a random word, 10 % stay. `labels` are the
     true tokens of the chosen words and -100 elsewhere. Special tokens, padding, white space and words with an unknown
     token are never chosen. A batch with any word has at least one label.
 
-    It takes `input_ids`, `attention_mask` and `token_type_ids` of what any tokenizer makes of texts, leaves out all
-    other columns, and works with the stock `Trainer` and any `AutoModelForMaskedLM`.
+    The collator uses the columns `input_ids`, `attention_mask` and `token_type_ids` of any tokenizer and drops all
+    others. It works with the stock `Trainer` and any `AutoModelForMaskedLM`.
 
-    The chance is drawn from torch's generator, another one in every data-loader worker, until `set_epoch` was
-    called; after that a row's masks are a function of seed, epoch and tokens alone, whatever the number of workers.
+    Before `set_epoch` is called, random numbers come from torch's generator, which differs between data-loader workers.
+    Afterwards the masks of a row depend only on seed, epoch and tokens, whatever the number of workers.
 
     Args:
-        tokenizer: pads, and knows the special tokens; one token per character or word pieces.
-        lexicon: words that are masked as a whole and that random words are taken from; default: the tokenizer's.
-        similar_words: from a word to (similar word, weight); the weights of a word are chances up to a factor.
-        replacement: ``"similar"``, or ``"mask"`` for ``[MASK]`` in its place (whole-word n-gram masking as control).
-        share: of the words that are chosen, 0 to 1.
-        ngram_shares: of n-grams of 1, 2, ... words; they add up to 1.
-        longest_word: most characters of a lexicon word that is masked as a whole.
-        seed: of the chance after `set_epoch`.
-        pad_to_multiple_of: the number of tokens is rounded up to a multiple of this.
+        tokenizer: the tokenizer, with one token per character or with word pieces.
+        lexicon: words that are masked as a whole and drawn as random words; default: the tokenizer's lexicon.
+        similar_words: maps a word to (similar word, weight); weights are proportional to probabilities.
+        replacement: ``"similar"``, or ``"mask"`` for ``[MASK]`` instead (whole-word n-gram masking as control).
+        share: share of the words to choose, in (0, 1].
+        ngram_shares: shares of n-grams of 1, 2, ... words, with sum 1.
+        longest_word: largest number of characters of a lexicon word that is masked as a whole.
+        seed: seed of the masks after `set_epoch`.
+        pad_to_multiple_of: pad the number of tokens to a multiple of this.
 
     Raises:
-        ValueError: an unknown replacement, shares outside their range, or no mask token where one is needed.
+        ValueError: if the replacement is unknown, a share is out of range, or a mask token is needed but missing.
     """
 
     def __init__(
@@ -145,20 +76,20 @@ class MacBertCollator:
     ) -> None:
         _check(tokenizer, replacement, share, ngram_shares)
         self.replacement, self.seed = replacement, seed
-        self._mask_id = tokenizer.mask_token_id  # no attribute `tokenizer`: the Trainer would save it unasked
+        self._mask_id = tokenizer.mask_token_id  # no attribute `tokenizer`: the Trainer would save it
         self.share, self.ngram_shares = share, tuple(ngram_shares)
         self.lexicon = lexicon if lexicon is not None else getattr(tokenizer, "lexicon", None)
         self.words = TokenWords(tokenizer, self.lexicon, longest_word)
         self.substitutes = Substitutes(tokenizer, self.words, similar_words)
         self._pad = AdnerDataCollator(tokenizer, pad_to_multiple_of)
-        self._epoch = torch.full((), -1).share_memory_()  # workers that outlive an epoch see the next one
+        self._epoch = torch.full((), -1).share_memory_()  # shared with persistent workers
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the masks of the coming batches a function of seed, `epoch` (0 or more) and tokens."""
+        """Make the masks of following batches depend only on seed, `epoch` (0 or more) and tokens."""
         self._epoch.fill_(epoch)
 
     def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """The batch, (batch, tokens) each: `input_ids`, `attention_mask`, `labels`, and `token_type_ids` if given."""
+        """Return `input_ids`, `attention_mask`, `labels` and, if given, `token_type_ids`, (batch, tokens) each."""
         ids = [np.asarray(feature["input_ids"], dtype=np.int64) for feature in features]
         rows = [self.mask(row) for row in ids]
         if not any((labels != UNOBSERVED).any() for _, labels in rows):
@@ -168,7 +99,7 @@ class MacBertCollator:
             [
                 {
                     "attention_mask": np.ones_like(masked),
-                    **{key: feature[key] for key in _PASSED_ON if key in feature},
+                    **{key: feature[key] for key in _COPIED if key in feature},
                     "input_ids": masked,
                     "labels": labels,
                 }
@@ -181,24 +112,24 @@ class MacBertCollator:
 
         Args:
             ids: (tokens,) int64, special tokens included.
-            at_least: smallest number of n-grams, as far as the row has words.
+            at_least: smallest number of n-grams, if the row has as many words.
 
         Returns:
             The corrupted ids and the labels, (tokens,) each.
         """
-        rng = self._chance(ids)
+        rng = self._rng(ids)
         masked, labels = ids.copy(), np.full_like(ids, UNOBSERVED)
-        for start, end in self.chosen(ids.tolist(), rng, at_least):
+        for start, end in self._choose(ids.tolist(), rng, at_least):
             labels[start:end] = ids[start:end]
-            masked[start:end] = self._corrupted(ids[start:end].tolist(), rng)
+            masked[start:end] = self._corrupt(ids[start:end].tolist(), rng)
         return masked, labels
 
-    def chosen(self, ids: list[int], rng: np.random.Generator, at_least: int = 0) -> list[tuple[int, int]]:
-        """(first token, token after the last) of the words that chance chooses."""
+    def _choose(self, ids: list[int], rng: np.random.Generator, at_least: int = 0) -> list[tuple[int, int]]:
+        """Draw words and return their (start, end) in tokens."""
         spans: list[tuple[int, int]] = []
         free: list[bool] = []
         for run in self.words.runs(ids):
-            spans += [*run, (0, 0)]  # no n-gram goes on behind a special token
+            spans += [*run, (0, 0)]  # n-grams do not cross special tokens
             free += [*(self._is_word(ids[start:end]) for start, end in run), False]
         if not spans:
             return []
@@ -208,7 +139,7 @@ class MacBertCollator:
     def _is_word(self, ids: list[int]) -> bool:
         return self.words.unknown not in ids and bool(self.words.text(ids).strip())
 
-    def _corrupted(self, word: list[int], rng: np.random.Generator) -> list[int]:
+    def _corrupt(self, word: list[int], rng: np.random.Generator) -> list[int]:
         draw = rng.random()
         if draw >= REPLACED + RANDOM:
             return word
@@ -218,7 +149,7 @@ class MacBertCollator:
             return [self._mask_id] * len(word)
         return self.substitutes.similar(word, rng)
 
-    def _chance(self, ids: np.ndarray) -> np.random.Generator:
+    def _rng(self, ids: np.ndarray) -> np.random.Generator:
         epoch = int(self._epoch)
         if epoch < 0:
             return np.random.default_rng(int(torch.randint(2**62, ())))
@@ -227,11 +158,11 @@ class MacBertCollator:
 
 
 class Substitutes:
-    """Words of as many tokens in the place of another.
+    """Draws replacements with as many tokens as a word.
 
     Args:
-        tokenizer: of the tokens.
-        words: tells what tokens stand for, and the lexicon.
+        tokenizer: the tokenizer.
+        words: texts of tokens, and the lexicon.
         similar_words: see `MacBertCollator`.
     """
 
@@ -255,7 +186,7 @@ class Substitutes:
         self._ids = lru_cache(maxsize=1 << 18)(self._tokens)
 
     def similar(self, word: list[int], rng: np.random.Generator) -> list[int]:
-        """A similar word, the more likely the more similar; a random one where none has as many tokens."""
+        """Draw a similar word by its weight; a random word if no similar word has as many tokens."""
         neighbours = (self._similar(self._words.text(word)) if self._similar else None) or ()
         fitting = [
             (ids, weight) for other, weight in neighbours if weight > 0 and self._fits(ids := self._ids(other), word)
@@ -266,7 +197,7 @@ class Substitutes:
         return list(fitting[int(rng.choice(len(fitting), p=weights / weights.sum()))][0])
 
     def random(self, word: list[int], rng: np.random.Generator) -> list[int]:
-        """A word of the lexicon; random tokens for single tokens, and where no word is found after a few draws."""
+        """Draw a word of the lexicon; random tokens for single tokens and if a few draws find no fitting word."""
         same_length = self._by_length.get(len(self._words.text(word)), ()) if len(word) > 1 else ()
         for _ in range(_TRIES if same_length else 0):
             ids = self._ids(same_length[int(rng.integers(len(same_length)))])
@@ -279,20 +210,21 @@ class Substitutes:
         return len(ids) == len(word) and list(ids) != word
 
     def _tokens(self, word: str) -> tuple[int, ...]:
-        """Tokens of a word; none where one of them is unknown."""
+        """Return the tokens of a word; empty if a token is unknown."""
         ids = self._tokenizer(word, add_special_tokens=False)["input_ids"]
         return () if self._words.unknown in ids else tuple(ids)
 
 
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, words: TokenWords) -> list[int]:
-    """Tokens of one letter, digit or character of Chinese; all that are not special where there are none.
+    """Return the tokens of one letter, digit or Chinese character; if there are none, all that are not special.
 
-    Pieces that continue a word are none of them: of Chinese, vocabularies have them and texts do not.
+    Pieces that continue a word are left out: vocabularies have them for Chinese characters, but texts do not.
     """
-    every = [one for one in tokenizer.get_vocab().values() if one not in words.special and one != words.unknown]
-    whole = [one for one in every if not words.continues(one)]
-    plain = [one for one in whole if len(words.text([one])) == 1 and words.text([one]).isalnum()]
-    return sorted(plain or every)
+    excluded = words.special | {words.unknown}
+    regular = [token for token in tokenizer.get_vocab().values() if token not in excluded]
+    texts = {token: words.text([token]) for token in regular if not words.continues(token)}
+    plain = [token for token, text in texts.items() if len(text) == 1 and text.isalnum()]
+    return sorted(plain or regular)
 
 
 def _check(tokenizer: Any, replacement: str, share: float, ngram_shares: Sequence[float]) -> None:
@@ -303,4 +235,65 @@ def _check(tokenizer: Any, replacement: str, share: float, ngram_shares: Sequenc
     if not 0 < share <= 1:
         raise ValueError(f"share is {share}, expected more than 0 and at most 1")
     if not ngram_shares or min(ngram_shares) < 0 or abs(sum(ngram_shares) - 1) > 1e-6:
-        raise ValueError(f"ngram_shares are {tuple(ngram_shares)}, expected numbers of 0 or more that add up to 1")
+        raise ValueError(f"ngram_shares are {tuple(ngram_shares)}, expected numbers of 0 or more with sum 1")
+
+
+def choose_ngrams(
+    free: np.ndarray, share: float, shares: Sequence[float], rng: np.random.Generator, at_least: int = 0
+) -> list[tuple[int, int]]:
+    """Draw disjoint n-grams of words.
+
+    On average they have `share` of the free words and lengths distributed as `shares`, without bias. An n-gram that
+    no longer fits is split. (`perturb.units.draw_runs` draws an exact number of units of short texts instead.)
+
+    Args:
+        free: (words,) bool, the words that may be chosen; n-grams only span such words.
+        share: share of the free words, 0 to 1.
+        shares: shares of n-grams of 1, 2, ... words, with sum 1.
+        rng: random number generator.
+        at_least: smallest number of n-grams, if there are as many free words.
+
+    Returns:
+        (first word, number of words) of each, unordered.
+    """
+    free, chosen = free.copy(), []
+    pending = sorted(ngram_lengths(share * int(free.sum()), shares, rng))
+    pending += [1] * (at_least - len(pending))
+    while pending:
+        length = pending.pop()
+        starts = _run_starts(free, length)
+        if len(starts):
+            start = int(starts[rng.integers(len(starts))])
+            free[start : start + length] = False
+            chosen.append((start, length))
+        elif length > 1:
+            insort(pending, 1)
+            insort(pending, length - 1)
+    return chosen
+
+
+def ngram_lengths(words: float, shares: Sequence[float], rng: np.random.Generator) -> list[int]:
+    """Draw lengths of n-grams distributed as `shares`, with `words` words on average.
+
+    They are the steps of a stationary renewal process that begin before `words`: with a first step drawn from the
+    equilibrium distribution, stopping at `words` biases neither the number of words nor the distribution.
+    """
+    total = int(words) + int(rng.random() < words % 1)
+    if not total:
+        return []
+    longer = np.cumsum(shares[::-1])[::-1]  # (lengths,) probability of more than 0, 1, ... words
+    place = int(rng.choice(len(longer), p=longer / longer.sum()))
+    drawn = rng.choice(len(shares), size=total, p=shares) + 1
+    lengths = []
+    for length in drawn.tolist():
+        if place >= total:
+            break
+        lengths.append(length)
+        place += length
+    return lengths
+
+
+def _run_starts(free: np.ndarray, length: int) -> np.ndarray:
+    """Return the first words of all runs of `length` free words."""
+    counts = np.concatenate([[0], np.cumsum(free)])  # (words + 1,)
+    return np.flatnonzero(counts[length:] - counts[:-length] == length)

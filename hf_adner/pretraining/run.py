@@ -1,8 +1,6 @@
-"""Pretraining of an encoder on plain text: texts in, an encoder and its perplexity out.
+"""Pretraining runs: from text files to an encoder with its vocabulary and its perplexity on held-out text.
 
-The encoder of a pretraining run: where it comes from, and the folder it goes to.
-
-The Trainer of masked-language modelling.
+`run_pretraining` is the whole run; its steps follow in order, then `PretrainingTrainer` with its metrics.
 """
 
 from __future__ import annotations
@@ -33,235 +31,40 @@ from hf_adner.files import write_file
 from hf_adner.model.labels_adner import UNOBSERVED
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import SPACE, UNUSED, AdnerTokenizer
+from hf_adner.perturb.similar_words import SimilarWordTable, similar_word_table
 from hf_adner.pretraining.arguments import PretrainingArguments, PretrainingCommand, PretrainingTrainingArguments
 from hf_adner.pretraining.collator import MacBertCollator
-from hf_adner.pretraining.similar_words import SimilarWordTable, WordSequences, cooccurrence_vectors, similar_word_table
 from hf_adner.pretraining.text import TextBlocks, VocabularyCoverage, hold_out_texts, read_texts, vocabulary_coverage
+from hf_adner.pretraining.word_vectors import WordSequences, cooccurrence_vectors
 from hf_adner.pretraining.words import UNKNOWN
 from hf_adner.training.preparation import build_lexicon, small_encoder
 from hf_adner.training.run import METRICS_FILE, checkpoint_to_resume, write_json
 
-
-def load_masked_lm(name_or_path: str, tokenizer: AdnerTokenizer, layers: int | None = None) -> PreTrainedModel:
-    """An encoder with a masked-language-model head, which is new where the checkpoint has none.
-
-    Args:
-        name_or_path: Hub name or folder.
-        tokenizer: its vocabulary must fit.
-        layers: keep only the first ones.
-
-    Raises:
-        ValueError: more layers than there are, more tokens than embeddings, or a checkpoint that lacks weights of the
-            encoder itself.
-    """
-    config = AutoConfig.from_pretrained(name_or_path)
-    _check_vocabulary(tokenizer, config, name_or_path)
-    if layers is not None:
-        if not 1 <= layers <= config.num_hidden_layers:
-            raise ValueError(f"encoder_layers={layers}, expected 1 to {config.num_hidden_layers}, as the encoder has")
-        config.num_hidden_layers = layers
-    model, report = AutoModelForMaskedLM.from_pretrained(
-        name_or_path, config=config, dtype=torch.float32, output_loading_info=True
-    )
-    missing = sorted(report["missing_keys"])
-    of_encoder = [name for name in missing if name.startswith(f"{model.base_model_prefix}.")]
-    if of_encoder:
-        raise ValueError(f"{name_or_path} lacks {len(of_encoder)} weights of the encoder, the first is {of_encoder[0]}")
-    if missing:
-        logger.warning("%s has no masked-language-model head: a new one begins with random weights", name_or_path)
-    return model
-
-
-def make_masked_lm(tokenizer: AdnerTokenizer, size: int, layers: int, max_length: int) -> PreTrainedModel:
-    """A small random encoder with its head, for a vocabulary made from the text."""
-    settings = small_encoder(size, layers)
-    settings["max_position_embeddings"] = max(max_length, int(settings["max_position_embeddings"]))
-    config = AutoConfig.for_model(**settings, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
-    return AutoModelForMaskedLM.from_config(config)
-
-
-def block_length(asked: int | None, config: PreTrainedConfig) -> int:
-    """Tokens of a block: what was asked for, or what the encoder can take, at most 512.
-
-    Raises:
-        ValueError: the encoder has not so many positions.
-    """
-    positions = getattr(config, "max_position_embeddings", None) or 512
-    # RoBERTa's relatives count positions from behind their padding row
-    positions -= (config.pad_token_id or 0) + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-    if asked is not None and asked > positions:
-        raise ValueError(f"max_length={asked}, but the encoder has only {positions} positions")
-    return asked or min(positions, 512)
-
-
-def _check_vocabulary(tokenizer: AdnerTokenizer, config: PreTrainedConfig, name: str) -> None:
-    largest = max(tokenizer.get_vocab().values())
-    if largest >= config.vocab_size:
-        raise ValueError(
-            f"{name}: the vocabulary has the id {largest}, but the encoder only {config.vocab_size} embeddings; "
-            "vocabulary and weights belong to different encoders"
-        )
-
-
-def save_vocabulary(tokenizer: AdnerTokenizer, folder: Path, *, max_length: int) -> None:
-    """Write `vocab.txt` and the configuration of a stock `BertTokenizer`, as BERT and MacBERT repositories have them.
-
-    Args:
-        tokenizer: its vocabulary; the entry for white space gets BERT's name for it back.
-        folder: where the model lies.
-        max_length: tokens that the encoder can take.
-    """
-    vocabulary = {index: token for token, index in tokenizer.get_vocab().items()}
-    tokens = [vocabulary.get(index, f"[unused-{index}]") for index in range(max(vocabulary) + 1)]
-    tokens = [UNUSED if token == SPACE and UNUSED not in tokens else token for token in tokens]
-    write_file(folder / "vocab.txt", (f"{token}\n" for token in tokens), "utf-8")
-    special = {
-        name: getattr(tokenizer, name)
-        for name in ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-        if getattr(tokenizer, name) is not None
-    }
-    settings = {
-        "tokenizer_class": "BertTokenizer",
-        "do_lower_case": tokenizer.do_lower_case,
-        "tokenize_chinese_chars": True,
-        "strip_accents": False,
-        "model_max_length": max_length,
-        **special,
-    }
-    for name, content in (("tokenizer_config.json", settings), ("special_tokens_map.json", special)):
-        write_file(folder / name, [json.dumps(content, ensure_ascii=False, indent=2), "\n"], "utf-8")
-
-
-class PretrainingTrainer(Trainer):
-    """`Trainer` whose loss is the mean over all masked tokens of a step, however they lie in batches and processes.
-
-    The masks of training text change with every epoch, those of held-out text never do.
-
-    Args:
-        collator: masks; it gets the epoch told.
-        eval_collator: of held-out text.
-        options: of `Trainer`.
-    """
-
-    def __init__(self, *, collator: MacBertCollator, eval_collator: MacBertCollator, **options: Any) -> None:
-        self._eval_collator = eval_collator
-        eval_collator.set_epoch(0)
-        super().__init__(
-            data_collator=collator,
-            compute_metrics=perplexity,
-            preprocess_logits_for_metrics=masked_token_sums,
-            callbacks=[_Epochs(collator)],
-            **options,
-        )
-
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
-        """Sum of the masked tokens' losses by the number of all of the step's masked tokens."""
-        labels = inputs["labels"]  # (batch, tokens)
-        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
-        chosen = labels != UNOBSERVED
-        # only chosen positions in float32: all of them would take several times the memory
-        total = cross_entropy(outputs.logits[chosen].float(), labels[chosen], reduction="sum")
-        processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
-        if num_items_in_batch is None:
-            loss = total / chosen.sum().clamp(min=1)
-        else:
-            loss = total * processes / torch.as_tensor(num_items_in_batch, device=total.device).clamp(min=1)
-        return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
-
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """Held-out blocks with the masks that they always have."""
-        training, self.data_collator = self.data_collator, self._eval_collator
-        try:
-            return super().get_eval_dataloader(eval_dataset)
-        finally:
-            self.data_collator = training
-
-
-class _Epochs(TrainerCallback):
-    """Tells a collator of the epochs, also of the one that a resumed run begins in."""
-
-    def __init__(self, collator: MacBertCollator) -> None:
-        self._collator = collator
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The masks of this epoch."""
-        self._collator.set_epoch(int(state.epoch or 0))
-
-
-def masked_token_sums(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Per row (batch, 3): summed loss of the masked tokens, how many are right, how many there are.
-
-    Args:
-        logits: (batch, tokens, vocabulary).
-        labels: (batch, tokens), -100 where nothing is masked.
-    """
-    chosen = labels != UNOBSERVED
-    picked, true = logits[chosen].float(), labels[chosen]  # (masked, vocabulary), (masked,)
-    values = torch.stack(
-        [
-            cross_entropy(picked, true, reduction="none"),
-            (picked.argmax(-1) == true).float(),
-            torch.ones_like(true).float(),
-        ]
-    )  # (3, masked)
-    sums = values.new_zeros(3, len(labels))
-    rows = chosen.nonzero()[:, 0]  # (masked,)
-    return sums.index_add(1, rows, values).T
-
-
-def perplexity(prediction: EvalPrediction) -> dict[str, float]:
-    """Perplexity and accuracy over all masked tokens, from what `masked_token_sums` gives."""
-    loss, right, count = prediction.predictions.sum(0, dtype="float64").tolist()
-    mean = loss / max(count, 1.0)
-    return {"perplexity": math.exp(min(mean, 700.0)), "masked_loss": mean, "accuracy": right / max(count, 1.0)}
-
-
 logger = logging.getLogger(__name__)
 
 WARNED, REFUSED = 0.01, 0.3
-"""Rates of unknown characters from which on a run warns, and is refused."""
+"""Rates of unknown characters above which a run warns, and is refused."""
 
-_LAYERS = 4
-
-
-@dataclass(frozen=True)
-class PretrainingText:
-    """The text of a run.
-
-    Attributes:
-        train: texts to learn from.
-        held_out: texts to measure perplexity on.
-        coverage: how much of all of it the vocabulary knows.
-    """
-
-    train: list[str]
-    held_out: list[str]
-    coverage: VocabularyCoverage
+_LAYERS = 4  # of an encoder from scratch
 
 
 def run_command(command: PretrainingCommand) -> str:
-    """Do what `adner pretrain` was asked to, and tell what came of it."""
+    """Run `adner pretrain` and return the text to print."""
     if command.check:
         coverage = check_text(command.encoder, command.texts, command.arguments)
         refused = coverage.unknown_rate > REFUSED
         verdict = f"a run would be refused: more than {100 * REFUSED:.0f} % of the characters are unknown\n\n"
         return verdict * refused + coverage.to_markdown()
     metrics = run_pretraining(command.encoder, command.texts, command.arguments, command.training)
-    told = [f"encoder    {command.training.output_dir}"]
+    lines = [f"encoder    {command.training.output_dir}"]
     if "held_out" in metrics:
         before, after = (metrics["held_out"][when]["perplexity"] for when in ("before", "after"))
-        told.insert(0, f"held-out perplexity {before:.2f} before, {after:.2f} after")
-    return "\n".join(told)
+        lines.insert(0, f"held-out perplexity {before:.2f} before, {after:.2f} after")
+    return "\n".join(lines)
 
 
 def check_text(encoder: str | None, paths: Iterable[str], args: PretrainingArguments) -> VocabularyCoverage:
-    """How much of the texts an encoder's vocabulary knows (from scratch: the one that would be made of them)."""
+    """Return the coverage of texts by an encoder's vocabulary, or by one built from them if `encoder` is None."""
     texts = read_texts(list(paths), args.format, args.encoding, args.skip_invalid)
     return vocabulary_coverage(texts, load_tokenizer(encoder, texts, args))
 
@@ -272,23 +75,23 @@ def run_pretraining(
     args: PretrainingArguments,
     training_args: PretrainingTrainingArguments,
 ) -> dict[str, Any]:
-    """Pretrain an encoder, write it with its vocabulary to `output_dir`, and `output_dir/metrics.json` beside it.
+    """Pretrain an encoder and save it with its vocabulary and `metrics.json` in `output_dir`.
 
-    The folder loads with `AutoModel.from_pretrained` and `AutoModelForMaskedLM.from_pretrained`, and as the encoder of
-    every architecture.
+    The folder can be loaded with `AutoModel.from_pretrained` and `AutoModelForMaskedLM.from_pretrained`, and as the
+    encoder of every architecture.
 
     Args:
-        encoder: the encoder to go on from, Hub name or folder; None begins with a small random one.
-        paths: files, folders or patterns of text.
-        args: reading and masking.
-        training_args: of the Trainer.
+        encoder: Hub name or folder of the encoder to continue from; None starts from a small random encoder.
+        paths: files, folders or glob patterns of text.
+        args: arguments of reading and masking.
+        training_args: arguments of the Trainer.
 
     Returns:
         The content of `metrics.json`.
 
     Raises:
-        FileExistsError: `output_dir` holds another run and nothing says to resume it.
-        ValueError, DataFormatError: what the texts, the vocabulary or the arguments have wrong.
+        FileExistsError: if `output_dir` has another run and resuming it was not asked for.
+        ValueError, DataFormatError: if the texts, the vocabulary or the arguments are invalid.
     """
     checkpoint = checkpoint_to_resume(training_args)
     set_seed(training_args.seed)
@@ -312,7 +115,7 @@ def run_pretraining(
 
 def _train(trainer: PretrainingTrainer, checkpoint: str | None) -> dict[str, Any]:
     held_out = trainer.eval_dataset is not None
-    # not evaluate(): several processes would then train each a model of its own, as Accelerate prepares a model once
+    # not evaluate(): Accelerate prepares a model only once, so several processes would each train their own model
     trainer.args.eval_on_start = held_out and checkpoint is None
     result = trainer.train(resume_from_checkpoint=checkpoint)
     after = _scores(trainer.evaluate()) if held_out else {}
@@ -330,15 +133,15 @@ def _train(trainer: PretrainingTrainer, checkpoint: str | None) -> dict[str, Any
 
 
 def _first_scores(trainer: PretrainingTrainer) -> dict[str, float]:
-    """The first measurement of the run or, where it was resumed, of the one that it goes on with.
+    """Return the first evaluation, of the original run if this one was resumed.
 
-    A run that was begun without held-out text has none but its last.
+    If that run had no held-out text, this is the last evaluation.
     """
     return _scores(next(entry for entry in trainer.state.log_history if "eval_perplexity" in entry))
 
 
-def _scores(found: Mapping[str, float]) -> dict[str, float]:
-    return {name: found[f"eval_{name}"] for name in ("perplexity", "masked_loss", "accuracy")}
+def _scores(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: metrics[f"eval_{name}"] for name in ("perplexity", "masked_loss", "accuracy")}
 
 
 def _save(trainer: PretrainingTrainer, tokenizer: AdnerTokenizer, folder: Path, metrics: dict[str, Any]) -> None:
@@ -348,26 +151,41 @@ def _save(trainer: PretrainingTrainer, tokenizer: AdnerTokenizer, folder: Path, 
         write_json(folder / METRICS_FILE, metrics)
 
 
+@dataclass(frozen=True)
+class PretrainingText:
+    """The text of a run.
+
+    Attributes:
+        train: training texts.
+        held_out: texts for measuring perplexity.
+        coverage: coverage of all texts by the vocabulary.
+    """
+
+    train: list[str]
+    held_out: list[str]
+    coverage: VocabularyCoverage
+
+
 def load_tokenizer(encoder: str | None, texts: Iterable[str], args: PretrainingArguments) -> AdnerTokenizer:
-    """The encoder's vocabulary with one token per character, or one made of the texts."""
+    """Load the encoder's vocabulary with one token per character, or build one from the texts."""
     if encoder is None:
         return AdnerTokenizer.from_texts(texts, min_count=args.min_count)
     tokenizer = AdnerTokenizer.from_pretrained(encoder)
-    tokenizer.lexicon = None  # words are masked, not given to the encoder
+    tokenizer.lexicon = None  # words are used for masking only, not as encoder inputs
     return tokenizer
 
 
 def divide_text(texts: list[str], tokenizer: AdnerTokenizer, args: PretrainingArguments) -> PretrainingText:
-    """Check texts against a vocabulary and hold a part out.
+    """Check texts against a vocabulary and hold out a part.
 
     Raises:
-        ValueError: the vocabulary does not know the texts' characters, or there are too few texts.
+        ValueError: if too many characters are unknown, or there are too few texts.
     """
     coverage = vocabulary_coverage(texts, tokenizer)
     if coverage.unknown_rate > REFUSED:
         raise ValueError(
             f"{100 * coverage.unknown_rate:.1f} % of the characters are not in the vocabulary, expected at most "
-            f"{100 * REFUSED:.0f} %: vocabulary and text do not belong together (--check tells which characters)"
+            f"{100 * REFUSED:.0f} %: vocabulary and text do not match (--check lists the characters)"
         )
     if coverage.unknown_rate > WARNED:
         logger.warning("%.1f %% of the characters are not in the vocabulary (see --check)", 100 * coverage.unknown_rate)
@@ -375,10 +193,57 @@ def divide_text(texts: list[str], tokenizer: AdnerTokenizer, args: PretrainingAr
 
 
 def build_masked_lm(encoder: str | None, tokenizer: AdnerTokenizer, args: PretrainingArguments) -> PreTrainedModel:
-    """The model of a run; see `load_masked_lm` and `make_masked_lm`."""
+    """Create the model of a run with `load_masked_lm` or `make_masked_lm`."""
     if encoder is None:
         return make_masked_lm(tokenizer, args.encoder_size, args.encoder_layers or _LAYERS, args.max_length or 0)
     return load_masked_lm(encoder, tokenizer, args.encoder_layers)
+
+
+def load_masked_lm(name_or_path: str, tokenizer: AdnerTokenizer, layers: int | None = None) -> PreTrainedModel:
+    """Load an encoder with a masked-language-model head, which is new if the checkpoint has none.
+
+    Args:
+        name_or_path: Hub name or folder.
+        tokenizer: tokenizer with the encoder's vocabulary.
+        layers: number of first layers to keep; default: all.
+
+    Raises:
+        ValueError: if there are fewer layers, or fewer embeddings than tokens, or the checkpoint lacks weights of the
+            encoder itself.
+    """
+    config = AutoConfig.from_pretrained(name_or_path)
+    _check_vocabulary(tokenizer, config, name_or_path)
+    if layers is not None:
+        if not 1 <= layers <= config.num_hidden_layers:
+            raise ValueError(f"encoder_layers={layers}, expected 1 to {config.num_hidden_layers}, as the encoder has")
+        config.num_hidden_layers = layers
+    model, report = AutoModelForMaskedLM.from_pretrained(
+        name_or_path, config=config, dtype=torch.float32, output_loading_info=True
+    )
+    missing = sorted(report["missing_keys"])
+    encoder = [name for name in missing if name.startswith(f"{model.base_model_prefix}.")]
+    if encoder:
+        raise ValueError(f"{name_or_path} lacks {len(encoder)} weights of the encoder, the first is {encoder[0]}")
+    if missing:
+        logger.warning("%s has no masked-language-model head: a new head is initialised randomly", name_or_path)
+    return model
+
+
+def _check_vocabulary(tokenizer: AdnerTokenizer, config: PreTrainedConfig, name: str) -> None:
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= config.vocab_size:
+        raise ValueError(
+            f"{name}: the vocabulary has the id {largest}, but the encoder only {config.vocab_size} embeddings; "
+            "vocabulary and weights belong to different encoders"
+        )
+
+
+def make_masked_lm(tokenizer: AdnerTokenizer, size: int, layers: int, max_length: int) -> PreTrainedModel:
+    """Create a small random encoder with its head, for a vocabulary built from the text."""
+    settings = small_encoder(size, layers)
+    settings["max_position_embeddings"] = max(max_length, int(settings["max_position_embeddings"]))
+    config = AutoConfig.for_model(**settings, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    return AutoModelForMaskedLM.from_config(config)
 
 
 def build_trainer(
@@ -388,7 +253,7 @@ def build_trainer(
     args: PretrainingArguments,
     training_args: PretrainingTrainingArguments,
 ) -> PretrainingTrainer:
-    """The trainer of a run, its text packed to blocks."""
+    """Create the trainer of a run, with the text packed into blocks."""
     length = block_length(args.max_length, model.config)
     blocks = TextBlocks(text.train, tokenizer, length)
     if not text.held_out:
@@ -413,13 +278,27 @@ def build_trainer(
     )
 
 
+def block_length(asked: int | None, config: PreTrainedConfig) -> int:
+    """Return the tokens of a block: `asked`, or the positions of the encoder, at most 512.
+
+    Raises:
+        ValueError: if the encoder has fewer positions than asked for.
+    """
+    positions = getattr(config, "max_position_embeddings", None) or 512
+    # RoBERTa and related models count positions from their padding row
+    positions -= (config.pad_token_id or 0) + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    if asked is not None and asked > positions:
+        raise ValueError(f"max_length={asked}, but the encoder has only {positions} positions")
+    return asked or min(positions, 512)
+
+
 def similar_words_of(
     texts: Iterable[str], lexicon: Lexicon | None, tokenizer: AdnerTokenizer, args: PretrainingArguments
 ) -> SimilarWordTable:
-    """Similar words by vectors from a file, or learned from the texts.
+    """Find similar words by word vectors from a file, or by vectors learned from the texts.
 
     Raises:
-        ValueError: a file that is none of word vectors, or that has no word of the texts.
+        ValueError: if the file is not a file of word vectors, or has no word of the texts.
     """
     sequences = WordSequences(texts, lexicon, lower_case=tokenizer.do_lower_case, longest=args.longest_word)
     words = sequences.words
@@ -428,20 +307,20 @@ def similar_words_of(
     else:
         vectors = cooccurrence_vectors(sequences)
     table = similar_word_table(words, vectors, args.similar_words, args.similar_minimum)
-    logger.info("%d of the text's %d words have similar ones", len(table), len(words))
+    logger.info("%d of the text's %d words have similar words", len(table), len(words))
     return table
 
 
 def given_vectors(words: list[str], path: str, lower_case: bool = False) -> torch.Tensor:
-    """Vectors (words, dimension) from a word2vec or fastText text file; zeros for words that it lacks.
+    """Read vectors (words, dimension) from a word2vec or fastText text file; zeros for words that it lacks.
 
     Args:
         words: the words.
-        path: of the file.
-        lower_case: the words are in lower case, those of the file need not be.
+        path: path of the file.
+        lower_case: match the words, which are lower-cased, to the file's words in any case.
 
     Raises:
-        ValueError: a broken file, or one with none of the words.
+        ValueError: if the file is broken or has none of the words.
     """
     usable = [place for place, word in enumerate(words) if UNKNOWN not in word and word == word.strip()]
     vectors, covered = Lexicon(words[place] for place in usable).vectors_from_file(path, lower_case=lower_case)
@@ -451,3 +330,122 @@ def given_vectors(words: list[str], path: str, lower_case: bool = False) -> torc
     rows = vectors.new_zeros(len(words), vectors.shape[1])
     rows[usable] = vectors[1:]
     return rows
+
+
+class PretrainingTrainer(Trainer):
+    """`Trainer` whose loss is the mean over all masked tokens of a step, across batches and processes.
+
+    The masks of training text change every epoch, the masks of held-out text never.
+
+    Args:
+        collator: collator of training text; its epoch is set by the trainer.
+        eval_collator: collator of held-out text.
+        options: arguments of `Trainer`.
+    """
+
+    def __init__(self, *, collator: MacBertCollator, eval_collator: MacBertCollator, **options: Any) -> None:
+        self._eval_collator = eval_collator
+        eval_collator.set_epoch(0)
+        super().__init__(
+            data_collator=collator,
+            compute_metrics=perplexity,
+            preprocess_logits_for_metrics=masked_token_sums,
+            callbacks=[_SetEpoch(collator)],
+            **options,
+        )
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
+        """Return the summed loss of the masked tokens, divided by the number of masked tokens of the whole step."""
+        labels = inputs["labels"]  # (batch, tokens)
+        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        chosen = labels != UNOBSERVED
+        # convert only masked positions to float32: all positions would take several times the memory
+        total = cross_entropy(outputs.logits[chosen].float(), labels[chosen], reduction="sum")
+        processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+        if num_items_in_batch is None:
+            loss = total / chosen.sum().clamp(min=1)
+        else:
+            loss = total * processes / torch.as_tensor(num_items_in_batch, device=total.device).clamp(min=1)
+        return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """Return held-out blocks with their fixed masks."""
+        training, self.data_collator = self.data_collator, self._eval_collator
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.data_collator = training
+
+
+class _SetEpoch(TrainerCallback):
+    """Sets the epoch of a collator, also when a resumed run starts."""
+
+    def __init__(self, collator: MacBertCollator) -> None:
+        self._collator = collator
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Set the current epoch."""
+        self._collator.set_epoch(int(state.epoch or 0))
+
+
+def masked_token_sums(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return per row (batch, 3): the summed loss of the masked tokens, the number predicted correctly, their number.
+
+    Args:
+        logits: (batch, tokens, vocabulary).
+        labels: (batch, tokens), -100 for tokens that are not masked.
+    """
+    chosen = labels != UNOBSERVED
+    picked, true = logits[chosen].float(), labels[chosen]  # (masked, vocabulary), (masked,)
+    values = torch.stack(
+        [
+            cross_entropy(picked, true, reduction="none"),
+            (picked.argmax(-1) == true).float(),
+            torch.ones_like(true).float(),
+        ]
+    )  # (3, masked)
+    sums = values.new_zeros(3, len(labels))
+    rows = chosen.nonzero()[:, 0]  # (masked,)
+    return sums.index_add(1, rows, values).T
+
+
+def perplexity(prediction: EvalPrediction) -> dict[str, float]:
+    """Compute perplexity, mean loss and accuracy over all masked tokens from `masked_token_sums`."""
+    loss, right, count = prediction.predictions.sum(0, dtype="float64").tolist()
+    mean = loss / max(count, 1.0)
+    return {"perplexity": math.exp(min(mean, 700.0)), "masked_loss": mean, "accuracy": right / max(count, 1.0)}
+
+
+def save_vocabulary(tokenizer: AdnerTokenizer, folder: Path, *, max_length: int) -> None:
+    """Write `vocab.txt` and the configuration of a stock `BertTokenizer`, as in BERT and MacBERT repositories.
+
+    Args:
+        tokenizer: tokenizer to save; its entry for white space is renamed to BERT's ``[unused1]``.
+        folder: folder of the model.
+        max_length: largest number of tokens of the encoder.
+    """
+    vocabulary = {index: token for token, index in tokenizer.get_vocab().items()}
+    tokens = [vocabulary.get(index, f"[unused-{index}]") for index in range(max(vocabulary) + 1)]
+    tokens = [UNUSED if token == SPACE and UNUSED not in tokens else token for token in tokens]
+    write_file(folder / "vocab.txt", (f"{token}\n" for token in tokens), "utf-8")
+    special = {
+        name: getattr(tokenizer, name)
+        for name in ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+        if getattr(tokenizer, name) is not None
+    }
+    settings = {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": tokenizer.do_lower_case,
+        "tokenize_chinese_chars": True,
+        "strip_accents": False,
+        "model_max_length": max_length,
+        **special,
+    }
+    for name, content in (("tokenizer_config.json", settings), ("special_tokens_map.json", special)):
+        write_file(folder / name, [json.dumps(content, ensure_ascii=False, indent=2), "\n"], "utf-8")

@@ -1,7 +1,4 @@
-"""The texts of a pretraining run: read, held out in part, and looked at before hours are spent.
-
-Plain texts packed to blocks of tokens, for pretraining.
-"""
+"""Texts of a pretraining run: reading, holding out, vocabulary coverage, and packing into blocks of tokens."""
 
 from __future__ import annotations
 
@@ -24,6 +21,7 @@ from tqdm.auto import tqdm
 from hf_adner.data.dataset import files_by_split
 from hf_adner.data.formats import read_documents
 from hf_adner.model.tokenization_adner import AdnerTokenizer
+from hf_adner.reporting import markdown_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,39 +32,41 @@ logger = logging.getLogger(__name__)
 _RECORDS = (".json", ".jsonl", ".csv", ".tsv", ".xlsx", ".xlsm")
 
 HUGE = 100_000
-"""Characters from which on a text is suspected to be many."""
+"""Number of characters above which a text is probably several texts."""
 
 
 def read_texts(
     paths: Sequence[str], format: str = "lines", encoding: str | None = None, skip_invalid: bool = False
 ) -> list[str]:
-    """The texts of files, folders and glob patterns; blank ones are left out.
+    """Read the texts of files, folders and glob patterns, without blank texts.
 
     Args:
-        paths: where they are.
-        format: of the files; by default every line is a text.
-        encoding: of the files; None finds out (UTF-8, UTF-16 with byte order mark, GB18030).
-        skip_invalid: pass over broken records and warn of them.
+        paths: files, folders or glob patterns.
+        format: format of the files; by default every line is a text.
+        encoding: encoding of the files; None detects it (UTF-8, UTF-16 with byte order mark, GB18030).
+        skip_invalid: skip broken records with a warning.
 
     Raises:
-        DataFormatError: an empty file, bytes in no known encoding, or a broken record; names file and line.
-        FileNotFoundError: there is no such file.
-        ValueError: all texts are blank, or a file of records is to be read as lines.
+        DataFormatError: if a file is empty, in an unknown encoding or has a broken record; names file and line.
+        FileNotFoundError: if a file does not exist.
+        ValueError: if all texts are blank, or a file of records would be read as lines.
     """
     files = [file for path in paths for file in files_by_split({"text": path})["text"]]
     options = {"encoding": encoding, "skip_invalid": skip_invalid, "overlaps": "any", "require_entities": False}
     texts: list[str] = []
     for file in tqdm(files, desc="reading", unit="file", disable=None):
-        texts += _texts_of(file, format, options)
+        texts += _read_file(file, format, options)
     if not texts:
         raise ValueError(f"{', '.join(map(str, files[:3]))}: found no text, expected at least one that is not blank")
     longest = max(map(len, texts))
     if longest > HUGE:
-        logger.warning("the longest text has %d characters: is a line really one text? It is cut into blocks", longest)
+        logger.warning(
+            "the longest text has %d characters: is every line a single text? It is cut into blocks", longest
+        )
     return texts
 
 
-def _texts_of(file: Path, format: str, options: dict[str, Any]) -> list[str]:
+def _read_file(file: Path, format: str, options: dict[str, Any]) -> list[str]:
     _check_lines(file, format)
     stream = read_documents(file, format, **options)
     texts = [document.text for document in stream if document.text.strip()]
@@ -76,21 +76,21 @@ def _texts_of(file: Path, format: str, options: dict[str, Any]) -> list[str]:
 
 
 def _check_lines(file: Path, format: str) -> None:
-    """Refuse files of records, whose punctuation would be learned as text."""
+    """Refuse files of records, whose syntax would be learned as text."""
     if format == "lines" and file.suffix.lower() in _RECORDS:
         raise ValueError(f"{file}: holds records, not lines of text; name their format, such as --format jsonl")
 
 
 def hold_out_texts(texts: Iterable[str], share: float, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Divide texts into those to learn from and those to measure perplexity on; equal texts stay together.
+    """Split texts into training texts and held-out texts; equal texts stay together.
 
     Args:
         texts: the texts.
-        share: of those held out, 0 to less than 1; at least one text where it is more than 0.
-        seed: another one holds out others.
+        share: share of the texts to hold out, in [0, 1); at least one text unless it is 0.
+        seed: seed of the choice.
 
     Raises:
-        ValueError: a share outside its range, or too few different texts for both parts.
+        ValueError: if the share is out of range, or there are too few different texts for both parts.
     """
     if not 0 <= share < 1:
         raise ValueError(f"the share of held-out text is {share}, expected 0 or more and less than 1")
@@ -100,7 +100,7 @@ def hold_out_texts(texts: Iterable[str], share: float, seed: int = 0) -> tuple[l
     places = {text: _place(text, seed) for text in texts}
     if len(places) < 2:
         raise ValueError(
-            "found one single text, from which none can be held out; expected one text a line, or --validation_share 0"
+            "found only a single text, so none can be held out; expected one text per line, or --validation-share 0"
         )
     limit = min(max(share, min(places.values())), math.nextafter(max(places.values()), 0))  # a text each
     train = [text for text in texts if places[text] > limit]
@@ -108,21 +108,21 @@ def hold_out_texts(texts: Iterable[str], share: float, seed: int = 0) -> tuple[l
 
 
 def _place(text: str, seed: int) -> float:
-    """A number from 0 to 1 that only the text and the seed determine."""
+    """Return a number from 0 to 1 that depends only on the text and the seed."""
     digest = sha256(f"{seed}\0{text}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 @dataclass(frozen=True)
 class VocabularyCoverage:
-    """How much of a text a vocabulary knows.
+    """Coverage of texts by a vocabulary.
 
     Attributes:
         texts: number of texts.
-        characters: number of their characters, white space included.
+        characters: number of characters, white space included.
         distinct: number of different characters.
         unknown: number of characters that become ``[UNK]``.
-        unknown_characters: the most frequent of these and how often they occur.
+        unknown_characters: the most frequent unknown characters with their counts.
     """
 
     texts: int
@@ -137,18 +137,18 @@ class VocabularyCoverage:
         return self.unknown / self.characters if self.characters else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures, for JSON."""
+        """Return all values as a JSON-serialisable dictionary."""
         return {**asdict(self), "unknown_rate": self.unknown_rate}
 
     def to_markdown(self) -> str:
-        """The figures and a table of the unknown characters."""
+        """Return the values and a table of the unknown characters as Markdown."""
         lines = [
             f"{self.texts:,} texts, {self.characters:,} characters ({self.distinct:,} different ones)",
             f"[UNK]: {self.unknown:,} characters, {100 * self.unknown_rate:.3f} %",
         ]
         if self.unknown_characters:
-            lines += ["", "| unknown | code point | times |", "|---|---|---:|"]
-            lines += [f"| {_shown(one)} | U+{ord(one):04X} | {times:,} |" for one, times in self.unknown_characters]
+            rows = [(_shown(unknown), f"U+{ord(unknown):04X}", count) for unknown, count in self.unknown_characters]
+            lines += ["", markdown_table(("unknown", "code point", "times"), rows, "llr")]
         return "\n".join(lines)
 
 
@@ -157,19 +157,19 @@ def _shown(character: str) -> str:
 
 
 def vocabulary_coverage(texts: Iterable[str], tokenizer: AdnerTokenizer, top: int = 20) -> VocabularyCoverage:
-    """Count the characters of texts that a tokenizer does not know.
+    """Count the characters of texts that are unknown to a tokenizer.
 
     Args:
         texts: the texts.
-        tokenizer: with one token per character.
-        top: how many of the most frequent unknown characters are told.
+        tokenizer: tokenizer with one token per character.
+        top: number of the most frequent unknown characters to report.
     """
     counts: Counter[str] = Counter()
     number = 0
     for text in tqdm(texts, desc="counting", unit="text", disable=None):
         counts.update(text)
         number += 1
-    unknown = {one: counts[one] for one in _unknown(sorted(counts), tokenizer)}
+    unknown = {character: counts[character] for character in _unknown(sorted(counts), tokenizer)}
     frequent = sorted(unknown.items(), key=lambda item: (-item[1], item[0]))[:top]
     return VocabularyCoverage(number, counts.total(), len(counts), sum(unknown.values()), frequent)
 
@@ -177,7 +177,8 @@ def vocabulary_coverage(texts: Iterable[str], tokenizer: AdnerTokenizer, top: in
 def _unknown(characters: list[str], tokenizer: AdnerTokenizer) -> Iterator[str]:
     if characters:
         rows = tokenizer(characters, add_special_tokens=False)["input_ids"]
-        yield from (one for one, row in zip(characters, rows, strict=True) if tokenizer.unk_token_id in row)
+        pairs = zip(characters, rows, strict=True)
+        yield from (character for character, row in pairs if tokenizer.unk_token_id in row)
 
 
 _BATCH = 1000
@@ -186,29 +187,28 @@ _SENTENCE_END = re.compile(r"[。！？；!?;\n]")
 
 
 class TextBlocks:
-    """A dataset of blocks ``[CLS] text [SEP] text [SEP] ...``; no text runs on behind a separator.
+    """Dataset of blocks ``[CLS] text [SEP] text [SEP] ...``.
 
-    Short texts share a block; a text is never cut if a block can hold it. A longer one is cut into
-    pieces, at the end of a sentence where one is near, and nothing of it is lost. Tokens are kept in memory, 4 bytes
-    each, and never written to disk.
+    Short texts share a block. A text is only cut if it is longer than a block, then at the end of a sentence if one is
+    near, and without losing any of it. Tokens are kept in memory with 4 bytes each and never written to disk.
 
     Args:
-        texts: the texts; blank ones are passed over.
-        tokenizer: with a beginning ([CLS]) and a separating token ([SEP]).
-        max_length: most tokens of a block, special ones included.
+        texts: the texts; blank texts are skipped.
+        tokenizer: tokenizer with [CLS] and [SEP].
+        max_length: largest number of tokens of a block, special tokens included.
 
     Attributes:
         texts: number of texts that are not blank.
         tokens: number of their tokens.
 
     Raises:
-        ValueError: no room for text, or a tokenizer without these tokens.
+        ValueError: if `max_length` leaves no room for text, or the tokenizer lacks [CLS] or [SEP].
     """
 
     def __init__(self, texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, max_length: int = 512) -> None:
         self._begin, self._separator = tokenizer.cls_token_id, tokenizer.sep_token_id
         if self._begin is None or self._separator is None:
-            raise ValueError(f"{type(tokenizer).__name__} has no [CLS] or no [SEP] token, which blocks are made with")
+            raise ValueError(f"{type(tokenizer).__name__} has no [CLS] or no [SEP] token, which blocks need")
         if max_length < 3:
             raise ValueError(f"max_length is {max_length}, which leaves no room for text beside [CLS] and [SEP]")
         self.max_length = max_length
@@ -224,7 +224,7 @@ class TextBlocks:
         return len(self._ends) - 1
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """`input_ids` (tokens,) int64 of a block."""
+        """Return `input_ids`, (tokens,) int64, of a block."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"block {index} of {len(self)}")
         index %= len(self)
@@ -232,11 +232,11 @@ class TextBlocks:
 
     @property
     def fill(self) -> float:
-        """Share of the blocks' places that hold text, 0 to 1."""
+        """Share of the tokens of full blocks that are text, 0 to 1."""
         return self.tokens / (len(self) * self.max_length) if len(self) else 0.0
 
     def _packed(self, pieces: Iterable[list[int]]) -> Iterator[list[int]]:
-        """Put every piece into the fullest of a few open blocks that has room for it (best fit)."""
+        """Put each piece into the fullest of a few open blocks that has room for it (best fit)."""
         opened: list[list[int]] = []
         for piece in pieces:
             fitting = [block for block in opened if len(block) + len(piece) < self.max_length]
@@ -255,7 +255,7 @@ class TextBlocks:
         while batch := list(islice(pieces, _BATCH)):
             for ids in tokenizer(batch, add_special_tokens=False, return_attention_mask=False)["input_ids"]:
                 self.tokens += len(ids)
-                # a tokenizer of word pieces may make more tokens than characters
+                # with word pieces there may be more tokens than characters
                 yield from (ids[start : start + size] for start in range(0, len(ids), size))
 
     def _texts(self, texts: Iterable[str], size: int) -> Iterator[str]:
@@ -266,13 +266,13 @@ class TextBlocks:
 
 
 def cut_text(text: str, size: int) -> Iterator[str]:
-    """Cut a text into pieces of at most `size` characters that together are the text.
+    """Cut a text into consecutive pieces of at most `size` characters.
 
-    A piece ends behind the last sign that ends a sentence in its second half, else where it is full.
+    A piece ends after the last end of a sentence in its second half, or else at `size` characters.
     """
     start = 0
     while len(text) - start > size:
-        ends = [found.end() for found in _SENTENCE_END.finditer(text, start + size // 2, start + size)]
+        ends = [match.end() for match in _SENTENCE_END.finditer(text, start + size // 2, start + size)]
         end = ends[-1] if ends else start + size
         yield text[start:end]
         start = end

@@ -1,7 +1,4 @@
-"""A checkpoint as a folder that ONNX Runtime serves: the network as a graph, the CRF's numbers beside it.
-
-The part of a tagger that goes into an ONNX graph: from ids to emissions, in operators that ONNX has.
-"""
+"""Export a checkpoint to ONNX: the network as a graph, the CRF's scores as JSON, and the tokenizer."""
 
 from __future__ import annotations
 
@@ -15,104 +12,10 @@ import torch
 from torch import nn
 
 from hf_adner.files import write_folder
-from hf_adner.model.layers_adner import BidirectionalLSTM, LexiconMatches
+from hf_adner.model.layers_adner import BidirectionalLSTM, LexiconMatches, TextPositions
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import longest_text
-from hf_adner.model.positions_adner import TextPositions
-from hf_adner.model.tokenization_adner import AdnerTokenizer
-
-LEXICON_INPUTS = ("lexicon_ids", "lexicon_starts", "lexicon_ends")
-
-
-class OnnxBidirectionalLSTM(nn.Module):
-    """A `BidirectionalLSTM` as one ONNX `LSTM` node, which reads each row backwards from its own end.
-
-    Only an export understands it: run by PyTorch it gives zeros.
-    """
-
-    def __init__(self, layer: BidirectionalLSTM):
-        super().__init__()
-        halves = (layer.forward_lstm, layer.backward_lstm)
-        self.size = layer.forward_lstm.hidden_size
-        # each (directions, ...), the gates in ONNX's order
-        self.register_buffer("inputs", torch.stack([_onnx_gates(half.weight_ih_l0) for half in halves]))
-        self.register_buffer("recurrent", torch.stack([_onnx_gates(half.weight_hh_l0) for half in halves]))
-        biases = [torch.cat([_onnx_gates(half.bias_ih_l0), _onnx_gates(half.bias_hh_l0)]) for half in halves]
-        self.register_buffer("biases", torch.stack(biases))
-
-    def forward(self, states: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
-        """(batch, length, input) -> (batch, length, 2 * size), zero behind each row's text."""
-        batch, length = states.shape[:2]
-        read = torch.onnx.ops.symbolic(
-            "LSTM",
-            (states.transpose(0, 1), self.inputs, self.recurrent, self.biases, text_mask.sum(1).to(torch.int32)),
-            {"hidden_size": self.size, "direction": "bidirectional"},
-            dtype=states.dtype,
-            shape=(length, 2, batch, self.size),
-            version=14,
-        )
-        return read.permute(2, 0, 1, 3).flatten(2)  # (batch, length, directions * size)
-
-
-def _onnx_gates(stacked: torch.Tensor) -> torch.Tensor:
-    """PyTorch stacks input, forget, cell and output gates; ONNX input, output, forget and cell."""
-    enter, forget, cell, leave = stacked.detach().chunk(4)
-    return torch.cat([enter, leave, forget, cell])
-
-
-class EmissionNetwork(nn.Module):
-    """Padded inputs -> emissions, for rows whose padding is on the right, each with at least one character.
-
-    Args:
-        model: any architecture; it is copied, and the copy runs eagerly in float32.
-    """
-
-    def __init__(self, model: AdnerForTokenClassification):
-        super().__init__()
-        self.model = copy.deepcopy(model).float().eval()
-        self.model.set_attn_implementation("eager")
-        lexicon = LEXICON_INPUTS if model.config.needs_lexicon else ()
-        self.input_names = ("input_ids", "attention_mask", *lexicon)
-
-    def with_onnx_layers(self) -> EmissionNetwork:
-        """Put ONNX's own node in the place of each LSTM, for the export; returns itself."""
-        for parent in list(self.model.modules()):
-            for name, child in list(parent.named_children()):
-                if isinstance(child, BidirectionalLSTM):
-                    setattr(parent, name, OnnxBidirectionalLSTM(child))
-        return self
-
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        lexicon_ids: torch.Tensor | None = None,
-        lexicon_starts: torch.Tensor | None = None,
-        lexicon_ends: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Ids and mask (batch, tokens), matched words (batch, words) three times -> (batch, tokens - 2, states).
-
-        Without the checks and the search for the text of `AdnerModel.forward`, which depend on values: a graph cannot.
-        """
-        adner, mask = self.model.adner, attention_mask[:, 2:].bool()  # (batch, text)
-        optional = {"token_type_ids": torch.zeros_like(input_ids), "position_ids": None}
-        encoded = adner._encode(input_ids, attention_mask, None, optional, {})
-        hidden = encoded.last_hidden_state[:, 1:-1] * mask[..., None]
-        matches = None
-        if lexicon_ids is not None:
-            matches = LexiconMatches(lexicon_ids, (lexicon_starts - 1).clamp(min=0), (lexicon_ends - 1).clamp(min=0))
-        positions = TextPositions(index=input_ids[:, 1:-1], mask=mask, before=input_ids)  # its mask alone is read
-        states, _ = adner._head(hidden, matches, positions, None)
-        return self.model.head.classifier(states)
-
-    def example(self) -> tuple[torch.Tensor, ...]:
-        """Inputs of a size that no dimension's special case hides in: 2 rows of 7 and 5 tokens, 3 words."""
-        ids = torch.full((2, 7), 3)
-        mask = torch.tensor([[1] * 7, [1] * 5 + [0] * 2])
-        words = torch.tensor([[1, 1, 1], [1, 0, 0]]) * (self.model.config.lexicon_size > 1)
-        starts, ends = torch.tensor([[1, 2, 3], [1, 0, 0]]), torch.tensor([[3, 3, 5], [2, 0, 0]])
-        return (ids, mask, words, starts, ends)[: len(self.input_names)]
-
+from hf_adner.model.tokenization_adner import LEXICON_KEYS, AdnerTokenizer
 
 GRAPH_FILE = "model.onnx"
 DECODER_FILE = "decoder.json"
@@ -123,17 +26,17 @@ OPSET = 20
 def export_onnx(
     model: AdnerForTokenClassification, tokenizer: AdnerTokenizer, folder: str | Path, *, int8: bool = False
 ) -> None:
-    """Write `model.onnx` (ids to emissions), `decoder.json` (labels, CRF) and the tokenizer; `OnnxTagger` reads them.
+    """Write `model.onnx` (ids to emissions), `decoder.json` (labels, CRF) and the tokenizer, for `OnnxTagger`.
 
-    Number of rows, tokens and matched words stay free. Padding must be on the right, and each row must have at least
-    one character.
+    The numbers of rows, tokens and matched words are dynamic. Padding must be on the right, and each row must have at
+    least one character.
 
     Args:
         model: any architecture.
         tokenizer: its tokenizer.
-        folder: new or empty.
+        folder: a new or empty folder.
         int8: store the weights of matrix products, LSTMs and embeddings in 8 bits and multiply in 8 bits, with scales
-            found at run time (dynamic quantisation). Measure what it costs on your own data.
+            determined at run time (dynamic quantisation). Measure the loss of accuracy on your own data.
 
     Raises:
         ImportError: the extra `onnx` is not installed.
@@ -156,8 +59,11 @@ def export_onnx(
 
 
 def decoder_record(model: AdnerForTokenClassification, tokenizer: AdnerTokenizer) -> dict[str, Any]:
-    """What turns emissions into entities: BIO `labels`, `states`, scores of the `crf` (null: a softmax head), and the
-    characters that the network takes at once, `longest_text` (null: no limit)."""
+    """Return the content of `decoder.json`, by which emissions become entities.
+
+    BIO `labels`, `states`, the scores of the `crf` (null: a softmax head) and `longest_text`, the characters that the
+    network takes at once (null: no limit).
+    """
     crf = getattr(model.head, "crf", None)
     return {
         "version": DECODER_VERSION,
@@ -174,6 +80,98 @@ def decoder_record(model: AdnerForTokenClassification, tokenizer: AdnerTokenizer
     }
 
 
+class OnnxBidirectionalLSTM(nn.Module):
+    """A `BidirectionalLSTM` as one ONNX `LSTM` node, which reads each row backwards from its own end.
+
+    For export only: run by PyTorch it returns zeros.
+    """
+
+    def __init__(self, layer: BidirectionalLSTM):
+        super().__init__()
+        halves = (layer.forward_lstm, layer.backward_lstm)
+        self.size = layer.forward_lstm.hidden_size
+        # each (directions, ...), gates in ONNX's order
+        self.register_buffer("inputs", torch.stack([_onnx_gates(half.weight_ih_l0) for half in halves]))
+        self.register_buffer("recurrent", torch.stack([_onnx_gates(half.weight_hh_l0) for half in halves]))
+        biases = [torch.cat([_onnx_gates(half.bias_ih_l0), _onnx_gates(half.bias_hh_l0)]) for half in halves]
+        self.register_buffer("biases", torch.stack(biases))
+
+    def forward(self, states: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
+        """(batch, length, input) -> (batch, length, 2 * size), zero after each row's text."""
+        batch, length = states.shape[:2]
+        output = torch.onnx.ops.symbolic(
+            "LSTM",
+            (states.transpose(0, 1), self.inputs, self.recurrent, self.biases, text_mask.sum(1).to(torch.int32)),
+            {"hidden_size": self.size, "direction": "bidirectional"},
+            dtype=states.dtype,
+            shape=(length, 2, batch, self.size),
+            version=14,
+        )
+        return output.permute(2, 0, 1, 3).flatten(2)  # (batch, length, directions * size)
+
+
+def _onnx_gates(stacked: torch.Tensor) -> torch.Tensor:
+    """Reorder PyTorch's input, forget, cell and output gates to ONNX's input, output, forget and cell."""
+    input_gate, forget, cell, output_gate = stacked.detach().chunk(4)
+    return torch.cat([input_gate, output_gate, forget, cell])
+
+
+class EmissionNetwork(nn.Module):
+    """The exported part of a tagger: from padded inputs to emissions, in operators that ONNX supports.
+
+    Rows must be padded on the right and have at least one character.
+
+    Args:
+        model: any architecture; a copy in float32 with eager attention is used.
+    """
+
+    def __init__(self, model: AdnerForTokenClassification):
+        super().__init__()
+        self.model = copy.deepcopy(model).float().eval()
+        self.model.set_attn_implementation("eager")
+        lexicon = LEXICON_KEYS if model.config.needs_lexicon else ()
+        self.input_names = ("input_ids", "attention_mask", *lexicon)
+
+    def with_onnx_layers(self) -> EmissionNetwork:
+        """Replace each LSTM by ONNX's own node, for the export; returns self."""
+        for parent in list(self.model.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, BidirectionalLSTM):
+                    setattr(parent, name, OnnxBidirectionalLSTM(child))
+        return self
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        lexicon_ids: torch.Tensor | None = None,
+        lexicon_starts: torch.Tensor | None = None,
+        lexicon_ends: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Compute emissions (batch, tokens - 2, states) of ids and mask (batch, tokens) and matches (batch, words).
+
+        Leaves out the checks of `AdnerModel.forward` and its `locate_text`: a graph cannot depend on values.
+        """
+        adner, mask = self.model.adner, attention_mask[:, 2:].bool()  # (batch, text)
+        optional = {"token_type_ids": torch.zeros_like(input_ids), "position_ids": None}
+        encoded = adner._encode(input_ids, attention_mask, None, optional, {})
+        hidden = encoded.last_hidden_state[:, 1:-1] * mask[..., None]
+        matches = None
+        if lexicon_ids is not None:
+            matches = LexiconMatches(lexicon_ids, (lexicon_starts - 1).clamp(min=0), (lexicon_ends - 1).clamp(min=0))
+        positions = TextPositions(index=input_ids[:, 1:-1], mask=mask, before=input_ids)  # only the mask is used
+        states, _ = adner._head(hidden, matches, positions, None)
+        return self.model.head.classifier(states)
+
+    def example(self) -> tuple[torch.Tensor, ...]:
+        """Return example inputs whose sizes are no special cases: 2 rows of 7 and 5 tokens, 3 words."""
+        ids = torch.full((2, 7), 3)
+        mask = torch.tensor([[1] * 7, [1] * 5 + [0] * 2])
+        words = torch.tensor([[1, 1, 1], [1, 0, 0]]) * (self.model.config.lexicon_size > 1)
+        starts, ends = torch.tensor([[1, 2, 3], [1, 0, 0]]), torch.tensor([[3, 3, 5], [2, 0, 0]])
+        return (ids, mask, words, starts, ends)[: len(self.input_names)]
+
+
 def _require(module: str) -> None:
     try:
         importlib.import_module(module)
@@ -187,7 +185,7 @@ def _write_graph(network: EmissionNetwork, path: Path) -> None:
     rows = dimension("batch")
     tokens, words = {0: rows, 1: dimension("tokens", min=4)}, {0: rows, 1: dimension("words")}
     shapes = (tokens, tokens, words, words, words)[: len(network.input_names)]
-    # by itself torch.onnx.export would fix a dimension that it cannot keep free, and say nothing
+    # torch.onnx.export alone would silently fix a dimension that it cannot keep dynamic
     program = torch.export.export(network, network.example(), dynamic_shapes=shapes, strict=False)
     names = {"input_names": list(network.input_names), "output_names": ["emissions"]}
     torch.onnx.export(program, f=path, dynamo=True, opset_version=OPSET, external_data=False, verbose=False, **names)
@@ -197,14 +195,14 @@ def _quantise(path: Path) -> None:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    whole = onnx.load(path)
-    _separate_gemm_weights(whole.graph)
-    whole.graph.ClearField("value_info")  # it states shapes of weights that are about to be transposed
-    quantize_dynamic(whole, path, weight_type=QuantType.QInt8)
+    model = onnx.load(path)
+    _separate_gemm_weights(model.graph)
+    model.graph.ClearField("value_info")  # it has the shapes of weights that will be transposed
+    quantize_dynamic(model, path, weight_type=QuantType.QInt8)
 
 
 def _separate_gemm_weights(graph: Any) -> None:
-    """Give each Gemm node a weight of its own: the quantiser transposes it once per node that uses it."""
+    """Copy weights shared by several Gemm nodes: the quantiser transposes a weight once per node that uses it."""
     weights = {weight.name: weight for weight in graph.initializer}
     seen: set[str] = set()
     for node in graph.node:

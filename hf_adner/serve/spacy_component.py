@@ -1,6 +1,6 @@
 """The spaCy component `adner`: `nlp.add_pipe("adner", config={"model": path_or_repo})`.
 
-spaCy finds it by the entry point of the package once the extra `spacy` is installed.
+spaCy finds it through the package's entry point if the extra `spacy` is installed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
+from spacy.util import minibatch
 
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
@@ -26,20 +27,20 @@ class MisalignedEntityWarning(UserWarning):
 
 
 class AdnerComponent:
-    """Adds the entities of an `AdnerPipeline` to a `Doc`.
+    """Add the entities of an `AdnerPipeline` to a `Doc`.
 
-    `doc.ents` gets every entity whose ends are token ends; `doc.spans["adner"]` gets every entity without exception:
-    one that begins or ends inside a token as `alignment_mode` moves it, with a warning. `span._.adner` holds, for each,
-    `score`, `start_score`, `end_score` and the exact characters `start`, `end`. A pipeline whose tokens are single
-    characters, as of `spacy.blank("zh")`, never needs to move one.
+    `doc.ents` gets every entity whose boundaries are token boundaries. `doc.spans["adner"]` gets all entities; one that
+    begins or ends inside a token is aligned by `alignment_mode`, with a warning. `span._.adner` has its `score`,
+    `start_score`, `end_score` and the exact characters `start`, `end`. With single-character tokens, as of
+    `spacy.blank("zh")`, every entity is aligned.
 
     Args:
-        pipe: what finds the entities.
-        alignment_mode: of `Doc.char_span`: `expand` (whole tokens around the entity), `contract` (whole tokens inside
-            it) or `strict` (none); in the last two cases an entity that vanishes is widened after all.
-        overwrite: replace the `doc.ents` there are; else ours are added where they overlap none of those.
+        pipe: the pipeline that finds the entities.
+        alignment_mode: as in `Doc.char_span`: `expand` (all tokens that the entity touches), `contract` (tokens wholly
+            inside it) or `strict` (no alignment); an entity that would be lost by the last two is expanded.
+        overwrite: replace existing `doc.ents`; otherwise only entities that do not overlap them are added.
         batch_size: windows per forward pass.
-        threshold: entities with a lower posterior are left out, in [0, 1].
+        threshold: drop entities with a lower posterior, in [0, 1].
 
     Raises:
         ValueError: unknown alignment mode.
@@ -67,14 +68,9 @@ class AdnerComponent:
         return next(self.pipe([doc]))
 
     def pipe(self, stream: Iterable[Doc], batch_size: int = 128) -> Iterator[Doc]:
-        """Add the entities of many documents, `batch_size` of them at a time."""
-        waiting: list[Doc] = []
-        for doc in stream:
-            waiting.append(doc)
-            if len(waiting) == batch_size:
-                yield from self._tagged(waiting)
-                waiting = []
-        yield from self._tagged(waiting)
+        """Add the entities of a stream of documents, `batch_size` documents at a time."""
+        for batch in minibatch(stream, batch_size):
+            yield from self._tagged(batch)
 
     def _tagged(self, docs: list[Doc]) -> Iterator[Doc]:
         texts = [doc.text for doc in docs]
@@ -87,7 +83,7 @@ class AdnerComponent:
         spans = [self._span(doc, entity) for entity in entities]
         aligned = [span for span in spans if _is_aligned(span)]
         doc.spans[SPANS_KEY] = spans
-        doc.ents = aligned if self.overwrite else [*doc.ents, *_apart(aligned, doc.ents)]
+        doc.ents = aligned if self.overwrite else [*doc.ents, *_disjoint(aligned, doc.ents)]
 
     def _span(self, doc: Doc, entity: dict[str, Any]) -> Span:
         start, end, label = entity["start"], entity["end"], entity["entity_group"]
@@ -109,9 +105,9 @@ def _is_aligned(span: Span) -> bool:
     return (span.start_char, span.end_char) == (span._.adner["start"], span._.adner["end"])
 
 
-def _apart(spans: list[Span], taken: tuple[Span, ...]) -> list[Span]:
-    """Those of `spans` that overlap none of `taken`."""
-    return [span for span in spans if all(span.end <= one.start or one.end <= span.start for one in taken)]
+def _disjoint(spans: list[Span], others: tuple[Span, ...]) -> list[Span]:
+    """Return the spans that do not overlap any of `others`."""
+    return [span for span in spans if all(span.end <= other.start or other.end <= span.start for other in others)]
 
 
 @Language.factory(

@@ -1,4 +1,4 @@
-"""What a training run can be told, as dataclasses for `HfArgumentParser`."""
+"""Arguments of a training run, as dataclasses for `HfArgumentParser`."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -12,98 +12,128 @@ from hf_adner.model.lexicon_adner import PUBLIC_DOCUMENTS
 
 @dataclass
 class DatasetArguments:
-    """Which documents a run reads and how it cuts them."""
+    """Documents of a run, their splits and their windows."""
 
     dataset: str = field(metadata={"help": "a file, a folder, or the built-in name ad-synthetic"})
-    validation: str | None = field(default=None, metadata={"help": "file of the validation split"})
-    test: str | None = field(default=None, metadata={"help": "file of the test split"})
-    format: str | None = field(default=None, metadata={"help": "format of the files (default: recognised)"})
+    validation: str | None = field(default=None, metadata={"help": "file or folder of the validation split"})
+    test: str | None = field(default=None, metadata={"help": "file or folder of the test split"})
+    format: str | None = field(default=None, metadata={"help": "format of the files (default: detected)"})
     encoding: str | None = field(default=None, metadata={"help": "text encoding (default: UTF-8, then GB18030)"})
-    skip_invalid: bool = field(default=False, metadata={"help": "skip and list broken records instead of stopping"})
+    skip_invalid: bool = field(default=False, metadata={"help": "skip and list invalid records instead of stopping"})
     validation_share: float = field(
-        default=0.1, metadata={"help": "share of the training documents held out where there is no validation split"}
+        default=0.1, metadata={"help": "share of the training documents held out when there is no validation split"}
     )
     group_key: str | None = field(
-        default=None, metadata={"help": "meta key (a patient id, say) whose documents stay in one split"}
+        default=None,
+        metadata={"help": "metadata key (such as a patient id); documents with the same value stay in one split"},
     )
-    max_train_documents: int | None = field(default=None, metadata={"help": "size of a fixed random training sample"})
-    max_validation_documents: int | None = field(default=None, metadata={"help": "the same for validation"})
-    max_test_documents: int | None = field(default=None, metadata={"help": "the same for test"})
-    sample_seed: int = field(default=0, metadata={"help": "seed of samples and held-out shares, apart from --seed"})
+    max_train_documents: int | None = field(
+        default=None, metadata={"help": "train on a fixed random sample of this many documents"}
+    )
+    max_validation_documents: int | None = field(default=None, metadata={"help": "the same for the validation split"})
+    max_test_documents: int | None = field(default=None, metadata={"help": "the same for the test split"})
+    sample_seed: int = field(
+        default=0, metadata={"help": "seed of the samples and the held-out share, independent of --seed"}
+    )
     max_length: int | None = field(
-        default=None, metadata={"help": "characters a window holds (default: what the encoder can take)"}
+        default=None, metadata={"help": "characters per window (default: the most the encoder can read)"}
     )
-    window_overlap: int = field(default=64, metadata={"help": "characters shared by neighbouring windows of long text"})
+    window_overlap: int = field(
+        default=64, metadata={"help": "characters that neighbouring windows of a long text share"}
+    )
 
 
 @dataclass
 class ModelArguments:
-    """Which network a run builds."""
+    """Encoder, architecture and lexicon of the model that a run builds."""
 
     encoder: str | None = field(
-        default=None, metadata={"help": "pretrained encoder, a Hub name or a folder (default: a small random one)"}
+        default=None, metadata={"help": "pretrained encoder: a Hub name or a folder (default: a small random encoder)"}
     )
-    encoder_layers: int | None = field(default=None, metadata={"help": "keep only the first layers of the encoder"})
-    encoder_size: int = field(default=128, metadata={"help": "width of the random encoder when none is given"})
+    encoder_layers: int | None = field(
+        default=None, metadata={"help": "keep only this many of the first encoder layers"}
+    )
+    encoder_size: int = field(default=128, metadata={"help": "hidden size of the random encoder (without --encoder)"})
     encoder_dropout: float | None = field(
-        default=None, metadata={"help": "dropout of the encoder's states and attentions (default: its own)"}
+        default=None,
+        metadata={"help": "dropout of the encoder's hidden states and attention weights (default: as configured)"},
     )
-    architecture: str = field(default="m-dscmg", metadata={"help": "the network", "choices": list(ARCHITECTURES)})
+    architecture: str = field(
+        default="m-dscmg", metadata={"help": "model architecture", "choices": list(ARCHITECTURES)}
+    )
     lexicon: str | None = field(
         default=None,
-        metadata={"help": "word list file, 'ad' (built in), 'train' (entities of the training split), joined by '+'"},
+        metadata={
+            "help": "word list file, 'ad' (built in) or 'train' (entities of the training split); several joined by '+'"
+        },
     )
     lexicon_counts: bool = field(
-        default=True, metadata={"help": "weight words by their frequency in the training texts, not in the list"}
+        default=True,
+        metadata={"help": "weight words by their frequency in the training texts instead of that in the list"},
     )
     lexicon_min_documents: int = field(
         default=PUBLIC_DOCUMENTS,
-        metadata={"help": "count only words found in so many training documents; with fewer, counts may tell of one"},
+        metadata={
+            "help": "count only words of at least this many training documents, so that no count describes a single one"
+        },
     )
-    word_vectors: str | None = field(default=None, metadata={"help": "word2vec/fastText text file for the lexicon"})
+    word_vectors: str | None = field(
+        default=None, metadata={"help": "word2vec or fastText text file with vectors of the lexicon words"}
+    )
     config_overrides: str | None = field(
-        default=None, metadata={"help": "further AdnerConfig fields, as name=value separated by commas"}
+        default=None, metadata={"help": "further AdnerConfig fields as name=value, separated by commas"}
     )
 
 
 @dataclass
 class AdnerTrainingArguments(TrainingArguments):
-    """`TrainingArguments` with a learning rate for each part of the network.
+    """`TrainingArguments` with separate learning rates for encoder, head and CRF.
 
-    The defaults that differ from transformers: evaluation and saving once per epoch, the best checkpoint (strict
-    entity F1) loaded at the end, batches grouped by length, 10 % of warm-up, no reporting service.
+    Defaults that differ from transformers: evaluate and save once per epoch, load the best checkpoint (strict entity
+    F1) at the end, group batches by length, warm up over 10 % of the steps, report to no service.
     """
 
     trainer_class: ClassVar[str] = "hf_adner.training.trainer:AdnerTrainer"
-    """Trainer of a run with these arguments; a name, because rooms above this one have trainers of their own."""
+    """Trainer class to use with these arguments; a name, because subclasses in other packages have other trainers."""
 
     head_learning_rate: float | None = field(
-        default=1e-3, metadata={"help": "rate of all that stands after the encoder (None: as the encoder)"}
+        default=1e-3, metadata={"help": "learning rate of the layers after the encoder (None: that of the encoder)"}
     )
     crf_learning_rate: float | None = field(
-        default=5e-3, metadata={"help": "rate of the CRF's transitions (None: as the head)"}
+        default=5e-3, metadata={"help": "learning rate of the CRF transitions (None: that of the head)"}
     )
     early_stopping_patience: int | None = field(
-        default=None, metadata={"help": "stop after so many evaluations without a better validation F1"}
+        default=None, metadata={"help": "stop after this many evaluations without a better validation F1"}
     )
-    learning_rate: float = field(default=5e-5, metadata={"help": "rate of the encoder"})
-    weight_decay: float = field(default=0.01, metadata={"help": "of matrices; biases, norms and embeddings have none"})
-    warmup_steps: float = field(default=0.1, metadata={"help": "steps, or a share of all steps when below 1"})
+    learning_rate: float = field(default=5e-5, metadata={"help": "learning rate of the encoder"})
+    weight_decay: float = field(
+        default=0.01, metadata={"help": "weight decay of matrices; biases, layer norms and embeddings are not decayed"}
+    )
+    warmup_steps: float = field(default=0.1, metadata={"help": "warm-up steps, or a share of all steps when below 1"})
     num_train_epochs: float = field(default=10.0, metadata={"help": "passes over the training documents"})
     per_device_train_batch_size: int = field(default=16, metadata={"help": "windows per step and process"})
     per_device_eval_batch_size: int = field(default=32, metadata={"help": "windows per evaluation step and process"})
-    eval_strategy: str = field(default="epoch", metadata={"help": "when to score the validation split"})
-    save_strategy: str = field(default="epoch", metadata={"help": "when to write a checkpoint"})
-    save_total_limit: int | None = field(default=1, metadata={"help": "checkpoints kept beside the best one"})
-    load_best_model_at_end: bool = field(default=True, metadata={"help": "end with the best validation F1"})
-    metric_for_best_model: str | None = field(default="f1", metadata={"help": "validation figure that counts"})
-    train_sampling_strategy: str = field(default="group_by_length", metadata={"help": "sampler of the Trainer"})
-    length_column_name: str = field(default="length", metadata={"help": "column with the windows' lengths"})
-    logging_steps: float = field(default=50, metadata={"help": "steps between two lines of the log"})
+    eval_strategy: str = field(default="epoch", metadata={"help": "when to evaluate on the validation split"})
+    save_strategy: str = field(default="epoch", metadata={"help": "when to save a checkpoint"})
+    save_total_limit: int | None = field(
+        default=1, metadata={"help": "checkpoints to keep in addition to the best one"}
+    )
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "load the checkpoint with the best validation score at the end"}
+    )
+    metric_for_best_model: str | None = field(
+        default="f1", metadata={"help": "validation metric that selects the best checkpoint"}
+    )
+    train_sampling_strategy: str = field(
+        default="group_by_length", metadata={"help": "order of training windows: group_by_length, random or sequential"}
+    )
+    length_column_name: str = field(default="length", metadata={"help": "dataset column that holds the window lengths"})
+    logging_steps: float = field(default=50, metadata={"help": "steps between two log entries"})
     dataloader_pin_memory: bool = field(
-        default_factory=torch.cuda.is_available, metadata={"help": "pin batches (default: where there is a GPU)"}
+        default_factory=torch.cuda.is_available,
+        metadata={"help": "pin memory of batches (default: if a GPU is available)"},
     )
     hub_allow_document_lexicon: bool = field(
-        default=False, metadata={"help": "push a lexicon made from documents too, which may be private"}
+        default=False, metadata={"help": "also push a lexicon made from documents, which may contain private text"}
     )
-    report_to: str | None = field(default="none", metadata={"help": "reporting service of the Trainer"})
+    report_to: str | None = field(default="none", metadata={"help": "experiment tracker to report to"})

@@ -1,8 +1,9 @@
-"""From arguments to what a training run needs: splits, labels, lexicon, tokenizer, model."""
+"""Build splits, entity types, lexicon, tokenizer and model of a training run from its arguments."""
 
 import logging
 import random
 from collections.abc import Sequence
+from functools import reduce
 
 from datasets import Dataset, DatasetDict
 from transformers import AutoConfig, PreTrainedConfig
@@ -17,22 +18,22 @@ from hf_adner.training.arguments import DatasetArguments, ModelArguments
 
 logger = logging.getLogger(__name__)
 
-_ENCODERLESS = ("bilstm-crf",)
+_ARCHITECTURES_WITHOUT_ENCODER = ("bilstm-crf",)
 
 
 def load_splits(args: DatasetArguments) -> DatasetDict:
-    """Splits `train`, `validation` and, where there is one, `test`.
+    """Load the splits `train`, `validation` and, if there is one, `test`.
 
-    Without a validation split a share of the training documents is held out (whole groups when `group_key` is given);
-    a share of 0 holds out nothing.
+    Without a validation split, `validation_share` of the training documents is held out (whole groups when `group_key`
+    is set); a share of 0 holds out nothing.
 
     Raises:
-        ValueError: there is no training split, or a share outside [0, 1].
+        ValueError: there is no training split, or the share is outside [0, 1].
     """
-    source = {"train": args.dataset, "validation": args.validation, "test": args.test}
-    given = {name: path for name, path in source.items() if path}
+    sources = {"train": args.dataset, "validation": args.validation, "test": args.test}
+    sources = {name: path for name, path in sources.items() if path}
     dataset = load_ner_dataset(
-        args.dataset if len(given) == 1 else given,
+        args.dataset if len(sources) == 1 else sources,
         format=args.format,
         encoding=args.encoding,
         skip_invalid=args.skip_invalid,
@@ -46,12 +47,13 @@ def load_splits(args: DatasetArguments) -> DatasetDict:
         "validation": args.max_validation_documents,
         "test": args.max_test_documents,
     }
-    kept = [name for name in limits if name in dataset]
-    return DatasetDict({name: sample(dataset[name], limits[name], args.sample_seed) for name in kept})
+    return DatasetDict(
+        {name: sample(dataset[name], limit, args.sample_seed) for name, limit in limits.items() if name in dataset}
+    )
 
 
 def hold_out(train: Dataset, args: DatasetArguments) -> DatasetDict:
-    """Divide training documents into `train` and `validation` by `validation_share`; a share of 0 gives `train`."""
+    """Split training documents into `train` and `validation` by `validation_share`; with a share of 0 only `train`."""
     if not args.validation_share:
         return DatasetDict({"train": train})
     shares = {"train": 1 - args.validation_share, "validation": args.validation_share}
@@ -59,39 +61,36 @@ def hold_out(train: Dataset, args: DatasetArguments) -> DatasetDict:
 
 
 def sample(dataset: Dataset, size: int | None, seed: int) -> Dataset:
-    """A fixed random sample in the original order; the whole dataset when `size` is None or not smaller."""
+    """Draw a fixed random sample in the original order; return the whole dataset if `size` is None or not smaller."""
     if size is None or size >= len(dataset):
         return dataset
     return dataset.select(sorted(random.Random(seed).sample(range(len(dataset)), size)))
 
 
 def entity_types_of(dataset: Dataset) -> list[str]:
-    """Entity types of a split, sorted.
+    """Return the sorted entity types of a split.
 
     Raises:
-        ValueError: the split holds no entity, so there is nothing to learn.
+        ValueError: the split has no entities.
     """
     types = entity_labels(dataset)
     if not types:
-        raise ValueError(f"none of the {len(dataset)} training documents holds an entity")
+        raise ValueError(f"none of the {len(dataset)} training documents has an entity")
     return types
 
 
 def build_lexicon(spec: str, train: Dataset) -> Lexicon:
-    """The word list that a specification names.
+    """Build the lexicon that a specification names.
 
     Args:
-        spec: parts joined by '+': a file, `ad` (the built-in dermatology words) or `train` (the surfaces of the
-            training split's entities).
-        train: the training split.
+        spec: parts joined by '+': a file, `ad` (the built-in dermatology words) or `train` (the surface forms of the
+            entities of the training split).
+        train: training split.
     """
-    lexicon, *others = [_lexicon_part(name.strip(), train) for name in spec.split("+")]
-    for other in others:
-        lexicon = lexicon.union(other)
-    return lexicon
+    return reduce(Lexicon.union, (_load_lexicon(name.strip(), train) for name in spec.split("+")))
 
 
-def _lexicon_part(name: str, train: Dataset) -> Lexicon:
+def _load_lexicon(name: str, train: Dataset) -> Lexicon:
     if name == "ad":
         return Lexicon(ad_lexicon())
     if name == "train":
@@ -102,12 +101,12 @@ def _lexicon_part(name: str, train: Dataset) -> Lexicon:
 
 
 def build_tokenizer(args: ModelArguments, train: Dataset) -> AdnerTokenizer:
-    """The encoder's vocabulary, or the characters of the training texts when there is no encoder; and the lexicon.
+    """Build a tokenizer with the encoder's vocabulary, or the characters of the training texts, and the lexicon.
 
-    Words are weighted by how often they occur in the training texts (SoftLexicon's practice) unless `lexicon_counts`
-    is off, which leaves the list's own frequencies.
+    Lexicon words are weighted by their frequency in the training texts (as in SoftLexicon), or with
+    `lexicon_counts=False` by the frequencies of the word list.
     """
-    if args.encoder and args.architecture not in _ENCODERLESS:
+    if args.encoder and args.architecture not in _ARCHITECTURES_WITHOUT_ENCODER:
         tokenizer = AdnerTokenizer.from_pretrained(args.encoder)
     else:
         tokenizer = AdnerTokenizer.from_texts(train["text"])
@@ -121,19 +120,25 @@ def build_tokenizer(args: ModelArguments, train: Dataset) -> AdnerTokenizer:
 
 
 def build_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence[str]) -> AdnerForTokenClassification:
-    """A new model as the arguments say it.
+    """Build a new model.
+
+    Args:
+        args: encoder, architecture and overrides.
+        tokenizer: tokenizer with the lexicon.
+        types: entity types.
 
     Raises:
-        ValueError: a malformed or unknown override, or what `AdnerConfig` refuses.
+        ValueError: a malformed or unknown override, word vectors without a lexicon, or a configuration that
+            `AdnerConfig` rejects.
     """
     overrides = parse_overrides(args.config_overrides)
     if args.word_vectors:
         if tokenizer.lexicon is None:
-            raise ValueError("word vectors were given, but no lexicon whose words they could be")
+            raise ValueError("word_vectors needs a lexicon, and none was given")
         vectors, covered = tokenizer.lexicon.vectors_from_file(args.word_vectors)
         logger.info("word vectors cover %d of %d lexicon words", int(covered.sum()), len(tokenizer.lexicon))
         overrides = {"lexicon_embedding_size": vectors.shape[1], **overrides, "word_vectors": vectors}
-    if args.architecture in _ENCODERLESS:
+    if args.architecture in _ARCHITECTURES_WITHOUT_ENCODER:
         return AdnerForTokenClassification.from_scratch(tokenizer, types, args.architecture, **overrides)
     if args.encoder:
         return AdnerForTokenClassification.from_encoder_pretrained(
@@ -150,7 +155,7 @@ def build_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence
 
 
 def small_encoder(size: int, layers: int) -> dict[str, int | str | float]:
-    """Configuration of a small BERT to be trained from nothing, with heads of 32 dimensions."""
+    """Return the configuration of a small randomly initialised BERT with heads of 32 dimensions."""
     return {
         "model_type": "bert",
         "hidden_size": size,
@@ -162,15 +167,15 @@ def small_encoder(size: int, layers: int) -> dict[str, int | str | float]:
 
 
 def random_config(args: ModelArguments) -> dict[str, int | str | float]:
-    """Configuration of the small encoder that is trained from nothing, as the arguments say it."""
+    """Return the configuration of the small randomly initialised encoder."""
     return small_encoder(args.encoder_size, args.encoder_layers or 2) | _dropout(args)
 
 
 def pretrained_config(args: ModelArguments) -> PreTrainedConfig:
-    """Configuration of the pretrained encoder with the number of layers and the dropout that the arguments say.
+    """Return the configuration of the pretrained encoder with `encoder_layers` and `encoder_dropout` applied.
 
     Raises:
-        ValueError: more layers than the encoder has.
+        ValueError: `encoder_layers` is larger than the number of layers of the encoder.
     """
     config = AutoConfig.from_pretrained(args.encoder)
     for name, value in _dropout(args).items():
@@ -189,10 +194,10 @@ def _dropout(args: ModelArguments) -> dict[str, float]:
 
 
 def parse_overrides(text: str | None) -> dict[str, object]:
-    """`"stream_size=128,word_layer=transformer"` as a dictionary of numbers, booleans and strings.
+    """Parse `"stream_size=128,word_layer=transformer"` into a dictionary of numbers, booleans and strings.
 
     Raises:
-        ValueError: a part without '='.
+        ValueError: a part has no '='.
     """
     pairs = {}
     for part in filter(None, (text or "").split(",")):

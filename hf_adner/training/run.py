@@ -1,10 +1,10 @@
-"""A whole training run: documents in, a checkpoint and its scores out.
+"""Whole training runs: documents in, a checkpoint and its scores out.
 
-The quickstart: a small model trained from nothing on the synthetic corpus, shown on a note.
+`run_training` is behind `adner train`; `run_demo` is the quickstart, which trains a small model from scratch on the
+synthetic corpus and shows it on a sample note.
 """
 
 import itertools
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from hf_adner.data.encoding import AdnerDataCollator, encode_dataset
 from hf_adner.data.formats import write_documents
 from hf_adner.data.records import Document
 from hf_adner.data.statistics import corpus_statistics
-from hf_adner.files import write_file
+from hf_adner.files import write_json
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
@@ -41,6 +41,18 @@ logger = logging.getLogger(__name__)
 
 MODEL_FOLDER = "model"
 METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+
+SAMPLE_NOTE = (
+    "患儿，男，6岁，因“四肢屈侧反复红斑、丘疹伴瘙痒3年，加重1周”就诊。患儿3年前无明显诱因肘窝、腘窝出现红斑、丘疹，"
+    "搔抓后渗出、结痂，夜间瘙痒明显，影响睡眠。曾外用糠酸莫米松乳膏、他克莫司软膏，口服氯雷他定，症状好转，停药后反复。"
+    "进食海鲜、接触尘螨后加重。既往有过敏性鼻炎病史，否认哮喘。父亲患荨麻疹。"
+    "查体：面部、颈部及四肢屈侧可见对称分布的暗红斑、抓痕，局部苔藓样变，皮肤干燥，可见鳞屑。"
+    "SCORAD评分42分，EASI 18分。"
+    "辅助检查：血常规示嗜酸性粒细胞升高，总IgE 860 IU/mL。诊断：特应性皮炎。"
+    "予保湿润肤，湿敷，外用0.03%他克莫司软膏，口服西替利嗪，必要时窄谱UVB照射，避免辛辣食物及搔抓，两周后复诊。"
+)
+"""Clinical note for the demonstration; invented, not of a real patient."""
 
 
 def run_training(
@@ -49,17 +61,23 @@ def run_training(
     training_args: AdnerTrainingArguments,
     card_options: CardOptions | None = None,
 ) -> dict[str, Any]:
-    """Train, keep the best checkpoint in `output_dir/model`, score the test split, write `output_dir/metrics.json`.
+    """Train, save the best checkpoint to `output_dir/model`, score the test split and write `output_dir/metrics.json`.
 
-    The checkpoint gets a model card that tells what was measured, with `card_options` for what no run measures.
+    The checkpoint gets a model card with the measured figures.
+
+    Args:
+        dataset_args: documents and splits.
+        model_args: model to build.
+        training_args: training arguments.
+        card_options: statements of the card that no run can measure.
 
     Returns:
-        The content of `metrics.json`: the arguments, sizes, training figures, and the reports of validation and test.
+        The content of `metrics.json`: arguments, sizes, training figures, and the reports of validation and test.
 
     Raises:
-        FileExistsError: `output_dir` holds another run and nothing says to resume it.
-        ValueError, DataFormatError: what the data, the lexicon or the arguments have wrong; an example text for the
-            card that shows a sentence of the data.
+        FileExistsError: `output_dir` holds another run and `resume_from_checkpoint` is not set.
+        ValueError, DataFormatError: invalid data, lexicon or arguments, or an example text for the card that shows a
+            sentence of the data.
     """
     checkpoint = checkpoint_to_resume(training_args)
     card_options = card_options or CardOptions()
@@ -91,8 +109,27 @@ def run_training(
         trainer.measured, trainer.card_options = metrics, card_options
         trainer.write_model_card(folder / MODEL_FOLDER)
     if training_args.push_to_hub:
-        trainer.push_to_hub()  # again, with the card that tells what was measured
+        trainer.push_to_hub()  # again, now with the measured figures in the card
     return metrics
+
+
+def checkpoint_to_resume(args: AdnerTrainingArguments) -> str | None:
+    """Return the checkpoint to resume from (`auto`: the last one in `output_dir`), or None for a new run.
+
+    Raises:
+        FileExistsError: a new run would write into the folder of an earlier one.
+    """
+    last = get_last_checkpoint(args.output_dir) if os.path.isdir(args.output_dir) else None
+    if args.resume_from_checkpoint == "auto":
+        return last
+    if args.resume_from_checkpoint:
+        return args.resume_from_checkpoint
+    if last or os.path.exists(os.path.join(args.output_dir, METRICS_FILE)):
+        raise FileExistsError(
+            f"{args.output_dir} holds an earlier run; continue it with --resume-from-checkpoint auto, "
+            "or choose another --output-dir"
+        )
+    return None
 
 
 def train(
@@ -103,7 +140,7 @@ def train(
     training_args: AdnerTrainingArguments,
     checkpoint: str | None = None,
 ) -> AdnerTrainer:
-    """Train `model` on the splits and return the trainer, its model being the best one when so asked."""
+    """Train `model` on the splits and return the trainer, with the best model if `load_best_model_at_end` is set."""
     encoded = {
         name: encode_split(splits[name], tokenizer, model, dataset_args)
         for name in ("train", "validation")
@@ -127,12 +164,12 @@ def train(
 
 
 def make_trainer(args: AdnerTrainingArguments, documents: Dataset, **options: Any) -> AdnerTrainer:
-    """The trainer that the arguments name (`AdnerTrainingArguments.trainer_class`).
+    """Create the trainer that the arguments name (`AdnerTrainingArguments.trainer_class`).
 
     Args:
-        args: of the run.
-        documents: of the training split.
-        options: of `Trainer`.
+        args: training arguments.
+        documents: documents of the training split.
+        options: further keyword arguments of `Trainer`.
     """
     return resolve_name(args.trainer_class).for_documents(documents, args=args, **options)
 
@@ -140,7 +177,7 @@ def make_trainer(args: AdnerTrainingArguments, documents: Dataset, **options: An
 def encode_split(
     split: Dataset, tokenizer: AdnerTokenizer, model: AdnerForTokenClassification, args: DatasetArguments
 ) -> Dataset:
-    """A split as model inputs, with the windows' lengths for the sampler."""
+    """Encode a split as model inputs, with a column of window lengths for the sampler."""
     encoded = encode_dataset(
         split, tokenizer, model.config.label2id, max_length=args.max_length, overlap=args.window_overlap
     )
@@ -150,45 +187,21 @@ def encode_split(
 def evaluate_split(
     model: AdnerForTokenClassification, tokenizer: AdnerTokenizer, split: Dataset, batch_size: int
 ) -> EvaluationReport:
-    """Score whole documents with the pipeline, nested gold counted in full."""
+    """Score the predictions for whole documents; nested gold entities all count."""
     return compare_documents(*tag_split(model, tokenizer, split, batch_size))
 
 
 def tag_split(
     model: AdnerForTokenClassification, tokenizer: AdnerTokenizer, split: Dataset, batch_size: int
 ) -> tuple[list[Document], list[Document]]:
-    """The documents of a split with predicted entities, and as they are."""
+    """Return the documents of a split with predicted entities, and with their gold entities."""
     pipe, gold = AdnerPipeline(model=model, tokenizer=tokenizer), list(documents_from_dataset(split))
-    found = predict_documents(pipe, gold, batch_size)
-    return list(tqdm(found, total=len(gold), unit="document", desc="evaluating")), gold
-
-
-def checkpoint_to_resume(args: AdnerTrainingArguments) -> str | None:
-    """The checkpoint that `resume_from_checkpoint` means (`auto`: the last one in `output_dir`), None for a new run.
-
-    Raises:
-        FileExistsError: a new run would land in the folder of an old one.
-    """
-    last = get_last_checkpoint(args.output_dir) if os.path.isdir(args.output_dir) else None
-    if args.resume_from_checkpoint == "auto":
-        return last
-    if args.resume_from_checkpoint:
-        return args.resume_from_checkpoint
-    if last or os.path.exists(os.path.join(args.output_dir, METRICS_FILE)):
-        raise FileExistsError(
-            f"{args.output_dir} holds an earlier run; continue it with --resume_from_checkpoint auto, "
-            "or name another --output_dir"
-        )
-    return None
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON, whole or not at all."""
-    write_file(path, [json.dumps(content, ensure_ascii=False, indent=2), "\n"], "utf-8")
+    predicted = predict_documents(pipe, gold, batch_size)
+    return list(tqdm(predicted, total=len(gold), unit="document", desc="evaluating")), gold
 
 
 def _final_scores(model, tokenizer, splits: DatasetDict, batch_size: int) -> dict[str, Any]:
-    """The scores of validation and test; the calibration is that of the last of them."""
+    """Score validation and test; `calibration` is that of the test split, or of validation without a test split."""
     scores: dict[str, Any] = {}
     for name in ("validation", "test"):
         if name in splits:
@@ -205,33 +218,19 @@ def _statistics(splits: DatasetDict) -> dict[str, Any]:
 def tagged_texts(
     model: AdnerForTokenClassification, tokenizer: AdnerTokenizer, texts: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Texts with the entities a model finds in them, `word`, `entity_group` and `score` of each, for a model card."""
-    found = AdnerPipeline(model=model, tokenizer=tokenizer)(list(texts))
-    shown = ("word", "entity_group", "score")
+    """Return texts with `word`, `entity_group` and `score` of their predicted entities, for a model card."""
+    predictions = AdnerPipeline(model=model, tokenizer=tokenizer)(list(texts))
+    keys = ("word", "entity_group", "score")
     return [
-        {"text": text, "entities": [{name: entity[name] for name in shown} for entity in entities]}
-        for text, entities in zip(texts, found, strict=True)
+        {"text": text, "entities": [{key: entity[key] for key in keys} for entity in entities]}
+        for text, entities in zip(texts, predictions, strict=True)
     ]
 
 
-REPORT_FILE = "report.html"
-
-SAMPLE_NOTE = (
-    "患儿，男，6岁，因“四肢屈侧反复红斑、丘疹伴瘙痒3年，加重1周”就诊。患儿3年前无明显诱因肘窝、腘窝出现红斑、丘疹，"
-    "搔抓后渗出、结痂，夜间瘙痒明显，影响睡眠。曾外用糠酸莫米松乳膏、他克莫司软膏，口服氯雷他定，症状好转，停药后反复。"
-    "进食海鲜、接触尘螨后加重。既往有过敏性鼻炎病史，否认哮喘。父亲患荨麻疹。"
-    "查体：面部、颈部及四肢屈侧可见对称分布的暗红斑、抓痕，局部苔藓样变，皮肤干燥，可见鳞屑。"
-    "SCORAD评分42分，EASI 18分。"
-    "辅助检查：血常规示嗜酸性粒细胞升高，总IgE 860 IU/mL。诊断：特应性皮炎。"
-    "予保湿润肤，湿敷，外用0.03%他克莫司软膏，口服西替利嗪，必要时窄谱UVB照射，避免辛辣食物及搔抓，两周后复诊。"
-)
-"""A note written for this demonstration; no real patient."""
-
-
 def demo_arguments(output: str, seed: int = 42) -> tuple[DatasetArguments, ModelArguments, AdnerTrainingArguments]:
-    """Arguments of the quickstart's run: m-dscmg with a two-layer encoder and the built-in lexicon.
+    """Return the arguments of the quickstart: m-dscmg with a two-layer encoder and the built-in lexicon.
 
-    A run that was interrupted goes on from its last epoch.
+    An interrupted run resumes from its last epoch.
     """
     return (
         DatasetArguments(dataset="ad-synthetic"),
@@ -252,7 +251,7 @@ def run_demo(output: str, seed: int = 42) -> dict[str, Any]:
     """Train on `ad-synthetic`, score its test split, tag `SAMPLE_NOTE` and write `report.html`.
 
     Returns:
-        The metrics, as in `output/metrics.json`.
+        The content of `output/metrics.json`.
     """
     metrics = run_training(*demo_arguments(output, seed))
     write_report(output)
@@ -260,7 +259,7 @@ def run_demo(output: str, seed: int = 42) -> dict[str, Any]:
 
 
 def write_report(output: str) -> Document:
-    """Tag `SAMPLE_NOTE` with the saved checkpoint of a run and show it in `output/report.html`."""
+    """Tag `SAMPLE_NOTE` with the saved checkpoint of a run and write `output/report.html`."""
     folder = Path(output) / MODEL_FOLDER
     model = AdnerForTokenClassification.from_pretrained(folder)
     pipe = AdnerPipeline(model=model, tokenizer=AdnerTokenizer.from_pretrained(folder))
@@ -270,7 +269,8 @@ def write_report(output: str) -> Document:
 
 
 def entity_lines(document: Document) -> list[str]:
-    """One line per entity: label, surface and posterior."""
+    """Format one line per entity: label, offsets, posterior and surface form."""
     return [
-        f"{one.label:<10} {one.start:>4}-{one.end:<4} {one.meta['score']:.3f}  {one.text}" for one in document.entities
+        f"{entity.label:<10} {entity.start:>4}-{entity.end:<4} {entity.meta['score']:.3f}  {entity.text}"
+        for entity in document.entities
     ]

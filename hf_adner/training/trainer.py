@@ -1,16 +1,6 @@
-"""The Trainer of plain runs.
+"""`AdnerTrainer`, the Trainer of plain runs, with its optimizer groups, sampler and validation metrics.
 
-Optimizer groups: encoder, head and CRF each with their own learning rate.
-
-Batches of like length in an order that depends on the seed and the epoch alone.
-
-The Trainer's own `group_by_length` draws from the global random numbers: arms of a comparison, which use more or fewer
-of them, would read their documents in different orders, and a run that is resumed within an epoch would read another
-order than the one that was not interrupted.
-
-What a trainer knows of its run without reading a document: settings, sizes, time, machine and versions.
-
-Validation scores inside the Trainer: label paths against gold labels, window by window.
+Also `trainer_facts`: the figures of a run that a trainer knows without reading a document.
 """
 
 from __future__ import annotations
@@ -37,131 +27,25 @@ from hf_adner.training.arguments import AdnerTrainingArguments
 
 _CRF_PARAMETERS = {"start_transitions", "end_transitions", "transitions"}
 
+_SEED_STRIDE = 1_000_003
+"""Distance between the generator seeds of two runs, so that no epoch of one run has the order of another's."""
 
-def part_of(model: nn.Module, name: str) -> str:
-    """`"crf"`, `"encoder"` or `"head"` for a parameter's name.
-
-    The encoder is the pretrained part: `adner.encoder` of our models that have one, and whatever stands under
-    `base_model_prefix` in any other token classifier.
-    """
-    if name.rsplit(".", 1)[-1] in _CRF_PARAMETERS:
-        return "crf"
-    prefix = getattr(model, "base_model_prefix", "")
-    if prefix == "adner":
-        return "encoder" if model.config.use_encoder and name.startswith("adner.encoder.") else "head"
-    return "encoder" if prefix and name.startswith(f"{prefix}.") else "head"
-
-
-def parameter_groups(model: nn.Module, args: Any, decayed: Iterable[str]) -> list[dict[str, Any]]:
-    """Groups for the optimizer: part × with or without weight decay.
-
-    Args:
-        model: the unwrapped model.
-        args: `AdnerTrainingArguments`.
-        decayed: names of the parameters that weight decay is for; embeddings are taken out of them, because decay
-            would pull the vectors of words that never occur towards zero.
-    """
-    head = args.learning_rate if args.head_learning_rate is None else args.head_learning_rate
-    rates = {
-        "encoder": args.learning_rate,
-        "head": head,
-        "crf": head if args.crf_learning_rate is None else args.crf_learning_rate,
-    }
-    embeddings = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
-    decayed = set(decayed) - embeddings
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault((part_of(model, name), name in decayed), []).append(parameter)
-    return [
-        {"params": parameters, "lr": rates[part], "weight_decay": args.weight_decay if decays else 0.0}
-        for (part, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
-    ]
-
-
-_EPOCHS = 1_000_003  # seeds stand so far apart that no two share an epoch's order
-
-
-class LengthGroupedOrder(Sampler[int]):
-    """Indices of all rows, rows of like length together, shuffled anew in each epoch.
-
-    Args:
-        lengths: of the rows.
-        batch_size: rows that an optimizer step reads.
-        seed: another one gives other orders.
-    """
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
-        self.lengths, self.batch_size, self.seed = list(lengths), batch_size, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next; the data loader calls it."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * _EPOCHS + self.epoch)
-        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
-
-
-_TOLD = (
+_REPORTED_ARGUMENTS = (
     "learning_rate", "head_learning_rate", "crf_learning_rate", "num_train_epochs", "max_steps",
     "per_device_train_batch_size", "gradient_accumulation_steps", "warmup_steps", "weight_decay",
     "early_stopping_patience", "seed", "bf16",
 )  # fmt: skip
 
 
-def trainer_facts(trainer: Trainer) -> dict[str, Any]:
-    """Labels, architecture, settings, parameters, steps, seconds, machine and versions, named as in `metrics.json`."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    config = model.config
-    encoder = getattr(getattr(config, "encoder_config", None) or config, "name_or_path", None) or None
-    return {
-        "labels": _label_names([config.id2label[index] for index in sorted(config.id2label)]),
-        "model": {"architecture": getattr(config, "architecture", None) or type(model).__name__, "encoder": encoder},
-        "base_model": base_model_of(encoder),
-        "training": told_arguments(trainer.args),
-        "parameters": model.num_parameters(),
-        "steps": trainer.state.global_step,
-        "train_seconds": last_logged(trainer, "train_runtime"),
-        "hardware": hardware(),
-        "versions": versions(),
-    }
-
-
-def told_arguments(args: TrainingArguments) -> dict[str, Any]:
-    """The arguments that shape a model: the usual ones, and all that a subclass adds to `AdnerTrainingArguments`."""
-    plain = {field.name for field in fields(AdnerTrainingArguments)}
-    added = [field.name for field in fields(args) if field.name not in plain]
-    return {name: getattr(args, name) for name in (*_TOLD, *added) if hasattr(args, name)}
-
-
-def last_logged(trainer: Trainer, name: str) -> float | None:
-    """The latest value of a figure in the trainer's log, None if it was never logged."""
-    logged = (entry[name] for entry in reversed(trainer.state.log_history) if name in entry)
-    return next(logged, None)
-
-
-def _label_names(labels: Sequence[str]) -> list[str]:
-    """Entity types of BIO labels; other labels as they are."""
-    try:
-        return entity_types(labels)
-    except ValueError:
-        return list(labels)
-
-
 class AdnerTrainer(CheckpointPush):
-    """`Trainer` with one learning rate each for encoder, head and CRF (`AdnerTrainingArguments`).
+    """`Trainer` with separate learning rates for encoder, head and CRF (`AdnerTrainingArguments`).
 
     Works for our models and for any `AutoModelForTokenClassification`.
 
     Attributes:
-        measured: what is known of the run beside what the trainer knows by itself, named as in `metrics.json`
-            (`statistics`, `test`, `calibration`, `explanations`, `robustness`, `examples`, ...); for the model card.
-        card_options: what the card says that no run measures.
+        measured: figures for the model card beyond `trainer_facts`, with the keys of `metrics.json` (`statistics`,
+            `test`, `calibration`, `explanations`, `robustness`, `examples`, ...).
+        card_options: statements of the card that no run can measure.
     """
 
     measured: Mapping[str, Any] | None = None
@@ -169,16 +53,16 @@ class AdnerTrainer(CheckpointPush):
 
     @classmethod
     def for_documents(cls, documents: Dataset, **options: Any) -> AdnerTrainer:
-        """The trainer of a run on `documents`; plain training needs no more of them than the encoded rows.
+        """Create the trainer of a run; plain training ignores the documents, since it reads encoded rows only.
 
         Args:
-            documents: of the training split.
-            options: of `Trainer`.
+            documents: documents of the training split.
+            options: keyword arguments of `Trainer`.
         """
         return cls(**options)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """AdamW (or what `args.optim` names) over `parameter_groups`."""
+        """Create AdamW (or the optimizer that `args.optim` names) over `parameter_groups`."""
         if self.optimizer is None:
             model = self.model if model is None else model
             decayed = self.get_decay_parameter_names(model)
@@ -189,14 +73,14 @@ class AdnerTrainer(CheckpointPush):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.args.train_sampling_strategy != "group_by_length" or not hasattr(self.train_dataset, "__len__"):
-            return super()._get_train_sampler(train_dataset)  # "random" is drawn by seed and epoch already
+            return super()._get_train_sampler(train_dataset)  # "random" already depends on seed and epoch alone
         size = self.get_total_train_batch_size(self.args)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        # what is passed may have lost its lengths with all columns that the model does not take
-        return LengthGroupedOrder(self._lengths(), size, seed)
+        # self.train_dataset: the argument may have lost its lengths along with the columns that the model does not take
+        return SeededLengthGroupedSampler(self._lengths(), size, seed)
 
     def _lengths(self) -> list[int]:
-        """Tokens of each training row."""
+        """Return the number of tokens of each training row."""
         rows = self.train_dataset
         if self.args.length_column_name in getattr(rows, "column_names", ()):
             return list(rows[self.args.length_column_name])
@@ -214,52 +98,123 @@ class AdnerTrainer(CheckpointPush):
         dataset: str | list[str] | None = None,
         dataset_args: str | list[str] | None = None,
     ) -> None:
-        """Write our model card to `output_dir/README.md`, as `push_to_hub` asks for it.
+        """Write the model card to `output_dir/README.md`; called by `push_to_hub`.
 
         Args:
-            license, model_name, finetuned_from, dataset, dataset_tags: go into the card where `card_options` leaves
-                them open; `dataset_tags` are names on the Hub, `dataset` is what to call the data.
-            tags: tags beyond the usual ones.
-            language, tasks, dataset_args: not used; language and task of these models are fixed.
+            license, model_name, finetuned_from, dataset, dataset_tags: used where `card_options` has no value;
+                `dataset_tags` are names on the Hub, `dataset` is the displayed name.
+            tags: additional tags.
+            language, tasks, dataset_args: ignored; language and task of these models are fixed.
         """
         if not self.is_world_process_zero():
             return
-        own = self.card_options or CardOptions()
+        given = self.card_options or CardOptions()
         options = replace(
-            own,
-            model_title=own.model_title or model_name,
-            model_license=own.model_license or license,
-            base_model=own.base_model or finetuned_from,
-            dataset_title=own.dataset_title or ", ".join(_listed(dataset)) or None,
-            dataset_ids=own.dataset_ids or _listed(dataset_tags),
+            given,
+            model_title=given.model_title or model_name,
+            model_license=given.model_license or license,
+            base_model=given.base_model or finetuned_from,
+            dataset_title=given.dataset_title or ", ".join(_as_list(dataset)) or None,
+            dataset_ids=given.dataset_ids or _as_list(dataset_tags),
         )
-        self.write_model_card(self.args.output_dir, options, _listed(tags))
+        self.write_model_card(self.args.output_dir, options, _as_list(tags))
 
     def write_model_card(
         self, folder: str | Path, options: CardOptions | None = None, tags: Sequence[str] = ()
     ) -> Path:
-        """Write the card to `folder/README.md` from what the trainer knows and what was `measured`; returns its path.
+        """Write the card to `folder/README.md` from `trainer_facts` and `measured`, and return its path.
 
         Args:
-            folder: where a checkpoint lies.
-            options: in place of `card_options`.
-            tags: tags beyond the usual ones.
+            folder: checkpoint folder.
+            options: replaces `card_options`.
+            tags: additional tags.
         """
-        known = {**trainer_facts(self), **(self.measured or {})}
+        facts = {**trainer_facts(self), **(self.measured or {})}
         record = record_of_run(
-            known, options or self.card_options, model_id=self.hub_model_id or self.args.hub_model_id, tags=tuple(tags)
+            facts, options or self.card_options, model_id=self.hub_model_id or self.args.hub_model_id, tags=tuple(tags)
         )
         return write_card(record, folder)
 
 
-def _listed(value: str | Sequence[str] | None) -> list[str]:
+def _as_list(value: str | Sequence[str] | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
 
-def predicted_labels(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-    """Label ids of an evaluation step: the model's own path where it has one, else the arg max of its logits.
+def parameter_groups(model: nn.Module, args: Any, decayed: Iterable[str]) -> list[dict[str, Any]]:
+    """Return optimizer groups: one per part of the model, with and without weight decay.
 
-    Fits `preprocess_logits_for_metrics` of the Trainer; keeps (batch, length) ids instead of all logits.
+    Args:
+        model: unwrapped model.
+        args: `AdnerTrainingArguments`.
+        decayed: names of the parameters with weight decay. Embeddings are excluded, because decay would pull the
+            vectors of words that never occur towards zero.
+    """
+    head = args.learning_rate if args.head_learning_rate is None else args.head_learning_rate
+    rates = {
+        "encoder": args.learning_rate,
+        "head": head,
+        "crf": head if args.crf_learning_rate is None else args.crf_learning_rate,
+    }
+    embeddings = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
+    decayed = set(decayed) - embeddings
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((model_part(model, name), name in decayed), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rates[part], "weight_decay": args.weight_decay if decays else 0.0}
+        for (part, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def model_part(model: nn.Module, parameter_name: str) -> str:
+    """Return `"crf"`, `"encoder"` or `"head"` for a parameter.
+
+    The encoder is the pretrained part: `adner.encoder` of our models that have one, and everything under
+    `base_model_prefix` in any other token classifier.
+    """
+    if parameter_name.rsplit(".", 1)[-1] in _CRF_PARAMETERS:
+        return "crf"
+    prefix = getattr(model, "base_model_prefix", "")
+    if prefix == "adner":
+        in_encoder = model.config.use_encoder and parameter_name.startswith("adner.encoder.")
+        return "encoder" if in_encoder else "head"
+    return "encoder" if prefix and parameter_name.startswith(f"{prefix}.") else "head"
+
+
+class SeededLengthGroupedSampler(Sampler[int]):
+    """Sample all rows in a random order that puts rows of similar length together.
+
+    The order depends on seed and epoch alone. The Trainer's own `group_by_length` draws from the global random
+    numbers, so arms of a comparison, which consume different amounts of them, would read their documents in different
+    orders, and a run resumed within an epoch would differ from an uninterrupted one.
+
+    Args:
+        lengths: length of each row.
+        batch_size: rows per optimizer step.
+        seed: seed of all orders.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
+        self.lengths, self.batch_size, self.seed = list(lengths), batch_size, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch of the next iteration; called by the data loader."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * _SEED_STRIDE + self.epoch)
+        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
+
+
+def predicted_labels(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+    """Return predicted label ids, (batch, length): the Viterbi path if the model returns one, else the argmax.
+
+    For the Trainer's `preprocess_logits_for_metrics`, so that it does not collect the logits of the whole split.
     """
     if isinstance(outputs, (tuple, list)):
         return outputs[1] if len(outputs) > 1 and outputs[1].dtype == torch.long else outputs[0].argmax(-1)
@@ -267,24 +222,64 @@ def predicted_labels(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
 
 
 def span_scores(labels: Sequence[str]) -> Callable[[Any], dict[str, float]]:
-    """A `compute_metrics` for the Trainer: strict entity precision, recall and F1 in [0, 1].
+    """Return a `compute_metrics` function: strict entity precision, recall and F1 per window, in [0, 1].
 
     Args:
         labels: BIO labels in id order.
     """
 
     def compute(evaluated: Any) -> dict[str, float]:
-        paths, gold = np.asarray(evaluated.predictions), np.asarray(evaluated.label_ids)
-        pairs = [_spans(*row, labels) for row in zip(paths, gold, strict=True)]
-        scores = entity_f1([path for path, _ in pairs], [truth for _, truth in pairs])
+        predictions, label_ids = np.asarray(evaluated.predictions), np.asarray(evaluated.label_ids)
+        pairs = [_row_spans(*row, labels) for row in zip(predictions, label_ids, strict=True)]
+        scores = entity_f1([predicted for predicted, _ in pairs], [gold for _, gold in pairs])
         return {name: scores[name] for name in ("precision", "recall", "f1")}
 
     return compute
 
 
-def _spans(path: np.ndarray, gold: np.ndarray, labels: Sequence[str]) -> tuple[list, list]:
-    kept = gold != UNOBSERVED
+def _row_spans(predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> tuple[list, list]:
+    """Return the predicted and the gold spans of a row."""
+    observed = label_ids != UNOBSERVED
     return (
-        tags_to_spans([labels[max(index, 0)] for index in path[kept]]),
-        tags_to_spans([labels[index] for index in gold[kept]]),
+        tags_to_spans([labels[max(index, 0)] for index in predictions[observed]]),
+        tags_to_spans([labels[index] for index in label_ids[observed]]),
     )
+
+
+def trainer_facts(trainer: Trainer) -> dict[str, Any]:
+    """Return labels, architecture, settings, sizes, time, hardware and versions with the keys of `metrics.json`."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    config = model.config
+    encoder = getattr(getattr(config, "encoder_config", None) or config, "name_or_path", None) or None
+    return {
+        "labels": _label_names([config.id2label[index] for index in sorted(config.id2label)]),
+        "model": {"architecture": getattr(config, "architecture", None) or type(model).__name__, "encoder": encoder},
+        "base_model": base_model_of(encoder),
+        "training": reported_arguments(trainer.args),
+        "parameters": model.num_parameters(),
+        "steps": trainer.state.global_step,
+        "train_seconds": last_logged(trainer, "train_runtime"),
+        "hardware": hardware(),
+        "versions": versions(),
+    }
+
+
+def reported_arguments(args: TrainingArguments) -> dict[str, Any]:
+    """Return the arguments that shape a model: common ones, and all that a subclass of ours adds."""
+    inherited = {field.name for field in fields(AdnerTrainingArguments)}
+    added = [field.name for field in fields(args) if field.name not in inherited]
+    return {name: getattr(args, name) for name in (*_REPORTED_ARGUMENTS, *added) if hasattr(args, name)}
+
+
+def last_logged(trainer: Trainer, name: str) -> float | None:
+    """Return the latest value of a figure in the trainer's log, or None if it was never logged."""
+    values = (entry[name] for entry in reversed(trainer.state.log_history) if name in entry)
+    return next(values, None)
+
+
+def _label_names(labels: Sequence[str]) -> list[str]:
+    """Return the entity types of BIO labels; other labels unchanged."""
+    try:
+        return entity_types(labels)
+    except ValueError:
+        return list(labels)

@@ -1,1 +1,1 @@
-"""Explanations for people: HTML page, charts, plots, terminal; `Explanation.viewer` leads here."""
+"""Views of explanations: HTML page, charts, plots, terminal output; reached through `Explanation.viewer`."""

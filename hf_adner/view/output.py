@@ -1,9 +1,4 @@
-"""Explanations where a person works: in a notebook as a page, in a terminal as text.
-
-Explained notes as files: a page, or JSON that `Explanation.from_dict` reads.
-
-Explaining the entities of documents from beginning to end: what `adner explain` does.
-"""
+"""Output of explanations: in a notebook, on the terminal, and as HTML or JSON files (`adner explain`)."""
 
 from __future__ import annotations
 
@@ -27,9 +22,12 @@ from hf_adner.view.charts import shortened, visible
 from hf_adner.view.page import notes_of, notes_to_html, page_text
 
 HEIGHT = 620
-"""Pixels of a page in a notebook."""
+"""Height of the page in a notebook, in pixels."""
 TOP = 8
+"""Characters per explanation on the terminal."""
 BAR = 20
+"""Longest bar on the terminal, in characters."""
+SUFFIXES = (".html", ".json", ".jsonl")
 
 
 def show_explanations(explanations: Sequence[Explanation]) -> None:
@@ -39,13 +37,13 @@ def show_explanations(explanations: Sequence[Explanation]) -> None:
 
         display(HTML(notebook_frame(explanations)))
         return
-    for one in explanations:
-        print("\n".join(explanation_lines(one)))
+    for explanation in explanations:
+        print("\n".join(explanation_lines(explanation)))
 
 
 def in_notebook() -> bool:
-    """Whether the process runs cells of a notebook."""
-    if "IPython" not in sys.modules:  # a notebook has loaded it
+    """Return whether the process is the kernel of a notebook."""
+    if "IPython" not in sys.modules:  # a kernel has imported it
         return False
     from IPython import get_ipython
 
@@ -53,7 +51,7 @@ def in_notebook() -> bool:
 
 
 def notebook_frame(explanations: Sequence[Explanation]) -> str:
-    """The page in a frame of its own, so that neither its style nor its script meets the notebook's."""
+    """Return the page in an iframe, which isolates its style and script from the notebook."""
     page = "".join(page_text(notes_of(explanations)))
     return (
         f'<iframe srcdoc="{escape(page)}" sandbox="allow-scripts" width="100%" height="{HEIGHT}" '
@@ -62,7 +60,7 @@ def notebook_frame(explanations: Sequence[Explanation]) -> str:
 
 
 def explanation_lines(explanation: Explanation) -> list[str]:
-    """An explanation as text: the entity, what is known of it, and its strongest characters with bars."""
+    """Return an explanation as lines of text: the entity, its figures, and its strongest characters with bars."""
     entity = explanation.entity
     facts = [f"{entity.start}–{entity.end}", f"{explanation.method}, {explanation.target} {explanation.value:.3g}"]
     facts += [] if explanation.posterior is None else [f"posterior {explanation.posterior:.3f}"]
@@ -76,32 +74,29 @@ def explanation_lines(explanation: Explanation) -> list[str]:
     return lines
 
 
-SUFFIXES = (".html", ".json", ".jsonl")
-
-
 def check_explanation_path(path: str | Path) -> None:
-    """Make sure that explanations can be written under this name.
+    """Check the suffix of an output file.
 
     Raises:
-        ValueError: another suffix than `SUFFIXES`.
+        ValueError: it is not one of `SUFFIXES`.
     """
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: the name of the output must end in {', '.join(SUFFIXES)}")
 
 
 def write_explanations(notes: Iterable[ExplainedNote], path: str | Path, **page: Any) -> None:
-    """Write notes in the form that the file's name says: ``.html``, ``.json`` (a list) or ``.jsonl`` (one a line).
+    """Write notes in the format of the suffix: ``.html``, ``.json`` (a list) or ``.jsonl`` (one explanation per line).
 
-    In JSON each explanation is as `Explanation.to_dict` with the name of its note under ``note``; notes without
-    explanations do not appear.
+    In JSON an explanation is its `Explanation.to_dict` with the name of its note under ``note``; notes without
+    explanations are left out. `Explanation.from_dict` reads it.
 
     Args:
-        notes: read once; only a page holds them all in memory.
-        path: of the file; it appears whole or not at all.
-        page: options of `hf_adner.view.page.page_text`; JSON takes none of them.
+        notes: read once; only a page needs all of them in memory.
+        path: the file, written atomically.
+        page: options of `hf_adner.view.page.page_text`, ignored for JSON.
 
     Raises:
-        ValueError: another suffix.
+        ValueError: unknown suffix.
     """
     check_explanation_path(path)
     suffix = Path(path).suffix.lower()
@@ -109,7 +104,7 @@ def write_explanations(notes: Iterable[ExplainedNote], path: str | Path, **page:
         notes_to_html(notes, path, **page)
         return
     lines = _json_lines(notes)
-    write_file(Path(path), _listed(lines) if suffix == ".json" else (f"{line}\n" for line in lines), "utf-8")
+    write_file(Path(path), _json_list(lines) if suffix == ".json" else (f"{line}\n" for line in lines), "utf-8")
 
 
 def _json_lines(notes: Iterable[ExplainedNote]) -> Iterator[str]:
@@ -118,7 +113,7 @@ def _json_lines(notes: Iterable[ExplainedNote]) -> Iterator[str]:
             yield json.dumps({"note": note.name, **explanation.to_dict()}, ensure_ascii=False, allow_nan=False)
 
 
-def _listed(lines: Iterable[str]) -> Iterator[str]:
+def _json_list(lines: Iterable[str]) -> Iterator[str]:
     yield "["
     for number, line in enumerate(lines):
         yield f"{',' if number else ''}\n{line}"
@@ -139,17 +134,17 @@ def run_explanations(
     limit: int | None = None,
     seed: int = 0,
 ) -> None:
-    """Explain entities and write a page or JSON, or print the strongest characters of each.
+    """Explain the entities of documents and write a page or JSON, or print the strongest characters of each.
 
     Args:
         checkpoint: model, tokenizer and table.
-        documents: read as they are explained.
-        output: file to write (`write_explanations`); None prints.
+        documents: read while they are explained.
+        output: file to write (`write_explanations`); None: print.
         explainer: see `ExplainedCheckpoint.explainer`.
         target, batch_size: of the explainer.
         entities, stability_views, seed: as for `explain_documents`.
-        probes: the same; None takes all, but only where there is an output to show them.
-        limit: explain only the first so many documents.
+        probes: as for `explain_documents`; None: all if there is an output file, else none.
+        limit: number of documents to explain; None: all.
 
     Raises:
         ValueError: as `explain_documents` and `write_explanations`.
@@ -170,4 +165,4 @@ def run_explanations(
         return
     for note in notes:
         print(f"{note.name}: {len(note.explanations)} entities")
-        print("\n".join(line for one in note.explanations for line in explanation_lines(one)))
+        print("\n".join(line for explanation in note.explanations for line in explanation_lines(explanation)))

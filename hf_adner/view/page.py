@@ -1,9 +1,7 @@
-"""Pages that show notes with their entities and, for each entity, why the model found it.
+"""HTML pages that show notes with their entities and the explanation of each entity.
 
-A page needs nothing beside itself: style and script are part of it, and its content policy lets nothing else run or
-load. All that comes from notes, models and files is escaped; without a script the explanations stand below each other.
-
-A note on the page: its text with marked entities, and the sections of those entities.
+A page is a single file: style and script are part of it, and its content policy forbids anything else to run or load.
+All content from notes, models and files is escaped. Without JavaScript all explanations are shown below each other.
 """
 
 from __future__ import annotations
@@ -32,123 +30,11 @@ if TYPE_CHECKING:
     from hf_adner.explain.global_table import GlobalTable
 
 
-class Token(NamedTuple):
-    """A step through a note's text: characters, the start of an entity's piece, or its end.
-
-    Attributes:
-        kind: ``text``, ``open`` or ``close``.
-        text: the characters.
-        section: the entity's section, of ``open`` and ``close``.
-        is_last: of ``close``: no piece of the entity follows.
-    """
-
-    kind: str
-    text: str = ""
-    section: Section | None = None
-    is_last: bool = True
-
-
-@dataclass(frozen=True)
-class NoteLayout:
-    """A note ready to be laid out."""
-
-    key: str
-    name: str
-    tokens: list[Token]
-    sections: list[Section]
-
-    @property
-    def to_check(self) -> int:
-        """How many of its entities a person should look at."""
-        return sum(bool(section.checks) for section in self.sections)
-
-
-class _Placed(NamedTuple):
-    start: int
-    end: int
-    section: Section
-
-
-def make_note_view(key: str, note: ExplainedNote, thresholds: tuple[float, float]) -> NoteLayout:
-    """A note with its sections, sorted by place, longer entities first.
-
-    Args:
-        key: id of the note, unique on the page.
-        thresholds: posterior and stability below which a person should look.
-    """
-    ordered = sorted(note.explanations, key=lambda one: (one.entity.start, -one.entity.end, one.entity.label))
-    sections = [make_section(f"{key}-e{index}", one, *thresholds) for index, one in enumerate(ordered, 1)]
-    return NoteLayout(key, visible(note.name), list(_tokens(visible(note.text), sections)), sections)
-
-
-def _tokens(text: str, sections: Sequence[Section]) -> Iterable[Token]:
-    position, around = 0, []
-    for piece in nested_pieces([_Placed(one.entity.start, one.entity.end, one) for one in sections]):
-        while around and around[-1].end <= piece.start:
-            yield from _closing(text, position, around[-1])
-            position = around.pop().end
-        yield Token("text", text[position : piece.start])
-        yield Token("open", section=piece.entity.section)
-        position = piece.start
-        around.append(piece)
-    for piece in reversed(around):
-        yield from _closing(text, position, piece)
-        position = piece.end
-    yield Token("text", text[position:])
-
-
-def _closing(text: str, position: int, piece) -> Iterable[Token]:
-    yield Token("text", text[position : piece.end])
-    yield Token("close", section=piece.entity.section, is_last=not piece.goes_on)
-
-
-class LabelSummary(NamedTuple):
-    """All entities of one label on the page: how many, and what their explanations have in common.
-
-    Attributes:
-        posterior, stability: medians, None where no explanation has one.
-        inside: mean share of the weight that lies on the entity's own characters, in [0, 1].
-    """
-
-    label: str
-    entities: int
-    to_check: int
-    posterior: float | None
-    stability: float | None
-    inside: float
-
-
-def summarise(notes: Iterable[NoteLayout]) -> list[LabelSummary]:
-    """One row per label, the most frequent first."""
-    groups: dict[str, list[Section]] = {}
-    for section in (section for note in notes for section in note.sections):
-        groups.setdefault(section.label, []).append(section)
-    rows = [_summary(label, sections) for label, sections in groups.items()]
-    return sorted(rows, key=lambda row: (-row.entities, row.label))
-
-
-def _summary(label: str, sections: Sequence[Section]) -> LabelSummary:
-    shares = [sum(role.percent for role in one.roles if "context" not in role.role) / 100 for one in sections]
-    return LabelSummary(
-        label,
-        len(sections),
-        sum(bool(one.checks) for one in sections),
-        _median(one.explanation.posterior for one in sections),
-        _median(one.explanation.stability for one in sections),
-        statistics.fmean(shares),
-    )
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    return statistics.median(present) if present else None
-
-
 TITLE = "Why the model found these entities"
 TONES = 10
-"""Colours of labels; further labels take them again with another line."""
+"""Number of label colours; further labels repeat them with another line style."""
 TABLE_UNITS = 8
-"""Units of the global table that the page shows per label and role."""
+"""Units of the global table shown per label and role."""
 
 
 def explanations_to_html(
@@ -160,16 +46,15 @@ def explanations_to_html(
     review_threshold: float = REVIEW_THRESHOLD,
     stability_threshold: float = STABILITY_THRESHOLD,
 ) -> None:
-    """Write a page for one note or several.
+    """Write a page with one or several notes.
 
     Args:
-        explanations: of the entities of a note, or lists of them as explainers return; those of one text make one
-            note. What they hold is shown: with `posterior`, `probes` and `cues` (see `explain_documents`) more than
-            without.
-        path: of the file; it appears whole or not at all.
+        explanations: explanations, or lists of them as explainers return; those of one text form a note. Optional
+            fields such as `posterior`, `probes` and `cues` (see `explain_documents`) are shown if present.
+        path: the file, written atomically.
         title: heading of the page.
-        table: a global table whose strongest units the page shows for each label. A raw one shows what is private.
-        review_threshold, stability_threshold: posterior and stability below which the page asks a person to look.
+        table: global table whose strongest units are shown for each label; an unpublished table is private.
+        review_threshold, stability_threshold: posterior and stability below which the page asks for a check.
     """
     notes = notes_of(explanations)
     notes_to_html(
@@ -183,17 +68,19 @@ def explanations_to_html(
 
 
 def notes_to_html(notes: Iterable[ExplainedNote], path: str | Path, **options: Any) -> None:
-    """Write a page for notes with names, those without entities as well; `options` as for `explanations_to_html`."""
+    """Write a page with named notes, including those without entities; `options` as for `explanations_to_html`."""
     write_file(Path(path), page_text(notes, **options), "utf-8")
 
 
 def notes_of(explanations: Iterable[Explanation | Sequence[Explanation]]) -> list[ExplainedNote]:
-    """Explanations by their texts, in the order in which these first appear."""
+    """Group explanations by text, in order of first appearance."""
     by_text: dict[str, list[Explanation]] = {}
     for item in explanations:
-        for one in [item] if isinstance(item, Explanation) else item:
-            by_text.setdefault(one.text, []).append(one)
-    return [ExplainedNote(f"Note {index}", text, tuple(ones)) for index, (text, ones) in enumerate(by_text.items(), 1)]
+        for explanation in [item] if isinstance(item, Explanation) else item:
+            by_text.setdefault(explanation.text, []).append(explanation)
+    return [
+        ExplainedNote(f"Note {index}", text, tuple(group)) for index, (text, group) in enumerate(by_text.items(), 1)
+    ]
 
 
 def page_text(
@@ -204,7 +91,7 @@ def page_text(
     review_threshold: float = REVIEW_THRESHOLD,
     stability_threshold: float = STABILITY_THRESHOLD,
 ) -> Iterator[str]:
-    """The page in pieces; arguments as for `explanations_to_html`."""
+    """Yield the page in pieces; arguments as for `explanations_to_html`."""
     thresholds = (review_threshold, stability_threshold)
     views = [make_note_view(f"n{index}", note, thresholds) for index, note in enumerate(notes, 1)]
     summary = summarise(views)
@@ -225,8 +112,128 @@ def page_text(
     )
 
 
+class TextPart(NamedTuple):
+    """A part of a note's markup: characters, or the start or end of a piece of an entity.
+
+    Attributes:
+        kind: ``text``, ``open`` or ``close``.
+        text: the characters.
+        section: the entity's section, for ``open`` and ``close``.
+        is_last: for ``close``: whether this is the last piece of the entity.
+    """
+
+    kind: str
+    text: str = ""
+    section: Section | None = None
+    is_last: bool = True
+
+
+@dataclass(frozen=True)
+class NoteLayout:
+    """A note, ready for the template."""
+
+    key: str
+    name: str
+    tokens: list[TextPart]
+    sections: list[Section]
+
+    @property
+    def to_check(self) -> int:
+        """Number of entities that a person should check."""
+        return sum(bool(section.checks) for section in self.sections)
+
+
+class _Placed(NamedTuple):
+    start: int
+    end: int
+    section: Section
+
+
+def make_note_view(key: str, note: ExplainedNote, thresholds: tuple[float, float]) -> NoteLayout:
+    """Create the layout of a note, sections sorted by position, longer entities first.
+
+    Args:
+        key: id of the note, unique on the page.
+        note: the note.
+        thresholds: posterior and stability below which the page asks for a check.
+    """
+    explanations = sorted(note.explanations, key=_position)
+    sections = [
+        make_section(f"{key}-e{index}", explanation, *thresholds) for index, explanation in enumerate(explanations, 1)
+    ]
+    return NoteLayout(key, visible(note.name), list(_text_parts(visible(note.text), sections)), sections)
+
+
+def _position(explanation: Explanation) -> tuple[int, int, str]:
+    entity = explanation.entity
+    return entity.start, -entity.end, entity.label
+
+
+def _text_parts(text: str, sections: Sequence[Section]) -> Iterable[TextPart]:
+    position, around = 0, []
+    for piece in nested_pieces([_Placed(section.entity.start, section.entity.end, section) for section in sections]):
+        while around and around[-1].end <= piece.start:
+            yield from _closing(text, position, around[-1])
+            position = around.pop().end
+        yield TextPart("text", text[position : piece.start])
+        yield TextPart("open", section=piece.entity.section)
+        position = piece.start
+        around.append(piece)
+    for piece in reversed(around):
+        yield from _closing(text, position, piece)
+        position = piece.end
+    yield TextPart("text", text[position:])
+
+
+def _closing(text: str, position: int, piece) -> Iterable[TextPart]:
+    yield TextPart("text", text[position : piece.end])
+    yield TextPart("close", section=piece.entity.section, is_last=not piece.goes_on)
+
+
+class LabelSummary(NamedTuple):
+    """Summary of the entities of one label on the page.
+
+    Attributes:
+        posterior, stability: medians, None if no explanation has one.
+        inside: mean share of the weight on the entity's own characters, in [0, 1].
+    """
+
+    label: str
+    entities: int
+    to_check: int
+    posterior: float | None
+    stability: float | None
+    inside: float
+
+
+def summarise(notes: Iterable[NoteLayout]) -> list[LabelSummary]:
+    """Return a row per label, the most frequent first."""
+    groups: dict[str, list[Section]] = {}
+    for section in (section for note in notes for section in note.sections):
+        groups.setdefault(section.label, []).append(section)
+    rows = [_summary(label, sections) for label, sections in groups.items()]
+    return sorted(rows, key=lambda row: (-row.entities, row.label))
+
+
+def _summary(label: str, sections: Sequence[Section]) -> LabelSummary:
+    shares = [sum(role.percent for role in section.roles if "context" not in role.role) / 100 for section in sections]
+    return LabelSummary(
+        label,
+        len(sections),
+        sum(bool(section.checks) for section in sections),
+        _median(section.explanation.posterior for section in sections),
+        _median(section.explanation.stability for section in sections),
+        statistics.fmean(shares),
+    )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return statistics.median(present) if present else None
+
+
 def _policy(style: str, script: str) -> str:
-    """Only this style and this script, and nothing from anywhere."""
+    """Return a content policy that allows only this style and this script."""
     return (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     )
@@ -257,7 +264,7 @@ def _environment() -> Environment:
 
 
 def _tables(table: GlobalTable | None, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Of each label on the page the table's strongest units by role."""
+    """Return the table's strongest units by role for each label on the page."""
     if table is None:
         return []
     known = {visible(label): label for label in table.labels}
@@ -269,5 +276,5 @@ def _tables(table: GlobalTable | None, labels: Sequence[str]) -> list[dict[str, 
 
 
 def _units(table: GlobalTable, label: str, role: str) -> list[tuple[str, str]]:
-    found = table.top(label, role, TABLE_UNITS)
-    return [(visible(unit.unit), number(unit.mean)) for unit in found if unit.mean > 0]
+    units = table.top(label, role, TABLE_UNITS)
+    return [(visible(unit.unit), number(unit.mean)) for unit in units if unit.mean > 0]

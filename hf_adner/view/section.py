@@ -1,7 +1,4 @@
-"""What a page says of one entity, ready to be laid out.
-
-What methods, targets, roles and changes are called on a page that is read by people who did not build the model.
-"""
+"""The part of a page that explains one entity: texts, tables and charts, ready for the template."""
 
 from __future__ import annotations
 
@@ -13,15 +10,31 @@ from typing import Any, NamedTuple
 from hf_adner.data.records import Entity
 from hf_adner.explain.explanation import Explanation, Probe
 from hf_adner.view.charts import (
-    Strip,
+    CharacterChart,
     encode_levels,
-    grouped_strip,
+    grouped_chart,
     heat_levels,
     heat_runs,
     shortened,
-    stacked_strip,
+    stacked_chart,
     visible,
 )
+
+TOP_CHARACTERS = 10
+RIVALS = 3
+"""Largest number of alternative boundaries that are named."""
+RIVAL_REACH = 8
+"""Distance from the entity in which they are searched."""
+RIVAL = 0.05
+"""Least probability of an alternative boundary."""
+SURFACE = 40
+"""Largest length of an entity's text."""
+PROBE_CONTEXT = 14
+"""Characters of a probe shown on both sides of the entity."""
+MAX_WORDS = 12
+WEAK = 0.02
+"""Least score of a listed word, as a share of the largest."""
+_DETAIL = 200
 
 METHODS = {
     "grad-x-input": "how strongly the decision reacts to each character (gradient × input)",
@@ -61,42 +74,29 @@ SERIES = {"local": "this text", "global": "the corpus"}
 
 
 def method_in_words(name: str) -> str:
-    """What a method measures; the name itself if it is not one of ours."""
+    """Describe a method; an unknown one is described by its name."""
     return METHODS.get(name, name)
 
 
 def target_in_words(name: str, label: str) -> str:
-    """The question that is answered; the name itself if it is not one of ours."""
+    """Describe a target as a question; an unknown one is described by its name."""
     return TARGETS.get(name, name).format(label=label) if name in TARGETS else name
 
 
 def perturbation_in_words(name: str) -> str:
-    """What was done to the text."""
+    """Describe a perturbation; an unknown one is described by its name."""
     return PERTURBATIONS.get(name, name)
 
 
-TOP_CHARACTERS = 10
-NEAR = 8
-RIVALS = 3
-RIVAL = 0.05
-"""Probability from which on another boundary is worth naming."""
-SURFACE = 40
-PROBE_REACH = 14
-MAX_WORDS = 12
-WEAK = 0.02
-"""Share of the strongest word's score from which on a word is worth a line."""
-_DETAIL = 200
-
-
-class Piece(NamedTuple):
-    """Some characters and the style class they are drawn with."""
+class StyledText(NamedTuple):
+    """Characters with their CSS classes."""
 
     text: str
     style: str
 
 
 class Score(NamedTuple):
-    """Characters with a number: `share` in [-1, 1] of the largest is what a bar shows."""
+    """Characters with a score; the bar shows `share`, the score divided by the largest magnitude, in [-1, 1]."""
 
     text: str
     place: str
@@ -106,7 +106,7 @@ class Score(NamedTuple):
 
 
 class RoleShare(NamedTuple):
-    """Part of the weight that lies in one role, in percent."""
+    """Share of the weight of one role, in percent."""
 
     role: str
     name: str
@@ -115,72 +115,72 @@ class RoleShare(NamedTuple):
 
 
 class ProbeRow(NamedTuple):
-    """A changed text around the entity, and the posterior before and after."""
+    """A perturbed text around the entity, and the posterior before and after."""
 
     name: str
-    pieces: list[Piece]
+    pieces: list[StyledText]
     before: float
     after: float
     is_boundary: bool
 
     @property
     def has_fallen(self) -> bool:
-        """Whether the model now thinks it less likely than not, and did not before."""
+        """Whether the posterior has fallen below 0.5."""
         return self.after < 0.5 <= self.before
 
 
 @dataclass(frozen=True)
 class Section:
-    """One entity's part of the page; texts are as `visible` makes them, and not escaped."""
+    """The part of a page about one entity; texts are results of `visible`, not escaped."""
 
     key: str
     explanation: Explanation
     surface: str
     checks: list[str]
-    pieces: list[Piece]
+    pieces: list[StyledText]
     levels: str
     largest: float
     is_signed: bool
     top: list[Score]
     roles: list[RoleShare]
-    boundary: Strip | None
+    boundary: CharacterChart | None
     rivals: list[str]
     words: list[Score]
     hidden_words: int
     cues: list[Score]
-    fusion: Strip | None
+    fusion: CharacterChart | None
     fusion_shares: list[tuple[str, float]]
     probes: list[ProbeRow]
     details: list[tuple[str, str]]
 
     @property
     def entity(self) -> Entity:
-        """What is explained."""
+        """The explained entity."""
         return self.explanation.entity
 
     @property
     def label(self) -> str:
-        """Its label as the page shows it."""
+        """Label as shown on the page."""
         return visible(self.entity.label)
 
     @property
     def method(self) -> str:
-        """What the method measures, in words."""
+        """Description of the method."""
         return method_in_words(self.explanation.method)
 
     @property
     def question(self) -> str:
-        """What the explanation answers, in words."""
+        """Description of the target."""
         return target_in_words(self.explanation.target, self.label)
 
 
 def make_section(key: str, explanation: Explanation, review_threshold: float, stability_threshold: float) -> Section:
-    """Everything that the page shows of one entity.
+    """Create the section of one entity.
 
     Args:
         key: id of the section, unique on the page.
         explanation: of the entity.
-        review_threshold, stability_threshold: posterior and stability below which a person should look.
+        review_threshold, stability_threshold: posterior and stability below which the page asks for a check.
     """
     levels, shares = heat_levels(explanation.scores), explanation.shares
     span = (explanation.entity.start, explanation.entity.end)
@@ -204,46 +204,46 @@ def make_section(key: str, explanation: Explanation, review_threshold: float, st
         cues=_cues(explanation),
         fusion=_fusion(explanation),
         fusion_shares=_fusion_shares(explanation, shares),
-        probes=[_probe(one) for one in explanation.probes],
+        probes=[_probe(probe) for probe in explanation.probes],
         details=[(visible(name), _detail(value)) for name, value in explanation.details.items()],
     )
 
 
 def checks(explanation: Explanation, review_threshold: float, stability_threshold: float) -> list[str]:
-    """Why a person should look at this entity; empty if nothing speaks for it."""
-    found = []
+    """Return the reasons why a person should check this entity."""
+    reasons = []
     if explanation.posterior is not None and explanation.posterior < review_threshold:
-        found.append(f"the model is not sure ({explanation.posterior:.0%})")
+        reasons.append(f"the model is not sure ({explanation.posterior:.0%})")
     if explanation.stability is not None and explanation.stability < stability_threshold:
-        found.append(f"the explanation is not stable ({explanation.stability:.2f})")
-    return found
+        reasons.append(f"the explanation is not stable ({explanation.stability:.2f})")
+    return reasons
 
 
 def number(value: float) -> str:
-    """A number with three significant digits, with a true minus sign."""
+    """Format a number with three significant digits and a true minus sign."""
     return f"{value:.3g}".replace("-", "\u2212")
 
 
 def percent(share: float) -> str:
-    """A share in percent that says 0 and 100 only where it is just that."""
+    """Format a share in percent; 0% and 100% only for exactly 0 and 1."""
     if 0 < share < 0.005:
         return "< 1%"
     return "> 99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
 def place(start: int, end: int) -> str:
-    """Characters by their numbers from 0, end exclusive as everywhere."""
+    """Format a range of characters, counted from 0, end exclusive."""
     return str(start) if end == start + 1 else f"{start}–{end}"
 
 
-def _heat(text: str, levels: Sequence[int], entity: tuple[int, int]) -> list[Piece]:
+def _heat(text: str, levels: Sequence[int], entity: tuple[int, int]) -> list[StyledText]:
     shown = visible(text)
     pieces = []
     for run in heat_runs(levels, entity):
         style = "gap" if run.is_gap else f"p{run.level}" if run.level > 0 else f"n{-run.level}" if run.level else ""
         own = " own" if run.is_entity else ""
         content = f"{run.end - run.start}" if run.is_gap else shown[run.start : run.end]
-        pieces.append(Piece(content, f"{style}{own}".strip()))
+        pieces.append(StyledText(content, f"{style}{own}".strip()))
     return pieces
 
 
@@ -260,8 +260,8 @@ def _words(explanation: Explanation) -> list[Score]:
 
 
 def _cues(explanation: Explanation) -> list[Score]:
-    found = [(cue.start, cue.end, cue.score, ROLES.get(cue.role, cue.role)) for cue in explanation.cues]
-    return _scores(found, explanation.text)
+    rows = [(cue.start, cue.end, cue.score, ROLES.get(cue.role, cue.role)) for cue in explanation.cues]
+    return _scores(rows, explanation.text)
 
 
 def _scores(rows: Sequence[tuple[int, int, float, str]], text: str) -> list[Score]:
@@ -280,49 +280,49 @@ def _marked_space(text: str) -> str:
 def _roles(explanation: Explanation, shares: Sequence[float]) -> list[RoleShare]:
     if not any(shares):
         return []
-    found, offset = [], 0.0
+    roles, offset = [], 0.0
     for role, share in replace(explanation, scores=tuple(shares), probes=(), lexicon=()).by_role().items():
-        found.append(RoleShare(role, ROLES[role], 100 * share, offset))
+        roles.append(RoleShare(role, ROLES[role], 100 * share, offset))
         offset += 100 * share
-    return found
+    return roles
 
 
-def _boundary(explanation: Explanation) -> Strip | None:
+def _boundary(explanation: Explanation) -> CharacterChart | None:
     if explanation.start_profile is None or explanation.end_profile is None:
         return None
     series = {"begins": explanation.start_profile, "ends": explanation.end_profile}
-    return grouped_strip(explanation.text, (explanation.entity.start, explanation.entity.end), series)
+    return grouped_chart(explanation.text, (explanation.entity.start, explanation.entity.end), series)
 
 
 def _rivals(explanation: Explanation) -> list[str]:
-    """Other places where the model might let this entity, and not a neighbour, begin or end."""
+    """Describe probable alternative boundaries of this entity, without those of neighbours."""
     entity, text = explanation.entity, visible(explanation.text)
     begins = explanation.start_profile or (0.0,) * len(text)
     ends = explanation.end_profile or (0.0,) * len(text)
-    # to reach the entity, what begins before it must not end before it (at least so much is left: union bound)
-    found = [
+    # an entity that begins further left must not end before this one: a lower bound by the union bound
+    rivals = [
         (begins[at] - sum(ends[at : entity.start]), at, "begin at")
-        for at in range(max(entity.start - NEAR, 0), entity.end)
+        for at in range(max(entity.start - RIVAL_REACH, 0), entity.end)
         if at != entity.start
     ]
-    found += [
+    rivals += [
         (ends[at] - sum(begins[entity.end : at + 1]), at, "end with")
-        for at in range(entity.start, min(entity.end + NEAR, len(text)))
+        for at in range(entity.start, min(entity.end + RIVAL_REACH, len(text)))
         if at != entity.end - 1
     ]
-    best = sorted((one for one in found if one[0] >= RIVAL), reverse=True)[:RIVALS]
+    best = sorted((rival for rival in rivals if rival[0] >= RIVAL), reverse=True)[:RIVALS]
     return [f"{verb} {_marked_space(text[at])} ({at}): {value:.0%}" for value, at, verb in best]
 
 
-def _fusion(explanation: Explanation) -> Strip | None:
+def _fusion(explanation: Explanation) -> CharacterChart | None:
     if not explanation.fusion_weights:
         return None
     series = {SERIES.get(name, name): values for name, values in explanation.fusion_weights.items()}
-    return stacked_strip(explanation.text, (explanation.entity.start, explanation.entity.end), series)
+    return stacked_chart(explanation.text, (explanation.entity.start, explanation.entity.end), series)
 
 
 def _fusion_shares(explanation: Explanation, shares: Sequence[float]) -> list[tuple[str, float]]:
-    """Weight of each part over the whole text, its characters counted by their share of the explanation."""
+    """Return the weight of each part over the text, characters weighted by their share of the explanation."""
     weights = {
         name: math.fsum(abs(weight) * share for weight, share in zip(values, shares))
         for name, values in explanation.fusion_weights.items()
@@ -336,19 +336,19 @@ def _probe(probe: Probe) -> ProbeRow:
     return ProbeRow(name, _probe_pieces(probe), probe.before, probe.after, probe.kind == "boundary")
 
 
-def _probe_pieces(probe: Probe) -> list[Piece]:
-    """The changed text around the entity; edits and entity have their style, what is left out an ellipsis."""
+def _probe_pieces(probe: Probe) -> list[StyledText]:
+    """Return the perturbed text around the entity, with styles for edits and entity and ellipses at cuts."""
     entity, text = probe.entity, visible(probe.text)
-    first, after = max(entity.start - PROBE_REACH, 0), min(entity.end + PROBE_REACH, len(text))
+    first, after = max(entity.start - PROBE_CONTEXT, 0), min(entity.end + PROBE_CONTEXT, len(text))
     edited = {at for start, end in probe.edited for at in range(start, end)}
-    pieces = [Piece("…", "cut")] if first else []
+    pieces = [StyledText("…", "cut")] if first else []
     for at in range(first, after):
         style = " ".join(["edit"] * (at in edited) + ["own"] * (entity.start <= at < entity.end))
         if pieces and pieces[-1].style == style:
-            pieces[-1] = Piece(pieces[-1].text + text[at], style)
+            pieces[-1] = StyledText(pieces[-1].text + text[at], style)
         else:
-            pieces.append(Piece(text[at], style))
-    return [*pieces, Piece("…", "cut")] if after < len(text) else pieces
+            pieces.append(StyledText(text[at], style))
+    return [*pieces, StyledText("…", "cut")] if after < len(text) else pieces
 
 
 def _detail(value: Any) -> str:

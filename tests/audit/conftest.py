@@ -122,9 +122,9 @@ def run_of(audit):
 
     def make(explainer, rebuild=None, settings=None) -> ExplainerRun:
         explainer = audit.make(explainer) if isinstance(explainer, str) else explainer
-        count = len(audit.population.subjects)
+        count = len(audit.sample.entities)
         return ExplainerRun(
-            explainer, count, audit.population, audit.views, audit.behaviour, settings or audit.settings, rebuild
+            explainer, count, audit.sample, audit.views, audit.responses, settings or audit.settings, rebuild
         )
 
     return make

@@ -196,7 +196,7 @@ def test_nothing_predicted():
     found = calibration_report([Document("a", TEXT)], [CALIBRATION_GOLD], resamples=10)
     assert found.entities == 0 and found.coverage == 0 and found.ece != found.ece
     assert found.to_dict()["ece"] is None
-    assert found.risk_coverage == [] and found.intervals == {} and "| ece | - | - | - |" in found.to_markdown()
+    assert found.risk_coverage == [] and found.intervals == {} and "| ece | – | – | – |" in found.to_markdown()
 
 
 def test_errors():

@@ -1,9 +1,4 @@
-"""evaluate_explanations from end to end on tiny models: controls, counts, that nothing is left behind, errors.
-
-The tables of a report, from numbers that no model made.
-
-`adner audit`: tables on standard output, report and picture in files.
-"""
+"""evaluate_explanations end to end on tiny models, the tables of its report, and `adner audit`."""
 
 import json
 
@@ -66,7 +61,7 @@ def test_everything_is_measured_of_every_explainer(report):
         assert scores.entities == (2 if name == "lime" else 6)
         assert all(len(column) == scores.entities for column in scores.values.values())
         assert ("seed_cosine" in scores.estimates) == (name == "lime")
-    assert report.population["entities"] == 6 == len(report.population["document"])
+    assert report.sample["entities"] == 6 == len(report.sample["document"])
 
 
 def test_estimates_are_means_inside_their_intervals(report):
@@ -157,7 +152,7 @@ def test_bad_settings(case):
     assert "evaluate_explanations" in hf_adner.__all__
 
 
-POPULATION = {"documents": 2, "gold": 4, "found": 3, "coverage": 0.75, "entities": 3, "document": [0, 0, 1]}
+SAMPLE = {"documents": 2, "gold": 4, "found": 3, "coverage": 0.75, "entities": 3, "document": [0, 0, 1]}
 SETTINGS = {"families": ["punctuation"], "views": 2, "level": 0.95}
 
 
@@ -166,8 +161,8 @@ def scores(name: str, *measures: str) -> ExplainerScores:
     return ExplainerScores(name, 3, estimates, {measure: [0.5] * 3 for measure in measures})
 
 
-def explanation_report_report(*explainers: ExplainerScores) -> ExplanationReport:
-    return ExplanationReport({one.name: one for one in explainers}, POPULATION, {}, SETTINGS)
+def report_on(*explainers: ExplainerScores) -> ExplanationReport:
+    return ExplanationReport({one.name: one for one in explainers}, SAMPLE, {}, SETTINGS)
 
 
 def tables(text: str) -> dict[str, list[str]]:
@@ -181,7 +176,7 @@ def tables(text: str) -> dict[str, list[str]]:
 def test_an_explainer_has_a_row_where_something_of_it_was_measured():
     first = scores("first", "discriminative_stability", "seed_cosine", "sufficiency")
     second = scores("second", "discriminative_stability")
-    assert tables(explanation_report_report(first, second).to_markdown()) == {
+    assert tables(report_on(first, second).to_markdown()) == {
         "stability": ["first", "second"],
         "faithfulness": ["first"],
         "seed-noise": ["first"],

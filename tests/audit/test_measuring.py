@@ -1,9 +1,4 @@
-"""Sensitivity, boundary, plausibility, randomisation and seed noise.
-
-Removal, soft removal and infidelity against the same done by hand, and what controls score.
-
-Stability: which pairs count, and what constant, moving and random explanations score.
-"""
+"""Measures of stability, faithfulness, boundaries, plausibility and randomisation, and what controls score."""
 
 from dataclasses import replace
 
@@ -52,10 +47,10 @@ def test_boundary_agreement_of_the_effects_themselves_is_perfect(run_of, audit):
         def _scores(self, text, entity):
             number = next(
                 number
-                for number, subject in enumerate(audit.population.subjects)
-                if subject.span == (entity.start, entity.end, entity.label) and audit.population.text_of(number) == text
+                for number, audited in enumerate(audit.sample.entities)
+                if audited.span == (entity.start, entity.end, entity.label) and audit.sample.text_of(number) == text
             )
-            return audit.behaviour.character_effects(number, self.column).tolist()
+            return audit.responses.character_effects(number, self.column).tolist()
 
     targets = {"label": ConstantExplainer(), "start": Effects(START), "end": Effects(END)}
     found = measure_boundary(run_of(TargetedExplainer(targets)))
@@ -106,7 +101,7 @@ def test_plausibility_reads_the_entitys_own_cues(run_of):
     run = run_of("constant")
     found = measure_plausibility(run)
     assert found.details["with_cues"] == 1
-    has_context = [subject.span[0] > 0 for subject in run.subjects]
+    has_context = [audited.span[0] > 0 for audited in run.entities]
     assert np.isfinite(found.values["context_auprc"]).tolist() == has_context
     document = Document(
         "a", "红斑痒", meta={"cues": [{"entity": 0, "start": 0, "end": 2}, {"entity": 1, "start": 2, "end": 3}]}
@@ -144,7 +139,7 @@ def test_seed_noise_is_measured_of_samplers_alone(run_of, case):
     run = run_of(sampler)
     found = measure_seed_noise(run)
     other = make_explainer("lime", case.model, case.tokenizer, n_samples=12, seed=1)
-    text, span = run.population.text_of(0), run.subjects[0].span
+    text, span = run.sample.text_of(0), run.entities[0].span
     wanted = spearman(run.maps[0], np.abs(other([text], [[span]])[0][0].scores))
     assert found.values["seed_spearman"][0] == pytest.approx(wanted, abs=1e-6)
     assert reseeded(sampler).seed == 1 and reseeded(other_kind := RandomExplainer()) is other_kind
@@ -156,8 +151,8 @@ def test_removal_hides_the_most_important_context_first(run_of):
     run = run_of("grad-x-input")
     values = measure_removal(run).values
     for number in range(3):
-        home = run.behaviour.home(number)
-        window, place = home.window, home.number
+        location = run.responses.locate(number)
+        window, place = location.window, location.number
         context = window.context_units(place)
         order = sorted(context, key=lambda unit: -window.importance(run.maps[number])[unit])
         full, drops, gains = window.intact[place, PROBABILITY], [], []
@@ -176,10 +171,10 @@ def test_removal_hides_the_most_important_context_first(run_of):
 
 def test_wider_beams_bound_what_orderings_reach(run_of, audit):
     run = run_of("occlusion", settings=replace(audit.settings, beam_width=3))
-    home = run.behaviour.home(0)
-    full = float(home.window.intact[home.number, PROBABILITY])
-    searched = _bounds(run, 0, home, full)
-    drawn = _bounds(run_of("occlusion"), 0, home, full)
+    location = run.responses.locate(0)
+    full = float(location.window.intact[location.number, PROBABILITY])
+    searched = _bounds(run, 0, location, full)
+    drawn = _bounds(run_of("occlusion"), 0, location, full)
     for (low, high), (lowest, highest) in zip(drawn, searched):
         assert lowest <= low + 0.02 and highest >= high - 0.02 and lowest <= highest
 
@@ -211,11 +206,11 @@ def test_infidelity_of_scores_that_tell_every_change(run_of):
     found = measure_faithfulness(run).values["infidelity"]
     other = measure_faithfulness(run_of("random")).values["infidelity"]
     assert (found >= 0).all() and np.nanmean(found) < np.nanmean(other)
-    hidden, changes = run.behaviour.random_sets(0)
-    effects = run.behaviour.effects(0, LOG_ODDS)
+    hidden, changes = run.responses.random_sets(0)
+    effects = run.responses.effects(0, LOG_ODDS)
     predicted = hidden @ effects
     scale = predicted @ changes / (predicted @ predicted)
-    variance = np.concatenate([run.behaviour.random_sets(number).changes for number in range(run.count)]).var()
+    variance = np.concatenate([run.responses.random_sets(number).changes for number in range(run.count)]).var()
     assert found[0] == pytest.approx(np.mean((scale * predicted - changes) ** 2) / variance, rel=1e-2)
 
 
@@ -235,7 +230,7 @@ class ByCharacter:
 def test_coverage_is_the_models(run_of):
     found, other = measure_stability(run_of("random")).details, measure_stability(run_of("constant")).details
     views = run_of("random").views
-    pairs = [(number, number in view.kept) for view in views for number in view.subjects]
+    pairs = [(number, number in view.kept) for view in views for number in view.entities]
     assert found["pairs"] == len(pairs) and found["kept"] == sum(kept for _, kept in pairs)
     assert found["coverage"] == other["coverage"] == pytest.approx(found["kept"] / found["pairs"])
     assert sum(family["pairs"] for family in found["families"].values()) == len(pairs)

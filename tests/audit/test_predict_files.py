@@ -143,7 +143,7 @@ def test_other_settings_model_or_input_do_not_mix(pipe, tmp_path):
 def test_a_folder_of_something_else_is_left_alone(pipe, tmp_path):
     (tmp_path / "found.jsonl.parts").mkdir()
     (tmp_path / "found.jsonl.parts" / "thesis.txt").write_text("x")
-    with pytest.raises(ValueError, match="no folder of parts"):
+    with pytest.raises(ValueError, match="not a folder of parts"):
         predict_to_file(pipe, corpus(), tmp_path / "found.jsonl")
     assert (tmp_path / "found.jsonl.parts" / "thesis.txt").exists()
 
@@ -163,9 +163,9 @@ def test_what_died_while_it_wrote_the_manifest_is_no_obstacle(pipe, tmp_path):
 
 
 def test_bad_arguments_come_before_any_work(pipe, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="tells no format"):
+    with pytest.raises(ValueError, match="has no known suffix"):
         predict_to_file(pipe, corpus(), tmp_path / "found")
-    with pytest.raises(ValueError, match="at least 1 document, found 0"):
+    with pytest.raises(ValueError, match="block size must be at least 1, found 0"):
         predict_to_file(pipe, corpus(), tmp_path / "found.jsonl", block_size=0)
     assert join_processes("cuda:1") is None
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -1,7 +1,4 @@
-"""predict_documents: the pipeline's entities in the documents' order, streaming.
-
-Entities with their confidence, from our models and from stock ones.
-"""
+"""Predicted entities of documents and texts, with their scores, of our models and of stock ones."""
 
 import itertools
 import math

@@ -136,7 +136,7 @@ def test_annotation_tools_get_what_they_import(pipe, tmp_path):
     assert "annotations" not in tasks[0] and tasks[0]["predictions"][0]["model_version"] == "mine"
     region = tasks[0]["predictions"][0]["result"][0]
     assert region["value"]["labels"] == ["症状"] and region["score"] == ranked[0].entities[0].meta["score"]
-    with pytest.raises(ValueError, match="'brat' is unknown here"):
+    with pytest.raises(ValueError, match="'brat' is unknown; expected one of"):
         write_ranked(ranked, tmp_path / "x", "brat")
 
 

@@ -1,9 +1,4 @@
-"""What a model does on changed texts, against the same changes made by hand.
-
-The population: gold entities the model finds, drawn the same for the same seed; views and what is kept in them.
-
-Random weights and noisy embeddings: what changes inside, and that nothing stays behind.
-"""
+"""Responses of a model to changed texts, the sample of entities and its views, random weights and noisy embeddings."""
 
 from dataclasses import replace
 
@@ -12,17 +7,10 @@ import pytest
 import torch
 
 from hf_adner import AdnerPipeline, Entity
+from hf_adner.audit.measuring_stability import noisy_embeddings, randomised_weights
 from hf_adner.audit.prediction import scored_spans
-from hf_adner.audit.responses import (
-    END,
-    LOG_ODDS,
-    PROBABILITY,
-    START,
-    ModelResponses,
-    noisy_embeddings,
-    randomised_weights,
-)
-from hf_adner.audit.robustness import label_preserving, make_families
+from hf_adner.audit.responses import END, LOG_ODDS, PROBABILITY, START, ModelResponses
+from hf_adner.audit.robustness import check_label_preserving, make_families
 from hf_adner.audit.sample import draw_sample, make_views
 from hf_adner.explain.explainers import make_explainer
 from hf_adner.explain.removal import Occlusion
@@ -30,23 +18,23 @@ from hf_adner.explain.tagger import Tagger
 from hf_adner.perturb.registry import make_perturbation
 
 
-def behaviour_of(case, **options) -> ModelResponses:
+def responses_of(case, **options) -> ModelResponses:
     of = draw_sample(case.model, case.tokenizer, case.documents, 100)
     return ModelResponses(Tagger(case.model, case.tokenizer), of, **options)
 
 
 @pytest.fixture(scope="module")
-def behaviour(case) -> ModelResponses:
-    return behaviour_of(case, draws=6)
+def responses(case) -> ModelResponses:
+    return responses_of(case, draws=6)
 
 
-def test_intact_readings_are_the_pipelines_scores(case, behaviour):
+def test_intact_readings_are_the_pipelines_scores(case, responses):
     pipe = AdnerPipeline(model=case.model, tokenizer=case.tokenizer)
     found = pipe([document.text for document in case.documents])
-    for number, subject in enumerate(behaviour.population.subjects):
-        ones = found[subject.document]
-        one = next(one for one in ones if (one["start"], one["end"], one["entity_group"]) == subject.span)
-        readings = behaviour.intact(number)
+    for number, audited in enumerate(responses.sample.entities):
+        ones = found[audited.document]
+        one = next(one for one in ones if (one["start"], one["end"], one["entity_group"]) == audited.span)
+        readings = responses.intact(number)
         wanted = [one["score"], one["start_score"], one["end_score"]]
         # the pipeline's boundaries are those of any label
         assert readings[PROBABILITY] == pytest.approx(wanted[0], abs=1e-5)
@@ -56,32 +44,32 @@ def test_intact_readings_are_the_pipelines_scores(case, behaviour):
 @pytest.mark.parametrize("which", ["case", "stock"])
 def test_effects_of_hiding_are_what_occlusion_says(which, request):
     case = request.getfixturevalue(which)
-    behaviour = behaviour_of(case)
+    responses = responses_of(case)
     explainer = make_explainer("occlusion", case.model, case.tokenizer)
     assert isinstance(explainer, Occlusion)
-    for number, subject in enumerate(behaviour.population.subjects[:4]):
-        text = behaviour.population.text_of(number)
-        (explanation,) = explainer([text], [[subject.span]])[0]
-        found = behaviour.character_effects(number, LOG_ODDS)
+    for number, audited in enumerate(responses.sample.entities[:4]):
+        text = responses.sample.text_of(number)
+        (explanation,) = explainer([text], [[audited.span]])[0]
+        found = responses.character_effects(number, LOG_ODDS)
         assert found == pytest.approx(explanation.scores, abs=2e-4)
-        assert behaviour.intact(number)[LOG_ODDS] == pytest.approx(explanation.value, abs=1e-4)
+        assert responses.intact(number)[LOG_ODDS] == pytest.approx(explanation.value, abs=1e-4)
 
 
-def test_replacing_is_not_hiding(behaviour):
-    hidden, replaced = (behaviour.effects(0, PROBABILITY, replaced=flag) for flag in (False, True))
+def test_replacing_is_not_hiding(responses):
+    hidden, replaced = (responses.effects(0, PROBABILITY, replaced=flag) for flag in (False, True))
     assert hidden.shape == replaced.shape and not np.allclose(hidden, replaced)
 
 
-def test_random_sets_change_the_log_odds_by_what_is_measured(behaviour):
-    hidden, changes = behaviour.random_sets(0)
-    window, number, _ = behaviour.home(0)
+def test_random_sets_change_the_log_odds_by_what_is_measured(responses):
+    hidden, changes = responses.random_sets(0)
+    window, number, _ = responses.locate(0)
     assert hidden.shape == (6, window.count) and 0 < hidden.mean() < 0.6
     readings = window.hidden(~hidden)[:, number, LOG_ODDS]
-    assert changes == pytest.approx(behaviour.intact(0)[LOG_ODDS] - readings)
+    assert changes == pytest.approx(responses.intact(0)[LOG_ODDS] - readings)
 
 
-def test_thinning_everything_nothing_and_the_same_twice(behaviour):
-    window, number, _ = behaviour.home(0)
+def test_thinning_everything_nothing_and_the_same_twice(responses):
+    window, number, _ = responses.locate(0)
     whole = window.thinned(np.ones((1, window.count)), torch.Generator().manual_seed(0))
     assert whole[0] == pytest.approx(window.intact, abs=1e-4)
     half = np.full((3, window.count), 0.5)
@@ -90,27 +78,27 @@ def test_thinning_everything_nothing_and_the_same_twice(behaviour):
     assert not np.allclose(first[0], first[1])
 
 
-def test_units_and_their_characters(case, behaviour):
-    for number, subject in enumerate(behaviour.population.subjects):
-        window, place, _ = behaviour.home(number)
+def test_units_and_their_characters(case, responses):
+    for number, audited in enumerate(responses.sample.entities):
+        window, place, _ = responses.locate(number)
         own = [window.ranges[unit] for unit in window.own_units(place)]
-        assert (own[0][0], own[-1][1]) == subject.span[:2]
+        assert (own[0][0], own[-1][1]) == audited.span[:2]
         assert sorted([*window.own_units(place), *window.context_units(place)]) == list(range(window.count))
-        length = len(behaviour.population.text_of(number))
+        length = len(responses.sample.text_of(number))
         scores = np.arange(length, dtype=float)
         assert window.over_characters(window.importance(scores), length) == pytest.approx(scores)
 
 
-def test_boundary_sensitivity_has_every_figure(behaviour):
-    found = behaviour.boundary_sensitivity()
+def test_boundary_sensitivity_has_every_figure(responses):
+    found = responses.boundary_sensitivity()
     assert set(found) == {"start", "end", "start_log_odds", "end_log_odds", "middle", "ratio", "outer"}
     assert all(-1 <= found[name] <= 1 for name in ("start", "end", "outer"))
     assert np.isnan(found["middle"]) or 0 <= found["ratio"] < 1
     number = 0
-    window, place, _ = behaviour.home(number)
+    window, place, _ = responses.locate(number)
     own = window.own_units(place)
-    starts = behaviour.effects(number, START)[own[0]]
-    assert behaviour._sensitivities(number)[0] == pytest.approx(starts, abs=1e-6)
+    starts = responses.effects(number, START)[own[0]]
+    assert responses._sensitivities(number)[0] == pytest.approx(starts, abs=1e-6)
 
 
 def draw(case, documents=None, **options):
@@ -126,7 +114,7 @@ def test_only_gold_entities_that_are_found(case):
     of = draw(case, [wrong, *case.documents[1:]])
     total = sum(len(document.entities) for document in case.documents)
     assert (of.gold, of.found, of.coverage) == (total, total - 1, (total - 1) / total)
-    assert sorted(of.subjects) == sorted(
+    assert sorted(of.entities) == sorted(
         (number, index, span)
         for number, document in enumerate(case.documents)
         for index, span in enumerate(document.spans)
@@ -136,13 +124,13 @@ def test_only_gold_entities_that_are_found(case):
 
 def test_draws_are_limited_and_repeatable(case):
     everything = draw(case)
-    assert draw(case, seed=1).subjects != everything.subjects
-    assert draw(case, max_entities=3).subjects == everything.subjects[:3]
+    assert draw(case, seed=1).entities != everything.entities
+    assert draw(case, max_entities=3).entities == everything.entities[:3]
     one_each = draw(case, entities_per_document=1)
-    assert len({subject.document for subject in one_each.subjects}) == len(one_each.subjects)
+    assert len({audited.document for audited in one_each.entities}) == len(one_each.entities)
     owners = everything.by_document(3)
     assert sorted(number for numbers in owners.values() for number in numbers) == [0, 1, 2]
-    assert all(everything.subjects[number].document == one for one, numbers in owners.items() for number in numbers)
+    assert all(everything.entities[number].document == one for one, numbers in owners.items() for number in numbers)
 
 
 def test_nothing_found_is_an_error(case):
@@ -159,8 +147,8 @@ def test_views_keep_what_is_found_again(case):
     for view in views:
         found = scored_spans(case.model, case.tokenizer, [view.perturbed.document.text])[0]
         there = {one.span for one in found}
-        for number in view.subjects:
-            entity = view.perturbed.entity(of.subjects[number].entity)
+        for number in view.entities:
+            entity = view.perturbed.entity(of.entities[number].entity)
             span = (entity.start, entity.end, entity.label)
             assert view.kept.get(number) == (span if span in there else None)
     again = make_views(case.model, case.tokenizer, of, families, views=2, seed=5)
@@ -182,9 +170,9 @@ def test_families_and_their_materials(case, stock):
         with pytest.raises(ValueError, match=message):
             make_families(names, stock.model, stock.tokenizer)
     with pytest.raises(ValueError, match="label-preserving.*mine"):
-        label_preserving({"mine": make_perturbation("virtual-boundary")})
+        check_label_preserving({"mine": make_perturbation("virtual-boundary")})
     with pytest.raises(ValueError, match="none"):
-        label_preserving({})
+        check_label_preserving({})
 
 
 def weights(model) -> list[torch.Tensor]:

@@ -32,9 +32,9 @@ from hf_adner.cards.tables import (
     GROUPS,
     calibration_rows,
     explanation_tables,
-    population_line,
     risk_rows,
     robustness_tables,
+    sample_line,
 )
 
 from .reports import OPTIONS, evaluation, explanations, metrics, robustness
@@ -245,7 +245,9 @@ def test_a_foreign_model_is_shown_with_the_stock_pipeline_only():
 
 
 def test_template_of_ones_own(tmp_path):
-    (tmp_path / "own.md").write_text("---\n{{ metadata }}\n---\n{{ record.title | text }}\n", encoding="utf-8")
+    (tmp_path / "own.md").write_text(
+        "---\n{{ metadata }}\n---\n{{ record.title | escape_markdown }}\n", encoding="utf-8"
+    )
     assert model_card(full_record(), tmp_path / "own.md").text == "Derma tagger\n"
 
 
@@ -310,7 +312,7 @@ def test_explanations_in_both_forms(report, full):
         "| cosine ↑ | 0.500 (0.250–0.750) |" in tables and "**boundary**" in tables and "**faithfulness**" not in tables
     )
     assert "| first character of the entity (its start) | 0.9000 |" in tables and "neighbour" not in tables
-    assert population_line(report.to_dict()) == "3 of the 4 gold entities that the model finds (9 in 2 documents)"
+    assert sample_line(report.to_dict()) == "3 of the 4 gold entities that the model finds (9 in 2 documents)"
 
 
 def test_every_group_of_measures_is_explained():
@@ -334,4 +336,4 @@ def test_calibration():
 
 def test_nothing_measured_gives_nothing():
     assert explanation_tables(None) == robustness_tables(None) == "" and calibration_rows(None) == []
-    assert population_line(None) is None and list(risk_rows(None)) == []
+    assert sample_line(None) is None and list(risk_rows(None)) == []

@@ -73,7 +73,10 @@ def test_settings_that_say_nothing_are_left_out():
         ({"labels": []}, "names no labels"),
         ({"model": {}}, "names no architecture"),
         ({"training": [1]}, "training of the report is list, expected a mapping"),
-        ({"test": {"documents": 3}}, "test of the report is no evaluation report: gold, strict, boundaries missing"),
+        (
+            {"test": {"documents": 3}},
+            "test of the report is not an evaluation report: gold, strict, boundaries missing",
+        ),
     ],
 )
 def test_what_is_no_report_is_refused(changes, told):
@@ -183,7 +186,7 @@ NOTE = "王某，男，6岁。面部红斑伴瘙痒三年！加重一周"
     ],
 )
 def test_a_text_with_a_training_sentence_is_refused(text):
-    with pytest.raises(TrainingTextError, match="example text 2 shows a sentence") as error:
+    with pytest.raises(TrainingTextError, match="example text 2 contains a sentence") as error:
         checked_texts(["完全不同的一句话。", text], TrainingText([NOTE, "另一篇。"]))
     assert not any(sentence in str(error.value) for sentence in sentences(text))
 

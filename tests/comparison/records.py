@@ -1,4 +1,4 @@
-"""Hand-made records of runs."""
+"""Made-up records of runs."""
 
 from hf_adner.comparison.record import CLEAN, SEEN, UNSEEN, RunRecord
 
@@ -6,7 +6,7 @@ GOLD = (2, 3, 1, 4)
 
 
 def record(arm: str, seed: int = 0, correct=(1, 2, 1, 2), **options) -> RunRecord:
-    """A run on four documents that predicts as many entities as there are gold ones."""
+    """Return the record of a run on four documents that predicts as many entities as there are in the gold."""
     counts = {
         CLEAN: [[right, gold, gold] for right, gold in zip(correct, GOLD, strict=True)],
         SEEN: [[min(right, 1), 1, 1] for right in correct],

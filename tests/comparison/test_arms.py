@@ -1,7 +1,4 @@
-"""Arms: what each one sets, and variants of them.
-
-Model families of a comparison.
-"""
+"""Arms and their variants, and model families of a comparison."""
 
 from dataclasses import fields
 
@@ -14,7 +11,7 @@ from hf_adner.comparison.arms import (
     ARMS,
     CONTROL_ARMS,
     CORE,
-    FAMILIES,
+    MODEL_FAMILIES,
     STOCK,
     family_arguments,
     family_model,
@@ -35,7 +32,7 @@ def arguments(tmp_path, **options):
 
 
 @pytest.mark.parametrize("name", list(ARMS))
-def test_every_arm_can_be_applied_and_leaves_the_arguments_alone(name, tmp_path):
+def test_every_arm_can_be_applied_without_changing_the_arguments(name, tmp_path):
     before = arguments(tmp_path, learning_rate=3e-4)
     after = ARMS[name].apply(before, seed=7)
     assert {field: getattr(after, field) for field in ARMS[name].overrides} == dict(ARMS[name].overrides)
@@ -44,15 +41,15 @@ def test_every_arm_can_be_applied_and_leaves_the_arguments_alone(name, tmp_path)
 
 
 def test_arms_differ_from_each_other(tmp_path):
-    def told(name):
+    def overridden_values(name):
         args = ARMS[name].apply(arguments(tmp_path))
-        return tuple(getattr(args, field.name) for field in fields(args) if field.init and field.name in OWN)
+        return tuple(getattr(args, field.name) for field in fields(args) if field.init and field.name in overridden)
 
-    OWN = {name for arm in ARMS.values() for name in arm.overrides}
-    assert len({told(name) for name in ARMS}) == len(ARMS)
+    overridden = {name for arm in ARMS.values() for name in arm.overrides}
+    assert len({overridden_values(name) for name in ARMS}) == len(ARMS)
 
 
-def test_plain_is_plain_whatever_the_comparison_says(tmp_path):
+def test_plain_is_plain_whatever_the_shared_arguments_are(tmp_path):
     args = ARMS["plain"].apply(arguments(tmp_path, r_drop_weight=1.0, boundary_smoothing=0.1))
     assert not args.is_guided
     assert not ARMS["augmentation-only"].apply(arguments(tmp_path)).uses_explanations
@@ -60,11 +57,11 @@ def test_plain_is_plain_whatever_the_comparison_says(tmp_path):
     assert not ARMS["r-drop"].apply(arguments(tmp_path)).uses_views
 
 
-def test_the_groups_name_arms():
+def test_core_and_controls_are_arms():
     assert {*CORE, *CONTROL_ARMS} <= set(ARMS)
 
 
-def test_a_variant_has_its_base_and_more():
+def test_a_variant_extends_its_base():
     arm = make_arm("full-without-stability:view_share=0.25,fusion=equal")
     assert arm.overrides == {"stability_weight": 0.0, "view_share": 0.25, "fusion": "equal"}
     assert arm.slug == "full-without-stability-view-share=0.25-fusion=equal"
@@ -72,14 +69,14 @@ def test_a_variant_has_its_base_and_more():
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [("fuller", "no arm 'fuller'; there are plain"), ("full:view_share", "name=value")],
+    [("fuller", "unknown arm 'fuller', expected one of plain"), ("full:view_share", "name=value")],
 )
-def test_bad_specifications(spec, message):
+def test_invalid_specifications_are_refused(spec, message):
     with pytest.raises(ValueError, match=message):
         make_arm(spec)
 
 
-def test_an_unknown_field_and_a_repeated_arm(tmp_path):
+def test_unknown_fields_and_repeated_arms_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"sets \['speed'\], which ExplanationGuidedTrainingArguments does not have"):
         make_arm("full:speed=9").apply(arguments(tmp_path))
     with pytest.raises(ValueError, match="different names"):
@@ -108,7 +105,7 @@ def test_every_family_reads_the_same_characters(family, train):
     assert model.config.id2label[1] == "B-Disease" and model.config.label2id["I-Symptom"] == 4
 
 
-def test_the_stock_classifier_stands_on_the_pretrained_encoder(train, tmp_path):
+def test_the_stock_classifier_uses_the_pretrained_encoder(train, tmp_path):
     tokenizer = family_tokenizer(tiny_model(), STOCK, train)
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32
@@ -123,7 +120,7 @@ def test_the_stock_classifier_stands_on_the_pretrained_encoder(train, tmp_path):
     assert model.config.hidden_dropout_prob == 0.0 and model.num_labels == 5
 
 
-def test_an_unknown_family_is_named_with_those_that_there_are():
-    with pytest.raises(ValueError, match="no model 'gpt'; there are stock, m-dscmg"):
+def test_an_unknown_family_is_refused():
+    with pytest.raises(ValueError, match="unknown model family 'gpt', expected one of stock, m-dscmg"):
         family_arguments(tiny_model(), "gpt")
-    assert set(FAMILIES) > {"stock", "m-dscmg", "bilstm-crf"}
+    assert set(MODEL_FAMILIES) > {"stock", "m-dscmg", "bilstm-crf"}

@@ -1,9 +1,4 @@
-"""Paired statistics of arms, against hand-made and enumerated cases.
-
-Records of runs: there and back again, and the figures they give.
-
-Figures of explanations, entity by entity.
-"""
+"""Records of runs and paired statistics of arms, against worked and enumerated cases."""
 
 import itertools
 import json
@@ -43,23 +38,23 @@ def records(model="bert-crf", corpus="notes", full=FULL, **options):
     ]
 
 
-def by_hand(first, second):
-    return [(sum(mine) - sum(other)) / sum(GOLD) for mine, other in zip(first, second, strict=True)]
+def f1_differences(first, second):
+    return [(sum(a) - sum(b)) / sum(GOLD) for a, b in zip(first, second, strict=True)]
 
 
-def test_a_contrast_by_hand():
+def test_a_contrast_equals_a_worked_example():
     slower = [record("full", seed, correct, train_seconds=17.0, peak_memory=1500) for seed, correct in enumerate(FULL)]
     found = Records([*records()[:2], *slower]).contrasts("full", "plain", resamples=200)
     assert len(found) == 1 and (found[0].corpus, found[0].model, found[0].seeds) == ("notes", "bert-crf", (0, 1))
-    assert found[0].per_seed == pytest.approx(by_hand(FULL, PLAIN))
-    assert found[0].f1.difference == pytest.approx(np.mean(by_hand(FULL, PLAIN)))
+    assert found[0].per_seed == pytest.approx(f1_differences(FULL, PLAIN))
+    assert found[0].f1.difference == pytest.approx(np.mean(f1_differences(FULL, PLAIN)))
     assert (found[0].seconds_ratio, found[0].memory_ratio) == (1.7, 1.5)
     assert found[0].f1.low <= found[0].f1.difference <= found[0].f1.high
 
 
 def test_the_interval_and_the_p_value_are_those_of_all_resamples():
     contrast = Records(records()).contrasts("full", "plain", resamples=8000)[0]
-    counts = {arm: np.array([one.counts["clean"] for one in records() if one.arm == arm]) for arm in ("full", "plain")}
+    counts = {arm: np.array([run.counts["clean"] for run in records() if run.arm == arm]) for arm in ("full", "plain")}
     samples = []
     for documents in itertools.product(range(4), repeat=4):
         apart = micro_f1(counts["full"][:, documents].sum(1)) - micro_f1(counts["plain"][:, documents].sum(1))
@@ -71,15 +66,15 @@ def test_the_interval_and_the_p_value_are_those_of_all_resamples():
     assert contrast.p_value == pytest.approx(expected, abs=0.02)
 
 
-def test_what_varies_from_seed_to_seed_is_no_evidence():
-    """Document by document the first arm is far ahead, but in one of two seeds only."""
+def test_variation_between_seeds_is_not_evidence():
+    """The first arm is far ahead on all documents, but in one of two seeds only."""
     arms = {"full": [wide([2] * 30), wide([0] * 29 + [1])], "plain": [wide([1] * 30), wide([1] * 30)]}
-    runs = [record(arm, seed, counts=one) for arm, own in arms.items() for seed, one in enumerate(own)]
+    runs = [record(arm, seed, counts=counts) for arm, seeds in arms.items() for seed, counts in enumerate(seeds)]
     [found] = Records(runs).contrasts("full", "plain", resamples=999)
     assert found.p_value > 0.3 and found.decision == "none"
 
 
-def test_only_common_seeds_count_and_cells_without_both_arms_do_not():
+def test_only_cells_with_both_arms_and_common_seeds_count():
     runs = [*records(), record("full", 2, (2, 3, 1, 4)), *records("stock")[:2]]
     table = Records(runs)
     assert [contrast.seeds for contrast in table.contrasts("full", "plain", 50)] == [(0, 1)]
@@ -100,9 +95,9 @@ def test_decisions_are_corrected_over_the_cells():
     for model, (full, plain) in zip(("a", "b", "c"), (clear, near, worse), strict=True):
         runs += [record("full", model=model, counts=full), record("plain", model=model, counts=plain)]
     found = Records(runs).contrasts("full", "plain", resamples=999)
-    assert [one.decision for one in found] == ["better", "none", "worse"]
-    assert [one.outcome for one in found] == ["win", "tie", "loss"]
-    assert [one.adjusted for one in found] == holm([one.p_value for one in found])["adjusted"]
+    assert [contrast.decision for contrast in found] == ["better", "none", "worse"]
+    assert [contrast.outcome for contrast in found] == ["win", "tie", "loss"]
+    assert [contrast.adjusted for contrast in found] == holm([contrast.p_value for contrast in found])["adjusted"]
     assert found[0].adjusted > found[0].p_value
 
 
@@ -113,7 +108,7 @@ def test_the_pooled_difference_is_the_mean_over_cells():
     each = [contrast.f1.difference for contrast in table.contrasts("full", "plain", 10)]
     assert found.difference == pytest.approx(np.mean(each)) and found.low < found.difference < found.high
     unseen = table.pooled("full", "plain", UNSEEN, resamples=300)
-    recalls = [table.mean(lambda one: one.unseen_recall, arm) for arm in ("full", "plain")]
+    recalls = [table.mean(lambda run: run.unseen_recall, arm) for arm in ("full", "plain")]
     assert unseen.difference == pytest.approx(recalls[0] - recalls[1])
 
 
@@ -125,7 +120,7 @@ def test_differences_of_other_figures():
     table = Records(runs)
     found = table.difference(lambda a, b: a.calibrated("ece") - b.calibrated("ece"), "full", "plain", 200)
     assert found.difference == pytest.approx(-0.075) and found.low == pytest.approx(-0.1)
-    assert table.mean(lambda one: one.calibrated("ece"), "full") == pytest.approx(0.125)
+    assert table.mean(lambda run: run.calibrated("ece"), "full") == pytest.approx(0.125)
     assert table.difference(lambda a, b: math.nan, "full", "plain", 10) is None
     single = Records(runs[:1] + runs[3:4]).difference(lambda a, b: a.seed - b.seed + 0.5, "full", "plain", 10)
     assert single.difference == 0.5 and math.isnan(single.low) and math.isnan(single.high)
@@ -159,13 +154,13 @@ def test_arms_may_differ_in_what_they_set():
         Records([first, record("full", settings=settings(saliency_interval=8)), second])
 
 
-def test_there_and_back_again(tmp_path):
+def test_records_survive_saving_and_loading(tmp_path):
     made = record("full", 3, explanations={"occlusion": {"agreement": {"0/1": 0.25}}})
     made.save(tmp_path / "run.json")
     assert RunRecord.load(tmp_path / "run.json") == made
 
 
-def test_what_is_not_a_number_becomes_null(tmp_path):
+def test_nan_is_saved_as_null(tmp_path):
     record("full", calibration={"ece": math.nan, "brier": math.nan, "aurc": math.nan}).save(tmp_path / "run.json")
     assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["calibration"]["ece"] is None
     assert math.isnan(RunRecord.load(tmp_path / "run.json").calibrated("ece"))
@@ -178,7 +173,7 @@ def test_other_files_are_refused(content, tmp_path):
         RunRecord.load(tmp_path / "run.json")
 
 
-def test_figures_by_hand():
+def test_figures_equal_a_worked_example():
     made = record("full")
     assert made.cell == ("notes", "bert-crf") and made.families == ["confusions"]
     assert made.f1() == 0.6 and made.f1(SEEN) == 1.0
@@ -205,7 +200,7 @@ def test_only_common_entities_are_compared():
     assert math.isnan(mean_figure(A, "lime", "agreement"))
 
 
-def test_figures_of_a_model_name_its_entities():
+def test_explanation_figures_are_keyed_by_entity():
     texts = [note(number).text for number in range(3)]
     tokenizer = AdnerTokenizer.from_texts(texts)
     torch.manual_seed(0)
@@ -214,12 +209,12 @@ def test_figures_of_a_model_name_its_entities():
     model = AdnerForTokenClassification.from_scratch(
         tokenizer, ["Disease", "Symptom"], "bert-crf", encoder_config=encoder
     )
-    found = scored_spans(model, tokenizer, texts)
+    predicted = scored_spans(model, tokenizer, texts)
     documents = [
-        Document(str(number), text, tuple(Entity(one.start, one.end, one.label) for one in ones))
-        for number, (text, ones) in enumerate(zip(texts, found, strict=True))
+        Document(str(number), text, tuple(Entity(span.start, span.end, span.label) for span in spans))
+        for number, (text, spans) in enumerate(zip(texts, predicted, strict=True))
     ]
-    names = {f"{number}/{index}" for number, one in enumerate(documents) for index in range(len(one.entities))}
+    names = {f"{number}/{index}" for number, row in enumerate(documents) for index in range(len(row.entities))}
     figures = explanation_figures(model, tokenizer, documents, ["grad-x-input"], entities=4)
     assert set(figures) == {"grad-x-input"} and set(figures["grad-x-input"]) == set(MEASURES)
     agreement = figures["grad-x-input"]["agreement"]

@@ -1,4 +1,4 @@
-"""Folds by document, resumed where they stopped."""
+"""Cross-validation by document, with finished folds skipped."""
 
 import json
 
@@ -9,7 +9,7 @@ from hf_adner.comparison.cross_validation import (
     TABLE_FILE,
     CrossValidationArguments,
     cross_validate,
-    markdown_table,
+    cross_validation_table,
 )
 
 from ..corpora import quick, tiny_model, write_corpus
@@ -21,7 +21,7 @@ def test_every_document_is_held_out_once_and_finished_folds_are_kept(tmp_path):
     results = cross_validate(folds, arguments, tiny_model(), quick(tmp_path / "folds", max_steps=2))
     assert [fold["test_documents"] for fold in results["bilstm-crf"]] == [20, 20]
     table = (tmp_path / "folds" / TABLE_FILE).read_text(encoding="utf-8")
-    assert table == markdown_table(results) and "| bilstm-crf | 2 |" in table
+    assert table == cross_validation_table(results) and "| bilstm-crf | 2 |" in table
     assert json.loads((tmp_path / "folds" / RESULTS_FILE).read_text(encoding="utf-8")).keys() == results.keys()
 
     first = tmp_path / "folds" / "bilstm-crf" / "fold-0" / "scores.json"
@@ -35,11 +35,11 @@ def test_every_document_is_held_out_once_and_finished_folds_are_kept(tmp_path):
 
 def test_the_table_has_mean_and_sample_deviation():
     folds = [{"strict": {"precision": p, "recall": 0.5, "f1": p}} for p in (0.5, 0.7)]
-    row = markdown_table({"bert-crf": folds}).splitlines()[2]
+    row = cross_validation_table({"bert-crf": folds}).splitlines()[2]
     assert row == "| bert-crf | 2 | 60.00 ± 14.14 | 50.00 ± 0.00 | 60.00 ± 14.14 | 50.00 70.00 |"
 
 
-def test_more_folds_than_documents_is_an_error(tmp_path):
+def test_more_folds_than_documents_is_refused(tmp_path):
     arguments = write_corpus(tmp_path, train=4, test=2)
     with pytest.raises(ValueError, match="number of groups"):
         cross_validate(CrossValidationArguments(["bilstm-crf"], 7), arguments, tiny_model(), quick(tmp_path / "folds"))

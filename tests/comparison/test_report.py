@@ -1,12 +1,12 @@
-"""The report of a comparison: its Markdown to the letter, its figures, its pictures."""
+"""Report of a comparison: exact Markdown, figures and plots."""
 
 import json
 
 import pytest
 
 from hf_adner.comparison.comparison import write_report
+from hf_adner.comparison.rendering import plot_seeds, report_markdown
 from hf_adner.comparison.report import ComparisonReport
-from hf_adner.comparison.report_view import plot_seeds, report_markdown
 
 from .records import record
 
@@ -25,7 +25,7 @@ MARKDOWN = f"""# Comparison of arms
 ## full against the others
 
 | full against | mean difference | ahead in | win / tie / loss | better / worse | time | memory |
-|---|---:|---:|---:|---:|---:|---:|
+| --- | ---: | ---: | ---: | ---: | ---: | ---: |
 | plain | +0.00 [+0.00, +0.00] | 0 of 1 | 0 / 1 / 0 | 0 / 0 | 1.50x | 1.20x |
 
 Claim rule: full has to be above plain, augmentation-only, r-drop, shuffled, other-sentence, random on average. \
@@ -34,14 +34,14 @@ It is not above plain. Not run: augmentation-only, r-drop, shuffled, other-sente
 ## Models
 
 | model | corpora | win / tie / loss | full - plain |
-|---|---:|---:|---:|
+| --- | ---: | ---: | ---: |
 | bert-crf | 1 | 0 / 1 / 0 | +0.00 |
 
 ## Arms
 
 | arm | cells | F1 | - plain | F1, confusions | unseen recall | ECE | AURC | time | memory |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|
-| plain | 1 | 60.00 | - | 25.00 | 33.33 | 10.00 | 30.00 | 1.00x | 1.00x |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| plain | 1 | 60.00 | – | 25.00 | 33.33 | 10.00 | 30.00 | 1.00x | 1.00x |
 | full | 1 | 60.00 | +0.00 [+0.00, +0.00] | 25.00 (+0.00 [+0.00, +0.00]) | 33.33 (+0.00 [+0.00, +0.00]) | \
 5.00 (-5.00 [-5.00, -5.00]) | 30.00 (+0.00 [+0.00, +0.00]) | 1.50x | 1.20x |
 
@@ -50,29 +50,29 @@ It is not above plain. Not run: augmentation-only, r-drop, shuffled, other-sente
 1,000 training and 4 test documents.
 
 | arm | F1 | per seed | - plain | p | Holm | time | memory |
-|---|---:|---:|---:|---:|---:|---:|---:|
-| plain | 60.00 ± 0.00 | 60.00 60.00 | - | - | - | 1.00x | 1.00x |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| plain | 60.00 ± 0.00 | 60.00 60.00 | – | – | – | 1.00x | 1.00x |
 | full | 60.00 ± 0.00 | 60.00 60.00 | +0.00 [+0.00, +0.00] | 1.0000 | 1.0000 | 1.50x | 1.20x |
 """
 
 
-def small():
+def two_arms():
     calibrated = {"ece": 0.05, "brier": 0.2, "aurc": 0.3}
-    costly = {"train_seconds": 15.0, "peak_memory": 1200, "calibration": calibrated}
+    slower = {"train_seconds": 15.0, "peak_memory": 1200, "calibration": calibrated}
     return [
         *(record("plain", seed) for seed in range(2)),
-        *(record("full", seed, **costly) for seed in range(2)),
+        *(record("full", seed, **slower) for seed in range(2)),
     ]
 
 
-def test_markdown_to_the_letter():
-    assert report_markdown(ComparisonReport.of(small(), "plain", "full", 50)) == MARKDOWN
+def test_markdown_is_exact():
+    assert report_markdown(ComparisonReport.of(two_arms(), "plain", "full", 50)) == MARKDOWN
 
 
-def test_headings_go_down_for_a_page_that_has_its_own():
+def test_the_level_of_headings_can_be_set():
     headings = [
         line
-        for line in report_markdown(ComparisonReport.of(small(), "plain", "full", 50), 3).splitlines()
+        for line in report_markdown(ComparisonReport.of(two_arms(), "plain", "full", 50), 3).splitlines()
         if line.startswith("#")
     ]
     assert headings[0] == "### Comparison of arms" and headings[-1] == "#### notes, bert-crf"
@@ -82,11 +82,11 @@ def better(**options):
     return [record("full", seed, (2, 3, 1, 4), **options) for seed in range(2)]
 
 
-def test_the_claim_needs_every_control():
+def test_the_claim_requires_every_control():
     controls = [
         record(arm, seed) for arm in ("augmentation-only", "r-drop", "shuffled", "other-sentence") for seed in (0, 1)
     ]
-    plain = small()[:2]
+    plain = two_arms()[:2]
     met = report_markdown(ComparisonReport.of([*plain, *better(), *controls], "plain", "full", 50))
     assert "It is above plain, augmentation-only, r-drop, shuffled, other-sentence. Not run: random." in met
     strong = [record("random", seed, (2, 3, 1, 4)) for seed in (0, 1)]
@@ -95,14 +95,14 @@ def test_the_claim_needs_every_control():
 
 
 def test_every_arm_is_compared_with_the_baseline_and_the_candidate_with_every_arm():
-    report = ComparisonReport.of([*small(), record("r-drop")], "plain", "full", 50)
-    pairs = [(one.first, one.second) for one in report.pooled]
+    report = ComparisonReport.of([*two_arms(), record("r-drop")], "plain", "full", 50)
+    pairs = [(pooled.first, pooled.second) for pooled in report.pooled]
     assert pairs == [("full", "plain"), ("r-drop", "plain"), ("full", "r-drop")]
     assert report.contrast(("notes", "bert-crf"), "full", "r-drop").seeds == (0,)
     assert report.contrast(("notes", "bert-crf"), "plain", "r-drop") is None
 
 
-def test_explanations_are_compared_over_the_entities_that_both_models_find():
+def test_explanations_are_compared_over_common_entities():
     def explained(**values):
         return {"occlusion": {"discriminative_stability": values, "agreement": {}}}
 
@@ -116,11 +116,11 @@ def test_explanations_are_compared_over_the_entities_that_both_models_find():
     assert "occlusion agreement" not in report.between("full", "plain").figures
     text = report_markdown(report)
     assert "| arm | occlusion DS | occlusion BFA |" in text
-    assert "| full | -0.250 (+0.300) | - |" in text
+    assert "| full | -0.250 (+0.300) | – |" in text
 
 
-def test_files_hold_the_figures_and_no_counts(tmp_path):
-    report = ComparisonReport.of([*small(), record("r-drop")], "plain", "full", 50)
+def test_files_contain_the_figures_without_counts(tmp_path):
+    report = ComparisonReport.of([*two_arms(), record("r-drop")], "plain", "full", 50)
     write_report(report, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "comparison.md", "forest.png", "seeds.png"}
     content = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
@@ -131,20 +131,20 @@ def test_files_hold_the_figures_and_no_counts(tmp_path):
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("forest.png", "seeds.png"))
 
 
-def test_pictures_have_a_row_for_the_arms_of_a_cell_only(tmp_path):
+def test_plots_have_rows_for_the_arms_of_their_cell_only(tmp_path):
     elsewhere = [record(arm, corpus="others") for arm in ("plain", "full")]
-    report = ComparisonReport.of([*small(), record("r-drop"), *elsewhere], "plain", "full", 50)
+    report = ComparisonReport.of([*two_arms(), record("r-drop"), *elsewhere], "plain", "full", 50)
     plot_seeds(report, tmp_path / "seeds.svg")
     picture = (tmp_path / "seeds.svg").read_text(encoding="utf-8")
     assert [picture.count(f"<!-- {arm} -->") for arm in ("plain", "full", "r-drop")] == [2, 2, 1]
 
 
-def test_one_arm_alone_has_a_table_but_no_contrast(tmp_path):
-    report = ComparisonReport.of(small()[:2], "plain", "full", 50)
+def test_a_single_arm_has_a_table_but_no_contrast(tmp_path):
+    report = ComparisonReport.of(two_arms()[:2], "plain", "full", 50)
     write_report(report, tmp_path)
     assert "against the others" not in report_markdown(report) and not (tmp_path / "forest.png").exists()
 
 
-def test_nothing_to_report():
+def test_no_records_is_an_error():
     with pytest.raises(ValueError, match="no records"):
         ComparisonReport.of([], "plain", "full")

@@ -1,3 +1,5 @@
+"""Tests of `load_ner_dataset`: splits by file name, conversion of documents, silver entities, real corpora."""
+
 import json
 import logging
 
@@ -8,7 +10,10 @@ from hf_adner.data.dataset import (
     documents_from_dataset,
     entity_labels,
     files_by_split,
+    labelled_words,
+    labelled_words_from_file,
     load_ner_dataset,
+    project_words,
     split_of_name,
 )
 from hf_adner.data.errors import DataFormatError
@@ -26,7 +31,7 @@ def corpus(tmp_path):
     return tmp_path
 
 
-def test_documents_there_and_back(corpus):
+def test_documents_round_trip(corpus):
     loaded = load_ner_dataset(corpus)
     assert {split: len(rows) for split, rows in loaded.items()} == {"train": 2, "validation": 1}
     assert loaded["train"].column_names == ["id", "text", "entities", "meta"]
@@ -39,33 +44,33 @@ def test_reports_and_warnings(corpus, caplog):
     with caplog.at_level(logging.WARNING):
         load_ner_dataset(corpus, reports=reports)
     assert (reports["train"].entities, reports["train"].not_flat) == (2, 1)
-    assert "while reading split 'train'" in caplog.text and "1 of 2 entities overlap a longer one" in caplog.text
+    assert "while reading split 'train'" in caplog.text and "1 of 2 entities overlap a longer entity" in caplog.text
 
 
-def test_a_clean_corpus_says_nothing(tmp_path, caplog):
+def test_a_clean_corpus_logs_nothing(tmp_path, caplog):
     write_documents([PLAIN], tmp_path / "notes.jsonl")
     with caplog.at_level(logging.DEBUG, logger="hf_adner"):
         assert list(load_ner_dataset(tmp_path / "notes.jsonl")) == ["train"]
     assert not caplog.records
 
 
-def test_skipping(corpus):
+def test_invalid_records_are_skipped_and_listed(corpus):
     path = corpus / "train.jsonl"
     path.write_text(path.read_text(encoding="utf-8") + "{\n", encoding="utf-8")
     with pytest.raises(DataFormatError, match=r"train\.jsonl, line 3, record '2': broken JSON"):
         load_ner_dataset(corpus)
     reports = {}
     assert len(load_ner_dataset(corpus, skip_invalid=True, reports=reports)["train"]) == 2
-    assert [one.line for one in reports["train"].skipped] == [3]
+    assert [record.line for record in reports["train"].skipped] == [3]
 
 
-def test_nothing_left_after_skipping_is_an_error(tmp_path):
+def test_a_split_without_valid_documents_is_an_error(tmp_path):
     (tmp_path / "notes.jsonl").write_text("{", encoding="utf-8")
     with pytest.raises(DataFormatError, match="split 'train' has no valid document"):
         load_ner_dataset(tmp_path / "notes.jsonl", format="jsonl", skip_invalid=True)
 
 
-def test_only_known_labels(corpus):
+def test_unknown_labels_are_refused(corpus):
     with pytest.raises(DataFormatError, match="label 'BodySite'; expected one of Disease"):
         load_ner_dataset(corpus, labels=iter(["Disease"]))
 
@@ -78,7 +83,7 @@ def test_a_changed_file_is_read_again(tmp_path):
     assert load_ner_dataset(path)["train"]["id"][:] == ["a"]
 
 
-def test_silver_entities_say_so(tmp_path, caplog):
+def test_silver_entities_are_marked(tmp_path, caplog):
     path = tmp_path / "pairs.json"
     pair = {"id": "1", "text1": "头痛怎么办", "text2": "头晕", "label": "0", "category": "x"}
     path.write_text(json.dumps([pair], ensure_ascii=False), encoding="utf-8")
@@ -88,7 +93,7 @@ def test_silver_entities_say_so(tmp_path, caplog):
         first, second = documents_from_dataset(load_ner_dataset(path, silver_words=words)["train"])
     assert first.spans == [(0, 2, "Symptom")] and second.spans == []
     assert first.entities[0].meta == {"silver": True} and first.meta["silver"] and second.meta["silver"]
-    assert "silver: words of a list, no gold" in caplog.text
+    assert "silver: words of a list, not gold annotations" in caplog.text
 
 
 def test_an_empty_dataset_has_the_columns():
@@ -96,55 +101,40 @@ def test_an_empty_dataset_has_the_columns():
     assert entity_labels(dataset_from_documents([])) == []
 
 
-@pytest.mark.data
-@pytest.mark.parametrize(
-    "folder, documents, entities",
-    [
-        ("cmeee", {"train": 15_000, "validation": 5_000}, {"train": 61_794, "validation": 20_300}),
-        ("imcs_ner", {"train": 44_338, "validation": 9_852}, {"train": 30_670, "validation": 6_258}),
-        (
-            "cmedqaner",
-            {"train": 1_673, "validation": 175, "test": 215},
-            {"train": 12_490, "validation": 1_024, "test": 1_340},
-        ),
-        (
-            "resume",
-            {"train": 3_821, "validation": 463, "test": 477},
-            {"train": 13_440, "validation": 1_497, "test": 1_630},
-        ),
-        ("ad_real", {"train": 120, "validation": 60}, {"train": 825, "validation": 410}),
-        ("chip_sts", {"train": 6_000, "validation": 1_000}, {"train": 0, "validation": 0}),
-    ],
-)
-def test_real_corpora_are_read_whole(data_dir, folder, documents, entities):
-    reports = {}
-    loaded = load_ner_dataset(data_dir / folder, reports=reports)
-    assert {split: len(rows) for split, rows in loaded.items()} == documents
-    assert {split: report.entities for split, report in reports.items()} == entities
-    assert not any(report.skipped for report in reports.values())
+def test_silver_entities_are_leftmost_longest():
+    words = {"皮炎": "Disease", "面部皮炎": "Disease", "面部": "BodySite", "炎伴": "X"}
+    (document,) = project_words([Document("a", "面部皮炎伴皮炎", meta={"k": 1})], words)
+    assert document.spans == [(0, 4, "Disease"), (5, 7, "Disease")]
+    assert document.meta == {"k": 1, "silver": True}
+    assert all(entity.meta == {"silver": True} for entity in document.entities)
 
 
-@pytest.mark.data
-def test_nested_and_empty_entities_of_cmeee(data_dir):
-    reports = {}
-    loaded = load_ner_dataset(data_dir / "cmeee", reports=reports)
-    nested = 0
-    for document in documents_from_dataset(loaded["validation"]):
-        spans = {(one.start, one.end) for one in document.entities}
-        nested += sum(
-            any(start <= one.start and one.end <= end and (start, end) != (one.start, one.end) for start, end in spans)
-            for one in document.entities
-        )
-    assert nested == 1_209
-    assert reports["validation"].not_flat == 1_223  # those, and second labels of equal spans
-    assert dict(reports["train"].repaired) == {"entity that encloses no character (left out)": 2}
+def test_silver_and_gold_entities_are_not_mixed():
+    with pytest.raises(DataFormatError, match="record 'a': the document has entities"):
+        list(project_words([Document("a", "瘙痒", (Entity(0, 2, "Symptom"),))], {"瘙痒": "Symptom"}))
 
 
-@pytest.mark.data
-def test_repairs_of_resume(data_dir):
-    reports = {}
-    load_ner_dataset(data_dir / "resume", reports=reports)
-    assert sum(reports["train"].repaired.values()) == 4 and not reports["test"].repaired
+def test_labelled_words_have_their_most_frequent_label():
+    documents = [
+        Document("a", "激素激素", (Entity(0, 2, "Drug"), Entity(2, 4, "Test"))),
+        Document("b", "激素痒", (Entity(0, 2, "Test"), Entity(2, 3, "Symptom"))),
+        Document("c", "红斑红斑", (Entity(0, 2, "B"), Entity(2, 4, "A"))),
+    ]
+    assert labelled_words(documents) == {"激素": "Test", "红斑": "A"}
+    assert labelled_words(documents, min_count=3) == {"激素": "Test"}
+    assert labelled_words(documents, min_length=1)["痒"] == "Symptom"
+
+
+def test_labelled_words_from_file(tmp_path):
+    path = tmp_path / "words.tsv"
+    path.write_text("瘙痒\tSymptom\n\n激素 \t Drug\n瘙痒\tSymptom\n", encoding="utf-8")
+    assert labelled_words_from_file(path) == {"瘙痒": "Symptom", "激素": "Drug"}
+    path.write_text("瘙痒\tSymptom\n激素\n", encoding="utf-8")
+    with pytest.raises(DataFormatError, match="line 2: expected a word, a tab and a label"):
+        labelled_words_from_file(path)
+    path.write_text("瘙痒\tSymptom\n瘙痒\tDrug\n", encoding="utf-8")
+    with pytest.raises(DataFormatError, match="line 2: the word has another label"):
+        labelled_words_from_file(path)
 
 
 @pytest.fixture
@@ -171,7 +161,7 @@ def test_split_of_name(name, split):
     assert split_of_name(name) == split
 
 
-def test_a_folder_is_told_apart_by_names(folder):
+def test_a_folder_is_split_by_file_names(folder):
     found = files_by_split(folder)
     assert list(found) == ["train", "validation", "test"]
     assert [file.name for files in found.values() for file in files] == [
@@ -181,7 +171,7 @@ def test_a_folder_is_told_apart_by_names(folder):
     ]
 
 
-def test_one_file_is_train(folder):
+def test_a_single_file_is_train(folder):
     assert files_by_split(folder / "corpus_dev.json") == {"train": [folder / "corpus_dev.json"]}
 
 
@@ -190,7 +180,7 @@ def test_a_pattern_and_a_list(folder):
     assert list(files_by_split([folder / "corpus_dev.json", folder / "corpus_train.json"])) == ["train", "validation"]
 
 
-def test_a_mapping_says_it_all(folder):
+def test_a_mapping_names_the_splits(folder):
     found = files_by_split({"a": folder / "corpus_dev.json", "b": str(folder / "corpus*t*.json")})
     assert [file.name for file in found["b"]] == ["corpus-test.json", "corpus_train.json"]
     assert found["a"] == [folder / "corpus_dev.json"]
@@ -205,17 +195,71 @@ def test_brat_folders_are_one_corpus_each(tmp_path):
     assert files_by_split(tmp_path / "dev") == {"train": [tmp_path / "dev"]}
 
 
-def test_files_without_split_are_train_unless_others_say_theirs(tmp_path):
+def test_files_without_split_are_train_unless_others_have_a_split(tmp_path):
     for name in ("a.jsonl", "b.jsonl"):
         (tmp_path / name).write_text("x")
     assert list(files_by_split(tmp_path)) == ["train"]
     (tmp_path / "train.jsonl").write_text("x")
-    with pytest.raises(DataFormatError, match=r"a\.jsonl: the name says no split, where others do \(train\)"):
+    with pytest.raises(DataFormatError, match=r"a\.jsonl: the file name has no split, but others have \(train\)"):
         files_by_split(tmp_path)
 
 
-def test_nothing_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no data files"):
+def test_missing_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="has no data files"):
         files_by_split(tmp_path)
     with pytest.raises(FileNotFoundError, match="no file, folder or match"):
         files_by_split(tmp_path / "*.jsonl")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "folder, documents, entities",
+    [
+        ("cmeee", {"train": 15_000, "validation": 5_000}, {"train": 61_794, "validation": 20_300}),
+        ("imcs_ner", {"train": 44_338, "validation": 9_852}, {"train": 30_670, "validation": 6_258}),
+        (
+            "cmedqaner",
+            {"train": 1_673, "validation": 175, "test": 215},
+            {"train": 12_490, "validation": 1_024, "test": 1_340},
+        ),
+        (
+            "resume",
+            {"train": 3_821, "validation": 463, "test": 477},
+            {"train": 13_440, "validation": 1_497, "test": 1_630},
+        ),
+        ("ad_real", {"train": 120, "validation": 60}, {"train": 825, "validation": 410}),
+        ("chip_sts", {"train": 6_000, "validation": 1_000}, {"train": 0, "validation": 0}),
+    ],
+)
+def test_real_corpora_are_read_completely(data_dir, folder, documents, entities):
+    reports = {}
+    loaded = load_ner_dataset(data_dir / folder, reports=reports)
+    assert {split: len(rows) for split, rows in loaded.items()} == documents
+    assert {split: report.entities for split, report in reports.items()} == entities
+    assert not any(report.skipped for report in reports.values())
+
+
+@pytest.mark.data
+def test_nested_and_empty_entities_of_cmeee(data_dir):
+    reports = {}
+    loaded = load_ner_dataset(data_dir / "cmeee", reports=reports)
+    nested = 0
+    for document in documents_from_dataset(loaded["validation"]):
+        spans = {(entity.start, entity.end) for entity in document.entities}
+        nested += sum(
+            any(
+                start <= entity.start and entity.end <= end and (start, end) != (entity.start, entity.end)
+                for start, end in spans
+            )
+            for entity in document.entities
+        )
+    assert nested == 1_209
+    assert reports["validation"].not_flat == 1_223  # those, and second labels of equal spans
+    assert dict(reports["train"].repaired) == {"entity that encloses no character (left out)": 2}
+
+
+@pytest.mark.data
+def test_repairs_in_resume(data_dir):
+    reports = {}
+    load_ner_dataset(data_dir / "resume", reports=reports)
+    assert sum(reports["train"].repaired.values()) == 4 and not reports["test"].repaired

@@ -1,3 +1,5 @@
+"""Tests of encoding and padding."""
+
 import datasets
 import pytest
 import torch
@@ -43,7 +45,7 @@ def dataset():
 
 
 def spans_of(row):
-    """Spans in the document that a row's labels spell."""
+    """Return the spans of a row's labels, in characters of the document."""
     labels = [LABELS[label] for label in row["labels"] if label >= 0]
     return [
         (row["window_start"] + start, row["window_start"] + end, label) for start, end, label in tags_to_spans(labels)
@@ -86,7 +88,7 @@ def test_the_result_does_not_depend_on_batches_or_processes(dataset, tokenizer):
     assert once[0]["labels"] == encode_dataset(dataset, tokenizer, LABEL2ID)[0]["labels"]
 
 
-def test_the_fingerprint_tells_inputs_apart(dataset, tokenizer):
+def test_the_fingerprint_depends_on_all_inputs(dataset, tokenizer):
     prints = {
         encode_dataset(dataset, tokenizer, LABEL2ID)._fingerprint,
         encode_dataset(dataset, tokenizer, LABEL2ID, overlap=4)._fingerprint,
@@ -97,7 +99,7 @@ def test_the_fingerprint_tells_inputs_apart(dataset, tokenizer):
     assert len(prints) == 5
 
 
-def test_faults_name_the_document(dataset, tokenizer):
+def test_errors_name_the_document(dataset, tokenizer):
     with pytest.raises(
         DataFormatError, match="record 'a': entity 2-7 has label 'Disease', which the model does not have"
     ):
@@ -124,7 +126,7 @@ def subwords(tmp_path_factory):
     return BertTokenizerFast(str(path), model_max_length=32)
 
 
-def test_a_stock_tokenizer_is_labelled_by_its_offsets(subwords):
+def test_labels_of_a_subword_tokenizer_follow_its_offsets(subwords):
     document = Document("a", "EASI12 高", (Entity(0, 6, "Disease"), Entity(7, 8, "Symptom")))
     encoded = encode_dataset(dataset_from_documents([document]), subwords, LABEL2ID)
     assert subwords.convert_ids_to_tokens(encoded[0]["input_ids"]) == ["[CLS]", "easi", "##12", "高", "[SEP]"]
@@ -174,11 +176,11 @@ def test_a_slow_tokenizer_is_refused(tokenizer):
     class Slow:
         is_fast = False
 
-    with pytest.raises(ValueError, match="Slow gives no offsets"):
+    with pytest.raises(ValueError, match="Slow has no offsets"):
         WindowEncoder(Slow(), LABEL2ID)
 
 
-def test_the_length_of_a_tokenizer_without_limit_is_no_limit():
+def test_a_tokenizer_without_length_limit():
     tokenizer = AdnerTokenizer.from_texts([TEXT])
     tokenizer.model_max_length = int(1e30)
     encoded = encode_dataset(dataset_from_documents([Document("a", TEXT * 500)]), tokenizer, LABEL2ID)
@@ -187,7 +189,7 @@ def test_the_length_of_a_tokenizer_without_limit_is_no_limit():
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3), st.sampled_from(["Disease", "Symptom"])), max_size=6))
-def test_character_labels_spell_the_spans(pieces):
+def test_character_labels_encode_the_spans(pieces):
     spans, position = [], 0
     for gap, length, label in pieces:
         spans.append((position + gap, position + gap + length, label))
@@ -212,7 +214,7 @@ def features(tokenizer):
 
 
 @pytest.mark.parametrize("multiple", [None, 4])
-def test_pads_like_the_tokenizer(collator_tokenizer, multiple):
+def test_collator_pads_like_the_tokenizer(collator_tokenizer, multiple):
     rows = features(collator_tokenizer)
     batch = AdnerDataCollator(collator_tokenizer, pad_to_multiple_of=multiple)(rows)
     inputs = [{key: row[key] for key in row if key not in ("labels", "document")} for row in rows]
@@ -224,20 +226,20 @@ def test_pads_like_the_tokenizer(collator_tokenizer, multiple):
     assert (batch["labels"][batch["attention_mask"] == 0] == -100).all()
 
 
-def test_all_is_int64_and_numbers_are_stacked(collator_tokenizer):
+def test_tensors_are_int64_and_numbers_are_stacked(collator_tokenizer):
     batch = AdnerDataCollator(collator_tokenizer)(features(collator_tokenizer))
     assert {values.dtype for values in batch.values()} == {torch.int64}
     assert batch["document"].tolist() == [7] * 4
 
 
-def test_a_batch_without_words_has_one_empty_row(collator_tokenizer):
+def test_a_batch_without_words_has_one_padding_word(collator_tokenizer):
     batch = AdnerDataCollator(collator_tokenizer)([dict(collator_tokenizer("三"))])
     assert batch["lexicon_ids"].tolist() == [[0]] and batch["lexicon_ends"].tolist() == [[0]]
 
 
-def test_what_cannot_be_a_tensor_is_named(collator_tokenizer):
+def test_columns_that_cannot_be_tensors_are_refused(collator_tokenizer):
     row = dict(collator_tokenizer("三"))
-    with pytest.raises(ValueError, match="column 'id' holds str"):
+    with pytest.raises(ValueError, match="column 'id' has values of type str"):
         AdnerDataCollator(collator_tokenizer)([{**row, "id": "a"}])
     with pytest.raises(ValueError, match=r"column 'labels' has rows of lengths \[1\], but input_ids of lengths \[3\]"):
         AdnerDataCollator(collator_tokenizer)([{**row, "labels": [1]}])

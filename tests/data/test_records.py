@@ -1,4 +1,4 @@
-"""Pieces of overlapping spans."""
+"""Tests of entities, documents, their rows, read reports and errors."""
 
 import dataclasses
 import pickle
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_adner.data.errors import DataFormatError, excerpt
+from hf_adner.data.errors import DataFormatError, error_location, excerpt
 from hf_adner.data.formats.reader import ReadReport
 from hf_adner.data.records import (
     Document,
@@ -31,7 +31,7 @@ def test_entities_are_filled_in_and_sorted():
     assert [entity.text for entity in document.entities] == ["面部皮炎", "面部", "瘙痒"]
 
 
-def test_whole_numbers_of_other_libraries_become_integers():
+def test_integers_of_other_libraries_are_converted():
     entity = Entity(np.int64(1), np.int32(3), "A")
     assert (type(entity.start), type(entity.end)) == (int, int)
 
@@ -43,17 +43,17 @@ def test_other_offsets_are_refused(start):
 
 
 @pytest.mark.parametrize("start, end", [(-1, 2), (2, 2), (3, 2)])
-def test_spans_that_enclose_nothing_are_refused(start, end):
+def test_empty_spans_are_refused(start, end):
     with pytest.raises(DataFormatError, match="0 <= start < end"):
         Entity(start, end, "A")
 
 
-def test_documents_that_do_not_fit_together_are_refused():
+def test_invalid_documents_are_refused():
     with pytest.raises(DataFormatError, match="reaches outside the text of 9 characters"):
         Document("a", TEXT, (Entity(7, 10, "A"),))
     with pytest.raises(DataFormatError, match="recorded as '痒瘙', but the text there is '瘙痒'"):
         Document("a", TEXT, (Entity(7, 9, "A", "痒瘙"),))
-    with pytest.raises(DataFormatError, match="7-9 'A' is given more than once"):
+    with pytest.raises(DataFormatError, match="duplicate entity 7-9 'A'"):
         Document("a", TEXT, (Entity(7, 9, "A"), Entity(2, 4, "A"), Entity(7, 9, "A")))
     with pytest.raises(DataFormatError, match="half of a surrogate pair at character 1"):
         Document("a", "a\ud83d")
@@ -64,9 +64,9 @@ def test_documents_that_do_not_fit_together_are_refused():
 
 
 def test_records_can_be_hashed_and_compared():
-    one, other = (Document("a", TEXT, (Entity(7, 9, "A", meta={"x": [1]}),), {"y": {}}) for _ in range(2))
-    assert one == other and len({one, other}) == 1
-    assert dataclasses.replace(one, entities=()) != other
+    first, second = (Document("a", TEXT, (Entity(7, 9, "A", meta={"x": [1]}),), {"y": {}}) for _ in range(2))
+    assert first == second and len({first, second}) == 1
+    assert dataclasses.replace(first, entities=()) != second
 
 
 def test_flatten_keeps_the_outermost():
@@ -104,7 +104,7 @@ def test_flatten_is_disjoint_complete_and_maximal(entities, nested):
     kept, left_out = flatten(entities, nested)
     assert sorted(map(id, (*kept, *left_out))) == sorted(map(id, entities))
     assert all(first.end <= second.start for first, second in zip(kept, kept[1:]))
-    assert all(any(one.start < other.end and other.start < one.end for other in kept) for one in left_out)
+    assert all(any(entity.start < other.end and other.start < entity.end for other in kept) for entity in left_out)
 
 
 @given(spans)
@@ -122,28 +122,28 @@ SPANS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), max_size=8)
 
 def sorted_entities(spans):
     entities = [Entity(start, start + length, "x") for start, length in spans]
-    return sorted(entities, key=lambda one: (one.start, -one.end))
+    return sorted(entities, key=lambda entity: (entity.start, -entity.end))
 
 
 def test_a_crossing_span_is_cut_at_the_edge():
     first, second = sorted_entities([(0, 4), (2, 5)])
     pieces = nested_pieces([first, second])
-    assert [(one.start, one.end, one.goes_on) for one in pieces] == [(0, 4, False), (2, 4, True), (4, 7, False)]
-    assert [one.entity for one in pieces] == [first, second, second]
+    assert [(piece.start, piece.end, piece.goes_on) for piece in pieces] == [(0, 4, False), (2, 4, True), (4, 7, False)]
+    assert [piece.entity for piece in pieces] == [first, second, second]
 
 
 @given(SPANS)
-def test_pieces_lie_in_one_another_or_apart_and_cover_their_spans(spans):
+def test_pieces_are_nested_or_disjoint_and_cover_their_spans(spans):
     entities = sorted_entities(spans)
     pieces = nested_pieces(entities)
     for number, first in enumerate(pieces):
         for second in pieces[number + 1 :]:
             assert second.start >= first.end or (first.start <= second.start and second.end <= first.end)
     for entity in entities:
-        own = [one for one in pieces if one.entity is entity]
-        covered = [place for one in own for place in range(one.start, one.end)]
+        own = [piece for piece in pieces if piece.entity is entity]
+        covered = [position for piece in own for position in range(piece.start, piece.end)]
         assert covered == list(range(entity.start, entity.end))
-        assert [one.goes_on for one in own] == [True] * (len(own) - 1) + [False]
+        assert [piece.goes_on for piece in own] == [True] * (len(own) - 1) + [False]
 
 
 DOCUMENT = Document(
@@ -151,19 +151,19 @@ DOCUMENT = Document(
 )
 
 
-def test_there_and_back():
+def test_rows_round_trip():
     row = row_from_document(DOCUMENT)
     assert row["entities"][1] == {"start": 0, "end": 2, "label": "BodySite", "text": "面部", "meta": "{}"}
     assert row["meta"] == '{"patient": {"age": 3}}'
     assert document_from_row(row) == DOCUMENT
 
 
-def test_rows_of_other_makers_need_no_text_and_meta():
+def test_text_and_meta_of_rows_are_optional():
     row = {"id": "a", "text": "面部皮炎", "entities": [{"start": 0, "end": 2, "label": "BodySite"}]}
     assert document_from_row(row).entities[0].text == "面部"
 
 
-def test_faults():
+def test_invalid_rows_and_meta_are_refused():
     with pytest.raises(DataFormatError, match="missing: id, entities"):
         document_from_row({"text": "a"})
     with pytest.raises(DataFormatError, match="meta cannot be written as JSON"):
@@ -177,28 +177,28 @@ def test_faults():
     assert load_meta(None) == load_meta("") == {}
 
 
-def test_counts_what_a_flat_tagger_leaves_out():
+def test_report_counts_entities_that_flattening_drops():
     report = ReadReport()
     report.count(Document("a", "面部皮炎", (Entity(0, 4, "Disease"), Entity(0, 2, "BodySite"))))
     report.count(Document("b", "瘙痒", (Entity(0, 2, "Symptom"),)))
     assert (report.documents, report.entities, report.not_flat) == (2, 3, 1)
     assert report.warnings() == [
-        "1 of 3 entities overlap a longer one: kept in the records, left out where a flat tagger is trained"
+        "1 of 3 entities overlap a longer entity: kept in the documents, dropped when a flat tagger is trained"
     ]
 
 
-def test_nothing_to_know_is_no_warning():
+def test_report_without_warnings():
     report = ReadReport()
     report.repaired["x"] += 0
     report.notes["y"] += 0
     assert report.warnings() == []
 
 
-def test_skipped_records_are_spelt_out_up_to_a_limit():
+def test_report_lists_skipped_records_up_to_a_limit():
     report = ReadReport()
     for line in range(1, 6):
         report.skip(DataFormatError("why", path="a.jsonl", line=line))
-    assert report.warnings(most=2) == [
+    assert report.warnings(max_records=2) == [
         "5 invalid records were skipped:",
         "  a.jsonl, line 1: why",
         "  a.jsonl, line 2: why",
@@ -206,18 +206,23 @@ def test_skipped_records_are_spelt_out_up_to_a_limit():
     ]
 
 
-def test_message_has_what_is_known_of_the_place():
+def test_error_message_has_the_known_location():
     assert str(DataFormatError("why")) == "why"
     error = DataFormatError("why", path="a.json", line=3, record="r1")
     assert str(error) == "a.json, line 3, record 'r1': why"
 
 
-def test_located_fills_in_only_what_was_unknown():
+def test_located_fills_in_unknown_parts_only():
     error = DataFormatError("why", line=3).located("a.json", 9, "r1")
     assert (error.path, error.line, error.record, error.reason) == ("a.json", 3, "r1", "why")
 
 
-def test_survives_pickling():
+def test_error_location_is_added_to_errors_of_the_block():
+    with pytest.raises(DataFormatError, match="^a.json, line 3, record 'r1': why$"), error_location("a.json", 9, "r1"):
+        raise DataFormatError("why", line=3)
+
+
+def test_errors_can_be_pickled():
     error = pickle.loads(pickle.dumps(DataFormatError("why", path="a.json", line=3)))
     assert (str(error), error.line) == ("a.json, line 3: why", 3)
 

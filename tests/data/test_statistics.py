@@ -1,4 +1,4 @@
-"""What a corpus is made of."""
+"""Tests of corpus statistics, near-duplicates and the plot."""
 
 import json
 import random
@@ -48,26 +48,26 @@ def test_counts_are_those_of_the_documents(splits):
 
 
 def test_shared_entities_need_the_same_label_and_texts_are_compared(splits):
-    found = corpus_statistics(splits)
-    assert found.seen_entities["test", "train"] == 0.5  # 红斑 as Symptom, 瘙痒 only under another label
-    assert found.seen_entities["train", "test"] == 0.2
-    assert found.duplicates.share("test", "train") == 0.5
-    assert found.seen_entities["empty", "train"] == 0.0
+    computed = corpus_statistics(splits)
+    assert computed.seen_entities["test", "train"] == 0.5  # 红斑 as Symptom, 瘙痒 only under another label
+    assert computed.seen_entities["train", "test"] == 0.2
+    assert computed.duplicates.share("test", "train") == 0.5
+    assert computed.seen_entities["empty", "train"] == 0.0
 
 
-def test_tables_and_json_say_the_same(splits):
-    found = corpus_statistics(splits)
-    plain = json.loads(json.dumps(found.to_dict()))
+def test_tables_and_json_have_the_same_values(splits):
+    computed = corpus_statistics(splits)
+    plain = json.loads(json.dumps(computed.to_dict()))
     assert plain["seen_entities"]["test in train"] == 0.5 and plain["near_duplicates"]["test in train"] == 0.5
     assert plain["splits"]["train"]["text_lengths"]["100%"] == 9 and plain["splits"]["empty"]["text_lengths"] == {}
-    table = found.to_markdown()
+    table = computed.to_markdown()
     assert "| test in train | 50.0 % | 50.0 % |" in table
     assert "| Disease | 1 (1) | 1 (1) | 0 (0) |" in table
     assert "| train | 2 | 0 | 13 | 5 | 1 | 38.46 | 6.5 (9, 9) | 2 (4, 4) |" in table
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_the_picture_is_written_whole_or_not_at_all(splits, tmp_path, suffix):
+def test_the_plot_is_written_completely_or_not_at_all(splits, tmp_path, suffix):
     plot_statistics(corpus_statistics(splits), tmp_path / f"corpus.{suffix}")
     assert [file.name for file in tmp_path.iterdir()] == [f"corpus.{suffix}"]
     assert (tmp_path / f"corpus.{suffix}").stat().st_size > 1000
@@ -79,15 +79,15 @@ def test_the_picture_is_written_whole_or_not_at_all(splits, tmp_path, suffix):
 NOTE = "患者三年前无明显诱因出现双侧肘窝及腘窝红斑丘疹伴剧烈瘙痒，冬季加重，外用激素后好转，停药复发。"
 
 
-def other(seed, length=60):
+def random_text(seed, length=60):
     return "".join(random.Random(seed).choices("的一是了我不人在他有这个上们来到时大地为子中你说生", k=length))
 
 
-def test_equal_similar_and_unlike_texts():
-    train = [Document("a", NOTE), Document("b", other(1)), Document("c", "头痛")]
-    test = [Document("x", NOTE[:-6] + "未再复发。"), Document("y", other(2)), Document("z", " 头 痛\n")]
+def test_equal_similar_and_different_texts():
+    train = [Document("a", NOTE), Document("b", random_text(1)), Document("c", "头痛")]
+    test = [Document("x", NOTE[:-6] + "未再复发。"), Document("y", random_text(2)), Document("z", " 头 痛\n")]
     report = near_duplicates({"train": train, "test": test}, threshold=0.7)
-    assert [(one.id, one.other_id) for one in report.duplicates] == [("x", "a"), ("z", "c"), ("a", "x"), ("c", "z")]
+    assert [(pair.id, pair.other_id) for pair in report.duplicates] == [("x", "a"), ("z", "c"), ("a", "x"), ("c", "z")]
     assert report.duplicates[1].similarity == 1.0 and 0.7 <= report.duplicates[0].similarity < 1
     assert report.share("test", "train") == report.share("train", "test") == 2 / 3
 
@@ -96,7 +96,7 @@ def test_the_most_similar_is_reported_and_a_split_is_not_compared_with_itself():
     report = near_duplicates(
         {"train": [Document("a", NOTE[:-1]), Document("b", NOTE)], "test": [Document("x", NOTE)], "dev": []}
     )
-    assert [(one.id, one.other_id, one.similarity) for one in report.duplicates if one.split == "test"] == [
+    assert [(pair.id, pair.other_id, pair.similarity) for pair in report.duplicates if pair.split == "test"] == [
         ("x", "b", 1.0)
     ]
     assert report.share("dev", "train") == 0.0 and report.documents == {"train": 2, "test": 1, "dev": 0}
@@ -105,7 +105,7 @@ def test_the_most_similar_is_reported_and_a_split_is_not_compared_with_itself():
 def test_pairs_at_the_threshold_are_found():
     splits = {"train": [], "test": []}
     for seed in range(200):
-        text = other(seed, 80)
+        text = random_text(seed, 80)
         splits["train"].append(Document(f"a{seed}", text))
         splits["test"].append(Document(f"b{seed}", text[:-8] + "癣" * 8))  # similarity 65 / 81
     report = near_duplicates(splits, threshold=0.8)

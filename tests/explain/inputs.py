@@ -1,9 +1,4 @@
-"""Random batches for fusions.
-
-Global tables that no model was asked for.
-
-Explainer heads that nobody trained.
-"""
+"""Random inputs of fusions, global tables and explainer heads."""
 
 import random
 

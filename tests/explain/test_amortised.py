@@ -1,4 +1,4 @@
-"""The explainer head: its file, its maps, and the explainer made of it."""
+"""The explainer head: its file, its maps, and the explainer that uses it."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def test_shares_of_the_text_sum_to_one_and_do_not_depend_on_the_batch(case):
     together = explain(case.texts, case.entities)
     alone = [explain([text], [ones])[0] for text, ones in zip(case.texts, case.entities)]
     for ones, others, entities in zip(together, alone, case.entities, strict=True):
-        assert [(one.entity.start, one.entity.end, one.entity.label) for one in ones] == entities
+        assert [one.span for one in ones] == entities
         for one, other in zip(ones, others, strict=True):
             assert one.scores == pytest.approx(other.scores, abs=1e-5) and one.method == "amortised"
             assert sum(one.scores) == pytest.approx(1, abs=1e-5) and min(one.scores) >= 0

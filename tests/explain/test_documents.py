@@ -1,7 +1,4 @@
-"""Documents with explained entities.
-
-Checkpoints with their explainer and global table.
-"""
+"""Explained documents, and checkpoints with their explainer and global table."""
 
 import pytest
 
@@ -32,7 +29,7 @@ def test_gold_entities_with_all_that_a_page_shows(explainer):
     ]
     posteriors = entity_posteriors(explainer.tagger, [NOTE], [documents[0].spans])[0]
     for one, entity, posterior in zip(notes[0].explanations, documents[0].entities, posteriors):
-        assert (one.entity.start, one.entity.end, one.entity.label) == (entity.start, entity.end, entity.label)
+        assert one.span == (entity.start, entity.end, entity.label)
         assert one.posterior == pytest.approx(posterior, abs=1e-6)
         assert 0 <= one.stability <= 1 and one.probes and ANNOTATION not in one.details
     assert notes[0].explanations[0].cues and not notes[0].explanations[2].cues
@@ -40,7 +37,7 @@ def test_gold_entities_with_all_that_a_page_shows(explainer):
 
 def test_found_entities_are_compared_with_the_annotation(explainer):
     (plain,) = explain_documents(explainer, [Document("a", NOTE)], probes=(), stability_views=0)
-    spans = [(one.entity.start, one.entity.end, one.entity.label) for one in plain.explanations]
+    spans = [one.span for one in plain.explanations]
     assert spans and all(
         ANNOTATION not in one.details and one.probes == () and one.stability is None and one.posterior is not None
         for one in plain.explanations
@@ -66,7 +63,7 @@ def test_errors_name_the_document(explainer):
         list(explain_documents(explainer, documents, entities="gold"))
     with pytest.raises(ValueError, match="entities must be one of"):
         explain_documents(explainer, [], entities="all")
-    with pytest.raises(ValueError, match="no probe 'x'"):
+    with pytest.raises(ValueError, match="unknown probe 'x'"):
         explain_documents(explainer, [], probes=["x"])
 
 

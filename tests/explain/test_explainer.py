@@ -1,4 +1,4 @@
-"""What every explainer keeps: positions, batches, windows, and its promises on bad input."""
+"""Promises of every explainer: positions, batches, windows, and errors."""
 
 import pytest
 import torch
@@ -21,8 +21,8 @@ def explainer(case, name, **options):
 
 
 def same(found, expected, tolerance=1e-5):
-    assert [len(ones) for ones in found] == [len(ones) for ones in expected]
-    pairs = [pair for ones in zip(found, expected) for pair in zip(*ones)]
+    assert [len(entities) for entities in found] == [len(entities) for entities in expected]
+    pairs = [pair for entities in zip(found, expected) for pair in zip(*entities)]
     for one, other in pairs:
         assert one.entity == other.entity and one.text == other.text
         assert one.scores == pytest.approx(other.scores, abs=tolerance, rel=1e-4)
@@ -39,15 +39,15 @@ def test_batched_and_padded_is_as_single(case, name):
         pytest.skip("no attention to explain")
     explain = explainer(case, name)
     together = explain(case.texts, case.entities)
-    alone = [explain([text], [ones])[0] for text, ones in zip(case.texts, case.entities)]
+    alone = [explain([text], [entities])[0] for text, entities in zip(case.texts, case.entities)]
     one_by_one = [
-        [explain([text], [[entity]])[0][0] for entity in ones] for text, ones in zip(case.texts, case.entities)
+        [explain([text], [[entity]])[0][0] for entity in entities] for text, entities in zip(case.texts, case.entities)
     ]
     same(together, alone)
     same(together, one_by_one)
     same(together, explainer(case, name, batch_size=1)(case.texts, case.entities))
-    for text, ones, found in zip(case.texts, case.entities, together):
-        assert [(one.entity.start, one.entity.end, one.entity.label) for one in found] == ones
+    for text, entities, found in zip(case.texts, case.entities, together):
+        assert [one.span for one in found] == entities
         for one in found:
             assert len(one.scores) == len(text) and any(one.scores)
             assert (one.method, one.target) == (name, "label")
@@ -66,7 +66,7 @@ def test_repeated_characters_each_keep_their_score(build, name):
 def test_every_target(build, target):
     case = build("m-dscmg")
     found = explainer(case, "grad-x-input", target=target)(case.texts, case.entities)
-    assert all(one.target == target and any(one.scores) for ones in found for one in ones)
+    assert all(one.target == target and any(one.scores) for entities in found for one in entities)
 
 
 def test_entities_default_to_what_the_model_finds(case):
@@ -74,7 +74,7 @@ def test_entities_default_to_what_the_model_finds(case):
     found = explain(case.texts)
     expected = case.tagger.find_entities(case.texts, 4)
     assert any(expected)
-    assert [[(e.entity.start, e.entity.end, e.entity.label) for e in ones] for ones in found] == expected
+    assert [[e.span for e in entities] for entities in found] == expected
 
 
 def test_documents_entities_are_taken_as_they_are(build):

@@ -1,7 +1,4 @@
-"""The registry, and explanations in the pipeline.
-
-The controls: explanations that must earn nothing, with the interface of every explainer.
-"""
+"""Explainers by name and in the pipeline, and control explainers."""
 
 import subprocess
 import sys

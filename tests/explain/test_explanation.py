@@ -1,7 +1,4 @@
-"""The record, its sums, and its file.
-
-Records of changed texts and of cues, and their way through JSON.
-"""
+"""The explanation record with its sums, probes and cues, and its JSON file."""
 
 import json
 import math
@@ -114,8 +111,8 @@ def test_details_must_be_json(tmp_path):
     ("content", "message"),
     [
         (b"", "Expecting value"),
-        (b"[]", "no explanation"),
-        (b'{"format": "x"}', "no explanation"),
+        (b"[]", "not an explanation"),
+        (b'{"format": "x"}', "not an explanation"),
         (b'{"format": "hf_adner.explanation", "version": 99}', "version 99 is unknown"),
         (b'{"format": "hf_adner.explanation", "version": 1}', "lacks 'text'"),
         (b"\xff\xfe", "not UTF-8 at byte 0"),
@@ -165,10 +162,10 @@ def test_a_probe_comes_back_from_json():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"entity": Entity(5, 9, "Symptom")}, "5-9 is empty or outside the changed text of 7"),
+        ({"entity": Entity(5, 9, "Symptom")}, "5-9 is empty or outside the perturbed text of 7"),
         ({"edited": [(3, 3)]}, "3-3 is empty"),
-        ({"after": 1.5}, "after must lie in"),
-        ({"before": float("nan")}, "before must lie in"),
+        ({"after": 1.5}, "after must be in"),
+        ({"before": float("nan")}, "before must be in"),
     ],
 )
 def test_an_impossible_probe_is_refused(changes, message):

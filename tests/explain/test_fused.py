@@ -1,7 +1,4 @@
-"""Fused and global explanations.
-
-Maps of explanations over what the model read.
-"""
+"""Fused and global explanations, and the maps they are computed from."""
 
 import math
 
@@ -19,7 +16,7 @@ from .inputs import random_table
 
 
 def flat(explanations):
-    return [one for ones in explanations for one in ones]
+    return [one for group in explanations for one in group]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +29,7 @@ def test_scores_are_those_of_the_fusion_of_both_maps(case):
     fused = flat(make_explainer("fused", case.model, case.tokenizer, global_table=table)(case.texts, case.entities))
     local = flat(make_explainer("grad-x-input", case.model, case.tokenizer)(case.texts, case.entities))
     for one, other in zip(fused, local, strict=True):
-        span = (one.entity.start, one.entity.end, one.entity.label)
+        span = one.span
         (found,) = local_maps([other])
         roles = character_roles(len(one.text), *span[:2])
         prior = table.lookup(one.text, span)
@@ -130,8 +127,8 @@ def test_views_measure_variance_and_stability(bert, tmp_path):
     explain = make_explainer("fused", bert.model, bert.tokenizer, global_table=table, variance_views=4)
     found = explain(bert.texts, bert.entities)
     assert flat(found) == flat(explain(bert.texts, bert.entities))
-    for ones in found:
-        for one in ones:
+    for group in found:
+        for one in group:
             assert 0 < one.stability <= 1 and one.details["local_variance"] >= 0.2
             assert one.details["local_variance"] != 0.4
     # what does not move with the text is stable, and noise is not

@@ -1,7 +1,4 @@
-"""The registry of fusions, and batches for them.
-
-What each fusion computes, and that a table which knows nothing loses its weight.
-"""
+"""Fusions: their values, their registry, and padded batches."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,4 @@
-"""The global table against sums by hand: shrinkage, back-off, leave-one-out, merging, publishing.
-
-The Markdown of a table.
-"""
+"""The global table against direct sums: shrinkage, back-off, leave-one-out, merging, publishing, Markdown."""
 
 import itertools
 import json
@@ -12,8 +9,9 @@ import numpy as np
 import pytest
 
 from hf_adner import Lexicon
+from hf_adner.explain.explanation import ROLES
 from hf_adner.explain.global_table import GlobalTable, TopUnit, tops_to_markdown
-from hf_adner.explain.unit_statistics import ROLES, character_roles
+from hf_adner.explain.unit_statistics import character_roles
 
 WORDS = ["红斑", "瘙痒", "他克莫司"]
 KAPPA = 3.0
@@ -32,9 +30,9 @@ def instances(count, seed=0):
     return made
 
 
-def table_of(ones, lexicon=True):
+def table_of(samples, lexicon=True):
     table = GlobalTable(KAPPA, Lexicon(WORDS) if lexicon else None)
-    for text, entity, values, document, group in ones:
+    for text, entity, values, document, group in samples:
         table.add(text, entity, values, document=document, group=group)
     return table
 
@@ -49,10 +47,10 @@ def words_of(text):
     return [(at, at + len(word)) for word in WORDS for at in range(len(text)) if text.startswith(word, at)]
 
 
-def observed(ones, label, role, unit):
+def observed(samples, label, role, unit):
     """Values of a unit: of all characters (None), of a character, or of the characters of a word."""
     found = []
-    for text, (start, end, own_label), values, *_ in ones:
+    for text, (start, end, own_label), values, *_ in samples:
         roles = character_roles(len(text), start, end)
         covered = {place: text[first:after] for first, after in words_of(text) for place in range(first, after)}
         for place, value in enumerate(values):
@@ -62,14 +60,14 @@ def observed(ones, label, role, unit):
     return np.array(found)
 
 
-def by_hand(ones, text, entity, place):
+def expected_entry(samples, text, entity, place):
     """Mean, variance and count of one character."""
     start, end, label = entity
     role = ROLES[character_roles(len(text), start, end)[place]]
     units = [None, text[place], *(text[first:after] for first, after in words_of(text) if first <= place < after)]
     mean, spread = 0.0, 1.0
     for unit in units:
-        values = observed(ones, label, role, unit)
+        values = observed(samples, label, role, unit)
         n, squares = len(values), ((values - values.mean()) ** 2).sum() if len(values) else 0.0
         mean = (values.sum() + KAPPA * mean) / (n + KAPPA)
         spread = (squares + KAPPA * spread) / (n + KAPPA)
@@ -77,35 +75,35 @@ def by_hand(ones, text, entity, place):
 
 
 @pytest.fixture(scope="module")
-def ones():
+def samples():
     return instances(30)
 
 
 @pytest.fixture(scope="module")
-def table(ones):
-    return table_of(ones)
+def table(samples):
+    return table_of(samples)
 
 
-def test_shrinkage_and_back_off_by_hand(ones, table):
-    for text, entity, *_ in [*ones[:8], ("红斑很痒X他克莫司", (2, 5, "Disease")), ("有斑", (0, 1, "Tumour"))]:
+def test_shrinkage_and_back_off(samples, table):
+    for text, entity, *_ in [*samples[:8], ("红斑很痒X他克莫司", (2, 5, "Disease")), ("有斑", (0, 1, "Tumour"))]:
         entry = table.lookup(text, entity)
-        expected = [by_hand(ones, text, entity, place) for place in range(len(text))]
+        expected = [expected_entry(samples, text, entity, place) for place in range(len(text))]
         same(entry, np.array(expected).T)
 
 
-def test_leaving_one_out_is_a_table_without_it(ones, table):
+def test_leaving_one_out_is_a_table_without_it(samples, table):
     for number in (0, 7, 19):
-        text, entity, values, *_ = ones[number]
-        without = table_of(ones[:number] + ones[number + 1 :])
+        text, entity, values, *_ = samples[number]
+        without = table_of(samples[:number] + samples[number + 1 :])
         same(table.lookup(text, entity, leave_out=values), without.lookup(text, entity))
-    alone = table_of(ones[:1])
-    entry = alone.lookup(*ones[0][:2], leave_out=ones[0][2])
+    alone = table_of(samples[:1])
+    entry = alone.lookup(*samples[0][:2], leave_out=samples[0][2])
     assert not entry.mean.any() and not entry.count.any() and np.allclose(entry.variance, 1 / KAPPA)
 
 
-def test_what_was_added_often_and_decayed_can_be_left_out(ones):
-    table, without = table_of(ones[1:]), table_of(ones[1:])
-    text, entity, values, *_ = ones[0]
+def test_what_was_added_often_and_decayed_can_be_left_out(samples):
+    table, without = table_of(samples[1:]), table_of(samples[1:])
+    text, entity, values, *_ = samples[0]
     own = np.zeros((3, len(text)))
     for epoch in range(3):
         values = np.array(values) + 0.1 * epoch
@@ -117,33 +115,33 @@ def test_what_was_added_often_and_decayed_can_be_left_out(ones):
     same(table.lookup(text, entity, leave_out=own), without.lookup(text, entity))
 
 
-def test_many_at_once_are_as_one_by_one(ones, table):
-    texts, entities, values = zip(*((text, entity, values) for text, entity, values, *_ in ones))
+def test_many_at_once_are_as_one_by_one(samples, table):
+    texts, entities, values = zip(*((text, entity, values) for text, entity, values, *_ in samples))
     leave_out = [own if number % 2 else None for number, own in enumerate(values)]
     for found, *one in zip(table.lookup_many(texts, entities, leave_out), texts, entities, leave_out, strict=True):
         same(found, table.lookup(*one))
     assert table.lookup_many([], []) == []
-    with pytest.raises(ValueError, match="2 texts, 1 entities and 2 parts"):
+    with pytest.raises(ValueError, match="2 texts, 1 entities and 2 maps"):
         table.lookup_many(["红", "斑"], [(0, 1, "Disease")])
 
 
-def test_characters_without_a_value_count_nowhere(ones):
+def test_characters_without_a_value_count_nowhere(samples):
     text, entity = "红斑伴瘙痒", (0, 2, "Disease")
     values = [1.0, 2.0, np.nan, 3.0, np.nan]
-    table = table_of(ones)
+    table = table_of(samples)
     table.add(text, entity, values, document="x")
-    expected = table_of([*ones, ("红斑", entity, [1.0, 2.0], "x", None)])
+    expected = table_of([*samples, ("红斑", entity, [1.0, 2.0], "x", None)])
     assert table.lookup(text, entity).count[:2].tolist() == expected.lookup(text, entity).count[:2].tolist()
-    same(table.lookup(text, entity, leave_out=values), table_of(ones).lookup(text, entity))
+    same(table.lookup(text, entity, leave_out=values), table_of(samples).lookup(text, entity))
 
 
-def test_merging_is_adding_all_at_once_in_any_order(ones, table):
-    parts = [ones[:9], ones[9:21], ones[21:]]
+def test_merging_is_adding_all_at_once_in_any_order(samples, table):
+    parts = [samples[:9], samples[9:21], samples[21:]]
     for order in itertools.permutations(parts):
         merged = GlobalTable(KAPPA, Lexicon(WORDS))
         for part in order:
             merged.merge(table_of(part))
-        for text, entity, *_ in ones:
+        for text, entity, *_ in samples:
             same(merged.lookup(text, entity), table.lookup(text, entity))
         for least in (1, 2, 4):
             assert contents(merged.publish(least)) == contents(table.publish(least))
@@ -158,12 +156,12 @@ def contents(table):
     }
 
 
-def test_decay_scales_the_statistics(ones):
-    table, expected = table_of(ones), GlobalTable(KAPPA / 0.7, Lexicon(WORDS))
-    for text, entity, values, *_ in ones:
+def test_decay_scales_the_statistics(samples):
+    table, expected = table_of(samples), GlobalTable(KAPPA / 0.7, Lexicon(WORDS))
+    for text, entity, values, *_ in samples:
         expected.add(text, entity, values, document="x")
     table.decay(0.7)  # weights 0.7 against kappa are weights 1 against kappa / 0.7
-    found, other = table.lookup(*ones[0][:2]), expected.lookup(*ones[0][:2])
+    found, other = table.lookup(*samples[0][:2]), expected.lookup(*samples[0][:2])
     assert np.allclose(found.mean, other.mean) and np.allclose(found.count, 0.7 * other.count)
 
 
@@ -174,13 +172,13 @@ def test_letter_case_does_not_matter():
     assert table.lookup("ige高", (0, 3, "Test")).count.tolist() == [1, 1, 1, 1]
 
 
-def test_top_units_are_those_with_the_highest_shrunk_means(ones, table):
+def test_top_units_are_those_with_the_highest_shrunk_means(samples, table):
     found = table.top("Disease", "left-edge", 100)
     assert [one.mean for one in found] == sorted((one.mean for one in found), reverse=True)
-    everything = observed(ones, "Disease", "left-edge", None)
+    everything = observed(samples, "Disease", "left-edge", None)
     role = everything.sum() / (len(everything) + KAPPA)
     for one in found:
-        values = observed(ones, "Disease", "left-edge", one.unit)
+        values = observed(samples, "Disease", "left-edge", one.unit)
         assert one.count == len(values) > 0
         assert one.mean == pytest.approx((values.sum() + KAPPA * role) / (len(values) + KAPPA))
     assert table.top("Disease", "left-edge", 2) == found[:2] and table.top("Tumour", "middle") == []
@@ -199,26 +197,26 @@ def test_markdown(table):
 
 
 @pytest.mark.parametrize("by_group", [False, True])
-def test_published_cells_were_seen_in_enough_documents(ones, table, by_group):
+def test_published_cells_were_seen_in_enough_documents(samples, table, by_group):
     where = 4 if by_group else 3
-    table = table if by_group else table_of([(*one[:4], None) for one in ones])
+    table = table if by_group else table_of([(*one[:4], None) for one in samples])
     public = table.publish(3)
     assert public.min_documents == 3 and contents(public)
     expected = set()
     for label, role, unit, *_ in contents(table):
-        documents = {one[where] for one in ones if len(observed([one], label, role, unit))}
+        documents = {one[where] for one in samples if len(observed([one], label, role, unit))}
         expected |= {(label, role, unit)} if len(documents) >= 3 else set()
     assert {one[:3] for one in contents(public)} == expected
     for label, role, unit in expected:
-        assert observed(ones, label, role, unit).size == next(
+        assert observed(samples, label, role, unit).size == next(
             top.count for top in public.top(label, role, 1000) if top.unit == unit
         )
 
 
-def test_rare_units_fall_back_and_are_not_named(tmp_path, ones):
+def test_rare_units_fall_back_and_are_not_named(tmp_path, samples):
     lexicon = Lexicon([*WORDS, "张三丰"])
     table = GlobalTable(KAPPA, lexicon)
-    for text, entity, values, document, group in ones:
+    for text, entity, values, document, group in samples:
         table.add(text, entity, values, document=document, group=group)
     for _ in range(9):  # often, but in one document, of which there is one patient
         table.add("张三丰患瘙痒", (4, 6, "Disease"), [5.0] * 6, document="record 4711", group="patient 8")
@@ -234,17 +232,17 @@ def test_rare_units_fall_back_and_are_not_named(tmp_path, ones):
     assert names["documents"] == [] and names["units"] == sorted(names["units"])
 
 
-def test_groups_may_be_given_when_publishing(ones):
-    table = table_of([(*one[:4], None) for one in ones])
-    groups = {one[3]: one[4] for one in ones}
-    expected = contents(table_of(ones).publish(3))
+def test_groups_may_be_given_when_publishing(samples):
+    table = table_of([(*one[:4], None) for one in samples])
+    groups = {one[3]: one[4] for one in samples}
+    expected = contents(table_of(samples).publish(3))
     assert contents(table.publish(3, group_key=groups)) == contents(table.publish(3, groups.get)) == expected
     assert expected < contents(table.publish(3))
     with pytest.raises(KeyError):
         table.publish(3, group_key={})
 
 
-def test_what_is_published_stays_as_it_is(ones, table):
+def test_what_is_published_stays_as_it_is(samples, table):
     public = table.publish(3)
     assert public.publish(2) is public
     with pytest.raises(ValueError, match="published with min_documents 3; use the raw one"):
@@ -253,15 +251,15 @@ def test_what_is_published_stays_as_it_is(ones, table):
         with pytest.raises(ValueError, match="a published table cannot be merged"):
             change()
     with pytest.raises(ValueError, match="a published table cannot be added to"):
-        public.add(*ones[0][:3], document="d")
+        public.add(*samples[0][:3], document="d")
     for least in (0, 257, True, 2.0):
         with pytest.raises(ValueError, match="min_documents must be (an integer of 1 or more|at most 256), found"):
             table.publish(least)
 
 
-def test_publishing_everything_changes_nothing_but_unknown_words(ones, table):
+def test_publishing_everything_changes_nothing_but_unknown_words(samples, table):
     public = table.publish(1)
-    for text, entity, *_ in ones:
+    for text, entity, *_ in samples:
         same(public.lookup(text, entity), table.lookup(text, entity))
 
 
@@ -269,17 +267,19 @@ def test_publishing_everything_changes_nothing_but_unknown_words(ones, table):
 
 
 @pytest.mark.parametrize("lexicon", [True, False])
-def test_the_file(tmp_path, ones, lexicon):
-    table = table_of(ones, lexicon)
+def test_the_file(tmp_path, samples, lexicon):
+    table = table_of(samples, lexicon)
     table.save(tmp_path / "table")
     for again in (GlobalTable.load(tmp_path / "table"), pickle.loads(pickle.dumps(table))):
-        for text, entity, values, *_ in ones:
+        for text, entity, values, *_ in samples:
             same(again.lookup(text, entity, values), table.lookup(text, entity, values), 0)
         assert contents(again.publish(3)) == contents(table.publish(3))
         assert again.labels == table.labels and len(again) == len(table) and again.kappa == KAPPA
-    again.add(*ones[0][:3], document="more")
+    again.add(*samples[0][:3], document="more")
     again.save(tmp_path / "table")  # in place of the first
-    assert GlobalTable.load(tmp_path / "table").lookup(*ones[0][:2]).count[0] > table.lookup(*ones[0][:2]).count[0]
+    assert (
+        GlobalTable.load(tmp_path / "table").lookup(*samples[0][:2]).count[0] > table.lookup(*samples[0][:2]).count[0]
+    )
 
 
 def test_an_empty_table(tmp_path):
@@ -305,7 +305,7 @@ def test_errors(table):
         table.decay(0.0)
     with pytest.raises(ValueError, match="kappa 5.0 cannot be merged"):
         table.merge(GlobalTable(5.0, Lexicon(WORDS)))
-    with pytest.raises(ValueError, match=r"other words cannot be merged \(3 and 0 words\)"):
+    with pytest.raises(ValueError, match=r"different lexicons cannot be merged \(3 and 0 words\)"):
         table.merge(GlobalTable(KAPPA))
     with pytest.raises(ValueError, match="for 'end' cannot be merged into one for 'label'"):
         table.merge(GlobalTable(KAPPA, Lexicon(WORDS), "end"))

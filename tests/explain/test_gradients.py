@@ -1,9 +1,4 @@
-"""Gradient x input against captum, and what it says of the lexicon.
-
-Integrated gradients: captum's values, completeness, and errors.
-
-Attention x gradient: by hand for one entity, and the switch to eager attention.
-"""
+"""Gradient explainers against captum, and attention x gradient against a direct computation."""
 
 import pytest
 import torch
@@ -20,12 +15,12 @@ from .captum_forward import Forward
 
 @pytest.fixture
 def longest(case):
-    number = max(range(len(case.texts)), key=lambda one: len(case.texts[one]))
+    number = max(range(len(case.texts)), key=lambda number: len(case.texts[number]))
     return case.texts[number], case.entities[number]
 
 
 @pytest.mark.parametrize("norm", ["l2", "signed"])
-def test_equals_captum(case, longest, norm):
+def test_gradient_x_input_equals_captum(case, longest, norm):
     text, entities = longest
     (found,) = make_explainer("grad-x-input", case.model, case.tokenizer, norm=norm)([text], [entities])
     for one, entity in zip(found, entities):
@@ -91,16 +86,10 @@ def test_one_forward_and_a_backward_per_round(build, monkeypatch):
     assert calls == {"forward": 1, "backward": 3}
 
 
-def test_errors(build):
+def test_unknown_norm(build):
     case = build("bert-crf")
     with pytest.raises(ValueError, match="norm must be"):
         make_explainer("grad-x-input", case.model, case.tokenizer, norm="l1")
-
-
-@pytest.fixture
-def integrated_longest(case):
-    number = max(range(len(case.texts)), key=lambda one: len(case.texts[one]))
-    return case.texts[number], case.entities[number]
 
 
 @pytest.fixture
@@ -112,8 +101,8 @@ def padding_word_is_zero(case):
             table.weight[0] = 0
 
 
-def test_equals_captum_integrated(case, integrated_longest, padding_word_is_zero):
-    text, entities = integrated_longest
+def test_integrated_gradients_equal_captum(case, longest, padding_word_is_zero):
+    text, entities = longest
     explain = make_explainer("integrated-gradients", case.model, case.tokenizer, steps=7, batch_size=3)
     (found,) = explain([text], [entities])
     for one, entity in zip(found, entities):
@@ -134,8 +123,8 @@ def test_equals_captum_integrated(case, integrated_longest, padding_word_is_zero
 
 
 @pytest.mark.parametrize("baseline", ["mask", "pad", "zero"])
-def test_scores_complete_the_difference(case, integrated_longest, baseline):
-    text, entities = integrated_longest
+def test_scores_complete_the_difference(case, longest, baseline):
+    text, entities = longest
     errors = []
     for steps in (8, 128):
         options = {"steps": steps, "baseline": baseline, "batch_size": 64}
@@ -148,7 +137,7 @@ def test_scores_complete_the_difference(case, integrated_longest, baseline):
     assert errors[1] < 2e-3 and errors[1] <= errors[0] + 1e-4
 
 
-def test_errors_integrated(build):
+def test_bad_options_of_integrated_gradients(build):
     case = build("bert-crf")
     with pytest.raises(ValueError, match="steps must be"):
         make_explainer("integrated-gradients", case.model, case.tokenizer, steps=0)
@@ -157,12 +146,12 @@ def test_errors_integrated(build):
 
 
 @pytest.mark.parametrize("layers", [1, 4])
-def test_by_hand(case, layers):
+def test_attention_equals_the_direct_computation(case, layers):
     if case.tagger.is_adner and not case.model.config.use_encoder:
         with pytest.raises(ValueError, match="no encoder"):
             make_explainer("attention", case.model, case.tokenizer)
         return
-    number = max(range(len(case.texts)), key=lambda one: len(case.texts[one]))
+    number = max(range(len(case.texts)), key=lambda number: len(case.texts[number]))
     text, entity = case.texts[number], case.entities[number][0]
     explain = make_explainer("attention", case.model, case.tokenizer, layers=layers)
     ((one,),) = explain([text], [[entity]])
@@ -194,6 +183,6 @@ def test_different_parts_get_their_own_back(build):
     assert model.config.encoder_config._attn_implementation == "eager"
 
 
-def test_errors_attention(stock):
+def test_attention_needs_a_layer(stock):
     with pytest.raises(ValueError, match="layers must be"):
         make_explainer("attention", stock.model, stock.tokenizer, layers=0)

@@ -1,13 +1,11 @@
-"""What becomes of entities in changed texts.
-
-Cues from a global table.
-"""
+"""Posteriors of entities in perturbed texts, and cues from a global table."""
 
 import pytest
 
 from hf_adner import Entity, Explanation, make_explainer
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.probes import BESIDE_ENTITY, DEFAULT_PROBES, add_cues, as_document, probe_explanations
+from hf_adner.explain.probes import BESIDE_ENTITY, DEFAULT_PROBES, add_cues, probe_explanations
+from hf_adner.explain.stability import as_document
 from hf_adner.explain.tagger import entity_posteriors
 
 NOTE = "患者反复红斑，伴瘙痒，皮肤干燥，外用他克莫司软膏。夜间瘙痒明显，影响睡眠，今来就诊。"
@@ -77,7 +75,7 @@ def test_a_text_that_no_document_holds_has_posteriors_only(tagger):
 
 
 def test_bad_arguments(tagger):
-    with pytest.raises(ValueError, match="no probe 'entity-swap'; there are context-masking"):
+    with pytest.raises(ValueError, match="unknown probe 'entity-swap'; expected one of context-masking"):
         probe_explanations(tagger, [], ["entity-swap"])
     two_texts = explained("红斑", [(0, 2, "Disease")]) + explained("痒", [(0, 1, "Disease")])
     with pytest.raises(ValueError, match="about 2 texts"):
@@ -95,17 +93,17 @@ def table():
     return found
 
 
-def cues_explained(text, start, end, label="Symptom"):
+def entity_of(text, start, end, label="Symptom"):
     return Explanation(text, Entity(start, end, label), [0.0] * len(text), "lime", "label", 0.0)
 
 
 def test_known_characters_in_their_roles_are_cues(table):
-    first, second = add_cues(table, [[cues_explained("常伴红块。", 2, 4)], [cues_explained("伴红斑", 1, 3, "Drug")]])
+    first, second = add_cues(table, [[entity_of("常伴红块。", 2, 4)], [entity_of("伴红斑", 1, 3, "Drug")]])
     assert [(cue.start, cue.role) for cue in first[0].cues] == [(2, "left-edge"), (1, "left-context")]
     assert first[0].cues[0].score > first[0].cues[1].score > 0
     assert second[0].cues == ()  # a label of which the table knows nothing
 
 
 def test_as_many_cues_as_asked_for(table):
-    assert len(add_cues(table, [[cues_explained(SEEN, 1, 3)]], most=1)[0][0].cues) == 1
+    assert len(add_cues(table, [[entity_of(SEEN, 1, 3)]], most=1)[0][0].cues) == 1
     assert add_cues(table, [[], []]) == [[], []]

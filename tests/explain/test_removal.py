@@ -1,13 +1,4 @@
-"""LIME and KernelSHAP: exact Shapley values of a short text, seeds, and samples.
-
-Occlusion against captum's ablation, words, and what its forwards cost.
-
-Hidden copies of a window.
-
-Weighted ridge regression.
-
-Units of a text.
-"""
+"""Occlusion against captum, LIME and KernelSHAP against exact values, and the units and copies they share."""
 
 import itertools
 import math
@@ -79,7 +70,7 @@ def test_lime_fits_the_samples_it_drew(build, monkeypatch):
     assert one.scores == pytest.approx(expected, abs=0.15 * max(map(abs, expected)))
 
 
-def test_entities_share_kernel_shaps_texts(build, monkeypatch):
+def test_entities_share_the_samples_of_kernel_shap(build, monkeypatch):
     case = build("bert-crf")
     explain = make_explainer("kernel-shap", case.model, case.tokenizer, n_samples=50)
     rows = []
@@ -99,7 +90,7 @@ def test_a_text_of_one_character(build):
         assert one.scores == pytest.approx([values[True,] - values[False,]], abs=1e-5)
 
 
-def test_errors(build):
+def test_bad_options_of_sampling(build):
     case = build("bert-crf")
     for options, message in [
         ({"n_samples": 1}, "n_samples must be"),
@@ -111,18 +102,18 @@ def test_errors(build):
             make_explainer("lime", case.model, case.tokenizer, **options)
 
 
-def captum(case, text, entity, mask=None):
+def ablation(case, text, entity, mask=None):
     forward = Forward(case, text, entity, drops_hidden_words=True)
     with torch.no_grad():
         return FeatureAblation(forward).attribute(forward.ids, forward.masked, feature_mask=mask)[0, 1:-1].tolist()
 
 
-def test_equals_captum(case):
-    number = max(range(len(case.texts)), key=lambda one: len(case.texts[one]))
+def test_occlusion_equals_captum(case):
+    number = max(range(len(case.texts)), key=lambda number: len(case.texts[number]))
     text, entities = case.texts[number], case.entities[number]
     (found,) = make_explainer("occlusion", case.model, case.tokenizer)([text], [entities])
     for one, entity in zip(found, entities):
-        expected = captum(case, text, entity)
+        expected = ablation(case, text, entity)
         if case.tagger.is_adner:
             assert one.scores == pytest.approx(expected, abs=1e-5)
         else:
@@ -136,14 +127,14 @@ def test_lexicon_words_are_hidden_whole(build):
     text, entity = "反复红斑伴瘙痒", (5, 7, "Disease")
     ((one,),) = make_explainer("occlusion", case.model, case.tokenizer, units="lexicon-words")([text], [[entity]])
     mask = torch.tensor([[0, 1, 1, 1, 1, 2, 3, 3, 4]])
-    expected = captum(case, text, entity, mask)
+    expected = ablation(case, text, entity, mask)
     assert one.scores == pytest.approx([score / n for score, n in zip(expected, [4, 4, 4, 4, 1, 2, 2])], abs=1e-5)
 
 
 def test_words_between_spaces(stock):
     text, entity = stock.texts[0], (23, 29, "Disease")
     ((one,),) = make_explainer("occlusion", stock.model, stock.tokenizer, units="words")([text], [[entity]])
-    expected = captum(stock, text, entity, torch.tensor([[0, 1, 2, 3, 4, 5, 5, 5, 6, 7, 7, 8]]))
+    expected = ablation(stock, text, entity, torch.tensor([[0, 1, 2, 3, 4, 5, 5, 5, 6, 7, 7, 8]]))
     assert sum(one.scores[23:29]) == pytest.approx(expected[4], abs=1e-5)
     assert len(set(one.scores[23:29])) == 1 and one.scores[22] == 0
     assert sum(one.scores[33:37]) == pytest.approx(expected[8], abs=1e-5)
@@ -174,7 +165,7 @@ def test_entities_share_the_hidden_copies(build, monkeypatch):
     assert sum(rows) == one == len(text) + 1
 
 
-def test_errors_occlusion(build, stock):
+def test_bad_units_of_occlusion(build, stock):
     with pytest.raises(ValueError, match="units must be"):
         make_explainer("occlusion", stock.model, stock.tokenizer, units="sentences")
     with pytest.raises(ValueError, match="needs a tokenizer with a lexicon"):
@@ -207,7 +198,7 @@ def test_scores_of_a_unit_are_shared_by_characters(stock):
 
 
 def test_nothing_hidden_is_the_text_itself(case):
-    number = max(range(len(case.texts)), key=lambda one: len(case.texts[one]))
+    number = max(range(len(case.texts)), key=lambda number: len(case.texts[number]))
     text = case.texts[number]
     masking, _ = masking_of(case, text, Window(0, len(text)), case.entities[number][0])
     whole, log_probs = masking.whole()
@@ -244,7 +235,7 @@ def test_units_that_always_go_together_share():
     assert model.representation()[0].tolist() == pytest.approx([1.0, 1.0], abs=1e-5)
 
 
-def test_units(tokenizer):
+def test_units_cover_the_text(tokenizer):
     text = "反复红斑块 A bc"
     assert split_into_units("ab", "characters", tokenizer) == [(0, 1), (1, 2)]
     assert split_into_units(text, "lexicon-words", tokenizer)[:3] == [(0, 4), (4, 5), (5, 6)]
@@ -255,6 +246,6 @@ def test_units(tokenizer):
         assert split_into_units("", units, tokenizer) == []
 
 
-def test_errors_units(tokenizer):
+def test_unknown_units(tokenizer):
     with pytest.raises(ValueError, match="units must be one of"):
         split_into_units("x", "clauses", tokenizer)

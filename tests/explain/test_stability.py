@@ -1,17 +1,14 @@
-"""Stability of explanations under hidden unimportant characters.
-
-Views of texts for the variance of maps.
-"""
+"""Stability of explanations, and explanations of perturbed views."""
 
 import numpy as np
 import pytest
 
 from hf_adner import Document, Entity, make_explainer
-from hf_adner.explain import stability as map_views
+from hf_adner.explain import stability
 from hf_adner.explain.stability import StabilityMeter, explain_views, reading_masks
 from hf_adner.perturb.boundary import OuterNeighbourEdit
 from hf_adner.perturb.context import ContextMasking
-from hf_adner.perturb.perturbed import CharacterAlignment, Perturbed
+from hf_adner.perturb.perturbation import CharacterAlignment, Perturbed
 from hf_adner.perturb.surface import PunctuationEdit
 
 NOTE = "患者反复红斑，伴瘙痒，皮肤干燥，外用他克莫司软膏。"
@@ -99,7 +96,7 @@ def test_views_depend_on_text_and_seed_alone(local, explanations):
 
 @pytest.mark.parametrize("kind", [ContextMasking, PunctuationEdit, OuterNeighbourEdit])
 def test_each_perturbation(local, explanations, monkeypatch, kind):
-    monkeypatch.setattr(map_views, "PERTURBATIONS", (kind(),))
+    monkeypatch.setattr(stability, "PERTURBATIONS", (kind(),))
     views = explain_views(local, explanations, 2, 0)
     assert len(views) == 2
     if kind is ContextMasking:  # what is hidden is read as hidden
@@ -108,7 +105,7 @@ def test_each_perturbation(local, explanations, monkeypatch, kind):
 
 
 def test_nothing_to_edit(local, monkeypatch):
-    monkeypatch.setattr(map_views, "PERTURBATIONS", (ContextMasking(),))
+    monkeypatch.setattr(stability, "PERTURBATIONS", (ContextMasking(),))
     assert explain_views(local, local(["红斑"], [[(0, 2, "Disease")]]), 3, 0) == []
     assert explain_views(local, [[], []], 3, 0) == []
 
@@ -128,7 +125,7 @@ class Joining:
 def test_entities_joined_to_their_context_are_not_asked_for(stock, monkeypatch):
     local = make_explainer("grad-x-input", stock.model, stock.tokenizer)
     explanations = local(["the patient had eczema on arms"], [[(16, 22, "Disease")]])
-    monkeypatch.setattr(map_views, "PERTURBATIONS", (Joining(),))
+    monkeypatch.setattr(stability, "PERTURBATIONS", (Joining(),))
     with pytest.raises(ValueError, match="inside the token"):
         local(["the patient hadeczema on arms"], [[(15, 21, "Disease")]])
     assert explain_views(local, explanations, 2, 0) == []

@@ -1,7 +1,4 @@
-"""Building a table from documents.
-
-The table beside a checkpoint.
-"""
+"""Building global tables from documents and for checkpoints, and finding them again."""
 
 import logging
 
@@ -11,7 +8,7 @@ import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from hf_adner import Document, Entity, make_explainer
-from hf_adner.explain import table_building as checkpoint_table
+from hf_adner.explain import table_building
 from hf_adner.explain.fused import local_maps
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.table_building import (
@@ -83,7 +80,7 @@ def test_entities_that_the_model_finds(case, local):
     found = [one for ones in local([one.text for one in documents]) for one in ones]
     assert found
     for one in found:
-        span = (one.entity.start, one.entity.end, one.entity.label)
+        span = one.span
         assert table.lookup(one.text, span).count[one.entity.start] >= 1
     with pytest.raises(ValueError, match="entities must be one of"):
         build_global_table(local, documents, entities="silver")
@@ -98,7 +95,7 @@ def test_groups(case, local):
         build_global_table(local, documents, progress=False, group_key="ward")
 
 
-def test_what_cannot_be_explained_is_told(stock, caplog):
+def test_entities_that_cannot_be_explained_are_reported(stock, caplog):
     local = make_explainer("grad-x-input", stock.model, stock.tokenizer)
     good = documents_of(stock, 1)
     inside = Document("inside", stock.texts[0], (Entity(23, 26, "Disease"), Entity(16, 29, "Disease")))
@@ -147,61 +144,50 @@ def test_a_sweep_takes_no_random_numbers(case, local):
     assert torch.get_rng_state().equal(state) and first.noise == second.noise
 
 
-@pytest.fixture(scope="module")
-def table_case(build):
-    return build("bert-crf")
-
-
 @pytest.fixture
-def folder(table_case, tmp_path):
-    table_case.model.save_pretrained(tmp_path)
-    table_case.tokenizer.save_pretrained(tmp_path)
+def folder(case, tmp_path):
+    case.model.save_pretrained(tmp_path)
+    case.tokenizer.save_pretrained(tmp_path)
     return tmp_path
 
 
-def test_built_saved_found_and_used(table_case, folder):
-    table = build_checkpoint_table(
-        folder, documents_of(table_case, 3), min_documents=3, progress=False, group_key="patient"
-    )
+def test_built_saved_found_and_used(case, folder):
+    table = build_checkpoint_table(folder, documents_of(case, 3), min_documents=3, progress=False, group_key="patient")
     raw, public = GlobalTable.load(folder / "private" / "global_table"), GlobalTable.load(folder / "global_table")
     assert raw.min_documents is None and public.min_documents == 3 and raw.noise == public.noise == table.noise
     model = AutoModelForTokenClassification.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert find_global_table(model).min_documents == 3
-    (expected,) = make_explainer("fused", model, tokenizer, global_table=public)(
-        table_case.texts[:1], table_case.entities[:1]
-    )
+    (expected,) = make_explainer("fused", model, tokenizer, global_table=public)(case.texts[:1], case.entities[:1])
     for given in (None, folder, str(folder / "global_table")):
-        assert make_explainer("fused", model, tokenizer, global_table=given)(
-            table_case.texts[:1], table_case.entities[:1]
-        ) == [expected]
-    build_checkpoint_table(
-        folder, documents_of(table_case, 1), min_documents=1, progress=False
-    )  # in place of the first
+        assert make_explainer("fused", model, tokenizer, global_table=given)(case.texts[:1], case.entities[:1]) == [
+            expected
+        ]
+    build_checkpoint_table(folder, documents_of(case, 1), min_documents=1, progress=False)  # in place of the first
     assert find_global_table(model).min_documents == 1
 
 
-def test_the_raw_table_serves_where_nothing_was_published(table_case, folder):
-    table = random_table(table_case)
+def test_the_raw_table_serves_where_nothing_was_published(case, folder):
+    table = random_table(case)
     table.save(folder / "private" / "global_table")
     found = find_global_table(AutoModelForTokenClassification.from_pretrained(folder))
     assert found.min_documents is None and found.noise == table.noise
 
 
-def test_without_a_table_the_error_says_how_to_build_one(table_case, folder, tmp_path):
+def test_without_a_table_the_error_says_how_to_build_one(case, folder, tmp_path):
     model = AutoModelForTokenClassification.from_pretrained(folder)
     for name in ("fused", "global"):
         with pytest.raises(ValueError, match=r"has no global_table/. Build one .*build_checkpoint_table"):
-            make_explainer(name, model, table_case.tokenizer)
+            make_explainer(name, model, case.tokenizer)
         with pytest.raises(ValueError, match="the model's checkpoint has no global_table/"):
-            make_explainer(name, table_case.model, table_case.tokenizer)
+            make_explainer(name, case.model, case.tokenizer)
         with pytest.raises(FileNotFoundError, match="holds no global table"):
-            make_explainer(name, model, table_case.tokenizer, global_table=tmp_path)
+            make_explainer(name, model, case.tokenizer, global_table=tmp_path)
         with pytest.raises(TypeError, match="global_table is int"):
-            make_explainer(name, model, table_case.tokenizer, global_table=3)
+            make_explainer(name, model, case.tokenizer, global_table=3)
 
 
-def test_a_model_of_the_hub_brings_its_table(table_case, tmp_path, monkeypatch):
+def test_a_model_of_the_hub_brings_its_table(case, tmp_path, monkeypatch):
     asked = []
 
     def download(name, revision, allow_patterns):
@@ -210,35 +196,35 @@ def test_a_model_of_the_hub_brings_its_table(table_case, tmp_path, monkeypatch):
             raise FileNotFoundError("not there")
         return str(tmp_path)
 
-    monkeypatch.setattr(checkpoint_table, "snapshot_download", download)
-    random_table(table_case).publish(2).save(tmp_path / "global_table")
-    monkeypatch.setattr(table_case.model, "name_or_path", "someone/adner")
-    monkeypatch.setattr(table_case.model.config, "_commit_hash", "abc", raising=False)
-    assert find_global_table(table_case.model).min_documents == 2
+    monkeypatch.setattr(table_building, "snapshot_download", download)
+    random_table(case).publish(2).save(tmp_path / "global_table")
+    monkeypatch.setattr(case.model, "name_or_path", "someone/adner")
+    monkeypatch.setattr(case.model.config, "_commit_hash", "abc", raising=False)
+    assert find_global_table(case.model).min_documents == 2
     assert asked == [("someone/adner", "abc", ["global_table/*"])]
-    monkeypatch.setattr(table_case.model, "name_or_path", "someone/else")
-    assert find_global_table(table_case.model) is None
+    monkeypatch.setattr(case.model, "name_or_path", "someone/else")
+    assert find_global_table(case.model) is None
     monkeypatch.undo()
-    monkeypatch.setattr(table_case.model, "name_or_path", "/not/there/any/more")
-    assert find_global_table(table_case.model) is None
+    monkeypatch.setattr(case.model, "name_or_path", "/not/there/any/more")
+    assert find_global_table(case.model) is None
 
 
-def test_what_is_refused(table_case, tmp_path):
-    public = random_table(table_case).publish(2)
+def test_what_is_refused(case, tmp_path):
+    public = random_table(case).publish(2)
     with pytest.raises(ValueError, match="takes the raw table"):
         save_checkpoint_table(tmp_path, public)
     with pytest.raises(ValueError, match="min_documents must be"):
-        save_checkpoint_table(tmp_path, random_table(table_case), 0)
+        save_checkpoint_table(tmp_path, random_table(case), 0)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(FileNotFoundError, match="is no folder of a checkpoint"):
+    with pytest.raises(FileNotFoundError, match="is not a checkpoint folder"):
         build_checkpoint_table(tmp_path / "none", [])
 
 
-def test_both_forms_say_the_same_of_common_units(table_case, tmp_path):
-    table = random_table(table_case)
+def test_both_forms_say_the_same_of_common_units(case, tmp_path):
+    table = random_table(case)
     save_checkpoint_table(tmp_path, table, 1)
     entries = [
-        GlobalTable.load(tmp_path / place).lookup(table_case.texts[0], table_case.entities[0][0])
+        GlobalTable.load(tmp_path / place).lookup(case.texts[0], case.entities[0][0])
         for place in ("global_table", "private/global_table")
     ]
     assert all(np.allclose(one, other) for one, other in zip(*entries))

@@ -1,9 +1,4 @@
-"""The two files of a table: what is refused, and that they appear whole or not at all.
-
-Counting documents and groups per cell.
-
-The record of estimates for fusion.
-"""
+"""Files of the global table, the count of documents per statistic, and the noise record."""
 
 import json
 
@@ -12,7 +7,6 @@ import pytest
 
 from hf_adner import Lexicon
 from hf_adner.explain import table_files
-from hf_adner.explain import table_files as distinct_documents
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.table_files import NAMES_FILE, NUMBERS_FILE, DistinctDocuments, TableNoise, has_table, merge_noise
 
@@ -48,8 +42,8 @@ def test_everything_comes_back(folder):
         ({"roles": ["inside"]}, "roles are"),
         ({"kappa": "gone"}, "lacks 'kappa'"),
         ({"kappa": -1}, "kappa must be above 0"),
-        ({"labels": []}, "a cell outside"),
-        ({"units": []}, "a cell outside"),
+        ({"labels": []}, "a statistic outside"),
+        ({"units": []}, "a statistic outside"),
         ({"documents": []}, "a document outside the 0 that are named"),
         ({"documents": [3]}, "damaged"),
         ({"noise": {"tau2": 3}}, "lacks 'local_variance'"),
@@ -102,7 +96,7 @@ def counted(documents, **options):
     return dict(zip(cells.tolist(), counts.tolist()))
 
 
-def test_documents_count_once_per_cell():
+def test_documents_count_once_per_key():
     documents = DistinctDocuments()
     assert counted(documents) == {}
     documents.add(np.array([[5, 7, 5], [9, 9, 9]]), "a")
@@ -123,8 +117,8 @@ def test_groups_count_in_place_of_their_documents():
 
 @pytest.mark.parametrize("at_once", [1, 3, 10**6])
 def test_only_so_many_are_remembered_and_always_the_same(monkeypatch, at_once):
-    monkeypatch.setattr(distinct_documents, "LIMIT", 4)
-    monkeypatch.setattr(distinct_documents, "COMPACT_AT", at_once)
+    monkeypatch.setattr(table_files, "MAX_DOCUMENTS", 4)
+    monkeypatch.setattr(table_files, "COMPACT_AT", at_once)
     names = [f"d{number}" for number in range(20)]
     remembered = []
     for order in (names, names[::-1], names[10:] + names[:10]):

@@ -1,11 +1,4 @@
-"""The record around model and tokenizer: alignment, windows, embeddings, entities, and no traces.
-
-Windows for entities of long texts.
-
-Masked characters are read as the mask token.
-
-Posteriors of given entities: the pipeline's scores, whatever the batch.
-"""
+"""The tagger: alignment, windows, embeddings, entities, masks, posteriors, and no side effects on the model."""
 
 import math
 
@@ -131,26 +124,26 @@ def fits(limit: int):
 
 
 def test_a_short_text_is_one_window():
-    (passage,) = place_entities(3, "x" * 20, [(0, 2, "A"), (19, 20, "A")], 20, fits(20))
-    assert passage.text == 3 and passage.window == (0, 20) and [index for index, _ in passage.entities] == [0, 1]
+    (window,) = place_entities(3, "x" * 20, [(0, 2, "A"), (19, 20, "A")], 20, fits(20))
+    assert window.text == 3 and window.window == (0, 20) and [index for index, _ in window.entities] == [0, 1]
 
 
 def test_an_entity_goes_where_it_has_most_context():
     text = "x" * 50
     entities = [(start, start + 3, "A") for start in range(48)]
-    passages = place_entities(0, text, entities, 20, fits(20))
-    assert sorted(index for passage in passages for index, _ in passage.entities) == list(range(48))
-    for passage in passages:
-        for _, (start, end, _) in passage.entities:
-            assert passage.window.start <= start and end <= passage.window.end
-            left = start - passage.window.start if passage.window.start else 99
-            right = passage.window.end - end if passage.window.end < 50 else 99
+    windows = place_entities(0, text, entities, 20, fits(20))
+    assert sorted(index for window in windows for index, _ in window.entities) == list(range(48))
+    for window in windows:
+        for _, (start, end, _) in window.entities:
+            assert window.window.start <= start and end <= window.window.end
+            left = start - window.window.start if window.window.start else 99
+            right = window.window.end - end if window.window.end < 50 else 99
             assert min(left, right) >= 3
 
 
 def test_an_entity_longer_than_the_overlap_gets_its_own_window():
-    (passage,) = place_entities(0, "x" * 100, [(5, 23, "A")], 20, fits(20))
-    assert passage.window == (4, 24)
+    (window,) = place_entities(0, "x" * 100, [(5, 23, "A")], 20, fits(20))
+    assert window.window == (4, 24)
 
 
 def test_windows_shrink_until_they_fit():
@@ -163,7 +156,7 @@ def test_no_limit_and_no_text():
     assert cover_text("", 5, fits(5))[0] == []
 
 
-def test_errors_passages():
+def test_entities_and_limits_that_do_not_fit():
     with pytest.raises(ValueError, match="entity 0-21 has 21 characters"):
         place_entities(0, "x" * 30, [(0, 21, "A")], 20, fits(20))
     with pytest.raises(ValueError, match="no room for text"):
@@ -172,10 +165,10 @@ def test_errors_passages():
 
 def test_masked_characters_become_the_mask_token(case):
     texts = [text for text in case.texts if text]
-    passages = [TextWindow(number, Window(0, len(text))) for number, text in enumerate(texts)]
+    windows = [TextWindow(number, Window(0, len(text))) for number, text in enumerate(texts)]
     masked = [[0], [], [len(texts[2]) - 1], [0]][: len(texts)]
-    plain = case.tagger.encode(texts, passages)
-    hidden = MaskedTagger(case.tagger, masked).encode(texts, passages)
+    plain = case.tagger.encode(texts, windows)
+    hidden = MaskedTagger(case.tagger, masked).encode(texts, windows)
     is_changed = plain.inputs["input_ids"] != hidden.inputs["input_ids"]
     for row, places in enumerate(masked):
         covering = [any(start <= place < end for place in places) for start, end in plain.offsets[row]]
@@ -197,10 +190,10 @@ def test_without_masks_nothing_needs_a_mask_token(build, monkeypatch):
     case = build("bert-crf")
     for name in ("mask_token", "unk_token", "pad_token"):
         monkeypatch.setattr(case.tokenizer, f"_{name}", None, raising=False)
-    passages = [TextWindow(0, Window(0, 4))]
-    plain = case.tagger.encode(case.texts, passages)
+    windows = [TextWindow(0, Window(0, 4))]
+    plain = case.tagger.encode(case.texts, windows)
     assert torch.equal(
-        MaskedTagger(case.tagger, [()]).encode(case.texts, passages).inputs["input_ids"], plain.inputs["input_ids"]
+        MaskedTagger(case.tagger, [()]).encode(case.texts, windows).inputs["input_ids"], plain.inputs["input_ids"]
     )
 
 

@@ -84,7 +84,7 @@ def test_span_is_the_pipelines_score(build, architecture):
     assert found
     spans = [(one["start"], one["end"], one["entity_group"]) for one in found]
     tagger = case.tagger
-    batch = tagger.encode(case.texts, tagger.passages(4, case.texts[4], spans))
+    batch = tagger.encode(case.texts, tagger.windows(4, case.texts[4], spans))
     target = Target("span", tagger.labels, case.model.entity_log_posteriors)
     values = target(tagger.tag(batch.inputs), [batch.tokens_of(0, span) for span in spans])
     assert values.exp().tolist() == pytest.approx([one["score"] for one in found], abs=1e-5)

@@ -1,9 +1,4 @@
-"""Units of a text, and cells that grow.
-
-Log attributions and shares.
-
-Roles of characters.
-"""
+"""Units of a text, statistics by unit and role, roles of characters, and log attributions."""
 
 import math
 
@@ -12,10 +7,10 @@ import pytest
 import torch
 
 from hf_adner import Entity, Explanation, Lexicon
+from hf_adner.explain.explanation import ROLES
 from hf_adner.explain.unit_statistics import (
     ANY,
     FIRST_UNIT,
-    ROLES,
     UNKNOWN_WORD,
     UNSEEN,
     Units,
@@ -36,7 +31,7 @@ def named(units, ids):
 def test_characters_and_the_longest_words_from_left_to_right():
     units = Units(Lexicon(["红斑", "斑块", "反复红斑", "红", "IgE"]))
     assert units.find("红斑").tolist() == [[ANY, ANY], [UNSEEN, UNSEEN], [UNKNOWN_WORD, UNKNOWN_WORD]]
-    ids = units.enter("红斑块IgE\ud800\U00020000")
+    ids = units.add("红斑块IgE\ud800\U00020000")
     assert named(units, ids[1]) == ["红", "斑", "块", "i", "g", "e", "\ufffd", "\U00020000"]
     assert named(units, ids[2]) == ["红斑", "红斑", None, "ige", "ige", "ige", None, None]
     assert (units.find("红斑块ige\ufffd\U00020000") == ids).all()
@@ -48,23 +43,23 @@ def test_characters_and_the_longest_words_from_left_to_right():
 
 def test_without_a_lexicon_there_are_only_characters():
     units = Units()
-    assert named(units, units.enter("红斑")[2]) == [None, None]
+    assert named(units, units.add("红斑")[2]) == [None, None]
 
 
-def test_cells_grow_and_unknown_ones_are_empty():
-    cells = UnitStatistics()
+def test_statistics_grow_and_unknown_units_are_empty():
+    statistics = UnitStatistics()
     units, roles = np.array([3, 900, 3]), np.array([1, 4, 1])
     moments = np.array([[1.0, 2.0, 4.0], [1.0, 3.0, 9.0], [1.0, 5.0, 25.0]])
-    cells.add("Disease", units[:1], roles[:1], moments[:1])
-    cells.add("Disease", units[1:], roles[1:], moments[1:])
-    assert cells.read("Disease", units, roles).tolist() == [[2, 7, 29], [1, 3, 9], [2, 7, 29]]
-    assert not cells.read("Disease", np.array([[3, 901, 10**6]]), np.array([[2, 4, 1]])).any()
-    assert not cells.read("Drug", units, roles).any() and cells.labels == ["Disease"]
-    cells.scale(0.5)
-    assert cells.read("Disease", units, roles)[1].tolist() == [0.5, 1.5, 4.5]
+    statistics.add("Disease", units[:1], roles[:1], moments[:1])
+    statistics.add("Disease", units[1:], roles[1:], moments[1:])
+    assert statistics.read("Disease", units, roles).tolist() == [[2, 7, 29], [1, 3, 9], [2, 7, 29]]
+    assert not statistics.read("Disease", np.array([[3, 901, 10**6]]), np.array([[2, 4, 1]])).any()
+    assert not statistics.read("Drug", units, roles).any() and statistics.labels == ["Disease"]
+    statistics.scale(0.5)
+    assert statistics.read("Disease", units, roles)[1].tolist() == [0.5, 1.5, 4.5]
 
 
-def test_own_moments_are_summed_over_characters_that_share_a_cell():
+def test_own_moments_are_summed_over_characters_with_the_same_key():
     keys = np.array([[7, 7, 7], [1, 2, 1]])
     moments = np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 4.0], [1.0, 4.0, 16.0]])
     found = own_moments(keys, moments)
@@ -73,7 +68,7 @@ def test_own_moments_are_summed_over_characters_that_share_a_cell():
     assert found[..., 2].tolist() == [[21, 21, 21], [17, 4, 17]]
 
 
-def test_a_cell_without_observations_has_its_parents_mean_and_the_variance_of_a_guess():
+def test_without_observations_the_mean_is_the_coarser_levels():
     moments = np.zeros((3, 3, 3))
     moments[0, :] = [10.0, 20.0, 60.0]  # mean 2, variance 2
     moments[1, 1:] = [4.0, 4.0, 8.0]

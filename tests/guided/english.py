@@ -1,4 +1,4 @@
-"""A few English notes written for the tests, and stock models with whitespace words, word pieces and byte pairs."""
+"""English notes written for the tests, and stock models with word pieces or byte pairs."""
 
 import json
 from pathlib import Path
@@ -46,17 +46,17 @@ MODELS = {
 
 
 def documents() -> list[Document]:
-    """The notes with their entities."""
-    found = []
+    """Return the notes with their entities."""
+    notes = []
     for number, (text, *entities) in enumerate(NOTES):
         places = [(text.index(word), word, label) for word, label in entities]
         spans = tuple(Entity(start, start + len(word), label) for start, word, label in places)
-        found.append(Document(f"english-{number}", text, spans))
-    return found
+        notes.append(Document(f"english-{number}", text, spans))
+    return notes
 
 
 def tokenizer(folder: Path) -> BertTokenizer:
-    """Word pieces of at most four letters, so that most words have several."""
+    """Return a tokenizer with pieces of at most four letters, so that most words have several."""
     words = sorted({word for text, *_ in NOTES for word in text.lower().split()})
     pieces = {word[:4] for word in words} | {
         f"##{word[at : at + 4]}" for word in words for at in range(4, len(word), 4)
@@ -68,17 +68,17 @@ def tokenizer(folder: Path) -> BertTokenizer:
 
 
 def byte_tokenizer() -> RobertaTokenizer:
-    """Byte-level pairs learned from the notes; a token may begin with the space before it."""
+    """Return a byte-level BPE tokenizer trained on the notes; a token may begin with the space before it."""
     learned = ByteLevelBPETokenizer(add_prefix_space=False)
     special = ["<pad>", "<unk>", "<s>", "</s>", "<mask>"]
     learned.train_from_iterator([text for text, *_ in NOTES], vocab_size=330, min_frequency=1, special_tokens=special)
     state = json.loads(learned.to_str())["model"]
-    merges = [tuple(one) for one in state["merges"]]
+    merges = [tuple(pair) for pair in state["merges"]]
     return RobertaTokenizer(vocab=state["vocab"], merges=merges, model_max_length=64)
 
 
 def model(kind: str, words: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """A stock token classifier with random weights and no dropout."""
+    """Return a stock token classifier with random weights and no dropout."""
     names = bio_labels(["Disease", "Symptom"])
     config = AutoConfig.for_model(
         kind,

@@ -1,9 +1,4 @@
-"""Views as model inputs.
-
-Characters, tokens of words, and tokens of a text in its view.
-
-Phases and ramp.
-"""
+"""Guided arguments and schedule, views as model inputs, and maps between characters and tokens."""
 
 import numpy as np
 import pytest
@@ -14,7 +9,7 @@ from hf_adner.guided.batches import ViewEncoder
 from hf_adner.guided.windows import TokenMap, aligned_tokens, tokenize
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.perturb.edits import Edit, apply_edits
-from hf_adner.perturb.perturbed import CharacterAlignment, Perturbed
+from hf_adner.perturb.perturbation import CharacterAlignment, Perturbed
 
 from .guided import NO_TERMS, arguments, setting
 

@@ -1,25 +1,15 @@
-"""Guided runs that must be the same run: several processes, compiled encoders; and bfloat16 within its own rounding."""
-
-import subprocess
-import sys
+"""Guided runs with several processes, compiled encoders or bfloat16 equal the plain ones within rounding."""
 
 import pytest
 import torch
 import torch._functorch.config
 from safetensors.torch import load_file
 
-from ..corpora import write_corpus
-from .guided import STILL, largest_difference, setting, weights
+from ..corpora import largest_difference, run_distributed, write_corpus
+from .guided import WITHOUT_DROPOUT, setting, weights
 from .test_trainer import PLAIN_DESCENT, fitted, logged
 
 TERMS = ("loss_stability", "loss_boundary", "loss_consistency", "loss_ner", "loss_view_ner")
-
-
-def run_processes(flags: dict, processes: int) -> subprocess.CompletedProcess:
-    """`adner train-guided` in one or more processes on the CPU."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
-    return subprocess.run([*command, "-m", "hf_adner.cli", "train-guided", *words], capture_output=True, text=True)
 
 
 @pytest.mark.slow
@@ -36,7 +26,7 @@ def test_two_processes_equal_one(tmp_path):
             "load_best_model_at_end": False, "gradient_accumulation_steps": accumulated, "ramp_share": 0,
             "sweep_share": 1, "view_share": 0.75, "saliency_interval": 1,
         }  # fmt: skip
-        done = run_processes(flags, processes)
+        done = run_distributed("train-guided", flags, processes)
         assert done.returncode == 0, done.stderr[-3000:]
     files = {
         "model/model.safetensors": 1e-6,
@@ -75,7 +65,7 @@ def test_one_process_with_nothing_finite_ends_all(tmp_path):
         "warmup_steps": 0, "use_cpu": True, "disable_tqdm": True, "save_strategy": "no", "eval_strategy": "no",
         "load_best_model_at_end": False,
     }  # fmt: skip
-    done = run_processes(flags, 2)
+    done = run_distributed("train-guided", flags, 2)
     assert done.returncode != 0 and "finite" in done.stderr
 
 
@@ -101,7 +91,7 @@ def test_compiled_models_change_next_to_nothing(tmp_path, part):
 @pytest.mark.parametrize("architecture", ["bert-crf", "m-dscmg"])
 def test_bfloat16_trains_the_same_terms(tmp_path, architecture):
     """Within 5 % or 0.02 of every term: bfloat16 has three digits."""
-    given = setting(architecture, **STILL)
+    given = setting(architecture, **WITHOUT_DROPOUT)
     whole = given.trained(tmp_path, **PLAIN_DESCENT)
     half = given.trained(tmp_path, **PLAIN_DESCENT, bf16=True)
     for name in TERMS:

@@ -1,4 +1,4 @@
-"""What a run knows of its explanations."""
+"""Explanation state of a run, and the controls."""
 
 import numpy as np
 import pytest

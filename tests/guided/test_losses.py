@@ -1,13 +1,4 @@
-"""Boundary marginals, and what wins the boundary terms.
-
-The tagging loss by row against the models' own, and boundary smoothing against its definition.
-
-Divergences against torch.distributions, and their ends.
-
-What wins the consistency term, and what does not.
-
-What wins the stability term, and what does not.
-"""
+"""Loss terms: tagging loss and boundary smoothing, boundary, consistency and stability terms, and divergences."""
 
 import itertools
 import math

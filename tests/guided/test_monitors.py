@@ -1,4 +1,4 @@
-"""What is reported, and what is warned of."""
+"""Logged figures and warnings."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Remembering maps."""
+"""Cache of local maps."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Guided runs: what they equal, what they write, and what they refuse."""
+"""Guided runs: equality with other runs, files, and refused arguments."""
 
 import copy
 import logging
@@ -21,10 +21,9 @@ from hf_adner.guided.batches import GUIDANCE
 from hf_adner.guided.trainer import ExplanationGuidedTrainer
 from hf_adner.training.trainer import AdnerTrainer
 
-from ..corpora import note
-from ..training.test_run import Kill
+from ..corpora import InterruptAfterSave, largest_difference, note
 from . import english
-from .guided import NO_TERMS, STILL, Setting, arguments, largest_difference, setting, weights
+from .guided import NO_TERMS, WITHOUT_DROPOUT, Setting, arguments, setting, weights
 
 TERMS = ("stability", "boundary", "consistency", "ner", "view_ner")
 PLAIN_DESCENT = {"optim": "sgd", "learning_rate": 0.01, "head_learning_rate": 0.01, "crf_learning_rate": 0.01}
@@ -49,7 +48,7 @@ def whole(crf, tmp_path_factory) -> ExplanationGuidedTrainer:
 
 def fitted(architecture: str) -> Setting:
     """A model without dropout that already finds most entities, so that no term is zero for lack of a teacher."""
-    given = setting(architecture, **STILL)
+    given = setting(architecture, **WITHOUT_DROPOUT)
     optimizer = torch.optim.Adam(given.model.parameters(), lr=5e-3)
     rows = given.rows.remove_columns(["document", "window_start", "window_end"])
     batch = AdnerDataCollator(given.tokenizer)(list(rows))
@@ -231,19 +230,19 @@ def test_r_drop_sees_dropout_and_augmentation_alone_explains_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("sampler", ["random", "group_by_length"])
-def test_a_killed_run_resumed_ends_with_the_same_bits(tmp_path, sampler):
+def test_a_interrupted_run_resumed_ends_with_the_same_bits(tmp_path, sampler):
     """Killed at the end of the plain phase, and in the midst of an epoch with explanations; with dropout."""
     given = setting("bert-crf")
     order = {"train_sampling_strategy": sampler}
     whole = given.trained(tmp_path / "whole", **order)
     for step in (2, 5):
         saving = {**order, "save_strategy": "steps", "save_steps": step}
-        killed = given.trainer(tmp_path / f"killed-{step}", **saving)
-        killed.add_callback(Kill(step))
+        interrupted = given.trainer(tmp_path / f"interrupted-{step}", **saving)
+        interrupted.add_callback(InterruptAfterSave(step))
         with pytest.raises(KeyboardInterrupt):
-            killed.train()
-        resumed = given.trainer(tmp_path / f"killed-{step}", **saving)
-        resumed.train(resume_from_checkpoint=str(tmp_path / f"killed-{step}" / f"checkpoint-{step}"))
+            interrupted.train()
+        resumed = given.trainer(tmp_path / f"interrupted-{step}", **saving)
+        resumed.train(resume_from_checkpoint=str(tmp_path / f"interrupted-{step}" / f"checkpoint-{step}"))
         assert largest_difference(weights(whole), weights(resumed)) == 0.0
         for name in ("loss_ner", "loss_view_ner"):
             assert logged(resumed, name) == logged(whole, name)
@@ -388,7 +387,7 @@ def test_a_model_without_word_embeddings_is_refused(crf, tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
-    given = setting("bert-softmax", **STILL)
+    given = setting("bert-softmax", **WITHOUT_DROPOUT)
     with pytest.raises((FloatingPointError, ValueError), match="not finite|must be finite"):
         given.trained(tmp_path, learning_rate=1e30, head_learning_rate=1e30, max_grad_norm=0.0)
 

@@ -52,17 +52,17 @@ def run_client(hub, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """What the clients leave for each other."""
+    """Folder that the clients share."""
     return tmp_path_factory.mktemp("clients")
 
 
 @pytest.fixture(scope="session")
 def pushed(run_client, folder):
-    """What `pushing_client.py` did and was told."""
+    """Results and error messages of `pushing_client.py`."""
     return run_client("pushing_client.py", folder)
 
 
 @pytest.fixture(scope="session")
 def loaded(pushed, run_client, folder):
-    """What `loading_client.py` found, without the package and with an empty cache."""
+    """Results of `loading_client.py`, without the package and with an empty cache."""
     return run_client("loading_client.py", folder)

@@ -75,8 +75,8 @@ def save(architecture: str, tokenizer: AdnerTokenizer, folder: Path) -> AdnerFor
     return model
 
 
-def told(call: Callable[[], Any]) -> str:
-    """Type and message of what a call raises, empty if it succeeds."""
+def error_of(call: Callable[[], Any]) -> str:
+    """Return type and message of the error that a call raises, empty if it succeeds."""
     try:
         call()
     except Exception as error:
@@ -152,20 +152,22 @@ def refused_checkpoints(folder: Path, tokenizer: AdnerTokenizer) -> dict[str, st
     def changed(name: str, change: Callable[[Path], None]) -> str:
         shutil.copytree(folder / "m-dscmg", folder / name)
         change(folder / name)
-        return told(lambda: push_checkpoint(folder / name, "alice/refused"))
+        return error_of(lambda: push_checkpoint(folder / name, "alice/refused"))
 
     private = AdnerTokenizer(tokenizer.get_vocab(), lexicon=Lexicon.from_documents(WORDS))
     pipe = pipeline("adner-ner", model=model_of("bert-crf", private), tokenizer=private, device="cpu")
     allowed = {"revision": "documents", "allow_document_lexicon": True}
     return {
         "document lexicon": changed("documents", lambda path: private.save_pretrained(path)),
-        "document lexicon, allowed": told(lambda: push_checkpoint(folder / "documents", "alice/m-dscmg", **allowed)),
-        "document lexicon of a tokenizer": told(lambda: private.push_to_hub("alice/refused")),
-        "document lexicon of a saved tokenizer": told(
+        "document lexicon, allowed": error_of(
+            lambda: push_checkpoint(folder / "documents", "alice/m-dscmg", **allowed)
+        ),
+        "document lexicon of a tokenizer": error_of(lambda: private.push_to_hub("alice/refused")),
+        "document lexicon of a saved tokenizer": error_of(
             lambda: private.save_pretrained(folder / "own", push_to_hub=True, repo_id="alice/refused")
         ),
-        "document lexicon of a pipeline": told(lambda: pipe.push_to_hub("alice/refused")),
-        "document lexicon of a trainer": told(lambda: train(folder, private, "end")),
+        "document lexicon of a pipeline": error_of(lambda: pipe.push_to_hub("alice/refused")),
+        "document lexicon of a trainer": error_of(lambda: train(folder, private, "end")),
         "raw table": changed("raw", lambda path: table().save(path / "global_table")),
         "no code": changed("no-code", lambda path: (path / "crf_adner.py").unlink()),
         "no weights": changed("no-weights", lambda path: (path / "model.safetensors").unlink()),
@@ -179,21 +181,21 @@ def refused_by_the_hub(folder: Path) -> dict[str, str]:
     checkpoint, api = folder / "m-dscmg", HfApi()
     api.create_repo("alice/bert")
     api.upload_file(path_or_fileobj=b'{"model_type": "bert"}', path_in_repo="config.json", repo_id="alice/bert")
-    found = {
-        "wrong token": told(lambda: push_checkpoint(checkpoint, "alice/m-dscmg", token="hf_wrong")),
-        "someone else's": told(lambda: push_checkpoint(checkpoint, "alice/m-dscmg", token="hf_bob")),
-        "someone else's, private": told(lambda: push_checkpoint(checkpoint, "alice/bert-crf", token="hf_bob")),
-        "public": told(lambda: push_checkpoint(checkpoint, "alice/m-dscmg", private=True)),
-        "another kind": told(lambda: push_checkpoint(checkpoint, "alice/bert")),
-        "no name": told(lambda: push_checkpoint(checkpoint, "alice/a/b")),
+    errors = {
+        "wrong token": error_of(lambda: push_checkpoint(checkpoint, "alice/m-dscmg", token="hf_wrong")),
+        "someone else's": error_of(lambda: push_checkpoint(checkpoint, "alice/m-dscmg", token="hf_bob")),
+        "someone else's, private": error_of(lambda: push_checkpoint(checkpoint, "alice/bert-crf", token="hf_bob")),
+        "public": error_of(lambda: push_checkpoint(checkpoint, "alice/m-dscmg", private=True)),
+        "another kind": error_of(lambda: push_checkpoint(checkpoint, "alice/bert")),
+        "no name": error_of(lambda: push_checkpoint(checkpoint, "alice/a/b")),
         "shell": shell("push", str(checkpoint), "alice/m-dscmg", "--private"),
     }
     address, constants.ENDPOINT = constants.ENDPOINT, "http://127.0.0.1:9"
-    found["no network"] = told(lambda: push_checkpoint(checkpoint, "alice/m-dscmg"))
+    errors["no network"] = error_of(lambda: push_checkpoint(checkpoint, "alice/m-dscmg"))
     constants.ENDPOINT, constants.HF_HUB_OFFLINE = address, True
-    found["offline"] = told(lambda: push_checkpoint(checkpoint, "alice/m-dscmg"))
+    errors["offline"] = error_of(lambda: push_checkpoint(checkpoint, "alice/m-dscmg"))
     constants.HF_HUB_OFFLINE = False
-    return found
+    return errors
 
 
 def refused_loads(folder: Path) -> dict[str, Any]:
@@ -203,18 +205,18 @@ def refused_loads(folder: Path) -> dict[str, Any]:
     future = json.dumps({**config, "format_version": "2.0"}).encode()
     api.create_branch("alice/m-dscmg", branch="future")
     api.upload_file(path_or_fileobj=future, path_in_repo="config.json", repo_id="alice/m-dscmg", revision="future")
-    found = {
-        "missing repository": told(lambda: load("alice/nothing")),
-        "missing revision": told(lambda: load("alice/m-dscmg", revision="nowhere")),
+    errors = {
+        "missing repository": error_of(lambda: load("alice/nothing")),
+        "missing revision": error_of(lambda: load("alice/m-dscmg", revision="nowhere")),
         "missing revision, shell": shell("predict", "alice/m-dscmg", "--revision", "nowhere", "--text", "红斑"),
-        "wrong token": told(lambda: load("alice/bert-crf", token="hf_wrong")),
-        "someone else's": told(lambda: load("alice/bert-crf", token="hf_bob")),
-        "future": told(lambda: load("alice/m-dscmg", revision="future")),
+        "wrong token": error_of(lambda: load("alice/bert-crf", token="hf_wrong")),
+        "someone else's": error_of(lambda: load("alice/bert-crf", token="hf_bob")),
+        "future": error_of(lambda: load("alice/m-dscmg", revision="future")),
     }
     constants.HF_HUB_OFFLINE = True
-    found["offline"] = told(lambda: load("alice/model-only"))
+    errors["offline"] = error_of(lambda: load("alice/model-only"))
     constants.HF_HUB_OFFLINE = False
-    return found
+    return errors
 
 
 def interrupt(folder: Path, tokenizer: AdnerTokenizer) -> dict[str, str]:
@@ -227,9 +229,9 @@ def interrupt(folder: Path, tokenizer: AdnerTokenizer) -> dict[str, str]:
     push = {"checkpoint": folder / "m-dscmg", "repo_id": "alice/m-dscmg", "revision": "next"}
     HfApi().create_branch("alice/m-dscmg", branch="next")
     return {
-        "upload": told(lambda: push_checkpoint(folder / "m-dscmg", "alice/no-uploads")),
-        "commit": told(lambda: push_checkpoint(**push, commit_message="lose the connection")),
-        "again": told(lambda: push_checkpoint(**push, commit_message="Second")),
+        "upload": error_of(lambda: push_checkpoint(folder / "m-dscmg", "alice/no-uploads")),
+        "commit": error_of(lambda: push_checkpoint(**push, commit_message="lose the connection")),
+        "again": error_of(lambda: push_checkpoint(**push, commit_message="Second")),
     }
 
 

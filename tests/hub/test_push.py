@@ -81,8 +81,8 @@ def test_a_model_goes_with_its_code_a_pipeline_with_its_tokenizer(pushed, hub):
         ("document lexicon of a saved tokenizer", "ValueError: .*words or exact counts of documents"),
         ("document lexicon of a pipeline", "ValueError: .*words or exact counts of documents"),
         ("document lexicon of a trainer", "ValueError: .*words or exact counts of documents"),
-        ("raw table", r"ValueError: .*raw table, which names documents; put table.publish\(\)"),
-        ("no code", r"FileNotFoundError: .*lacks code .*\(crf_adner.py\); load it and save it again"),
+        ("raw table", r"ValueError: .*raw table, which names documents; replace it by table.publish\(\)"),
+        ("no code", r"FileNotFoundError: .*lacks code .*\(crf_adner.py\); load the checkpoint and save it again"),
         ("no weights", "FileNotFoundError: .*no weights, expected model.safetensors"),
         ("no lexicon", "FileNotFoundError: .*has no lexicon.json, which its tokenizer"),
         ("another model", "ValueError: .*holds a model of type 'bert', expected 'adner'"),
@@ -99,7 +99,7 @@ def test_what_must_not_or_cannot_leave(case, message, pushed, hub):
         ("wrong token", "PermissionError: the Hub does not accept the token"),
         ("someone else's", "PermissionError: the token may not write to alice/m-dscmg"),
         ("someone else's, private", "PermissionError: the token may not write to alice/bert-crf"),
-        ("public", "ValueError: alice/m-dscmg exists and is public, private=True was asked for"),
+        ("public", "ValueError: alice/m-dscmg exists and is public, but private=True"),
         ("another kind", "ValueError: alice/bert exists and holds a model of type 'bert'"),
         ("no name", "HFValidationError: Repo id must be"),
         ("no network", "ConnectionError: no connection to http://127.0.0.1:9"),
@@ -136,11 +136,11 @@ def test_a_missing_revision_is_told_in_the_shell(pushed):
 
 
 def test_an_interrupted_push_changes_nothing_and_can_be_repeated(pushed, hub):
-    told = pushed["interrupted"]
-    assert told["commit"].startswith("ConnectionError: no connection to")
-    assert told["upload"].startswith("PermissionError: the token may not write to alice/no-uploads: upload refused")
+    errors = pushed["interrupted"]
+    assert errors["commit"].startswith("ConnectionError: no connection to")
+    assert errors["upload"].startswith("PermissionError: the token may not write to alice/no-uploads: upload refused")
     assert hub.messages("alice/no-uploads") == ["initial"] and not hub.files("alice/no-uploads")
-    assert not told["again"]
+    assert not errors["again"]
     assert hub.messages("alice/m-dscmg", "next") == ["initial", "First", "Second"]
 
 

@@ -1,3 +1,5 @@
+"""Calibration and risk-coverage of entity confidences."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hf_adner.metrics.calibration import Calibration, calibration, reliability_t
 OUTCOMES = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0]), st.booleans()), min_size=1, max_size=40)
 
 
-def test_by_hand():
+def test_known_calibration():
     scores = calibration([0.2, 0.4, 0.8, 1.0], [0, 1, 1, 1], bins=2)
     assert scores["ece"] == pytest.approx(0.5 * abs(0.5 - 0.3) + 0.5 * abs(1 - 0.9))
     assert scores["brier"] == pytest.approx((0.04 + 0.36 + 0.04 + 0) / 4)
@@ -24,7 +26,7 @@ def test_by_hand():
     }
 
 
-def test_limits():
+def test_calibration_at_its_limits():
     perfect, worst = calibration([1.0, 0.0], [1, 0]), calibration([1.0, 0.0], [0, 1])
     assert (perfect["ece"], perfect["brier"]) == (0, 0)
     assert (worst["ece"], worst["brier"]) == (1, 1)
@@ -49,7 +51,7 @@ def test_order_does_not_matter(outcomes, seed):
 
 
 @given(outcomes=OUTCOMES)
-def test_bins_hold_everything_in_equal_parts(outcomes):
+def test_bins_have_equal_mass(outcomes):
     table = reliability_table(*zip(*outcomes))
     counts = [row["count"] for row in table]
     assert sum(counts) == len(outcomes)
@@ -57,11 +59,11 @@ def test_bins_hold_everything_in_equal_parts(outcomes):
     assert max(counts) - min(counts) <= 1
 
 
-def test_one_confidence_for_all_errs_by_its_distance_from_accuracy():
+def test_error_of_one_confidence_is_its_distance_from_accuracy():
     assert calibration([0.9] * 40, [1] * 30 + [0] * 10)["ece"] == pytest.approx(0.15)
 
 
-def test_risk_and_coverage_by_hand():
+def test_known_risk_and_coverage():
     curve = risk_coverage([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0])
     assert curve["coverage"] == [0.25, 0.5, 0.75, 1]
     assert curve["risk"] == pytest.approx([0, 1 / 2, 1 / 3, 1 / 2])
@@ -70,17 +72,17 @@ def test_risk_and_coverage_by_hand():
 
 
 @given(outcomes=OUTCOMES)
-def test_no_order_beats_the_best(outcomes):
+def test_best_order_has_the_lowest_risk(outcomes):
     curve = risk_coverage(*zip(*outcomes))
     assert curve["best_aurc"] <= curve["aurc"] + 1e-12
     assert curve["risk"][-1] == pytest.approx(1 - np.mean([right for _, right in outcomes]))
 
 
-def test_ties_are_broken_by_lot():
+def test_risk_is_the_expectation_over_ties():
     assert risk_coverage([0.5, 0.5], [1, 0])["risk"] == pytest.approx([0.5, 0.5])
 
 
-def test_nothing_predicted_has_no_score():
+def test_calibration_without_predictions_is_nan():
     scores = calibration([], [])
     assert np.isnan([scores["ece"], scores["brier"], scores["aurc"]]).all()
     assert (scores["entities"], scores["reliability"]) == (0, [])
@@ -96,12 +98,12 @@ def test_nothing_predicted_has_no_score():
         (([0.5], [1], 0), "bins must be at least 1, found 0"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments, message):
+def test_invalid_inputs_raise(arguments, message):
     with pytest.raises(ValueError, match=message):
         calibration(*arguments)
 
 
-def test_metric_gives_what_the_function_gives(load):
+def test_metric_equals_the_function(load):
     confidences, correct = [0.2, 0.4, 0.8, 1.0], [False, True, True, True]
     scores = load(calibration_module, Calibration).compute(predictions=confidences, references=correct, bins=3)
     assert scores == calibration(confidences, correct, 3)

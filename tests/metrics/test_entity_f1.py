@@ -1,9 +1,7 @@
-"""Strict entity F1 of label sequences."""
+"""Strict entity F1 of spans and of label sequences, compared with seqeval."""
 
 import random
-from pathlib import Path
 
-import evaluate
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +9,7 @@ from seqeval.metrics import classification_report
 from seqeval.scheme import IOB2, Entities
 
 import hf_adner.metrics.entity_f1 as entity_f1_module
-from hf_adner.metrics import tag_f1 as tag_f1_module
+import hf_adner.metrics.tag_f1 as tag_f1_module
 from hf_adner.metrics.entity_f1 import EntityF1, entity_f1
 from hf_adner.metrics.tag_f1 import TagF1, tag_f1
 
@@ -30,25 +28,24 @@ SPANS = st.lists(
 
 @st.composite
 def tagged_corpora(draw):
-    """(gold tags, predicted tags) of a few sentences: any tags at all, so that broken runs occur on both sides."""
+    """Draw (gold tags, predicted tags) of a few sentences: any tags, so that invalid sequences occur on both sides."""
     lengths = draw(st.lists(st.integers(0, 8), min_size=1, max_size=4))
-    gold, predicted = ([draw(_tags(length)) for length in lengths] for _ in range(2))
+    gold, predicted = (
+        [draw(st.lists(st.sampled_from(TAGS), min_size=length, max_size=length)) for length in lengths]
+        for _ in range(2)
+    )
     return gold, predicted
 
 
-def _tags(length):
-    return st.lists(st.sampled_from(TAGS), min_size=length, max_size=length)
-
-
 def strict_spans(corpus):
-    """seqeval's own reading of BIO tags under the strict scheme."""
+    """Return the entities that seqeval reads from BIO tags in strict mode."""
     sentences = Entities(corpus, IOB2).entities
     return [[(entity.start, entity.end, entity.tag) for entity in sentence] for sentence in sentences]
 
 
-def assert_same(ours, theirs):
+def assert_same(ours, expected):
     assert (ours["precision"], ours["recall"], ours["f1"], ours["support"]) == pytest.approx(
-        (theirs["precision"], theirs["recall"], theirs["f1-score"], theirs["support"])
+        (expected["precision"], expected["recall"], expected["f1-score"], expected["support"])
     )
 
 
@@ -62,14 +59,14 @@ def test_equals_seqeval_strict_on_flat_data(zero_division, corpora):
     if not ours["per_label"]:  # seqeval has no report for a corpus without entities
         assert (ours["f1"], ours["macro_f1"], ours["support"]) == (zero_division, zero_division, 0)
         return
-    theirs = classification_report(
+    expected = classification_report(
         gold_tags, predicted_tags, mode="strict", scheme=IOB2, output_dict=True, zero_division=zero_division
     )
-    assert_same(ours, theirs["micro avg"])
-    assert ours["macro_f1"] == pytest.approx(theirs["macro avg"]["f1-score"])
-    assert sorted(ours["per_label"]) == sorted(theirs.keys() - {"micro avg", "macro avg", "weighted avg"})
+    assert_same(ours, expected["micro avg"])
+    assert ours["macro_f1"] == pytest.approx(expected["macro avg"]["f1-score"])
+    assert sorted(ours["per_label"]) == sorted(expected.keys() - {"micro avg", "macro avg", "weighted avg"})
     for label, scores in ours["per_label"].items():
-        assert_same(scores, theirs[label])
+        assert_same(scores, expected[label])
 
 
 @given(documents=st.lists(st.tuples(SPANS, SPANS), max_size=4), seed=st.integers(0, 99))
@@ -107,12 +104,12 @@ def test_a_wrong_edge_or_label_is_wrong():
         assert entity_f1([[span]], gold)["correct"] == 0
 
 
-def test_the_same_prediction_twice_is_right_once():
+def test_a_repeated_prediction_is_correct_once():
     scores = entity_f1([[(0, 2, "Drug"), (0, 2, "Drug")]], [[(0, 2, "Drug")]])
     assert (scores["correct"], scores["predicted"], scores["precision"]) == (1, 2, 0.5)
 
 
-def test_known_figures_per_label():
+def test_known_scores_per_label():
     gold = [[(0, 2, "Disease"), (3, 5, "Symptom")], [(1, 2, "Symptom")]]
     predicted = [[(0, 2, "Disease"), (3, 4, "Symptom")], [(1, 2, "Symptom"), (4, 6, "Drug")]]
     scores = entity_f1(predicted, gold)
@@ -130,22 +127,20 @@ def test_no_documents_at_all():
     assert (scores["f1"], scores["macro_f1"], scores["support"], scores["per_label"]) == (0.0, 0.0, 0, {})
 
 
-@pytest.fixture(params=["class", "path"])
-def metric(request, tmp_path):
-    if request.param == "class":
-        return EntityF1(cache_dir=str(tmp_path))
-    return evaluate.load(str(Path(entity_f1_module.__file__)), cache_dir=str(tmp_path))
+@pytest.fixture
+def metric(load):
+    return load(entity_f1_module, EntityF1)
 
 
 GOLD = [[{"start": 0, "end": 2, "label": "Drug", "text": "软膏", "meta": {}}], []]
 PREDICTED = [[(0, 2, "Drug")], [(1, 4, "Symptom")]]
 
 
-def test_metric_gives_what_the_function_gives(metric):
+def test_metric_equals_the_function(metric):
     assert metric.compute(predictions=PREDICTED, references=GOLD) == entity_f1(PREDICTED, GOLD)
 
 
-def test_metric_adds_up_documents_and_batches(metric):
+def test_metric_accumulates_documents_and_batches(metric):
     metric.add(prediction=PREDICTED[0], reference=GOLD[0])
     metric.add_batch(predictions=PREDICTED[1:], references=GOLD[1:])
     assert metric.compute() == entity_f1(PREDICTED, GOLD)
@@ -155,15 +150,15 @@ def test_metric_passes_zero_division_on(metric):
     assert metric.compute(predictions=[[]], references=[[]], zero_division=1)["f1"] == 1.0
 
 
-def test_metric_refuses_a_malformed_span(metric):
+def test_metric_raises_for_a_malformed_span(metric):
     with pytest.raises(ValueError, match=r"references\[0\]\[0\]"):
         metric.compute(predictions=[[]], references=[[(2, 1, "Drug")]])
 
 
-TAG_F1_TAGS = st.lists(st.sampled_from(["O", "B-a", "I-a", "B-b", "I-b"]), min_size=1, max_size=12)
+TAG_SEQUENCES = st.lists(st.sampled_from(["O", "B-a", "I-a", "B-b", "I-b"]), min_size=1, max_size=12)
 
 
-def test_counts_by_hand():
+def test_known_counts_of_tags():
     predicted = [["B-a", "I-a", "O", "I-b", "B-b"], ["O"]]
     gold = [["B-a", "I-a", "O", "B-b", "B-b"], ["B-a"]]
     scores = tag_f1(predicted, gold)
@@ -171,31 +166,30 @@ def test_counts_by_hand():
     assert scores["per_label"]["b"]["recall"] == 0.5
 
 
-@given(st.lists(st.tuples(TAG_F1_TAGS, TAG_F1_TAGS), min_size=1, max_size=4))
-def test_equals_seqeval_in_strict_mode(pairs):
+@given(st.lists(st.tuples(TAG_SEQUENCES, TAG_SEQUENCES), min_size=1, max_size=4))
+def test_tag_f1_equals_seqeval_strict(pairs):
     pairs = [(first[: len(second)], second[: len(first)]) for first, second in pairs]
-    predicted, gold = [list(one) for one in zip(*pairs)]
-    found = tag_f1(predicted, gold)
-    if not found["predicted"] + found["support"]:
-        return  # seqeval refuses sequences without any entity
-    wanted = classification_report(gold, predicted, mode="strict", scheme=IOB2, output_dict=True, zero_division=0)
-    for label, scores in found["per_label"].items():
-        ours = [scores["precision"], scores["recall"], scores["f1"], scores["support"]]
-        assert ours == pytest.approx([wanted[label][name] for name in ("precision", "recall", "f1-score", "support")])
-    assert found["f1"] == pytest.approx(wanted["micro avg"]["f1-score"])
+    predicted, gold = [list(sequences) for sequences in zip(*pairs)]
+    ours = tag_f1(predicted, gold)
+    if not ours["predicted"] + ours["support"]:
+        return  # seqeval has no report for a corpus without entities
+    expected = classification_report(gold, predicted, mode="strict", scheme=IOB2, output_dict=True, zero_division=0)
+    for label, scores in ours["per_label"].items():
+        assert_same(scores, expected[label])
+    assert ours["f1"] == pytest.approx(expected["micro avg"]["f1-score"])
 
 
 @pytest.mark.parametrize("tag", ["a", "B-", "E-a", "", "o"])
-def test_other_labels_are_refused(tag):
+def test_labels_that_are_not_bio_raise(tag):
     with pytest.raises(ValueError, match="label 1 is"):
         tag_f1([["O", tag]], [["O", "O"]])
 
 
-def test_lengths_must_agree():
+def test_tag_sequences_must_have_one_length():
     with pytest.raises(ValueError, match="document 1 has 2 predicted labels, but 1 gold"):
         tag_f1([["O"], ["O", "O"]], [["O"], ["O"]])
 
 
-def test_metric_gives_what_the_function_gives_tag_f1(load):
+def test_tag_metric_equals_the_function(load):
     predicted, gold = [["B-a", "I-a"], ["O"]], [["B-a", "I-a"], ["B-b"]]
     assert load(tag_f1_module, TagF1).compute(predictions=predicted, references=gold) == tag_f1(predicted, gold)

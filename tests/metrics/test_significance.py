@@ -1,3 +1,5 @@
+"""Bootstrap intervals, randomisation tests and Holm's correction against exact enumeration; intraclass correlation."""
+
 import itertools
 
 import numpy as np
@@ -17,11 +19,12 @@ from hf_adner.metrics.significance import (
     micro_f1,
     paired_bootstrap,
     pooled_bootstrap,
+    significance,
 )
 
 
 def arms(seeds=3, documents=40, recall=(0.8, 0.6), seed=0):
-    """Counts of two arms on the same documents, each finding gold entities at its own rate."""
+    """Return the counts of two arms on the same documents, each with its own recall."""
     generator = np.random.default_rng(seed)
     support = np.broadcast_to(generator.integers(1, 6, documents), (seeds, documents))
     tables = []
@@ -31,7 +34,7 @@ def arms(seeds=3, documents=40, recall=(0.8, 0.6), seed=0):
     return tables
 
 
-def test_micro_f1_by_hand():
+def test_known_micro_f1():
     assert micro_f1([[1, 2, 4], [0, 0, 0], [3, 3, 3]]).tolist() == [pytest.approx(1 / 3), 0, 1]
 
 
@@ -42,13 +45,13 @@ def test_f1_is_recomputed_in_every_resample():
     for documents in itertools.product(range(3), repeat=3):
         picked = micro_f1(first[:, documents].sum(1)) - micro_f1(second[:, documents].sum(1))
         samples += [picked[list(seeds)].mean() for seeds in itertools.product(range(2), repeat=2)]
-    # every resample there is, each equally likely: 27 draws of documents times 4 of seeds
+    # all possible resamples, each equally likely: 27 draws of documents times 4 of seeds
     assert scores["low"] == pytest.approx(np.quantile(samples, 0.025, method="inverted_cdf"), abs=0.03)
     assert scores["high"] == pytest.approx(np.quantile(samples, 0.975, method="inverted_cdf"), abs=0.03)
     assert scores["share_not_above_zero"] == pytest.approx(np.mean(np.array(samples) <= 0), abs=0.04)
 
 
-def test_the_observed_difference_is_the_mean_over_seeds():
+def test_difference_is_the_mean_over_seeds():
     first, second = arms()
     scores = paired_bootstrap(first, second, resamples=50)
     expected = [micro_f1(a.sum(0)) - micro_f1(b.sum(0)) for a, b in zip(first, second)]
@@ -65,7 +68,7 @@ def test_equal_arms_do_not_differ():
     assert approximate_randomisation(first, first, shuffles=99)["p_value"] == 1
 
 
-def test_swapping_arms_turns_the_interval_and_keeps_the_p_value():
+def test_swapped_arms_have_the_negated_interval_and_the_same_p_value():
     first, second = arms()
     there, back = paired_bootstrap(first, second, resamples=300), paired_bootstrap(second, first, resamples=300)
     assert (there["low"], there["high"]) == pytest.approx((-back["high"], -back["low"]))
@@ -73,7 +76,7 @@ def test_swapping_arms_turns_the_interval_and_keeps_the_p_value():
     assert tests[0] == tests[1]
 
 
-def test_a_clear_difference_is_found_and_none_is_not_made_up():
+def test_only_a_clear_difference_is_significant():
     first, second = arms(recall=(0.9, 0.5))
     assert paired_bootstrap(first, second, resamples=500)["low"] > 0
     assert approximate_randomisation(first, second, shuffles=500)["p_value"] < 0.01
@@ -83,42 +86,42 @@ def test_a_clear_difference_is_found_and_none_is_not_made_up():
     assert approximate_randomisation(first, second, shuffles=500)["p_value"] > 0.05
 
 
-def test_more_seeds_of_one_model_do_not_average_the_documents_noise_away():
+def test_repeated_seeds_do_not_narrow_the_interval():
     first, second = arms(seeds=1)
-    one, many = (paired_bootstrap(np.repeat(first, n, 0), np.repeat(second, n, 0), resamples=2000) for n in (1, 10))
-    assert many["high"] - many["low"] == pytest.approx(one["high"] - one["low"], rel=0.1)
+    single, many = (paired_bootstrap(np.repeat(first, n, 0), np.repeat(second, n, 0), resamples=2000) for n in (1, 10))
+    assert many["high"] - many["low"] == pytest.approx(single["high"] - single["low"], rel=0.1)
 
 
-def test_p_value_by_all_swaps():
+def test_p_value_equals_that_of_all_swaps():
     first, second = arms(seeds=2, documents=6, recall=(0.9, 0.5))
-    mine, other = first.sum(0), second.sum(0)
-    observed = abs(micro_f1(mine.sum(0)) - micro_f1(other.sum(0)))
+    first_counts, second_counts = first.sum(0), second.sum(0)
+    observed = abs(micro_f1(first_counts.sum(0)) - micro_f1(second_counts.sum(0)))
     extreme = []
     for coins in itertools.product([0, 1], repeat=6):
-        moved = np.array(coins) @ (other - mine)
-        difference = micro_f1(mine.sum(0) + moved) - micro_f1(other.sum(0) - moved)
+        moved = np.array(coins) @ (second_counts - first_counts)
+        difference = micro_f1(first_counts.sum(0) + moved) - micro_f1(second_counts.sum(0) - moved)
         extreme.append(abs(difference) >= observed - 1e-12)
-    found = approximate_randomisation(first, second, shuffles=5000)["p_value"]
-    assert found == pytest.approx(np.mean(extreme), abs=0.02)
+    p_value = approximate_randomisation(first, second, shuffles=5000)["p_value"]
+    assert p_value == pytest.approx(np.mean(extreme), abs=0.02)
 
 
-def test_few_shuffles_prove_little():
+def test_p_value_is_bounded_by_the_number_of_shuffles():
     first, second = arms(recall=(1.0, 0.1))
     assert approximate_randomisation(first, second, shuffles=9)["p_value"] == pytest.approx(0.1)
 
 
-def test_blocks_and_seeds_of_the_random_numbers(monkeypatch):
+def test_block_size_does_not_matter_and_seeds_do(monkeypatch):
     first, second = arms()
     before = paired_bootstrap(first, second, resamples=400)
     assert before == paired_bootstrap(first, second, resamples=400)
     assert before != paired_bootstrap(first, second, resamples=400, seed=1)
-    monkeypatch.setattr(significance_module, "BLOCK_CELLS", 40 * 7)
+    monkeypatch.setattr(significance_module, "BLOCK_ELEMENTS", 40 * 7)
     after = paired_bootstrap(first, second, resamples=400)
     assert after["resamples"] == 400
     assert after["low"] == pytest.approx(before["low"], abs=0.03)
 
 
-def test_holm_by_hand():
+def test_known_holm_correction():
     scores = holm([0.01, 0.04, 0.03, 0.005])
     assert scores["adjusted"] == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert scores["rejected"] == [True, False, False, True]
@@ -127,14 +130,14 @@ def test_holm_by_hand():
 
 
 @given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_lies_between_no_correction_and_bonferroni(p_values):
+def test_holm_is_between_no_correction_and_bonferroni(p_values):
     adjusted = np.array(holm(p_values)["adjusted"])
     assert (adjusted >= np.array(p_values)).all()
     assert (adjusted <= np.minimum(1, len(p_values) * np.array(p_values)) + 1e-12).all()
     assert (np.diff(adjusted[np.argsort(p_values, kind="stable")]) >= 0).all()
 
 
-def test_interval_of_a_mean_is_near_that_of_normal_theory():
+def test_interval_of_a_mean_is_close_to_normal_theory():
     values = np.random.default_rng(0).standard_normal(400) + 5
     scores = bootstrap_mean(values, resamples=4000)
     half = 1.96 * values.std() / 20
@@ -144,9 +147,9 @@ def test_interval_of_a_mean_is_near_that_of_normal_theory():
     assert wide["low"] < scores["low"] < scores["high"] < wide["high"]
 
 
-def test_a_statistic_of_drawn_units():
+def test_interval_of_a_statistic_equals_that_of_the_mean():
     values = np.random.default_rng(0).random(60)
-    scores = bootstrap_statistic(60, lambda places: float(values[places].mean()), resamples=2000)
+    scores = bootstrap_statistic(60, lambda drawn: float(values[drawn].mean()), resamples=2000)
     expected = bootstrap_mean(values, resamples=2000)
     assert scores["value"] == pytest.approx(expected["mean"])
     assert (scores["low"], scores["high"]) == pytest.approx((expected["low"], expected["high"]), abs=0.01)
@@ -165,25 +168,25 @@ def test_a_statistic_of_drawn_units():
         (lambda: paired_bootstrap([[[1, 1, 2]]], [[[1, 1, 2]]], level=1), "level must lie in"),
         (lambda: approximate_randomisation([[[1, 1, 2]]], [[[1, 1, 2]]], 0), "resamples be at least 1"),
         (lambda: bootstrap_mean([]), "at least one value, found none"),
-        (lambda: bootstrap_statistic(2, lambda places: float("nan"), resamples=3), "statistic must be finite"),
+        (lambda: bootstrap_statistic(2, lambda drawn: float("nan"), resamples=3), "statistic must be finite"),
         (lambda: holm([1.5]), "p_values must lie in"),
     ],
 )
-def test_what_does_not_fit_is_refused(call, message):
+def test_invalid_inputs_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_metric_gives_what_the_functions_give(load):
+def test_metric_equals_the_functions(load):
     first, second = arms(documents=10)
-    scores = load(significance_module, Significance).compute(
-        predictions=first, references=second, resamples=200, seed=3
-    )
+    metric = load(significance_module, Significance)
+    scores = metric.compute(predictions=first, references=second, resamples=200, seed=3)
+    assert scores == significance(first, second, resamples=200, seed=3)
     assert scores.pop("p_value") == approximate_randomisation(first, second, 200, 3)["p_value"]
     assert scores == paired_bootstrap(first, second, resamples=200, seed=3)
 
 
-def test_one_cell_pooled_is_the_paired_bootstrap():
+def test_pooled_bootstrap_of_one_cell_is_the_paired_bootstrap():
     first, second = arms(seeds=3, documents=20)
     pooled = pooled_bootstrap([("notes", first, second)], resamples=200)
     alone = paired_bootstrap(first, second, resamples=200)
@@ -193,39 +196,37 @@ def test_one_cell_pooled_is_the_paired_bootstrap():
 
 
 def test_cells_of_one_corpus_share_their_documents():
-    """Two equal cells of one corpus are no more certain than one of them; of two corpora they are."""
+    """A second equal cell of the same corpus does not narrow the interval; one of another corpus does."""
     first, second = arms(seeds=1, documents=30)
     widths = []
     for corpora in (("a",), ("a", "a"), ("a", "b")):
-        found = pooled_bootstrap([(corpus, first, second) for corpus in corpora], resamples=3000)
-        widths.append(found["high"] - found["low"])
+        scores = pooled_bootstrap([(corpus, first, second) for corpus in corpora], resamples=3000)
+        widths.append(scores["high"] - scores["low"])
     assert widths[1] == pytest.approx(widths[0]) and widths[2] == pytest.approx(widths[0] / np.sqrt(2), rel=0.1)
 
 
-def test_pooled_cells_are_resampled_as_all_draws_say():
+def test_pooled_interval_equals_that_of_all_draws():
     cells = [("a", *arms(2, 2, seed=1)), ("b", *arms(1, 2, seed=2))]
-    found = pooled_bootstrap(cells, resamples=6000)
-    samples = []
-    for one, other in itertools.product(*(every_draw(first, second) for _, first, second in cells)):
-        samples.append((one + other) / 2)
-    assert found["low"] == pytest.approx(np.quantile(samples, 0.025, method="inverted_cdf"), abs=0.03)
-    assert found["high"] == pytest.approx(np.quantile(samples, 0.975, method="inverted_cdf"), abs=0.03)
-    assert found["difference"] == pytest.approx(np.mean(found["per_cell"]))
+    scores = pooled_bootstrap(cells, resamples=6000)
+    samples = [np.mean(pair) for pair in itertools.product(*(every_draw(*counts) for _, *counts in cells))]
+    assert scores["low"] == pytest.approx(np.quantile(samples, 0.025, method="inverted_cdf"), abs=0.03)
+    assert scores["high"] == pytest.approx(np.quantile(samples, 0.975, method="inverted_cdf"), abs=0.03)
+    assert scores["difference"] == pytest.approx(np.mean(scores["per_cell"]))
 
 
 def every_draw(first, second):
-    """The mean difference of each resample of seeds and documents that there is."""
+    """Yield the mean difference of every possible resample of seeds and documents."""
     seeds, documents = first.shape[:2]
-    for places in itertools.product(range(documents), repeat=documents):
-        picked = micro_f1(first[:, places].sum(1)) - micro_f1(second[:, places].sum(1))
+    for drawn_documents in itertools.product(range(documents), repeat=documents):
+        picked = micro_f1(first[:, drawn_documents].sum(1)) - micro_f1(second[:, drawn_documents].sum(1))
         yield from (picked[list(drawn)].mean() for drawn in itertools.product(range(seeds), repeat=seeds))
 
 
-def test_pooling_refuses_nothing_and_corpora_of_two_sizes():
+def test_pooling_needs_cells_and_one_size_per_corpus():
     first, second = arms(documents=5)
     with pytest.raises(ValueError, match="at least one"):
         pooled_bootstrap([])
-    with pytest.raises(ValueError, match=r"several numbers of them in \['a'\]"):
+    with pytest.raises(ValueError, match=r"several numbers in \['a'\]"):
         pooled_bootstrap([("a", first, second), ("a", first[:, :4], second[:, :4])])
 
 
@@ -234,27 +235,27 @@ RATINGS = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10,
 TARGETS = np.repeat(np.arange(6), 4)
 
 
-def test_published_example():
+def test_published_intraclass_correlation():
     scores = intraclass_correlation(RATINGS.ravel(), TARGETS)
     assert (scores["between_mean_square"], scores["within_mean_square"]) == pytest.approx((11.24, 6.26), abs=0.005)
     assert scores["icc"] == pytest.approx(0.1657, abs=1e-4)
     assert (scores["instances"], scores["kept"], scores["coverage"]) == (6, 6, 1.0)
 
 
-def test_order_of_views_and_offset_and_scale_change_nothing():
+def test_order_of_views_offset_and_scale_do_not_matter():
     order = np.random.default_rng(0).permutation(24)
     moved = intraclass_correlation(1e6 + 3 * RATINGS.ravel()[order], TARGETS[order])
     assert moved["icc"] == pytest.approx(intraclass_correlation(RATINGS.ravel(), TARGETS)["icc"])
 
 
-def test_cells_are_pooled():
+def test_columns_are_pooled():
     both = np.stack([RATINGS.ravel(), np.tile([1.0, 2.0, 3.0, 4.0], 6)], axis=1)
     scores = intraclass_correlation(both, TARGETS)
     assert scores["within_mean_square"] == pytest.approx((6.2639 + 5 / 3) / 2, abs=1e-4)
     assert scores["between_mean_square"] == pytest.approx(11.2417 / 2, abs=1e-4)
 
 
-def test_absent_values_count_nowhere():
+def test_absent_values_are_ignored():
     present = np.ones((24, 2))
     present[:, 1] = 0
     both = np.stack([RATINGS.ravel(), np.random.default_rng(0).random(24)], axis=1)
@@ -262,10 +263,10 @@ def test_absent_values_count_nowhere():
     assert intraclass_correlation(both, TARGETS, present) == pytest.approx(expected)
 
 
-def test_a_cell_is_judged_by_the_views_that_have_it():
+def test_each_column_uses_the_views_that_have_it():
     both = np.stack([RATINGS.ravel(), RATINGS.ravel()], axis=1)
     present = np.ones((24, 2))
-    present[12:, 1] = 0  # the second cell exists in the first three instances only
+    present[12:, 1] = 0  # the second column exists in the first three instances only
     both[12:, 1] = 1e6
     first, second = (
         intraclass_correlation(RATINGS.ravel(), TARGETS),
@@ -286,33 +287,33 @@ def test_constant_and_template_explanations_score_zero(row):
     assert intraclass_correlation(np.tile(row, (12, 1)) * noise, np.repeat([0, 1, 2], 4))["icc"] == 0.0
 
 
-def test_explanations_that_do_not_move_and_differ_score_one():
+def test_stable_explanations_that_differ_score_one():
     assert intraclass_correlation(np.repeat([1.0, 2.0, 5.0], 4), np.repeat([0, 1, 2], 4))["icc"] == 1.0
 
 
-def test_noise_alone_scores_about_zero():
+def test_noise_scores_about_zero():
     values = np.random.default_rng(0).standard_normal((8000, 3))
     assert intraclass_correlation(values, np.repeat(np.arange(1000), 8))["icc"] < 0.02
 
 
-def test_known_share_of_variance_is_found_in_an_unbalanced_table():
+def test_known_share_of_variance_in_an_unbalanced_table():
     generator = np.random.default_rng(0)
     instances = np.repeat(np.arange(2000), generator.integers(4, 9, 2000))
     values = generator.standard_normal(2000)[instances] * 3**0.5 + generator.standard_normal(instances.size)
     assert intraclass_correlation(values, instances)["icc"] == pytest.approx(0.75, abs=0.02)
 
 
-def test_instances_with_few_views_lower_coverage_only():
+def test_instances_with_few_views_only_lower_coverage():
     scores = intraclass_correlation([*RATINGS.ravel(), 1e3, 0.0], [*TARGETS, 6, 6])
     assert scores["coverage"] == pytest.approx(6 / 7)
     assert scores["icc"] == pytest.approx(intraclass_correlation(RATINGS.ravel(), TARGETS)["icc"])
 
 
-def test_one_instance_has_no_correlation():
+def test_correlation_of_one_instance_is_nan():
     assert np.isnan(intraclass_correlation([1, 2, 3, 4], [0] * 4)["icc"])
 
 
-def test_shapes_and_minimum_are_checked():
+def test_invalid_tables_raise():
     with pytest.raises(ValueError, match="values 3, instances 2"):
         intraclass_correlation([1, 2, 3], [0, 1])
     with pytest.raises(ValueError, match="min_views must be at least 2, found 1"):
@@ -321,7 +322,7 @@ def test_shapes_and_minimum_are_checked():
         intraclass_correlation([[1, 2]], [0], [[1]])
 
 
-def test_metric_gives_what_the_function_gives(load):
+def test_intraclass_metric_equals_the_function(load):
     rows = RATINGS.reshape(-1, 1)
     scores = load(intraclass_module, IntraclassCorrelation).compute(predictions=rows, references=TARGETS)
     assert scores == intraclass_correlation(rows, TARGETS)

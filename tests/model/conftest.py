@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Lexicon
+from hf_adner.model import crf_adner
 from hf_adner.model.labels_adner import bio_to_bioes
 
 WORDS = {"红斑": 5, "红": 2, "斑块": 1, "瘙痒": 7, "他克莫司": 3, "克": 0, "反复红斑": 300}
@@ -52,7 +53,7 @@ def tokenizer() -> AdnerTokenizer:
 
 @pytest.fixture(scope="session")
 def build(tokenizer) -> Callable[..., AdnerForTokenClassification]:
-    """Make a tiny model of an architecture; its weights are large enough for its answers to differ by position."""
+    """Make a tiny model of an architecture; its weights are large enough for its outputs to differ by position."""
 
     def make(architecture: str = "m-dscmg", types=("Disease", "Drug"), seed: int = 0, encoder=None, **kwargs):
         torch.manual_seed(seed)
@@ -72,7 +73,7 @@ def build(tokenizer) -> Callable[..., AdnerForTokenClassification]:
 
 @torch.no_grad()
 def _enlarge(model: AdnerForTokenClassification) -> None:
-    """Weights of sd 0.02 make a model that says nearly the same everywhere, of which most equalities would hold."""
+    """With weights of sd 0.02 the outputs would be nearly the same at every position, and most equalities trivial."""
     for name, parameter in model.named_parameters():
         if "norm" not in name.lower() and parameter.dim() > 1:
             parameter.normal_(std=0.4)
@@ -110,3 +111,11 @@ def _valid_tags(labels: list[str], length: int) -> Iterator[tuple[str, ...]]:
         before = ("O", *tags)
         if all(tag[0] != "I" or before[position][2:] == tag[2:] for position, tag in enumerate(tags)):
             yield tags
+
+
+@pytest.fixture(params=["scaled", "log"])
+def space(request, monkeypatch) -> str:
+    """Run a test of the CRF with the lattice for moderate scores, and with the one for extreme scores."""
+    if request.param == "log":
+        monkeypatch.setattr(crf_adner, "scaled_period", lambda spread, window, dtype: 0)
+    return request.param

@@ -108,8 +108,8 @@ def test_the_encoder_may_be_of_any_family():
         ({"id2label": {0: "O", 1: "B-x", 2: "E-x"}}, "'E-x' is not BIO"),
         ({"id2label": {0: "O", 1: "x"}}, "'x' is neither 'O' nor"),
         ({"num_labels": 3}, "label 0 must be 'O', found|is neither 'O' nor|LABEL_0"),
-        ({"id2label": {0: "O", 1: "B-x"}}, r"must hold each of \['O', 'B-x', 'I-x'\] once"),
-        ({"id2label": {0: "O", 1: "B-x", 2: "I-x", 3: "I-x"}}, "must hold each of"),
+        ({"id2label": {0: "O", 1: "B-x"}}, r"must contain each of \['O', 'B-x', 'I-x'\] once"),
+        ({"id2label": {0: "O", 1: "B-x", 2: "I-x", 3: "I-x"}}, "must contain each of"),
         ({"id2label": {0: "O", 2: "B-x", 3: "I-x"}}, r"without a gap, found \[0, 2, 3\]"),
         ({"id2label": {}}, r"without a gap, found \[\]"),
         ({"id2label": LABELS, "label2id": {"O": 0}}, "label2id is not the inverse"),
@@ -119,7 +119,7 @@ def test_the_encoder_may_be_of_any_family():
         ({"num_stream_heads": 0}, "num_stream_heads must be at least 1, found 0"),
         ({"graph_rounds": 0}, "graph_rounds must be at least 1, found 0"),
         ({"bilstm_size": 9}, "bilstm_size must be even and at least 2, found 9"),
-        ({"head_dropout": 1.0}, r"head_dropout must lie in \[0, 1\), found 1.0"),
+        ({"head_dropout": 1.0}, r"head_dropout must be in \[0, 1\), found 1.0"),
     ],
 )
 def test_contradictions_are_refused(fields, message, encoder_config):

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hf_adner.model import crf_adner
 from hf_adner.model.crf_adner import AdnerCRF, StateSpan
 from hf_adner.model.labels_adner import allowed_transitions, state_names
+
+from .crf import assert_equal, make_crf, make_emissions, make_mask
 
 SIZES = [(states, length) for states in range(1, 7) for length in range(1, 7)]
 BIOES = state_names(["Disease", "Drug"], "bioes")
@@ -21,7 +22,7 @@ BIO = state_names(["Disease", "Drug"], "bio")
 
 
 class Allowed(NamedTuple):
-    """Constraints by hand."""
+    """Constraints written out."""
 
     starts: list[bool]
     ends: list[bool]
@@ -39,25 +40,10 @@ class Paths(NamedTuple):
         return self.scores.softmax(0)
 
 
-def make_crf(states: int, constraints=None, scale: float = 1.0) -> AdnerCRF:
-    crf = AdnerCRF(states, constraints)
-    for parameter in crf.parameters():
-        torch.nn.init.normal_(parameter, std=scale)
-    return crf
-
-
 def make_torchcrf(crf: AdnerCRF) -> torchcrf.CRF:
     theirs = torchcrf.CRF(crf.num_tags, batch_first=True)
     theirs.load_state_dict(crf.state_dict())
     return theirs
-
-
-def make_mask(lengths: list[int], length: int | None = None) -> Tensor:
-    return torch.arange(length or max(lengths)) < torch.tensor(lengths).unsqueeze(1)
-
-
-def make_emissions(batch: int, length: int, states: int, scale: float = 2.0) -> Tensor:
-    return (torch.randn(batch, length, states) * scale).requires_grad_()
 
 
 def enumerate_paths(crf: AdnerCRF, emissions: Tensor, length: int) -> Paths:
@@ -73,31 +59,19 @@ def enumerate_paths(crf: AdnerCRF, emissions: Tensor, length: int) -> Paths:
     )
     scores = emissions[:length].double().gather(1, states.T).sum(0) + starts[states[:, 0]] + ends[states[:, -1]]
     scores = scores + transitions[states[:, :-1], states[:, 1:]].sum(1)
-    kept = scores > -torch.inf
-    return Paths(states[kept], scores[kept])
+    allowed = scores > -torch.inf
+    return Paths(states[allowed], scores[allowed])
 
 
 def gradients(loss: Tensor, crf: torchcrf.CRF, emissions: Tensor) -> list[Tensor]:
-    wanted = [emissions, *crf.parameters()]
-    found = torch.autograd.grad(loss, wanted, allow_unused=True)
-    return [torch.zeros_like(side) if grad is None else grad for side, grad in zip(wanted, found)]
-
-
-def assert_equal(actual, expected, atol: float = 1e-5) -> None:
-    torch.testing.assert_close(actual, expected, atol=atol, rtol=1e-5, check_dtype=False)
+    inputs = [emissions, *crf.parameters()]
+    grads = torch.autograd.grad(loss, inputs, allow_unused=True)
+    return [torch.zeros_like(side) if grad is None else grad for side, grad in zip(inputs, grads)]
 
 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-@pytest.fixture(params=["scaled", "log"])
-def space(request, monkeypatch) -> str:
-    """Run a test with the lattice that would be chosen for moderate scores, and with the one for extreme ones."""
-    if request.param == "log":
-        monkeypatch.setattr(crf_adner, "scaled_period", lambda spread, window, dtype: 0)
-    return request.param
 
 
 # Against enumeration and torchcrf
@@ -389,8 +363,8 @@ def test_penalties_are_zero_or_forbidding():
         (torch.zeros(2, 3, 5), None, r"found \(2, 3, 5\)"),
         (torch.zeros(0, 3, 4), None, r"found \(0, 3, 4\)"),
         (torch.zeros(2, 3, 4), torch.ones(2, 2, dtype=torch.bool), r"mask must have shape \(2, 3\), found \(2, 2\)"),
-        (torch.zeros(2, 3, 4), torch.tensor([[True] * 3, [True, False, True]]), "found a hole in row 1"),
-        (torch.zeros(2, 3, 4), torch.tensor([[True] * 3, [False, True, True]]), "found a hole in row 1"),
+        (torch.zeros(2, 3, 4), torch.tensor([[True] * 3, [True, False, True]]), "found a gap in row 1"),
+        (torch.zeros(2, 3, 4), torch.tensor([[True] * 3, [False, True, True]]), "found a gap in row 1"),
         (torch.tensor([[[0.0] * 4, [torch.nan] * 4]]), None, "emissions must be finite.* row 0, position 1"),
         (torch.tensor([[[0.0] * 4], [[torch.inf] * 4]]), None, "emissions must be finite.* row 1, position 0"),
     ],

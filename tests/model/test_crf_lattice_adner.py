@@ -1,7 +1,4 @@
-"""The lattices at their numerical limits: long rows, huge scores, forbidden scores, types, modes and derivatives.
-
-Viterbi and k-best against enumeration, the BIOES blocks against the dense recursion, and ties.
-"""
+"""The lattices at their numerical limits (long rows, huge and forbidden scores, dtypes, derivatives); best paths."""
 
 from __future__ import annotations
 
@@ -18,43 +15,18 @@ from hf_adner.model.crf_lattice_adner import LogLattice, ScaledLattice, reversal
 from hf_adner.model.crf_paths_adner import EntityRuns, best_paths
 from hf_adner.model.labels_adner import allowed_transitions, state_names
 
+from .crf import assert_equal, make_crf, make_emissions, make_mask
+
 BIOES = state_names(["Disease", "Drug"], "bioes")
-
-
-def make_crf(states: int, constraints=None, scale: float = 1.0) -> AdnerCRF:
-    crf = AdnerCRF(states, constraints)
-    for parameter in crf.parameters():
-        torch.nn.init.normal_(parameter, std=scale)
-    return crf
-
-
-def make_mask(lengths: list[int]) -> Tensor:
-    return torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)
-
-
-def make_emissions(batch: int, length: int, states: int, scale: float = 2.0) -> Tensor:
-    return (torch.randn(batch, length, states) * scale).requires_grad_()
 
 
 def gradients(loss: Tensor, crf: AdnerCRF, emissions: Tensor) -> tuple[Tensor, ...]:
     return torch.autograd.grad(loss, [emissions, *crf.parameters()])
 
 
-def assert_equal(actual, expected, atol: float = 1e-5) -> None:
-    torch.testing.assert_close(actual, expected, atol=atol, rtol=1e-5, check_dtype=False)
-
-
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-@pytest.fixture(params=["scaled", "log"])
-def space(request, monkeypatch) -> str:
-    """Run a test with the lattice that would be chosen for moderate scores, and with the one for extreme ones."""
-    if request.param == "log":
-        monkeypatch.setattr(crf_adner, "scaled_period", lambda spread, window, dtype: 0)
-    return request.param
 
 
 def reference_lattice(crf: AdnerCRF, emissions: Tensor) -> tuple[Tensor, Tensor]:
@@ -282,22 +254,10 @@ def test_observed_stretches_in_scaled_form(monkeypatch):
         assert_equal(grad, expected)
 
 
-def crf_paths_adner_make_crf(states: int, constraints=None) -> AdnerCRF:
-    crf = AdnerCRF(states, constraints)
-    for parameter in crf.parameters():
-        torch.nn.init.normal_(parameter)
-    return crf
-
-
-@pytest.fixture(autouse=True)
-def _seed_of_crf_paths_adner():
-    torch.manual_seed(0)
-
-
 @pytest.mark.parametrize("length", range(1, 7))
 @pytest.mark.parametrize("states", range(1, 7))
 def test_best_paths_equal_enumeration(states, length):
-    crf, emissions = crf_paths_adner_make_crf(states), torch.randn(1, length, states)
+    crf, emissions = make_crf(states), torch.randn(1, length, states)
     paths = torch.cartesian_prod(*[torch.arange(states)] * length).view(-1, length)
     pairs = crf.transitions[paths[:, :-1], paths[:, 1:]].sum(1)
     scores = emissions[0].gather(1, paths.T).sum(0) + pairs
@@ -312,7 +272,7 @@ def test_best_paths_equal_enumeration(states, length):
 @pytest.mark.parametrize("batch", [1, 3])
 def test_entity_runs_find_the_same_paths(types, batch):
     names = state_names([f"type-{index}" for index in range(types)], "bioes")
-    crf = crf_paths_adner_make_crf(len(names), allowed_transitions(names))
+    crf = make_crf(len(names), allowed_transitions(names))
     emissions, lengths = torch.randn(batch, 40, len(names)) * 3, torch.randint(1, 41, (batch, 1))
     lengths[0] = 40
     scores, _ = crf._scores(emissions, torch.arange(40) < lengths)

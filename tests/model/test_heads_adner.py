@@ -18,7 +18,7 @@ from hf_adner.model.labels_adner import (
     state_names,
     tags_to_spans,
 )
-from hf_adner.model.positions_adner import locate_text
+from hf_adner.model.layers_adner import locate_text
 
 LABELS = bio_labels(["x", "y"])
 LENGTHS = [4, 2, 0, 1]

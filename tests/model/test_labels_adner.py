@@ -126,7 +126,7 @@ def test_tags_to_spans_examples():
 
 @pytest.mark.parametrize("span", [(2, 2, "x"), (-1, 1, "x"), (3, 6, "x"), (4, 3, "x")])
 def test_spans_outside_the_text_are_refused(span):
-    with pytest.raises(ValueError, match=r"does not lie in 0\.\.5"):
+    with pytest.raises(ValueError, match=r"is empty or not within 0\.\.5"):
         spans_to_bio([span], 5)
 
 
@@ -149,7 +149,7 @@ def test_span_states_spell_the_entity(scheme, length):
 
 
 def test_span_states_refuses_unknown_types():
-    with pytest.raises(ValueError, match=r"'z' is unknown to the model; it knows \['x', 'y'\]"):
+    with pytest.raises(ValueError, match=r"'z' is unknown; the model has \['x', 'y'\]"):
         span_states(state_names(["x", "y"], "bioes"), "z", 2)
 
 

@@ -1,7 +1,4 @@
-"""The lexicon: its files, its matches, its counts and its vectors.
-
-First word vectors: means of what the encoder knows of the characters.
-"""
+"""The lexicon: its files, matches, counts and vectors, and initial word vectors from character embeddings."""
 
 import copy
 import logging
@@ -18,7 +15,7 @@ from hypothesis import strategies as st
 
 from hf_adner import AdnerTokenizer, Lexicon
 from hf_adner.model import lexicon_adner
-from hf_adner.model.lexicon_adner import PUBLIC_DOCUMENTS, lower_by_character
+from hf_adner.model.lexicon_adner import PUBLIC_DOCUMENTS, leftmost_longest, lower_by_character
 from hf_adner.model.word_vectors_adner import character_mean_vectors
 
 WORDS = ("湿疹", "皮炎", "特应性皮炎", "特应性", "炎")
@@ -395,19 +392,19 @@ def test_the_medical_word_list(data_dir):
     assert {lexicon.words[word_id - 1] for word_id, _, _ in found} >= {"特应性皮炎", "皮炎", "他克莫司", "软膏"}
 
 
-WORD_VECTORS_ADNER_WORDS = ["红", "斑", "红斑", "斑红", "红红斑", "A", "a b", "龘", "龘红"]
+WORDS_TO_AVERAGE = ["红", "斑", "红斑", "斑红", "红红斑", "A", "a b", "龘", "龘红"]
 
 
 @pytest.fixture(scope="module")
 def reader() -> AdnerTokenizer:
-    return AdnerTokenizer.from_texts(["红斑ab瘙痒反复"], lexicon=Lexicon(WORD_VECTORS_ADNER_WORDS))
+    return AdnerTokenizer.from_texts(["红斑ab瘙痒反复"], lexicon=Lexicon(WORDS_TO_AVERAGE))
 
 
 def vectors_of(reader, size: int = 5, hidden: int = 8) -> dict[str, torch.Tensor]:
     table = torch.randn(len(reader), hidden, generator=torch.Generator().manual_seed(0))
     vectors = character_mean_vectors(reader, table, size)
-    assert vectors.shape == (len(WORD_VECTORS_ADNER_WORDS) + 1, size) and not vectors[0].any()
-    return dict(zip(WORD_VECTORS_ADNER_WORDS, vectors[1:]))
+    assert vectors.shape == (len(WORDS_TO_AVERAGE) + 1, size) and not vectors[0].any()
+    return dict(zip(WORDS_TO_AVERAGE, vectors[1:]))
 
 
 def test_a_word_is_the_mean_of_its_characters(reader):
@@ -422,14 +419,14 @@ def test_characters_are_read_as_the_tokenizer_reads_them(reader):
     """Lower-cased, white space as its own entry, unknown ones as [UNK]."""
     hidden = 8
     table = torch.randn(len(reader), hidden, generator=torch.Generator().manual_seed(0))
-    vectors = dict(zip(WORD_VECTORS_ADNER_WORDS, character_mean_vectors(reader, table, hidden)[1:]))
-    ids = {word: reader(word, add_special_tokens=False)["input_ids"] for word in WORD_VECTORS_ADNER_WORDS}
+    vectors = dict(zip(WORDS_TO_AVERAGE, character_mean_vectors(reader, table, hidden)[1:]))
+    ids = {word: reader(word, add_special_tokens=False)["input_ids"] for word in WORDS_TO_AVERAGE}
     assert ids["A"] == reader.convert_tokens_to_ids(["a"]) and ids["龘"] == [reader.unk_token_id]
     # all axes are kept: distances are the table's up to one factor
-    means = {word: table[ids[word]].mean(0) for word in WORD_VECTORS_ADNER_WORDS}
+    means = {word: table[ids[word]].mean(0) for word in WORDS_TO_AVERAGE}
     factor = (vectors["红"] - vectors["斑"]).norm() / (means["红"] - means["斑"]).norm()
-    for first in WORD_VECTORS_ADNER_WORDS:
-        for second in WORD_VECTORS_ADNER_WORDS:
+    for first in WORDS_TO_AVERAGE:
+        for second in WORDS_TO_AVERAGE:
             distance = factor * (means[first] - means[second]).norm()
             torch.testing.assert_close((vectors[first] - vectors[second]).norm(), distance, atol=1e-5, rtol=0)
 
@@ -438,7 +435,7 @@ def test_main_axes_come_first(reader):
     table = torch.zeros(len(reader), 8)
     ids = reader.convert_tokens_to_ids(["红", "斑"])
     table[ids[0], 3], table[ids[1], 6] = 10.0, 1.0
-    vectors = dict(zip(WORD_VECTORS_ADNER_WORDS, character_mean_vectors(reader, table, 1)[1:]))
+    vectors = dict(zip(WORDS_TO_AVERAGE, character_mean_vectors(reader, table, 1)[1:]))
     assert (vectors["红"] - vectors["龘"]).abs() > 50 * (vectors["斑"] - vectors["龘"]).abs()
 
 
@@ -457,3 +454,14 @@ def test_an_empty_lexicon_has_only_its_padding_row(reader):
 
 def test_half_precision_tables_give_float32(reader):
     assert character_mean_vectors(reader, torch.randn(len(reader), 4).half(), 3).dtype == torch.float32
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 8), st.integers(1, 4)), max_size=8))
+def test_leftmost_longest_is_greedy_from_left_to_right(drawn):
+    matches = [(word_id, start, start + length) for word_id, start, length in drawn]
+    expected, position = [], 0
+    while following := [(start, -end) for _, start, end in matches if start >= position]:
+        start, negative_end = min(following)
+        expected.append((start, -negative_end))
+        position = -negative_end
+    assert [(start, end) for _, start, end in leftmost_longest(matches)] == expected

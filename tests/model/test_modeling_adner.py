@@ -256,8 +256,8 @@ def test_tuples_instead_of_outputs(build, tokenizer, texts):
 
 def test_the_trainer_keeps_logits_and_predictions_only():
     fields = {field.name for field in dataclasses.fields(AdnerTokenClassifierOutput)}
-    kept = fields - set(AdnerConfig.keys_to_ignore_at_inference)
-    assert kept == {"loss", "logits", "predictions"}
+    remaining = fields - set(AdnerConfig.keys_to_ignore_at_inference)
+    assert remaining == {"loss", "logits", "predictions"}
 
 
 def test_inputs_that_contradict_are_refused(build, tokenizer, texts):
@@ -267,7 +267,7 @@ def test_inputs_that_contradict_are_refused(build, tokenizer, texts):
         model(**{name: value for name, value in inputs.items() if name not in LEXICON})
     with pytest.raises(ValueError, match="give all three"):
         model(**{name: value for name, value in inputs.items() if name != "lexicon_ends"})
-    with pytest.raises(ValueError, match="lexicon_ids has word 8, the model's lexicon only 7 words"):
+    with pytest.raises(ValueError, match="lexicon_ids contains word 8, the model's lexicon has only 7 words"):
         model(**{**inputs, "lexicon_ids": inputs["lexicon_ids"].clamp(max=1) * 8})
     embeds = torch.zeros(len(texts), inputs["input_ids"].shape[1], 16)
     with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds"):
@@ -290,7 +290,7 @@ def test_entity_posteriors_outside_the_text_are_refused(architecture, build, tok
     model = build(architecture)
     output = tag(model, tokenizer, texts)
     for entity in [(0, 3, 6, "Drug"), (0, 2, 2, "Drug"), (0, -1, 2, "Drug"), (1, 0, 1, "Drug"), (9, 0, 1, "Drug")]:
-        with pytest.raises(ValueError, match="lies outside the text of its row"):
+        with pytest.raises(ValueError, match="is outside the text of its row"):
             model.entity_log_posteriors(output.emissions, output.text_mask, [entity])
-    with pytest.raises(ValueError, match="'Body' is unknown to the model; it knows"):
+    with pytest.raises(ValueError, match="'Body' is unknown; the model has"):
         model.entity_log_posteriors(output.emissions, output.text_mask, [(0, 0, 1, "Body")])

@@ -1,7 +1,4 @@
-"""What is saved comes back bit by bit, with the package, without it, and from other models' checkpoints.
-
-A model whose parameters are shared out over two processes (FSDP) trains as a whole one does.
-"""
+"""Saved models load bit by bit, from other checkpoints too; FSDP on two processes trains like a single process."""
 
 import copy
 import json
@@ -123,8 +120,8 @@ def test_weights_missing_from_a_checkpoint_start_fresh(build, tmp_path):
     model = build("m-dscmg")
     model.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    kept = {name: weight for name, weight in weights.items() if name.startswith("adner.encoder")}
-    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    encoder_weights = {name: weight for name, weight in weights.items() if name.startswith("adner.encoder")}
+    save_file(encoder_weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     loaded = AdnerForTokenClassification.from_pretrained(tmp_path)
     assert_constrained(loaded)
     assert all(0 < weight.abs().max() <= 0.1 for weight in loaded.head.crf.parameters())
@@ -346,8 +343,8 @@ def train_both(report):
             optimizer.zero_grad()
     begun = dict(make_model(tokenizer).named_parameters())
     gathered = {name: parameter.full_tensor() for name, parameter in shared.named_parameters()}
-    differences = {name: (gathered[name] - one).abs().max() for name, one in whole.named_parameters()}
-    moved = max((one - begun[name]).abs().max() for name, one in whole.named_parameters())
+    differences = {name: (gathered[name] - weight).abs().max() for name, weight in whole.named_parameters()}
+    moved = max((weight - begun[name]).abs().max() for name, weight in whole.named_parameters())
     if mesh.get_rank() == 0:
         report.write_text(f"{max(differences.values()).item()} {moved.item()}")
 

@@ -114,9 +114,9 @@ def spans(entities):
 
 def assert_same(found, expected, tolerance=1e-5):
     assert [spans(entities) for entities in found] == [spans(entities) for entities in expected]
-    for one, other in zip(itertools.chain(*found), itertools.chain(*expected)):
+    for entity, reference in zip(itertools.chain(*found), itertools.chain(*expected)):
         for key in ("score", "start_score", "end_score"):
-            assert one[key] == pytest.approx(other[key], abs=tolerance)
+            assert entity[key] == pytest.approx(reference[key], abs=tolerance)
 
 
 def test_entities_of_a_trained_model(trained_pipe):
@@ -224,14 +224,14 @@ def test_scores_are_exact_posteriors(tokenizer, scheme):
     train(model, tokenizer, 12)
     pipe, unsure = AdnerPipeline(model, tokenizer, device="cpu"), 0
     for text in ("红斑丘疹", "患红药他", "瘙药痒", "莫司氯药", "药"):
-        every, found = readings(model, tokenizer, text), pipe(text)
-        assert set(spans(found)) == max(every, key=lambda reading: reading[1])[0]
-        for entity in found:
+        every, entities = readings(model, tokenizer, text), pipe(text)
+        assert set(spans(entities)) == max(every, key=lambda reading: reading[1])[0]
+        for entity in entities:
             span, start, end = spans([entity])[0], entity["start"], entity["end"]
             expected = {
-                "score": sum(p for found, p in every if span in found),
-                "start_score": sum(p for found, p in every if start in {one[0] for one in found}),
-                "end_score": sum(p for found, p in every if end in {one[1] for one in found}),
+                "score": sum(p for reading, p in every if span in reading),
+                "start_score": sum(p for reading, p in every if start in {first for first, _, _ in reading}),
+                "end_score": sum(p for reading, p in every if end in {last for _, last, _ in reading}),
             }
             assert {key: entity[key] for key in expected} == pytest.approx(expected, abs=1e-5)
             unsure += entity["score"] < 0.99
@@ -258,17 +258,17 @@ def test_threshold_filters_and_review_flags(random_pipe, tokenizer):
     scores = sorted(entity["score"] for entities in everything for entity in entities)
     middle = scores[len(scores) // 2]
     assert scores[0] < middle < scores[-1]
-    kept = random_pipe(TEXTS, threshold=middle)
-    assert_same(kept, [[entity for entity in entities if entity["score"] >= middle] for entities in everything])
+    confident = random_pipe(TEXTS, threshold=middle)
+    assert_same(confident, [[entity for entity in entities if entity["score"] >= middle] for entities in everything])
     flagged = random_pipe(TEXTS, needs_review=True, review_threshold=middle)
     assert [e["needs_review"] for entities in flagged for e in entities] == [
         e["score"] < middle for entities in everything for e in entities
     ]
-    assert all("needs_review" not in entity for entities in kept for entity in entities)
+    assert all("needs_review" not in entity for entities in confident for entity in entities)
     fixed = AdnerPipeline(random_pipe.model, tokenizer, device="cpu", threshold=middle, needs_review=True)
-    assert [spans(entities) for entities in fixed(TEXTS)] == [spans(entities) for entities in kept]
+    assert [spans(entities) for entities in fixed(TEXTS)] == [spans(entities) for entities in confident]
     assert [e["needs_review"] for e in itertools.chain(*fixed(TEXTS))] == [
-        e["score"] < 0.8 for e in itertools.chain(*kept)
+        e["score"] < 0.8 for e in itertools.chain(*confident)
     ]
     assert_same(fixed(TEXTS, threshold=0.0), everything)
 

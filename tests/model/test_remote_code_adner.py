@@ -111,8 +111,8 @@ def test_saved_again_without_the_package_a_checkpoint_is_complete(architecture, 
     pipe, folder = checkpoints[architecture]
     again = folder / "again"
     assert {path.name for path in again.iterdir()} == {path.name for path in folder.iterdir()} - {"again"}
-    told, expected = (json.loads((place / "config.json").read_text()) for place in (again, folder))
-    assert all(told[name] == expected[name] for name in ("auto_map", "custom_pipelines", "format_version"))
+    saved, expected = (json.loads((place / "config.json").read_text()) for place in (again, folder))
+    assert all(saved[name] == expected[name] for name in ("auto_map", "custom_pipelines", "format_version"))
     assert pipeline(model=str(again), device="cpu")(texts) == pipe(texts)
 
 
@@ -130,12 +130,12 @@ def test_whatever_is_saved_brings_all_code(saved, build, tokenizer, tmp_path):
     things[saved].save_pretrained(tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.py")) == CODE
     if saved == "tokenizer":
-        told = json.loads((tmp_path / "tokenizer_config.json").read_text())
-        assert told["auto_map"] == {"AutoTokenizer": AUTO_MAP["AutoTokenizer"]}
+        config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+        assert config["auto_map"] == {"AutoTokenizer": AUTO_MAP["AutoTokenizer"]}
         return
-    told = json.loads((tmp_path / "config.json").read_text())
-    assert told["auto_map"] == AUTO_MAP
-    assert told["custom_pipelines"]["adner-ner"]["impl"] == "pipeline_adner.AdnerPipeline"
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["auto_map"] == AUTO_MAP
+    assert config["custom_pipelines"]["adner-ner"]["impl"] == "pipeline_adner.AdnerPipeline"
 
 
 @pytest.mark.parametrize("arguments", [{}, {"task": "adner-ner"}, {"trust_remote_code": True}])

@@ -130,11 +130,11 @@ def test_special_tokens_in_a_text_cannot_be_switched_on(tokenizer):
         tokenizer("[SEP]", split_special_tokens=False)
 
 
-INKLESS = " \t\n\r\x00\x1f\x7f\x85\xa0\xad\u2003\u200b\u200d\u2028\u2060\u3000\ufeff"
+INVISIBLE = " \t\n\r\x00\x1f\x7f\x85\xa0\xad\u2003\u200b\u200d\u2028\u2060\u3000\ufeff"
 
 
 def test_characters_without_ink_share_one_entry(tokenizer):
-    assert set(tokenizer(INKLESS, add_special_tokens=False)["input_ids"]) == {tokenizer.get_vocab()[SPACE]}
+    assert set(tokenizer(INVISIBLE, add_special_tokens=False)["input_ids"]) == {tokenizer.get_vocab()[SPACE]}
 
 
 @pytest.mark.parametrize(("entry", "expected"), [(SPACE, SPACE), ("[unused2]", "[UNK]")])

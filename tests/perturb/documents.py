@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from hf_adner.data.records import Document, Entity
-from hf_adner.perturb.perturbed import LABEL_PRESERVING, MASK, Perturbed
+from hf_adner.perturb.perturbation import LABEL_PRESERVING, MASK, Perturbed
 from hf_adner.perturb.protected import keeps_protected, protected_spans
 
 PIECES = (

@@ -11,11 +11,10 @@ from hf_adner.perturb.boundary import (
     OuterUnits,
     StartEdit,
     VirtualBoundary,
-    edge_edits,
     entity_units,
 )
 from hf_adner.perturb.context import Terms
-from hf_adner.perturb.perturbed import BOUNDARY
+from hf_adner.perturb.perturbation import BOUNDARY
 from hf_adner.perturb.surface import Confusions
 
 from .documents import annotated, check, documents, english, note
@@ -39,7 +38,7 @@ def test_edges_and_interior_of_chinese_entities():
     assert _text(StartEdit(), document, 0) == "□疹样皮炎"
     assert _text(EndEdit(), document, 0) == "湿疹样皮□"
     assert _text(InteriorEdit(), document, 0) in {"湿□样皮炎", "湿疹□皮炎", "湿疹样□炎"}
-    assert [_text(one, document, 1) for one in edge_edits()] == ["□", "□", None]
+    assert [_text(edit, document, 1) for edit in (StartEdit(), EndEdit(), InteriorEdit())] == ["□", "□", None]
     assert StartEdit()(document, 0, entity=0).masked == (2,)
 
 
@@ -53,6 +52,7 @@ def test_edges_are_words_of_english_entities():
 def test_protected_edges_and_cut_words_stay():
     assert _text(StartEdit(), Document("a", "左膝痛", (Entity(0, 3, "S"),)), 0) is None
     assert _text(StartEdit(), Document("a", "sIgE高", (Entity(1, 5, "S"),)), 0) is None
+    assert _text(StartEdit(), Document("a", "IgE高", (Entity(0, 4, "S"), Entity(0, 2, "S"))), 0) is None
     assert StartEdit()(Document("a", "痒"), 0) is None
 
 
@@ -64,8 +64,8 @@ def test_other_sources():
 
 def test_a_copy_of_an_edge_in_the_context():
     document = annotated("甲乙丙湿疹", {"湿疹": "Disease"})
-    found = {VirtualBoundary()(document, seed).document.text for seed in range(30)}
-    assert found == {"甲湿乙丙湿疹", "甲乙湿丙湿疹", "甲疹乙丙湿疹", "甲乙疹丙湿疹"}
+    texts = {VirtualBoundary()(document, seed).document.text for seed in range(30)}
+    assert texts == {"甲湿乙丙湿疹", "甲乙湿丙湿疹", "甲疹乙丙湿疹", "甲乙疹丙湿疹"}
     near = {VirtualBoundary(reach=1)(document, seed).document.text for seed in range(30)}
     assert near == {"甲乙湿丙湿疹", "甲乙疹丙湿疹"}
     result = VirtualBoundary()(english(), 1, entity=1)
@@ -89,14 +89,14 @@ def test_one_edit_beside_an_entity(document, seed):
     new = set(result.inserted) | {result.alignment[place] for place in result.edited} - {None}
     touched = range(min(new), max(new) + 1)
     assert any(
-        one.start - 1 <= touched[-1] + 1 and touched[0] - 1 <= one.end
-        for one in (result.entity(index) for index in range(len(document.entities)))
+        entity.start - 1 <= touched[-1] + 1 and touched[0] - 1 <= entity.end
+        for entity in map(result.entity, range(len(document.entities)))
     )
 
 
 def _results(document, entity=0, **options):
-    found = [OuterNeighbourEdit(**options)(document, seed, entity=entity) for seed in range(40)]
-    return {one.document.text for one in found if one is not None}
+    results = [OuterNeighbourEdit(**options)(document, seed, entity=entity) for seed in range(40)]
+    return {result.document.text for result in results if result is not None}
 
 
 UNITS = OuterUnits(["伴", "with"], ["等", "and"])
@@ -135,12 +135,12 @@ def test_units_of_documents():
     documents = [annotated(f"伴湿疹，{sign}", {"湿疹": "Disease"}) for sign in "甲乙丙"]
     documents.append(annotated("无湿疹史", {"湿疹": "Disease"}))
     units = OuterUnits.from_documents(documents, min_count=3)
-    assert units.of("left", "han") == [("伴", 3)] and units.of("right", "han") == [("，", 3)]
-    assert OuterUnits.from_documents(documents, min_count=1).of("right", "han") == [("史", 1), ("，", 3)]
-    assert OuterUnits(["无", " ", "左"], []).of("left", "han") == []
+    assert units.candidates("left", "han") == [("伴", 3)] and units.candidates("right", "han") == [("，", 3)]
+    assert OuterUnits.from_documents(documents, min_count=1).candidates("right", "han") == [("史", 1), ("，", 3)]
+    assert OuterUnits(["无", " ", "左"], []).candidates("left", "han") == []
 
 
-def test_notes_get_one():
+def test_notes_get_an_edit():
     for document in (note(), english()):
         for index in range(len(document.entities)):
             result = OuterNeighbourEdit()(document, 3, entity=index)

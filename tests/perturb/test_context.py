@@ -16,11 +16,11 @@ from hf_adner.perturb.context import (
     EntitySwap,
     MaskedLanguageModelEdit,
     SimilarWordEdit,
-    SimilarWords,
     Terms,
 )
 from hf_adner.perturb.edits import Edit, Masks, spliced
-from hf_adner.perturb.perturbed import MASK
+from hf_adner.perturb.perturbation import MASK
+from hf_adner.perturb.similar_words import SimilarWords, similar_word_table
 from hf_adner.perturb.surface import Confusions
 
 from .documents import check, documents, english, note
@@ -115,7 +115,7 @@ def test_nothing_to_edit():
         ({"bottom": 1.5}, "bottom 1.5"),
         ({"sources": []}, "at least one source"),
         ({"sources": [(-1, Masks()), (2, Masks())]}, "weights of 0 or more"),
-        ({"sources": [(0, Masks())]}, "one above 0"),
+        ({"sources": [(0, Masks())]}, "at least one weight above 0"),
     ],
 )
 def test_bad_options(options, message):
@@ -130,9 +130,9 @@ SURFACES = EntitySurfaces(
 
 def test_surfaces_of_documents():
     surfaces = EntitySurfaces.from_documents([note(), english()])
-    assert surfaces.of("Symptom") == ("fever", "severe itch", "瘙痒", "面部红斑")
-    assert surfaces.of("Unknown") == ()
-    assert SURFACES.of("Symptom") == ("丘疹", "脱屑")
+    assert surfaces.texts("Symptom") == ("fever", "severe itch", "瘙痒", "面部红斑")
+    assert surfaces.texts("Unknown") == ()
+    assert SURFACES.texts("Symptom") == ("丘疹", "脱屑")
 
 
 @given(documents(), st.integers(0, 3), st.floats(0, 1))
@@ -144,7 +144,7 @@ def test_context_stays(document, seed, share):
     inside = {place for index in result.changed_entities for place in range(*document.spans[index][:2])}
     assert result.changed_entities and set(result.edited) == inside
     for index in result.changed_entities:
-        assert result.entity(index).text in SURFACES.of(document.entities[index].label)
+        assert result.entity(index).text in SURFACES.texts(document.entities[index].label)
 
 
 def test_swap_in_a_note():
@@ -173,11 +173,19 @@ VECTORS = torch.tensor([[0, 0], [1, 0], [1, 0.2], [1, 0.1], [0, 1], [-0.1, 1], [
 def test_neighbours_by_cosine_and_length():
     similar = SimilarWords(WORDS, VECTORS)
     assert similar.nearest("反复") == [("经常", pytest.approx(1.04**-0.5))]
-    assert [word for word, _ in SimilarWords(WORDS, VECTORS, same_length=False).nearest("反复")] == ["经常", "时常常"]
     assert similar.nearest("空白") == [] == similar.nearest("没有的")
     assert SimilarWords(WORDS, VECTORS, excluded=["经常"]).nearest("反复") == []
-    everything = SimilarWords(WORDS, VECTORS, minimum=-1, same_length=False).nearest("反复")
-    assert len(everything) == 5 and len(SimilarWords(WORDS, VECTORS, minimum=-1, top=2).nearest("反复")) == 2
+    assert len(SimilarWords(WORDS, VECTORS, minimum=-1).nearest("反复")) == 4
+    assert len(SimilarWords(WORDS, VECTORS, minimum=-1, top=2).nearest("反复")) == 2
+
+
+def test_a_table_has_the_neighbours_of_every_word():
+    similar = SimilarWords(WORDS, VECTORS, top=2)
+    table = similar_word_table(WORDS.words, VECTORS[1:], top=2, minimum=0.5)
+    for word in WORDS.words:
+        expected = [(other, pytest.approx(cosine)) for other, cosine in similar.nearest(word)]
+        assert table.get(word, []) == expected
+    assert table["反复"] and "时常常" not in table
 
 
 def test_vectors_must_be_those_of_the_lexicon():

@@ -14,15 +14,18 @@ from hf_adner.perturb.edits import (
     apply_edits,
     apply_guarded,
     edits_of,
-    mask_edit,
     spliced,
 )
-from hf_adner.perturb.perturbed import BOUNDARY, MASK
-from hf_adner.perturb.protected import Territory, keeps_protected, protected_spans
+from hf_adner.perturb.perturbation import BOUNDARY, MASK
+from hf_adner.perturb.protected import ClosedSpans, keeps_protected, protected_spans
 from hf_adner.perturb.surface import Confusions
 from hf_adner.perturb.units import Unit, budget, context_units, draw_runs, draw_units, least_important, text_units
 
 from .documents import check, documents, english, note
+
+
+def _mask(start, end):
+    return Edit(start, end, MASK * (end - start), masked=True)
 
 
 def _document(text="面部红斑伴瘙痒。"):
@@ -32,7 +35,7 @@ def _document(text="面部红斑伴瘙痒。"):
 @st.composite
 def edited_documents(draw):
     document = draw(documents())
-    closed = Territory.of_context(document)
+    closed = ClosedSpans.of_context(document)
     edits, place = [], 0
     while place < len(document.text) and draw(st.booleans()):
         start = draw(st.integers(place, len(document.text)))
@@ -61,7 +64,7 @@ def test_edits_of_the_context_keep_entities(given_edits):
 def test_insertions_at_edges_stay_outside():
     result = apply_edits(_document(), [Edit(0, 0, "有"), Edit(5, 5, "及"), Edit(7, 7, "著")], family="x")
     assert result.document.text == "有面部红斑伴及瘙痒著。"
-    assert [(one.start, one.end) for one in result.document.entities] == [(1, 5), (1, 3), (7, 9)]
+    assert [(entity.start, entity.end) for entity in result.document.entities] == [(1, 5), (1, 3), (7, 9)]
     assert result.inserted == (0, 6, 9)
     assert result.edited == ()
 
@@ -69,13 +72,13 @@ def test_insertions_at_edges_stay_outside():
 def test_insertion_between_touching_and_nested_entities():
     document = Document("a", "红斑瘙痒", (Entity(0, 2, "S"), Entity(2, 4, "S")))
     result = apply_edits(document, [Edit(2, 2, "及")], family="x")
-    assert [one.text for one in result.document.entities] == ["红斑", "瘙痒"]
-    with pytest.raises(EditError, match="edit 2-2 lies in an entity"):
+    assert [entity.text for entity in result.document.entities] == ["红斑", "瘙痒"]
+    with pytest.raises(EditError, match="edit 2-2 is inside an entity"):
         apply_edits(_document(), [Edit(2, 2, "及")], family="x")
 
 
 def test_replacements_align_only_at_equal_length():
-    result = apply_edits(_document(), [Edit(4, 5, "及与"), mask_edit(7, 8)], family="x")
+    result = apply_edits(_document(), [Edit(4, 5, "及与"), _mask(7, 8)], family="x")
     assert result.document.text == "面部红斑及与瘙痒" + MASK
     assert result.alignment.forward == (0, 1, 2, 3, None, 6, 7, 8)
     assert (result.edited, result.masked, result.families) == ((4, 7), (8,), ("x",))
@@ -84,10 +87,10 @@ def test_replacements_align_only_at_equal_length():
 
 def test_edits_in_entities_only_where_allowed():
     edit = Edit(0, 2, "四肢内侧", aligned=False)
-    with pytest.raises(EditError, match="edit 0-2 lies in an entity"):
+    with pytest.raises(EditError, match="edit 0-2 is inside an entity"):
         apply_edits(_document(), [edit], family="x")
     result = apply_edits(_document(), [edit], family="x", kind=BOUNDARY, inside_entities=True)
-    assert [one.text for one in result.document.entities] == ["四肢内侧红斑", "四肢内侧", "瘙痒"]
+    assert [entity.text for entity in result.document.entities] == ["四肢内侧红斑", "四肢内侧", "瘙痒"]
     assert result.changed_entities == (0, 1)
     assert result.kind == BOUNDARY
 
@@ -95,14 +98,14 @@ def test_edits_in_entities_only_where_allowed():
 @pytest.mark.parametrize(
     ("edits", "message"),
     [
-        ([Edit(7, 9, "")], "edit 7-9 lies outside the text of 8 characters"),
-        ([Edit(4, 3, "")], "lies outside"),
-        ([Edit(4, 5, "x"), Edit(4, 5, "y")], "meet in the same place"),
-        ([Edit(4, 4, "x"), Edit(4, 4, "y")], "meet in the same place"),
+        ([Edit(7, 9, "")], "edit 7-9 is outside the text of 8 characters"),
+        ([Edit(4, 3, "")], "is outside the text"),
+        ([Edit(4, 5, "x"), Edit(4, 5, "y")], "overlap or insert at the same place"),
+        ([Edit(4, 4, "x"), Edit(4, 4, "y")], "overlap or insert at the same place"),
         ([Edit(3, 5, "x")], "edit 3-5 crosses the edge of an entity at 4"),
         ([Edit(4, 8, "x")], "crosses the edge of an entity at 5"),
         ([Edit(0, 4, "")], "crosses the edge of an entity at 2"),
-        ([Edit(5, 7, "")], "leave nothing of the entity 5-7"),
+        ([Edit(5, 7, "")], "delete all of the entity 5-7"),
     ],
 )
 def test_bad_edits_are_refused(edits, message):
@@ -138,7 +141,7 @@ def test_context_of_english_words():
 @given(documents(), st.sampled_from([None, Lexicon(["患者反复", "反复", "后出", "出现伴", "12", "en ee"])]))
 def test_units_are_open_sorted_and_disjoint(document, lexicon):
     units = context_units(document, lexicon)
-    closed = Territory.of_context(document)
+    closed = ClosedSpans.of_context(document)
     assert all(closed.is_open(unit.start, unit.end) for unit in units)
     assert all(first.end <= second.start for first, second in zip(units, units[1:]))
 
@@ -256,7 +259,7 @@ def test_kinds():
 
 
 def test_characters_and_gaps():
-    closed = Territory(6, [(1, 3), (3, 5)])
+    closed = ClosedSpans(6, [(1, 3), (3, 5)])
     assert [closed.is_open(place, place + 1) for place in range(6)] == [True, False, False, False, False, True]
     assert [closed.is_open(gap, gap) for gap in range(7)] == [True, True, False, True, False, True, True]
     assert closed.is_open(5, 6) and not closed.is_open(0, 2)
@@ -265,9 +268,9 @@ def test_characters_and_gaps():
 @pytest.mark.parametrize(
     ("make", "open_places"),
     [
-        (Territory.of_entities, [0, 3, 4, 5, 6]),
-        (Territory.of_protected, [1, 2, 3, 6]),
-        (Territory.of_context, [3, 6]),
+        (ClosedSpans.of_entities, [0, 3, 4, 5, 6]),
+        (ClosedSpans.of_protected, [1, 2, 3, 6]),
+        (ClosedSpans.of_context, [3, 6]),
     ],
 )
 def test_of_a_document(make, open_places):

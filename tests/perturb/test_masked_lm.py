@@ -10,7 +10,7 @@ from hf_adner.data.records import Document, Entity
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.perturb.context import MaskedLanguageModelEdit, Terms
-from hf_adner.perturb.masked_lm import MaskedLanguageModel, StoredProposals, draw_candidate
+from hf_adner.perturb.masked_lm import MaskedLanguageModel, StoredProposals, draw_weighted
 from hf_adner.perturb.units import Unit, context_units
 
 from .documents import check, english, note
@@ -51,7 +51,7 @@ def chinese(tmp_path):
 def test_one_character_for_one(chinese):
     document = Document("a", "甲丙痒乙", (Entity(2, 3, "S"),))
     [found] = chinese.candidates([document], [[Unit(0, 1), Unit(1, 2), Unit(3, 4)]])
-    rounded = [[(string, round(probability, 3)) for string, probability in one] for one in found]
+    rounded = [[(string, round(probability, 3)) for string, probability in candidates] for candidates in found]
     assert rounded == [[("丙", 0.5), ("丁", 0.3)], [("丁", 0.3)], [("丙", 0.5), ("丁", 0.3)]]
     mask = chinese.tokenizer.mask_token_id
     assert chinese.model.read == [[2, mask, mask, 10, mask, 3]]
@@ -76,7 +76,7 @@ def test_words_get_one_mask_and_whole_words(tmp_path):
     document = Document("a", "the itchy Arm, xyz")
     units = [Unit(4, 9, "word"), Unit(10, 13, "word")]
     [found] = model.candidates([document], [units])
-    assert [[string for string, _ in one] for one in found] == [["rash", "arm"], ["rash"]]
+    assert [[string for string, _ in candidates] for candidates in found] == [["rash", "arm"], ["rash"]]
     mask, unknown = tokenizer.mask_token_id, tokenizer.unk_token_id
     assert model.model.read == [[2, *tokenizer.convert_tokens_to_ids(["the"]), mask, mask, 10, unknown, 3]]
 
@@ -86,7 +86,7 @@ def test_long_texts_go_through_windows(chinese):
     document = Document("a", "甲乙" * 60)
     units = [Unit(place, place + 1) for place in range(0, 120, 3)]
     [found] = chinese.candidates([document], [units])
-    assert all([string for string, _ in one] == ["丙", "丁"] for one in found)
+    assert all([string for string, _ in candidates] == ["丙", "丁"] for candidates in found)
     assert max(map(len, chinese.model.read)) <= 42 and len(chinese.model.read) > 3
 
 
@@ -98,19 +98,19 @@ def test_every_document_and_batch_size_gives_the_same():
     documents = [note(), Document("b", ""), Document("c", "外用反复发热")]
     units = [context_units(document) for document in documents]
     many = MaskedLanguageModel(model, tokenizer, minimum=0).candidates(documents, units)
-    one = MaskedLanguageModel(model, tokenizer, minimum=0, batch_size=1)
+    source = MaskedLanguageModel(model, tokenizer, minimum=0, batch_size=1)
     assert [len(own) for own in many] == [len(own) for own in units]
     for document, own, expected in zip(documents, units, many):
-        for found, wanted in zip(one.candidates([document], [own])[0], expected):
+        for found, wanted in zip(source.candidates([document], [own])[0], expected):
             assert dict(found) == pytest.approx(dict(wanted), rel=1e-4) and found
-    result = MaskedLanguageModelEdit(one, share=0.5)(note(), 0)
+    result = MaskedLanguageModelEdit(source, share=0.5)(note(), 0)
     check(result, note())
     assert result.alignment.is_identity and len(result.edited) >= 5
 
 
 def test_stored_proposals_need_no_model(chinese):
     documents = [note("a"), note("b"), Document("c", "甲"), Document("d", "")]
-    stored = pickle.loads(pickle.dumps(StoredProposals.of(chinese, documents, most=1)))
+    stored = pickle.loads(pickle.dumps(StoredProposals.from_model(chinese, documents, most=1)))
     assert len(stored) == 4
     units = context_units(note())
     assert stored.propose(note("b"), units, random.Random(0)) == ["丙"] * len(units)
@@ -125,13 +125,13 @@ def test_stored_proposals_need_no_model(chinese):
 
 def test_draws_follow_probabilities():
     rng = random.Random(0)
-    drawn = [draw_candidate([("甲", 0.9), ("乙", 0.1)], rng) for _ in range(200)]
+    drawn = [draw_weighted([("甲", 0.9), ("乙", 0.1)], rng) for _ in range(200)]
     assert 160 < drawn.count("甲") < 198
-    assert draw_candidate([], rng) is None
+    assert draw_weighted([], rng) is None
 
 
 def test_a_tokenizer_without_mask_is_refused():
-    with pytest.raises(ValueError, match="a fast one with a mask token"):
+    with pytest.raises(ValueError, match="a fast tokenizer with a mask token"):
         MaskedLanguageModel(torch.nn.Linear(1, 1), SimpleNamespace(mask_token_id=None, is_fast=True))
 
 

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner.data.records import Document, Entity
-from hf_adner.perturb.edits import Edit, apply_edits, mask_edit
-from hf_adner.perturb.perturbed import BOUNDARY, CharacterAlignment, Perturbed, masked_tokens
+from hf_adner.perturb.edits import Edit, apply_edits
+from hf_adner.perturb.perturbation import BOUNDARY, MASK, CharacterAlignment, Perturbed, masked_tokens
 
 
 def _document():
@@ -20,7 +20,11 @@ def test_unchanged():
 
 def test_one_after_the_other_adds_up():
     document = _document()
-    first = apply_edits(document, [mask_edit(0, 1), mask_edit(6, 7), Edit(2, 2, "有")], family="context-masking")
+    first = apply_edits(
+        document,
+        [Edit(0, 1, MASK, masked=True), Edit(6, 7, MASK, masked=True), Edit(2, 2, "有")],
+        family="context-masking",
+    )
     second = apply_edits(
         first.document, [Edit(0, 1, "病"), Edit(2, 3, "伴"), Edit(1, 1, "重")], family="b", kind=BOUNDARY
     )
@@ -33,7 +37,7 @@ def test_one_after_the_other_adds_up():
     assert both.original is document and both.entity(0).text == "瘙痒"
     assert not both.is_unchanged
     assert Perturbed.unchanged(document).then(first).alignment == first.alignment
-    with pytest.raises(ValueError, match="not one of this result"):
+    with pytest.raises(ValueError, match="starts from another text"):
         second.then(first)
 
 
@@ -62,7 +66,6 @@ def test_both_maps_lead_back(alignment):
         assert place is None or alignment.backward[place] == start
     for place, start in enumerate(alignment.backward):
         assert start is None or alignment[start] == place
-    assert alignment.inverse().inverse() == alignment
     assert len(alignment) == len(alignment.forward)
 
 
@@ -76,7 +79,6 @@ def test_composition_is_that_of_the_maps(data):
         middle = first[start]
         assert both[start] == (None if middle is None else second[middle])
     assert both.then(third) == first.then(second.then(third))
-    assert both.inverse() == second.inverse().then(first.inverse())
 
 
 @given(alignments())
@@ -86,14 +88,6 @@ def test_identity_is_neutral(alignment):
     assert CharacterAlignment.identity(3).is_identity and not CharacterAlignment.from_backward([1, 0], 2).is_identity
 
 
-@given(alignments())
-def test_values_travel_with_their_characters(alignment):
-    new = [f"new {place}" for place in range(len(alignment.backward))]
-    assert alignment.pull(new, "gone") == ["gone" if p is None else f"new {p}" for p in alignment.forward]
-    old = list(range(len(alignment)))
-    assert alignment.push(old, -1) == [-1 if p is None else p for p in alignment.backward]
-
-
 def test_spans_map_where_they_stay_whole():
     alignment = CharacterAlignment.from_backward([3, 4, None, 0, 1], 5)  # 2 is gone
     assert alignment.map_span(3, 5) == (0, 2)
@@ -101,7 +95,7 @@ def test_spans_map_where_they_stay_whole():
     assert alignment.map_span(1, 3) is None
     assert alignment.map_span(2, 3) is None
     assert CharacterAlignment.from_backward([0, None, 1], 2).map_span(0, 2) is None
-    with pytest.raises(ValueError, match="span 4-6 is none of a text of 5"):
+    with pytest.raises(ValueError, match="span 4-6 is outside a text of 5"):
         alignment.map_span(4, 6)
 
 
@@ -116,5 +110,3 @@ def test_wrong_maps_are_refused():
         CharacterAlignment.from_backward([0, 0], 1)
     with pytest.raises(ValueError, match="from 2 characters cannot follow one to 1"):
         CharacterAlignment.identity(1).then(CharacterAlignment.identity(2))
-    with pytest.raises(ValueError, match="1 values for 2 characters"):
-        CharacterAlignment.identity(2).pull([0.5], 0.0)

@@ -14,10 +14,10 @@ from hf_adner.data.synthetic import ad_lexicon, generate_corpus
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.perturb.boundary import OuterUnits
 from hf_adner.perturb.context import EntitySurfaces, Terms
-from hf_adner.perturb.perturbed import BOUNDARY, KINDS, LABEL_PRESERVING, Perturbed
+from hf_adner.perturb.perturbation import BOUNDARY, KINDS, LABEL_PRESERVING, Perturbed
 from hf_adner.perturb.registry import PERTURBATIONS, make_perturbation
 from hf_adner.perturb.surface import Confusions
-from hf_adner.perturb.views import VIEW_KINDS, ViewMaker, ViewMaterials, make_view
+from hf_adner.perturb.views import VIEW_KINDS, ViewMaker, ViewMaterials
 
 from .documents import NOTE, check, documents, english, note
 
@@ -41,11 +41,11 @@ def test_views_of_anything_keep_what_they_must(document, seed, epoch, scored):
 
 
 def test_a_view_depends_on_seed_epoch_and_id_alone():
-    first = make_view(note(), seed=1, epoch=2)
-    assert make_view(note(), seed=1, epoch=2) == first
+    first = ViewMaker(1).make_view(note(), 2)
+    assert ViewMaker(1).make_view(note(), 2) == first
     assert pickle.loads(pickle.dumps(ViewMaker(1))).make_view(note(), 2) == first
     for document, seed, epoch in [(note("b"), 1, 2), (note(), 2, 2), (note(), 1, 3)]:
-        assert make_view(document, seed=seed, epoch=epoch).document.text != first.document.text
+        assert ViewMaker(seed).make_view(document, epoch).document.text != first.document.text
 
 
 _SCRIPT = """
@@ -76,13 +76,13 @@ def _views(maker, document=None, count=300, **options):
     return [maker.make_view(replace(document, id=str(number)), 0, **options) for number in range(count)]
 
 
-def test_families_come_as_often_as_they_should():
+def test_kinds_come_as_often_as_they_should():
     scores = [1.0] * len(NOTE)
     views = _views(ViewMaker(materials=MATERIALS), scores=scores)
-    counts = Counter(family for view in views for family in view.families)
-    for family, share in {**VIEW_KINDS, "neighbour": 0.5}.items():
-        assert abs(counts[family] / 300 - share) < 0.09, family
-    assert {view.families for view in _views(ViewMaker(families={"punctuation": 1.0}, neighbour_share=0.0))} == {
+    counts = Counter(kind for view in views for kind in view.families)
+    for kind, share in {**VIEW_KINDS, "neighbour": 0.5}.items():
+        assert abs(counts[kind] / 300 - share) < 0.09, kind
+    assert {view.families for view in _views(ViewMaker(kinds={"punctuation": 1.0}, neighbour_share=0.0))} == {
         ("punctuation",)
     }
 
@@ -101,7 +101,7 @@ def test_guided_edits_take_unimportant_context():
     text = "甲乙丙丁戊己庚辛壬癸痒"
     document = Document("a", text, (Entity(10, 11, "Symptom"),))
     scores = [9, 1, 8, 2, 7, 3, 6, 4, 5.5, 5, 20]
-    guided = ViewMaker(families={"guided": 1.0}, neighbour_share=0.0)
+    guided = ViewMaker(kinds={"guided": 1.0}, neighbour_share=0.0)
     assert {place for view in _views(guided, document, 60, scores=scores) for place in view.edited} == {1, 3, 5, 7, 9}
     assert {len(view.edited) for view in _views(guided, document, 20, scores=scores)} == {2}  # 30 % of 5, rounded
     assert {view.families for view in _views(guided, document, 5, scores=scores)} == {("guided",)}
@@ -114,7 +114,7 @@ def test_guided_edits_take_unimportant_context():
 
 
 def test_the_neighbour_of_the_entity_in_focus_is_edited():
-    maker = ViewMaker(families={"uniform": 1.0}, neighbour_share=1.0, materials=MATERIALS)
+    maker = ViewMaker(kinds={"uniform": 1.0}, neighbour_share=1.0, materials=MATERIALS)
     for view in _views(maker, count=30, entity=4):  # a disease that follows a character which may be replaced
         check(view, view.original)
         assert view.families[-1] == "neighbour"
@@ -124,7 +124,7 @@ def test_the_neighbour_of_the_entity_in_focus_is_edited():
 
 
 def test_missing_materials_and_nothing_to_edit():
-    only_swaps = ViewMaker(families={"swap": 1.0}, neighbour_share=0.0)
+    only_swaps = ViewMaker(kinds={"swap": 1.0}, neighbour_share=0.0)
     assert only_swaps.make_view(note(), 0) is None
     assert ViewMaker(neighbour_share=1.0).make_view(Document("a", "无"), 0) is None
     assert ViewMaker().make_view(Document("a", ""), 0) is None
@@ -138,9 +138,9 @@ def test_missing_materials_and_nothing_to_edit():
         ({"share": 1.5}, "share is 1.5"),
         ({"edited": 0.0}, "edited is 0.0"),
         ({"bottom": -1}, "bottom is -1"),
-        ({"families": {"colour": 1.0}}, "expected weights of some of"),
-        ({"families": {"swap": 0.0}}, "expected weights of some of"),
-        ({"families": {}}, "expected weights of some of"),
+        ({"kinds": {"colour": 1.0}}, "expected weights of some of"),
+        ({"kinds": {"swap": 0.0}}, "expected weights of some of"),
+        ({"kinds": {}}, "expected weights of some of"),
     ],
 )
 def test_bad_settings(options, message):
@@ -173,11 +173,10 @@ OPTIONS = {
 
 
 def test_kinds_and_uses_of_all_perturbations():
-    assert {one.kind for one in PERTURBATIONS.values()} == set(KINDS)
-    boundary = {name for name, one in PERTURBATIONS.items() if one.kind == BOUNDARY}
+    assert {perturbation.kind for perturbation in PERTURBATIONS.values()} == set(KINDS)
+    boundary = {name for name, perturbation in PERTURBATIONS.items() if perturbation.kind == BOUNDARY}
     assert boundary == {"start-edit", "end-edit", "interior-edit", "virtual-boundary"}
-    assert {name for name, one in PERTURBATIONS.items() if one.test_only} == {"confusions"}
-    assert all(name == one.name for name, one in PERTURBATIONS.items())
+    assert all(name == perturbation.name for name, perturbation in PERTURBATIONS.items())
 
 
 @pytest.mark.parametrize("name", list(PERTURBATIONS))

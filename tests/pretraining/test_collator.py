@@ -1,7 +1,4 @@
-"""The recipe of MacBERT, measured, and where masks and labels lie.
-
-Lengths and places of n-grams.
-"""
+"""Statistics of MacBERT's masking, positions of masks and labels, and the choice of n-grams."""
 
 import pickle
 from collections import Counter
@@ -85,16 +82,16 @@ def test_words_without_a_similar_one_become_random_words_of_the_list(tokenizer, 
 
 
 def test_no_character_becomes_the_piece_of_a_word_and_white_space_stays(tokenizer):
-    vocabulary = [*tokenizer.get_vocab(), *(f"##{one}" for one in CHARACTERS)]
+    vocabulary = [*tokenizer.get_vocab(), *(f"##{character}" for character in CHARACTERS)]
     pieces = AdnerTokenizer({token: place for place, token in enumerate(vocabulary)})
     made = MacBertCollator(pieces, share=1.0)
     spaced = "患 者\u3000面  部伴有"
     ids = np.array(pieces(spaced)["input_ids"])
-    blank = [place for place, one in enumerate(ids.tolist()) if not made.words.text([one]).strip()]
+    blank = [place for place, token in enumerate(ids.tolist()) if not made.words.text([token]).strip()]
     assert len(blank) >= 4
     for _ in range(50):
         masked, labels = made.mask(ids)
-        assert not any(pieces.convert_ids_to_tokens(one).startswith("##") for one in masked.tolist())
+        assert not any(pieces.convert_ids_to_tokens(token).startswith("##") for token in masked.tolist())
         assert (labels[blank] == -100).all() and (labels != -100).sum() >= 3
 
 
@@ -232,15 +229,15 @@ def test_word_pieces_and_pickles(tokenizer):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"replacement": "noise"}, "'similar', 'mask'"),
         ({"share": 0.0}, "more than 0"),
-        ({"ngram_shares": (0.5, 0.4)}, "add up to 1"),
+        ({"ngram_shares": (0.5, 0.4)}, "with sum 1"),
     ],
 )
-def test_wrong_settings_are_refused(tokenizer, options, told):
-    with pytest.raises(ValueError, match=told):
+def test_wrong_settings_are_refused(tokenizer, options, message):
+    with pytest.raises(ValueError, match=message):
         MacBertCollator(tokenizer, **options)
 
 

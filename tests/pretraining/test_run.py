@@ -1,7 +1,4 @@
-"""Whole pretraining runs: the loss falls, a resumed run is the same run, every architecture takes the encoder.
-
-Encoders of pretraining runs: with and without head, with the wrong vocabulary, and their folders.
-"""
+"""Pretraining runs: falling loss, bitwise resume, use by every architecture, and checks of encoders."""
 
 import json
 import logging
@@ -17,11 +14,11 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertModel, TrainerCallback
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer
-from hf_adner.cli import main
+from hf_adner.cli import main, parse_pretraining
 from hf_adner.model.configuration_adner import ARCHITECTURES
 from hf_adner.model.tokenization_adner import SPACE, UNUSED
 from hf_adner.pretraining import run as pretraining
-from hf_adner.pretraining.arguments import PretrainingArguments, PretrainingTrainingArguments, parse_pretraining
+from hf_adner.pretraining.arguments import PretrainingArguments, PretrainingTrainingArguments
 from hf_adner.pretraining.collator import MacBertCollator
 from hf_adner.pretraining.run import (
     PretrainingTrainer,
@@ -153,11 +150,11 @@ def without_dropout(encoder: Path, folder: Path) -> Path:
 
 def test_two_processes_with_workers_equal_one_that_accumulates(pretrained, lines, tmp_path):
     encoder = without_dropout(pretrained[0], tmp_path / "encoder")
-    told = ["--max_length", "64", "--max_steps", "4", "--learning_rate", "0.1", "--optim", "sgd", "--use_cpu",
-            "--validation_share", "0.1", "--per_device_train_batch_size", "4", "--save_strategy", "no"]  # fmt: skip
-    one = [str(encoder), lines, "--output", str(tmp_path / "one"), *told, "--gradient_accumulation_steps", "2"]
+    common = ["--max_length", "64", "--max_steps", "4", "--learning_rate", "0.1", "--optim", "sgd", "--use_cpu",
+              "--validation_share", "0.1", "--per_device_train_batch_size", "4", "--save_strategy", "no"]  # fmt: skip
+    one = [str(encoder), lines, "--output", str(tmp_path / "one"), *common, "--gradient_accumulation_steps", "2"]
     assert main(["pretrain", *one, "--dataloader_num_workers", "0"]) == 0
-    two = [str(encoder), lines, "--output", str(tmp_path / "two"), *told, "--dataloader_num_workers", "1"]
+    two = [str(encoder), lines, "--output", str(tmp_path / "two"), *common, "--dataloader_num_workers", "1"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run([*command, "-m", "hf_adner.cli", "pretrain", *two], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -171,10 +168,10 @@ def test_two_processes_with_workers_equal_one_that_accumulates(pretrained, lines
 
 
 def test_every_epoch_has_its_masks(lines, tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr(MacBertCollator, "set_epoch", lambda self, epoch: told.append((id(self), epoch)))
+    calls = []
+    monkeypatch.setattr(MacBertCollator, "set_epoch", lambda self, epoch: calls.append((id(self), epoch)))
     run_pretraining(None, [lines], small(), quick(tmp_path, max_steps=-1, num_train_epochs=3))
-    held_out, training = told[0], told[1:]
+    held_out, training = calls[0], calls[1:]
     assert held_out[1] == 0 and [epoch for _, epoch in training] == [0, 1, 2]
     assert len({own for own, _ in training}) == 1 and held_out[0] != training[0][0]
 
@@ -241,8 +238,8 @@ def test_a_vocabulary_that_does_not_know_the_text_is_refused_and_checked(pretrai
     with pytest.raises(ValueError, match="87.5 % of the characters are not in the vocabulary"):
         run_pretraining(str(folder), [str(path)], small(), quick(tmp_path / "run"))
     assert main(["pretrain", str(folder), "--check", str(path)]) == 0
-    told = capsys.readouterr().out
-    assert "87.500 %" in told and "would be refused: more than 30 %" in told
+    output = capsys.readouterr().out
+    assert "87.500 %" in output and "would be refused: more than 30 %" in output
 
 
 def test_the_command_line(capsys):
@@ -251,12 +248,12 @@ def test_the_command_line(capsys):
     )
     assert (command.encoder, command.texts, command.training.output_dir) == ("encoder", ["a.txt", "b.txt"], "out")
     assert command.arguments.replacement == "mask" and not command.check
-    scratch = parse_pretraining(["a.txt", "--from-scratch", "--output_dir", "out", "--lexicon", "none"])
+    scratch = parse_pretraining(["a.txt", "--from-scratch", "--output-dir", "out", "--lexicon", "none"])
     assert scratch.encoder is None and scratch.texts == ["a.txt"] and scratch.arguments.lexicon is None
-    between = parse_pretraining(["encoder", "--output", "out", "a.txt", "--max_steps", "3", "b.txt"])
+    between = parse_pretraining(["encoder", "--output", "out", "a.txt", "--max-steps", "3", "b.txt"])
     assert (between.encoder, between.texts, between.training.max_steps) == ("encoder", ["a.txt", "b.txt"], 3)
-    for options, told in ((["--lexicon", "ad+train"], "no entities"), (["--longest_word", "0"], "1 or more")):
-        with pytest.raises(ValueError, match=told):
+    for options, message in ((["--lexicon", "ad+train"], "no entities"), (["--longest-word", "0"], "1 or more")):
+        with pytest.raises(ValueError, match=message):
             parse_pretraining(["encoder", "a.txt", "--output", "out", *options])
     assert main(["pretrain", "encoder", "a.txt"]) == 1 and "--output DIR" in capsys.readouterr().err
     assert main(["pretrain", "encoder", "--output", "out"]) == 1 and "no text was given" in capsys.readouterr().err

@@ -1,13 +1,4 @@
-"""Reading, holding out and looking at plain text.
-
-Packing: nothing is lost, nothing runs on behind a separator.
-
-Similar words from what stands around them.
-
-Words in token ids.
-
-Words by forward maximum matching.
-"""
+"""Reading, holding out and packing plain text, word vectors, and words of texts and tokens."""
 
 import logging
 import random
@@ -22,8 +13,9 @@ from transformers import BertTokenizerFast
 from hf_adner.data.errors import DataFormatError
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import AdnerTokenizer
-from hf_adner.pretraining.similar_words import WordSequences, cooccurrence_vectors, similar_word_table
+from hf_adner.perturb.similar_words import similar_word_table
 from hf_adner.pretraining.text import HUGE, TextBlocks, cut_text, hold_out_texts, read_texts, vocabulary_coverage
+from hf_adner.pretraining.word_vectors import WordSequences, cooccurrence_vectors
 from hf_adner.pretraining.words import TokenWords, segment
 
 
@@ -74,7 +66,7 @@ def test_one_huge_line_is_read_and_warned_of(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         [text] = read_texts([str(path)])
     assert len(text) == 2 * HUGE and "longest text has 200000 characters" in caplog.text
-    with pytest.raises(ValueError, match="one single text.*--validation_share 0"):
+    with pytest.raises(ValueError, match="only a single text.*--validation-share 0"):
         hold_out_texts([text], 0.1)
 
 
@@ -113,12 +105,12 @@ def pieces_of(blocks: TextBlocks) -> list[list[list[int]]]:
         ids = blocks[number]["input_ids"].tolist()
         assert ids[0] == TOKENIZER.cls_token_id and ids[-1] == TOKENIZER.sep_token_id
         pieces, piece = [], []
-        for one in ids[1:]:
-            if one == TOKENIZER.sep_token_id:
+        for token in ids[1:]:
+            if token == TOKENIZER.sep_token_id:
                 pieces.append(piece)
                 piece = []
             else:
-                piece.append(one)
+                piece.append(token)
         found.append(pieces)
     return found
 

@@ -1,4 +1,4 @@
-"""The evidence commands as modules: scripts/ is no package."""
+"""Load scripts as modules; scripts/ is not a package."""
 
 import importlib.util
 import sys
@@ -8,10 +8,11 @@ from types import ModuleType
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-sys.path.insert(0, str(SCRIPTS))  # as `python scripts/NAME.py` has it: the scripts import each other
+sys.path.insert(0, str(SCRIPTS))  # as with `python scripts/NAME.py`: scripts import each other
 
 
 def load(name: str) -> ModuleType:
+    """Load a script by name."""
     spec = importlib.util.spec_from_file_location(f"{name}_script", SCRIPTS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -20,16 +21,16 @@ def load(name: str) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def load_script():
-    """Gives a command's module by its name."""
+    """Return the function that loads a script by name."""
     return load
 
 
 @pytest.fixture
 def script(request, tmp_path, monkeypatch):
-    """The script of the test module's name, at work in an empty folder with a results page of two sections."""
+    """Load the script that the test module is named after, in an empty folder with a results page of two sections."""
     module = load(request.module.__name__.rpartition("test_")[2])
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model_cards").mkdir()
+    module.PAGE.parent.mkdir(parents=True)
     page = f"# Results\n\n{module.HEADING}\n\nyesterday\n\n## Speed\n\nfast\n"
-    (tmp_path / "model_cards" / "RESULTS.md").write_text(page, encoding="utf-8")
+    module.PAGE.write_text(page, encoding="utf-8")
     return module

@@ -1,7 +1,6 @@
-"""The evidence command: its plan, and the section it writes from its records."""
+"""scripts/comparison.py: its plan, and the section that it writes from records."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,7 @@ from hf_adner.comparison.record import RunRecord
 
 @pytest.fixture
 def parsed(script, monkeypatch):
-    """Parses a command line."""
+    """Return a function that parses a command line."""
 
     def parse(*options: str):
         monkeypatch.setattr(sys, "argv", ["comparison.py", "--data", "data", *options])
@@ -28,7 +27,7 @@ def record(corpus: str, model: str, arm: str, correct: int, seed: int = 0) -> Ru
     )  # fmt: skip
 
 
-def test_every_cell_has_the_core_arms_and_one_has_all(script, parsed):
+def test_every_cell_has_the_core_arms_and_one_cell_has_all(script, parsed):
     plan = list(script.groups(parsed("--seeds", "2")))
     assert len(plan) == 2 * 4 * 4
     for corpus, runs in plan:
@@ -39,23 +38,23 @@ def test_every_cell_has_the_core_arms_and_one_has_all(script, parsed):
     assert all(len(runs) == len(CORE) for _, runs in script.groups(parsed("--all_arms", "none")))
 
 
-def test_the_section_is_made_from_the_records_that_are_there(script, parsed):
+def test_the_section_is_written_from_existing_records(script, parsed):
     args = parsed("--seeds", "1", "--documents", "100")
     for model, corpus in (("stock", "resume"), ("bert-crf", "resume"), ("stock", "cmeee")):
         for arm, correct in (("plain", 1), ("full", 2), ("r-drop", 1)):
-            one = record(corpus, model, arm, correct)
-            one.save(args.work / script.RECORDS / f"{corpus}-{model}-{arm}-0.json")
+            run = record(corpus, model, arm, correct)
+            run.save(args.work / script.RECORDS / f"{corpus}-{model}-{arm}-0.json")
     script.report(args)
-    page = Path("model_cards/RESULTS.md").read_text(encoding="utf-8")
+    page = script.PAGE.read_text(encoding="utf-8")
     assert "yesterday" not in page and page.endswith("## Speed\n\nfast\n")
     assert "--all_arms cmedqaner/bert-crf" in page
     assert "--seeds 1 --documents 100 --test_documents 300" in page and "data/" not in page
     assert "| plain | +33.33 [+33.33, +33.33] | 3 of 3 | 3 / 0 / 0 |" in page
     assert page.index("#### resume, stock") > page.index("### Comparison of arms")
-    assert {path.name for path in script.KEPT.iterdir()} >= {"comparison.json", "forest.png", "seeds.png"}
+    assert {path.name for path in script.RESULTS.iterdir()} >= {"comparison.json", "forest.png", "seeds.png"}
 
 
-def test_only_corpora_with_development_documents_are_developed_on(parsed, capsys):
+def test_development_needs_development_documents(parsed, capsys):
     assert parsed("--development", "--corpora", "resume", "cmedqaner").development
     with pytest.raises(SystemExit):
         parsed("--development", "--corpora", "cmeee")

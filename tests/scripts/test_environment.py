@@ -80,12 +80,18 @@ def test_failed_installation_is_told_and_tried_again(clone):
     assert "pip install" in run(clone, "scripts/quickstart.sh")[2]
 
 
-@pytest.mark.parametrize("script", ["scripts/test.sh", ".ci/run"])
-def test_tests_get_their_extra_and_every_argument(clone, script):
+PYTEST = "python -m pytest -n 2 --dist worksteal -m not slow"
+
+
+@pytest.mark.parametrize(
+    ("script", "then"),
+    [("scripts/test.sh", ""), (".ci/run", f"python -c import xdist\n{PYTEST} -m slow tests/notebooks\n")],
+)
+def test_tests_get_their_extra_and_every_argument(clone, script, then):
     code, _, calls = run(clone, script, "-k", "one and two")
     assert code == 0
     assert f"--editable {clone}[test]\n" in calls
-    assert calls.endswith("python -m pytest -n 2 --dist worksteal -m not slow -k one and two\n")
+    assert calls.endswith(f"{PYTEST} -k one and two\n{then}")
 
 
 def test_tests_run_in_one_process_without_xdist(clone):

@@ -1,7 +1,6 @@
-"""The evidence command: what it plans, what it keeps, and the section it writes from its records."""
+"""scripts/explanations.py: its plan, its records, and the section that it writes from them."""
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 from hf_adner.audit.explanation_report import ExplainerScores
@@ -9,15 +8,15 @@ from hf_adner.audit.explanation_report import ExplainerScores
 DOCUMENTS = [0, 0, 1, 2]
 
 
-def keep(script, name: str, level: float, model: str = "abc", **setup) -> None:
+def write_record(script, name: str, level: float, model: str = "abc", **setup) -> None:
     values = {"discriminative_stability": [level] * 4, "soft_comprehensiveness_gain": [level, level, 0.5, None]}
     estimates = {measure: {"mean": level, "low": level - 0.1, "high": level + 0.1, "entities": 4} for measure in values}
     scores = ExplainerScores(name, 4, estimates, values, {"stability": {"coverage": 0.9}})
     record = {"setup": {"model": model, **setup}, "scores": scores.to_dict()}
-    script.write_json(script.record_of("ad-synthetic", name), record)
+    script.write_json(script.record_path("ad-synthetic", name), record)
 
 
-def keep_audit(script) -> None:
+def write_audit(script) -> None:
     population = {"documents": 3, "gold": 6, "found": 5, "coverage": 5 / 6, "entities": 4, "document": DOCUMENTS}
     shared = {
         "population": population,
@@ -28,30 +27,30 @@ def keep_audit(script) -> None:
     script.write_json(script.RECORDS / "ad-synthetic" / script.AUDIT_FILE, {"setup": setup, **shared})
 
 
-def test_the_section_is_made_from_records_of_one_model(script):
-    keep_audit(script)
-    keep(script, "grad-x-input", 0.3)
-    keep(script, "fused-equal", 0.4, table_documents=70)
-    keep(script, "occlusion", 0.9, model="another")
+def test_the_section_is_written_from_records_of_one_model(script):
+    write_audit(script)
+    write_record(script, "grad-x-input", 0.3)
+    write_record(script, "fused-equal", 0.4, table_documents=70)
+    write_record(script, "occlusion", 0.9, model="another")
     script.write_tables()
-    page = Path("model_cards/RESULTS.md").read_text(encoding="utf-8")
+    page = script.PAGE.read_text(encoding="utf-8")
     assert page.startswith("# Results\n\n## Explanations\n") and page.endswith("## Speed\n\nfast\n")
     assert "m-dscmg, checkpoint abc; tables of 70 training documents." in page
     assert "yesterday" not in page and "### Explanations of ad-synthetic" in page
     assert "| fused-equal | 4 | 0.4000 |" in page and "| fused-equal | + |" in page
     assert "| occlusion |" not in page
-    tables = (script.RECORDS / "ad-synthetic" / script.PAGE).read_text(encoding="utf-8")
+    tables = (script.RECORDS / "ad-synthetic" / script.TABLES_FILE).read_text(encoding="utf-8")
     assert "| fused-equal - grad-x-input | 0.100 [0.100, 0.100] better |" in tables
     assert (script.RECORDS / "ad-synthetic" / "stability-faithfulness.png").exists()
 
 
-def test_a_record_holds_for_its_own_settings_only(script):
+def test_a_record_is_valid_for_its_own_settings_only(script):
     setup = {"model": "abc", "settings": {"random_shares": (0.5, 1.0)}}
     assert not script.is_recorded("ad-synthetic", "lime", setup)
-    script.write_json(script.record_of("ad-synthetic", "lime"), {"setup": setup, "scores": {}})
+    script.write_json(script.record_path("ad-synthetic", "lime"), {"setup": setup, "scores": {}})
     assert script.is_recorded("ad-synthetic", "lime", setup)
     assert not script.is_recorded("ad-synthetic", "lime", {**setup, "model": "abd"})
-    assert json.loads(script.record_of("ad-synthetic", "lime").read_text())["setup"]["model"] == "abc"
+    assert json.loads(script.record_path("ad-synthetic", "lime").read_text())["setup"]["model"] == "abc"
 
 
 def test_every_explainer_of_the_section_is_planned(script):
@@ -61,9 +60,9 @@ def test_every_explainer_of_the_section_is_planned(script):
     assert all(rebuild is None for name, (_, rebuild) in planned.items() if name in script.LOCALS)
 
 
-def test_only_what_an_explainer_uses_is_among_its_settings(script):
+def test_settings_contain_only_what_an_explainer_uses(script):
     args = SimpleNamespace(samples=5, table_documents=7)
-    assert {name: script.own_setup(name, args) for name in ("lime", "occlusion", "global", "fused-equal")} == {
+    assert {name: script.explainer_options(name, args) for name in ("lime", "occlusion", "global", "fused-equal")} == {
         "lime": {"samples": 5},
         "occlusion": {},
         "global": {"table_documents": 7},
@@ -71,7 +70,9 @@ def test_only_what_an_explainer_uses_is_among_its_settings(script):
     }
 
 
-def test_what_was_left_out_is_told(script):
+def test_limits_are_described(script):
     shared = {"setup": {"model": "abc", "architecture": "m-dscmg", "longest": 120}}
-    told = script.described(shared, {"lime": {"setup": {"samples": 5}}, "occlusion": {"setup": {}}})
-    assert told == ("m-dscmg, checkpoint abc; documents of at most 120 characters; 5 samples for LIME and KernelSHAP")
+    description = script.describe(shared, {"lime": {"setup": {"samples": 5}}, "occlusion": {"setup": {}}})
+    assert description == (
+        "m-dscmg, checkpoint abc; documents of at most 120 characters; 5 samples for LIME and KernelSHAP"
+    )

@@ -68,7 +68,7 @@ def test_paths_inside_the_folder_become_relative(script, tmp_path):
 
 @pytest.mark.parametrize("place", [sys.prefix + "/lib", str(SCRIPT), str(Path.home() / "model")])
 def test_any_other_place_of_the_machine_is_an_error(script, tmp_path, place):
-    with pytest.raises(ValueError, match="place or name of this machine"):
+    with pytest.raises(ValueError, match="path or name of this machine"):
         cleaned(script, tmp_path, stream(f"loaded from {place}"))
 
 

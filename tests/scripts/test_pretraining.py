@@ -1,11 +1,9 @@
-"""The evidence command: its plan and the table it makes of its records."""
-
-from pathlib import Path
+"""scripts/pretraining.py: arguments of its arms, and the table that it writes from records."""
 
 import pytest
 
 
-def keep(script, arm: str, f1: dict[int, float]) -> None:
+def write_records(script, arm: str, f1: dict[int, float]) -> None:
     held_out = {"before": {"perplexity": 900.0}, "after": {"perplexity": 12.5}}
     pretraining = {"held_out": held_out, "train_seconds": 61.0} if script.ARMS[arm] else {}
     for seed, value in f1.items():
@@ -14,31 +12,31 @@ def keep(script, arm: str, f1: dict[int, float]) -> None:
         script.write_json(script.RECORDS / name, record)
 
 
-def test_the_section_is_made_anew_from_records_and_differences_are_by_seed(script):
-    keep(script, "as it is", {0: 0.50, 1: 0.60})
-    keep(script, "MacBERT", {0: 0.55, 1: 0.67})
-    keep(script, "random", {0: 0.30})
+def test_the_section_is_written_from_records_with_differences_by_seed(script):
+    write_records(script, "as it is", {0: 0.50, 1: 0.60})
+    write_records(script, "MacBERT", {0: 0.55, 1: 0.67})
+    write_records(script, "random", {0: 0.30})
     script.write_section(script.parse(["--data", "nowhere", "--steps", "500"]))
-    page = Path("model_cards/RESULTS.md").read_text(encoding="utf-8")
+    page = script.PAGE.read_text(encoding="utf-8")
     assert "yesterday" not in page and page.endswith("## Speed\n\nfast\n")
     assert "--steps 500" in page and "nowhere" not in page and '--arms "as it is" "MacBERT" "random"' in page
     text = " ".join(page.split())
     assert "`MacBERT`: n-grams" in text and "`plain [MASK]`" not in text and "all training documents" in text
     rows = {line.split(" | ")[0].strip("| "): line for line in page.splitlines() if line.startswith("| ")}
-    assert rows["as it is"] == "| as it is | 55.00 ± 7.07 | - | - | - | - |"
-    assert rows["MacBERT"] == "| MacBERT | 61.00 ± 8.49 | +6.00 ± 1.41 | - | - | 900.0, 12.5 |"
-    assert rows["random"].startswith("| random | 30.00 | - |") and "from scratch" not in rows
+    assert rows["as it is"] == "| as it is | 55.00 ± 7.07 | – | – | – | – |"
+    assert rows["MacBERT"] == "| MacBERT | 61.00 ± 8.49 | +6.00 ± 1.41 | – | – | 900.0, 12.5 |"
+    assert rows["random"].startswith("| random | 30.00 | – |") and "from scratch" not in rows
 
 
-def test_a_run_with_a_record_is_not_run_again(script):
-    keep(script, "MacBERT", {0: 0.5})
+def test_a_run_with_a_record_is_skipped(script):
+    write_records(script, "MacBERT", {0: 0.5})
     args = script.parse(["--data", "nowhere"])
     script.train_one("MacBERT", "cmedqaner", 0, args)  # would fail: there is no data
     with pytest.raises(OSError):
         script.train_one("MacBERT", "cmedqaner", 1, args)
 
 
-def test_ways_of_pretraining_differ_in_masking_only(script):
+def test_pretraining_methods_differ_in_masking_only(script):
     args = script.parse(["--data", "data"])
     plain, words, macbert = (
         script.pretraining_arguments(arm, args) for arm in ("plain [MASK]", "whole-word [MASK]", "MacBERT")

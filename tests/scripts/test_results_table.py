@@ -1,4 +1,4 @@
-"""Records of runs as Markdown."""
+"""scripts/results_table.py: tables of records, and sections of Markdown pages."""
 
 import pytest
 from results_table import replace_section, results_markdown
@@ -22,7 +22,7 @@ def record(architecture: str, seed: int, f1: float) -> dict:
     }
 
 
-def test_seeds_of_an_architecture_are_one_row_in_seed_order():
+def test_an_architecture_is_one_row_with_seeds_in_order():
     records = {
         "news-bert-crf-1": record("bert-crf", 1, 0.6),
         "news-bert-crf-0": record("bert-crf", 0, 0.5),
@@ -35,19 +35,19 @@ def test_seeds_of_an_architecture_are_one_row_in_seed_order():
     assert "| m-dscmg | 75.00 | 75.00 | 75.00 | 75.00 | 75.00 | 1 | 75.00 | 12 |" in lines
 
 
-def test_the_five_folds_have_their_own_section():
+def test_cross_validation_has_its_own_section():
     folds = {"m-dscmg": [{"strict": {"precision": 0.5, "recall": 0.5, "f1": 0.5}}]}
     assert "### imcs-5-fold\n\n| architecture |" in results_markdown({"imcs-5-fold": folds})
 
 
-def test_a_section_is_replaced_and_its_neighbours_stay():
+def test_a_section_is_replaced_and_others_are_kept():
     page = "# Page\n\n## A\n\nold\n\n### deeper\n\n```\n# code\n```\n\n## B\n\nkept\n"
     assert replace_section(page, "## A", "new\n") == "# Page\n\n## A\n\nnew\n\n## B\n\nkept\n"
     assert replace_section(page, "### deeper", "new") == "# Page\n\n## A\n\nold\n\n### deeper\n\nnew\n\n## B\n\nkept\n"
     assert replace_section(page, "## B", "kept") == page
 
 
-def test_a_new_section_comes_last_and_needs_a_heading():
+def test_a_new_section_is_appended_and_needs_a_heading():
     assert replace_section("# Page\n", "## C", "text") == "# Page\n\n## C\n\ntext\n"
     with pytest.raises(ValueError, match="not a heading"):
         replace_section("# Page\n", "C", "text")

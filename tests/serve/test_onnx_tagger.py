@@ -1,7 +1,4 @@
-"""An exported checkpoint finds what the pipeline finds, whatever the number of rows, tokens and words.
-
-The NumPy heads find what the pipeline finds, with the same scores.
-"""
+"""An ONNX export and its NumPy heads find the entities of the pipeline, with the same scores."""
 
 import json
 
@@ -35,13 +32,13 @@ def make_checkpoint(architecture: str) -> tuple[AdnerForTokenClassification, Adn
     return model, tokenizer
 
 
-def assert_equal_answers(found, expected, tolerance):
+def assert_equal_entities(found, expected, tolerance):
     for entities, others in zip(found, expected, strict=True):
         for name in ("entity_group", "word", "start", "end"):
-            assert [one[name] for one in entities] == [one[name] for one in others]
+            assert [entity[name] for entity in entities] == [entity[name] for entity in others]
         for name in ("score", "start_score", "end_score"):
-            values, wanted = ([one[name] for one in side] for side in (entities, others))
-            np.testing.assert_allclose(values, wanted, atol=tolerance)
+            values, reference = ([entity[name] for entity in side] for side in (entities, others))
+            np.testing.assert_allclose(values, reference, atol=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +59,11 @@ def test_an_export_agrees_with_the_pipeline(architecture, tmp_path):
     tagger = OnnxTagger(tmp_path / "export", threads=1)
     expected = AdnerPipeline(model, tokenizer, device="cpu")(TEXTS)
     assert sum(map(len, expected)) > 10
-    assert_equal_answers(tagger(TEXTS), expected, 1e-4)
-    assert_equal_answers(tagger(TEXTS, batch_size=1), expected, 1e-4)
-    assert_equal_answers([tagger(TEXTS[0])], expected[:1], 1e-4)
-    kept = tagger(TEXTS, threshold=0.5)
-    assert [one for entities in tagger(TEXTS) for one in entities if one["score"] >= 0.5] == sum(kept, [])
+    assert_equal_entities(tagger(TEXTS), expected, 1e-4)
+    assert_equal_entities(tagger(TEXTS, batch_size=1), expected, 1e-4)
+    assert_equal_entities([tagger(TEXTS[0])], expected[:1], 1e-4)
+    confident = tagger(TEXTS, threshold=0.5)
+    assert [e for entities in tagger(TEXTS) for e in entities if e["score"] >= 0.5] == sum(confident, [])
     longest = [text[:20] for text in TEXTS if text]
     inputs = tokenizer(longest, padding=True, return_tensors="pt")
     with torch.no_grad():
@@ -95,7 +92,7 @@ def test_eight_bits_are_smaller_and_nearly_the_same(tmp_path):
 
 def test_what_is_missing_is_said(tmp_path, monkeypatch):
     model, tokenizer = make_checkpoint("bilstm-crf")
-    with pytest.raises(FileNotFoundError, match="is no ONNX export"):
+    with pytest.raises(FileNotFoundError, match="is not an ONNX export"):
         OnnxTagger(tmp_path)
     (tmp_path / DECODER_FILE).write_text(json.dumps({**decoder_record(model, tokenizer), "version": 99}))
     with pytest.raises(ValueError, match="version 99, expected 1"):
@@ -172,16 +169,15 @@ def test_entities_and_scores_agree_with_the_models_heads(kind, scheme):
             output = head(hidden, mask, None)
             emissions = head.classifier(hidden)[0].numpy()
         spans = tags_to_spans([record["labels"][label] for label in output.predictions[0].tolist()])
-        (found,) = ours.entities(emissions[None], np.array([9]))
-        assert [(one.start, one.end, one.label) for one in found] == spans
-        places = [(0, *span) for span in spans]
-        posteriors = head.entity_log_posteriors(output.emissions, mask, places).exp().tolist()
+        (entities,) = ours.entities(emissions[None], np.array([9]))
+        assert [(entity.start, entity.end, entity.label) for entity in entities] == spans
+        posteriors = head.entity_log_posteriors(output.emissions, mask, [(0, *span) for span in spans]).exp().tolist()
         starts, ends = output.start_probs[0].tolist(), output.end_probs[0].tolist()
-        for one, posterior in zip(found, posteriors, strict=True):
-            assert one.score == pytest.approx(posterior, abs=1e-5)
-            assert one.start_score == pytest.approx(starts[one.start], abs=1e-5)
-            assert one.end_score == pytest.approx(ends[one.end - 1], abs=1e-5)
-        seen += len(found)
+        for entity, posterior in zip(entities, posteriors, strict=True):
+            assert entity.score == pytest.approx(posterior, abs=1e-5)
+            assert entity.start_score == pytest.approx(starts[entity.start], abs=1e-5)
+            assert entity.end_score == pytest.approx(ends[entity.end - 1], abs=1e-5)
+        seen += len(entities)
     assert seen > 12
 
 
@@ -190,7 +186,7 @@ def test_a_span_that_must_not_go_on_is_closed_at_the_end_of_the_row():
     crf, states = random_crf("bio", 1.0)
     ours, emissions = NumpyCrf(states, scores(crf)), np.random.default_rng(0).normal(size=(3, len(states)))
     wanted, forbidden = span_states(states, "病", 2)
-    messages = [one[0] for one in ours.messages(emissions[None], np.array([3]))]
+    messages = [side[0] for side in ours.messages(emissions[None], np.array([3]))]
     at_end = ours.span_log_posterior(emissions, messages, 1, wanted, forbidden)
     assert at_end == pytest.approx(ours.span_log_posterior(emissions, messages, 1, wanted))
     before = ours.span_log_posterior(emissions, messages, 0, wanted, forbidden)

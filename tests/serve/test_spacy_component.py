@@ -39,11 +39,11 @@ def test_entities_of_a_blank_pipeline_are_exact(folder, pipe):
     assert sum(len(doc.ents) for doc in docs) > 4
     for doc, expected in zip(docs, pipe(TEXTS), strict=True):
         assert [(span.start_char, span.end_char, span.label_, span.text) for span in doc.ents] == [
-            (one["start"], one["end"], one["entity_group"], one["word"]) for one in expected
+            (entity["start"], entity["end"], entity["entity_group"], entity["word"]) for entity in expected
         ]
         assert list(doc.spans["adner"]) == list(doc.ents)
-        for span, one in zip(doc.ents, expected):
-            assert span._.adner["score"] == pytest.approx(one["score"], abs=1e-5)
+        for span, entity in zip(doc.ents, expected):
+            assert span._.adner["score"] == pytest.approx(entity["score"], abs=1e-5)
             assert set(span._.adner) == {"score", "start_score", "end_score", "start", "end"}
     assert [span.text for span in nlp(TEXTS[0]).ents] == [span.text for span in docs[0].ents]
 

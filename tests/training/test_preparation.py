@@ -1,4 +1,4 @@
-"""From arguments to splits, lexicon, tokenizer and model."""
+"""Splits, lexicon, tokenizer and model of a run, built from its arguments."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def arguments(tmp_path) -> DatasetArguments:
     return write_corpus(tmp_path)
 
 
-def test_validation_is_held_out_of_training_once_for_all_seeds(arguments):
+def test_the_validation_share_is_the_same_every_time(arguments):
     splits = load_splits(arguments)
     assert {name: len(split) for name, split in splits.items()} == {"train": 24, "validation": 8, "test": 8}
     assert not set(splits["train"]["id"]) & set(splits["validation"]["id"])
@@ -37,7 +37,7 @@ def test_groups_stay_in_one_split(arguments):
     assert patients[0] and patients[1] and not patients[0] & patients[1]
 
 
-def test_no_share_no_validation(arguments):
+def test_a_share_of_zero_holds_out_nothing(arguments):
     arguments.validation_share = 0.0
     assert set(load_splits(arguments)) == {"train", "test"}
 
@@ -59,14 +59,14 @@ def test_a_folder_without_training_split_is_refused(tmp_path, arguments):
         load_splits(DatasetArguments(str(tmp_path)))
 
 
-def test_types_come_from_the_training_documents(arguments):
+def test_entity_types_come_from_the_training_documents(arguments):
     train = load_splits(arguments)["train"]
     assert entity_types_of(train) == ["Disease", "Symptom"]
-    with pytest.raises(ValueError, match="none of the 24 training documents holds an entity"):
+    with pytest.raises(ValueError, match="none of the 24 training documents has an entity"):
         entity_types_of(train.map(lambda row: {"entities": []}))
 
 
-def test_lexicons_join_and_count(tmp_path, arguments):
+def test_lexicons_are_joined_and_counted(tmp_path, arguments):
     train = load_splits(arguments)["train"]
     (tmp_path / "words.txt").write_text("患者\n发热\n", encoding="utf-8")
     spec = f"{tmp_path / 'words.txt'}+train"
@@ -82,7 +82,7 @@ def test_lexicons_join_and_count(tmp_path, arguments):
     assert not any(rare.frequencies)
 
 
-def test_a_pretrained_encoder_keeps_its_first_layers(tmp_path, arguments):
+def test_encoder_layers_keeps_the_first_layers(tmp_path, arguments):
     train = load_splits(arguments)["train"]
     tokenizer = build_tokenizer(tiny_model(lexicon=None), train)
     config = BertConfig(
@@ -101,7 +101,7 @@ def test_a_pretrained_encoder_keeps_its_first_layers(tmp_path, arguments):
         build_model(args, tokenizer, ["Disease"])
 
 
-def test_word_vectors_set_the_width_and_need_a_lexicon(tmp_path, arguments):
+def test_word_vectors_set_the_embedding_size_and_need_a_lexicon(tmp_path, arguments):
     train = load_splits(arguments)["train"]
     (tmp_path / "vectors.txt").write_text("瘙痒 1 0 2\n红斑 0 1 3\n", encoding="utf-8")
     args = tiny_model(word_vectors=str(tmp_path / "vectors.txt"))
@@ -109,11 +109,11 @@ def test_word_vectors_set_the_width_and_need_a_lexicon(tmp_path, arguments):
     model = build_model(args, tokenizer, ["Disease"])
     row = model.adner.dual_stream.lexicon.word_embeddings.weight[tokenizer.lexicon.words.index("瘙痒") + 1]
     assert row.tolist() == [1, 0, 2]
-    with pytest.raises(ValueError, match="no lexicon"):
+    with pytest.raises(ValueError, match="word_vectors needs a lexicon"):
         build_model(args, build_tokenizer(tiny_model(lexicon=None), train), ["Disease"])
 
 
-def test_overrides_have_types():
+def test_overrides_are_parsed_with_types():
     assert parse_overrides("stream_size=128, head_dropout=0.5") == {"stream_size": 128, "head_dropout": 0.5}
     parsed = parse_overrides("word_layer=transformer,use_graph=false,lexicon_hash=none")
     assert parsed == {"word_layer": "transformer", "use_graph": False, "lexicon_hash": None}

@@ -1,23 +1,17 @@
-"""Whole runs: what they write, and that a resumed, a split and a distributed run are the same run.
-
-The quickstart, on a fraction of its corpus.
-"""
+"""Whole runs: outputs, equality of resumed, accumulated and distributed runs, and the quickstart on a small sample."""
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import TrainerCallback
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
 from hf_adner.data.records import Document, Entity
-from hf_adner.training import run as demo
+from hf_adner.training import run as run_module
 from hf_adner.training import trainer as trainer_module
 from hf_adner.training.run import (
     METRICS_FILE,
@@ -32,33 +26,25 @@ from hf_adner.training.run import (
 )
 from hf_adner.training.trainer import AdnerTrainer
 
-from ..corpora import note, quick, tiny_model, write_corpus
+from ..corpora import (
+    InterruptAfterSave,
+    largest_difference,
+    note,
+    quick,
+    run_distributed,
+    tiny_model,
+    write_corpus,
+)
 
 NO_DROPOUT = "head_dropout=0.0"
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Tensors of the run's final checkpoint."""
+    """Read the weights of the final checkpoint of a run."""
     return load_file(folder / "model" / "model.safetensors")
 
 
-def largest_difference(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
-    assert first.keys() == second.keys()
-    return max((first[name].double() - second[name].double()).abs().max().item() for name in first)
-
-
-class Kill(TrainerCallback):
-    """Ends the process's training as a kill would, right after a checkpoint."""
-
-    def __init__(self, step: int):
-        self.step = step
-
-    def on_save(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            raise KeyboardInterrupt
-
-
-def test_a_run_learns_and_writes_all_that_it_promises(tmp_path):
+def test_a_run_learns_and_writes_metrics_and_model(tmp_path):
     arguments = write_corpus(tmp_path)
     training = quick(
         tmp_path / "run",
@@ -81,34 +67,34 @@ def test_a_run_learns_and_writes_all_that_it_promises(tmp_path):
     pipe = AdnerPipeline(
         model=AdnerForTokenClassification.from_pretrained(folder), tokenizer=AdnerTokenizer.from_pretrained(folder)
     )
-    found = {(entity["start"], entity["end"], entity["entity_group"]) for entity in pipe(note(7).text)}
-    assert found == set(note(7).spans)
+    predicted = {(entity["start"], entity["end"], entity["entity_group"]) for entity in pipe(note(7).text)}
+    assert predicted == set(note(7).spans)
 
 
 @pytest.mark.parametrize("sampler", ["random", "group_by_length"])
-def test_a_killed_run_resumed_ends_with_the_same_bits(sampler, tmp_path, monkeypatch):
+def test_a_resumed_run_has_bitwise_equal_weights(sampler, tmp_path, monkeypatch):
     arguments = write_corpus(tmp_path)
     saving = {"save_strategy": "steps", "save_steps": 2, "train_sampling_strategy": sampler}
     run_training(arguments, tiny_model(), quick(tmp_path / "whole", **saving))
 
-    class Killed(AdnerTrainer):
+    class InterruptedTrainer(AdnerTrainer):
         def __init__(self, **kwargs):
-            super().__init__(**{**kwargs, "callbacks": [Kill(4)]})
+            super().__init__(**{**kwargs, "callbacks": [InterruptAfterSave(4)]})
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(trainer_module, "AdnerTrainer", Killed)
-        run_training(arguments, tiny_model(), quick(tmp_path / "killed", **saving))
-    assert not (tmp_path / "killed" / METRICS_FILE).exists()
-    resumed = quick(tmp_path / "killed", resume_from_checkpoint="auto", **saving)
+        patch.setattr(trainer_module, "AdnerTrainer", InterruptedTrainer)
+        run_training(arguments, tiny_model(), quick(tmp_path / "interrupted", **saving))
+    assert not (tmp_path / "interrupted" / METRICS_FILE).exists()
+    resumed = quick(tmp_path / "interrupted", resume_from_checkpoint="auto", **saving)
     assert checkpoint_to_resume(resumed).endswith("checkpoint-4")
     run_training(arguments, tiny_model(), resumed)
-    assert largest_difference(weights(tmp_path / "whole"), weights(tmp_path / "killed")) == 0.0
+    assert largest_difference(weights(tmp_path / "whole"), weights(tmp_path / "interrupted")) == 0.0
 
 
-def test_a_new_run_does_not_land_in_an_old_ones_folder(tmp_path):
+def test_a_new_run_does_not_write_into_the_folder_of_an_earlier_one(tmp_path):
     arguments = write_corpus(tmp_path)
     run_training(arguments, tiny_model(), quick(tmp_path / "run", max_steps=1))
-    with pytest.raises(FileExistsError, match="resume_from_checkpoint auto"):
+    with pytest.raises(FileExistsError, match="resume-from-checkpoint auto"):
         run_training(arguments, tiny_model(), quick(tmp_path / "run", max_steps=1))
 
 
@@ -119,12 +105,11 @@ def test_accumulated_batches_equal_one_batch(tmp_path):
     run_training(arguments, model, quick(tmp_path / "one", **same))
     halves = {**same, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
     run_training(arguments, model, quick(tmp_path / "two", **halves))
-    still = dict.fromkeys(("learning_rate", "head_learning_rate", "crf_learning_rate"), 0.0)
-    begun = quick(tmp_path / "none", **{**same, **still})
-    run_training(arguments, model, begun)
-    one = weights(tmp_path / "one")
-    assert largest_difference(one, weights(tmp_path / "two")) < 1e-6
-    assert largest_difference(one, weights(tmp_path / "none")) > 1e-3
+    no_updates = dict.fromkeys(("learning_rate", "head_learning_rate", "crf_learning_rate"), 0.0)
+    run_training(arguments, model, quick(tmp_path / "none", **{**same, **no_updates}))
+    whole = weights(tmp_path / "one")
+    assert largest_difference(whole, weights(tmp_path / "two")) < 1e-6
+    assert largest_difference(whole, weights(tmp_path / "none")) > 1e-3
 
 
 def test_two_processes_equal_one(tmp_path):
@@ -138,17 +123,15 @@ def test_two_processes_equal_one(tmp_path):
             "save_strategy": "no", "eval_strategy": "no", "load_best_model_at_end": False,
             "train_sampling_strategy": "sequential",
         }  # fmt: skip
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-        words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
-        done = subprocess.run([*command, "-m", "hf_adner.cli", "train", *words], capture_output=True, text=True)
+        done = run_distributed("train", flags, processes)
         assert done.returncode == 0, done.stderr[-3000:]
     assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-6
     assert json.loads((tmp_path / "two" / METRICS_FILE).read_text(encoding="utf-8"))["steps"] == 3
 
 
 @pytest.fixture
-def fraction(monkeypatch):
-    """Make the demo train for two steps on a few documents."""
+def small_demo(monkeypatch):
+    """Let the demo train for two steps on a few documents."""
     dataset, model, _ = demo_arguments("unused")
     dataset.max_train_documents = dataset.max_validation_documents = dataset.max_test_documents = 8
 
@@ -156,10 +139,10 @@ def fraction(monkeypatch):
         training = replace(demo_arguments(output, seed)[2], max_steps=2, use_cpu=True, disable_tqdm=True)
         return dataset, replace(model, encoder_size=32, encoder_layers=1), training
 
-    monkeypatch.setattr(demo, "demo_arguments", arguments)
+    monkeypatch.setattr(run_module, "demo_arguments", arguments)
 
 
-def test_the_demo_leaves_checkpoint_scores_and_report(fraction, tmp_path):
+def test_the_demo_writes_checkpoint_metrics_and_report(small_demo, tmp_path):
     metrics = run_demo(str(tmp_path / "run"))
     assert metrics["documents"] == {"train": 8, "validation": 8, "test": 8}
     assert (tmp_path / "run" / METRICS_FILE).exists()
@@ -169,13 +152,13 @@ def test_the_demo_leaves_checkpoint_scores_and_report(fraction, tmp_path):
     assert note.text == SAMPLE_NOTE and len(entity_lines(note)) == len(note.entities)
 
 
-def test_an_interrupted_demo_goes_on(fraction, tmp_path):
+def test_an_interrupted_demo_resumes(small_demo, tmp_path):
     run_demo(str(tmp_path / "run"))
     (tmp_path / "run" / METRICS_FILE).unlink()
     assert checkpoint_to_resume(demo_arguments(str(tmp_path / "run"))[2]) is not None
     assert run_demo(str(tmp_path / "run"))["steps"] == 2
 
 
-def test_a_line_tells_label_place_posterior_and_surface():
+def test_entity_lines_show_label_offsets_posterior_and_surface():
     entity = Entity(0, 2, "BodySite", meta={"score": 0.98765})
     assert entity_lines(Document("a", "面部红斑", (entity,))) == ["BodySite      0-2    0.988  面部"]

@@ -1,9 +1,4 @@
-"""Small charts: what stands where, and how high.
-
-Characters stay as many as they were, and none of them is lost in a parser.
-
-Shades of scores and the stretches of a text that are shown.
-"""
+"""Charts of characters, visible characters, and shades of scores."""
 
 from html import escape
 from html.parser import HTMLParser
@@ -13,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner.view.charts import (
-    CELL,
+    CHART_REACH,
+    COLUMN_WIDTH,
     HEIGHT,
     LEVELS,
-    LONGEST,
-    STRIP_REACH,
+    LONGEST_CHART,
     TOP,
     WHOLE,
     encode_levels,
-    grouped_strip,
+    grouped_chart,
     heat_levels,
     heat_runs,
     shortened,
-    stacked_strip,
+    stacked_chart,
     visible,
 )
 
@@ -33,39 +28,39 @@ TEXT = "患者四肢红斑伴瘙痒"
 
 
 def test_bars_are_as_high_as_their_probability():
-    strip = grouped_strip(TEXT, (4, 6), {"begins": [0, 0, 0, 0, 1.0, 0, 0, 0, 0], "ends": [0.5] * 9})
-    assert [cell.character for cell in strip.cells] == list(TEXT)
-    assert [cell.place for cell in strip.cells if cell.is_entity] == [4, 5]
-    first = [bar for bar in strip.bars if bar.series == 0]
+    chart = grouped_chart(TEXT, (4, 6), {"begins": [0, 0, 0, 0, 1.0, 0, 0, 0, 0], "ends": [0.5] * 9})
+    assert [column.character for column in chart.characters] == list(TEXT)
+    assert [column.place for column in chart.characters if column.is_entity] == [4, 5]
+    first = [bar for bar in chart.bars if bar.series == 0]
     assert [(bar.height, bar.y) for bar in first] == [(HEIGHT, TOP)] and "begins 1.000 at 红 (4)" in first[0].title
-    assert {bar.height for bar in strip.bars if bar.series == 1} == {HEIGHT / 2}
-    assert strip.shade == ((strip.cells[4].x - CELL / 2, 2 * CELL),)
-    assert all(0 <= bar.x and bar.x + bar.width <= strip.width for bar in strip.bars)
+    assert {bar.height for bar in chart.bars if bar.series == 1} == {HEIGHT / 2}
+    assert chart.shade == ((chart.characters[4].x - COLUMN_WIDTH / 2, 2 * COLUMN_WIDTH),)
+    assert all(0 <= bar.x and bar.x + bar.width <= chart.width for bar in chart.bars)
 
 
 def test_shares_fill_the_cell():
-    strip = stacked_strip(TEXT, (4, 6), {"local": [3.0] * 8 + [0.0], "global": [1.0] * 8 + [0.0]})
-    assert [bar.height for bar in strip.bars[:2]] == [0.75 * HEIGHT, 0.25 * HEIGHT]
-    assert strip.bars[0].y + strip.bars[0].height == strip.baseline == TOP + HEIGHT
-    assert len(strip.bars) == 16  # the last character has no weight at all
+    chart = stacked_chart(TEXT, (4, 6), {"local": [3.0] * 8 + [0.0], "global": [1.0] * 8 + [0.0]})
+    assert [bar.height for bar in chart.bars[:2]] == [0.75 * HEIGHT, 0.25 * HEIGHT]
+    assert chart.bars[0].y + chart.bars[0].height == chart.baseline == TOP + HEIGHT
+    assert len(chart.bars) == 16  # the last character has no weight at all
 
 
 def test_of_a_long_entity_both_ends():
     text = "红" * 300
-    strip = grouped_strip(text, (50, 250), {"begins": [0.1] * 300})
-    places = [cell.place for cell in strip.cells]
+    chart = grouped_chart(text, (50, 250), {"begins": [0.1] * 300})
+    places = [column.place for column in chart.characters]
     assert (
-        len(places) == LONGEST
-        and places[0] == 50 - STRIP_REACH
-        and places[-1] == 249 + STRIP_REACH
-        and len(strip.breaks) == 1
+        len(places) == LONGEST_CHART
+        and places[0] == 50 - CHART_REACH
+        and places[-1] == 249 + CHART_REACH
+        and len(chart.breaks) == 1
     )
-    assert len(strip.shade) == 2
+    assert len(chart.shade) == 2
 
 
 @pytest.mark.parametrize("character, shown", [("\n", "↵"), (" ", "␣"), ("\x00", "\u2400"), ("<", "<")])
 def test_white_space_is_seen(character, shown):
-    assert grouped_strip(character, (0, 1), {}).cells[0].character == shown
+    assert grouped_chart(character, (0, 1), {}).characters[0].character == shown
 
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()), max_size=40)

@@ -179,7 +179,7 @@ def test_sections_stand_by_place_with_longer_entities_first():
 
 
 def test_a_note_holds_explanations_of_its_own_text_only():
-    with pytest.raises(ValueError, match="'other' has the explanation of another text"):
+    with pytest.raises(ValueError, match="'other' has an explanation of another text"):
         ExplainedNote("other", "红斑", many())
 
 

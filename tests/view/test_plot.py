@@ -1,17 +1,15 @@
-"""The picture of an explanation.
-
-Which font draws which characters.
-"""
+"""The figure of an explanation, with and without a Chinese font."""
 
 import warnings
 from types import SimpleNamespace
 
 import pytest
+from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from hf_adner import Entity, Explanation
-from hf_adner.view import plot as fonts
-from hf_adner.view import plot as plotting
+from hf_adner.view import plot
 
 TEXT = "患者$四肢$红斑\n伴瘙痒"
 
@@ -27,8 +25,8 @@ def make(**changes) -> Explanation:
 def has_font(request, monkeypatch):
     """Draw as if a Chinese font was installed (of whatever there is), and as if there was none."""
     known = frozenset(TEXT + "↵()x ") if request.param == "with" else frozenset(map(chr, range(32, 128)))
-    monkeypatch.setattr(plotting, "font_for", lambda wanted: (None, frozenset(wanted) & known))
-    monkeypatch.setattr(fonts, "_has_warned", [])
+    monkeypatch.setattr(plot, "font_for", lambda characters: (FontProperties(), known.intersection(characters)))
+    plot._warn_without_font.cache_clear()
     return request.param == "with"
 
 
@@ -75,50 +73,34 @@ def test_context_is_not_negative():
         make().plot(context=-1)
 
 
-@pytest.fixture
-def installed(monkeypatch):
-    """Make believe that some fonts with given characters are installed, the default one with ASCII."""
-
-    def install(**others: str) -> None:
-        coverage = {
-            "default": frozenset(map(chr, range(128))),
-            **{name: frozenset(has) for name, has in others.items()},
-        }
-        monkeypatch.setattr(fonts, "_default_font", lambda: "default")
-        monkeypatch.setattr(fonts, "_coverage", coverage.__getitem__)
-        monkeypatch.setattr(fonts, "chinese_fonts", lambda: tuple(others))
-
-    return install
+def test_the_default_font_is_kept_and_chinese_ones_are_fallbacks(monkeypatch):
+    default = FontProperties().get_family()
+    monkeypatch.setattr(plot, "chinese_fonts", tuple)
+    font, drawable = plot.font_for("ab红")
+    assert font.get_family() == default and drawable == {"a", "b"}
+    monkeypatch.setattr(plot, "chinese_fonts", lambda: ("DejaVu Sans Mono", "DejaVu Serif"))
+    font, drawable = plot.font_for("ab红")
+    assert font.get_family() == [*default, "DejaVu Sans Mono", "DejaVu Serif"] and drawable == {"a", "b"}
 
 
-def test_the_default_font_is_kept_where_it_does(installed):
-    installed(noto="abc红")
-    assert fonts.font_for("abc") == (None, {"a", "b", "c"})
+def test_installed_fonts_best_first_and_new_ones_too(monkeypatch):
+    listed = [SimpleNamespace(fname=f"/{name}", name=name) for name in ("SimHei", "DejaVu Sans", "Noto Sans CJK SC")]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", listed)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: ["/SimHei", "/newer", "/broken"])
+
+    def add_font(path):
+        if path == "/broken":
+            raise RuntimeError(path)
+        listed.append(SimpleNamespace(fname=path, name="SimSun"))
+
+    monkeypatch.setattr(font_manager.fontManager, "addfont", add_font)
+    assert plot.chinese_fonts.__wrapped__() == ("Noto Sans CJK SC", "SimHei", "SimSun")
 
 
-def test_the_first_font_with_most_characters_is_taken(installed):
-    installed(small="红", whole="红斑a", other="红斑a")
-    assert fonts.font_for("红斑a") == ("whole", {"红", "斑", "a"})
-    installed()
-    assert fonts.font_for("红a") == (None, {"a"})
-
-
-def test_a_font_of_boxes_is_none(monkeypatch):
-    listed = [
-        SimpleNamespace(fname=name, name=name, style="normal", weight=400) for name in ("Last Resort High", "SimHei")
-    ]
-    listed += [SimpleNamespace(fname="slanted", name="SimHei", style="italic", weight=400)]
-    monkeypatch.setattr(fonts, "_coverage", lambda path: frozenset(fonts.PROBE))
-    monkeypatch.setattr("matplotlib.font_manager.fontManager.ttflist", listed)
-    assert fonts.chinese_fonts.__wrapped__() == ("SimHei",)
-    monkeypatch.setattr("matplotlib.font_manager.fontManager.ttflist", listed[:1])
-    monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: ["b", "a"])  # newer than the list
-    monkeypatch.setattr(fonts, "_file_rank", lambda path: (0, False, path))
-    assert fonts.chinese_fonts.__wrapped__() == ("a", "b")
-
-
-def test_the_installed_chinese_fonts_have_chinese_characters():
-    for path in fonts.chinese_fonts()[:2]:
-        assert "LastResort" not in path
-        assert set(fonts.PROBE) <= fonts.font_for(fonts.PROBE)[1] <= fonts._coverage(path)
-    assert fonts._coverage(__file__) == frozenset()  # no font at all
+def test_with_a_chinese_font_no_glyph_is_missing(tmp_path):
+    if not plot.chinese_fonts():
+        pytest.skip("no Chinese font is installed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make().plot().figure.savefig(tmp_path / "one.png")
+    assert plot.font_for("红斑a")[1] == {"红", "斑", "a"}

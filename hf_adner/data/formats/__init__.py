@@ -1,4 +1,4 @@
-"""File formats, one file each with its reader and its writer, and the functions that choose among them."""
+"""File formats: one module per format with its reader and writer, and the functions that select them."""
 
 from hf_adner.data.formats.reading import READERS, DocumentStream, detect_format, read_documents
 from hf_adner.data.formats.writing import WRITERS, write_documents

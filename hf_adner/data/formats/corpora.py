@@ -1,20 +1,4 @@
-"""CMeEE-V1/V2 JSON: `{"text", "entities": [{"start_idx", "end_idx", "type", "entity"}]}`, **`end_idx` inclusive**.
-
-Entities may be nested; a test file has none. The official train file holds two pairs that cross, so crossing
-is allowed, and two entities that enclose nothing, which are left out and counted.
-
-IMCS-V2-NER dialogue JSON: `{"id": {"dialogue": [{"sentence", "BIO_label", "speaker", ...}], ...}}`.
-
-Every sentence becomes a document; `meta` holds the dialogue's id (a `group_key` for splits), the speaker and whatever
-else the sentence has. A dialogue's `self_report` carries no labels and is not read. Character BIO files of the same
-corpus are read as CoNLL.
-
-CHIP-STS JSON: pairs of questions `{"id", "text1", "text2", "label", "category"}`.
-
-There are no spans, so each of the two texts loads as a document without entities, `id-1` and `id-2`; `meta` holds the
-pair's id (a `group_key` for splits), its label and category. `projection` can mark words of a lexicon in them, as
-silver.
-"""
+"""JSON formats of the public Chinese medical corpora CMeEE, IMCS-V2-NER and CHIP-STS."""
 
 from __future__ import annotations
 
@@ -29,27 +13,34 @@ from hf_adner.data.formats.source import JsonStream, TextSource, json_records
 from hf_adner.data.records import Document, Entity
 
 EMPTY_ENTITY = "entity that encloses no character (left out)"
+SELF_REPORT = "dialogue self-reports, which have no labels, were not read"
+NO_SPANS = "texts of sentence pairs, which have no gold entities"
 
 
 class CmeeeReader(Reader):
-    """Reads CMeEE JSON, array or one record a line."""
+    """Reader of CMeEE-V1/V2: `{"text", "entities": [{"start_idx", "end_idx", "type", "entity"}]}`.
+
+    **`end_idx` is inclusive.** The file is an array or has one record per line. Entities may be nested; test files have
+    none. The official train file has two crossing pairs, so crossing spans are allowed, and two empty entities, which
+    are dropped and counted.
+    """
 
     overlaps = "any"
 
     def records(self) -> Iterator[RawRecord]:
-        """One raw record per sentence."""
+        """Yield one raw record per sentence."""
         return json_records(TextSource(self.path, self.encoding))
 
     def document(self, raw: RawRecord) -> Document:
-        """The document of a sentence."""
+        """Parse a sentence."""
         record = as_object(raw.value)
         text = required(record, "text", str)
         values = [as_object(value, "an entity") for value in entity_list(record, self.require_entities)]
-        entities = tuple(_entity(value, text) for value in values if not self._encloses_nothing(value))
+        entities = tuple(_entity(value, text) for value in values if not self._is_empty(value))
         document_id = given_id(record, self.default_id(raw))
         return Document(document_id, text, entities, without(record, "id", "text", "entities"))
 
-    def _encloses_nothing(self, entity: Mapping[str, Any]) -> bool:
+    def _is_empty(self, entity: Mapping[str, Any]) -> bool:
         start, last = entity.get("start_idx"), entity.get("end_idx")
         empty = entity.get("entity") == "" and type(start) is int and type(last) is int and last == start - 1
         self.report.repaired[EMPTY_ENTITY] += empty
@@ -63,16 +54,13 @@ def _entity(entity: Mapping[str, Any], text: str) -> Entity:
     surface = required(entity, "entity", str, "an entity") if "entity" in entity else None
     if surface and surface == text[start:last] != text[start : last + 1]:
         raise DataFormatError(
-            f"entity {start}-{last} matches its text only if end_idx is exclusive; in CMeEE it is the last character"
+            f"entity {start}-{last} matches its text only with an exclusive end_idx; in CMeEE it is inclusive"
         )
     return Entity(start, last + 1, label, surface, without(entity, "start_idx", "end_idx", "type", "entity"))
 
 
-SELF_REPORT = "dialogue self-reports, which have no labels, were not read"
-
-
 class Sentence(NamedTuple):
-    """A sentence and the place it has in its dialogue."""
+    """A sentence, the id of its dialogue and its number there, from 1."""
 
     dialogue: str
     number: int
@@ -80,12 +68,17 @@ class Sentence(NamedTuple):
 
 
 class ImcsReader(Reader):
-    """Reads IMCS-V2-NER dialogues, sentence by sentence."""
+    """Reader of IMCS-V2-NER: `{"id": {"dialogue": [{"sentence", "BIO_label", "speaker", ...}], ...}}`.
+
+    Each sentence becomes a document; its `meta` has the id of the dialogue (a `group_key` for splits), the speaker and
+    the other fields of the sentence. The `self_report` of a dialogue has no labels and is not read. The character BIO
+    files of this corpus are CoNLL.
+    """
 
     overlaps = "none"
 
     def records(self) -> Iterator[RawRecord]:
-        """One raw record per sentence."""
+        """Yield one raw record per sentence."""
         for line, dialogue, value in JsonStream(TextSource(self.path, self.encoding)).members():
             try:
                 sentences = required(as_object(value, "a dialogue"), "dialogue", list, "the dialogue")
@@ -97,7 +90,7 @@ class ImcsReader(Reader):
                 yield RawRecord(line, f"{dialogue}-{number}", Sentence(dialogue, number, sentence))
 
     def document(self, raw: RawRecord) -> Document:
-        """The document of a sentence."""
+        """Parse a sentence."""
         if isinstance(raw.value, DataFormatError):
             raise raw.value
         sentence = as_object(raw.value.value, "a sentence")
@@ -114,35 +107,37 @@ class ImcsReader(Reader):
         tags = tags.split() if isinstance(tags, str) else tags
         if len(tags) != length:
             raise DataFormatError(f"BIO_label has {len(tags)} tags for a sentence of {length} characters")
-        spans, repaired = spans_of_tags([_bio(tag) for tag in tags], "bio")
+        spans, repaired = spans_of_tags([_parse_bio_tag(tag) for tag in tags], "bio")
         self.report.repaired.update(repaired)
         return spans
 
 
-def _bio(tag: Any) -> tuple[str, str]:
+def _parse_bio_tag(tag: Any) -> tuple[str, str]:
     if not isinstance(tag, str):
-        raise DataFormatError(f"BIO_label must hold strings, found {type(tag).__name__}")
+        raise DataFormatError(f"BIO_label must be strings, found {type(tag).__name__}")
     prefix, label = parse_tag(tag)
     if prefix not in SCHEMES["bio"]:
-        raise DataFormatError(f"prefix {prefix}- in BIO_label is not BIO")
+        raise DataFormatError(f"prefix {prefix}- in BIO_label is not a BIO prefix")
     return prefix, label
 
 
-NO_SPANS = "texts of sentence pairs, which have no gold entities"
-
-
 class ChipStsReader(Reader):
-    """Reads CHIP-STS pairs, array or one pair a line, as single texts."""
+    """Reader of CHIP-STS: pairs of questions `{"id", "text1", "text2", "label", "category"}`.
+
+    The file is an array or has one pair per line. There are no spans: each text becomes a document without entities,
+    `id-1` and `id-2`, whose `meta` has the id of the pair (a `group_key` for splits), its label and its category.
+    `project_words` can annotate such texts with silver entities.
+    """
 
     def records(self) -> Iterator[RawRecord]:
-        """Two raw records per pair."""
+        """Yield two raw records per pair."""
         for line, key, pair in json_records(TextSource(self.path, self.encoding)):
             yield RawRecord(line, key, (pair, 1))
             if not isinstance(pair, DataFormatError):
                 yield RawRecord(line, key, (pair, 2))
 
     def document(self, raw: RawRecord) -> Document:
-        """One text of a pair."""
+        """Parse one text of a pair."""
         value, side = raw.value
         pair = as_object(value, "a pair")
         text = required(pair, f"text{side}", str, "the pair")

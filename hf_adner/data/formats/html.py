@@ -1,7 +1,7 @@
-"""A page that shows documents with their entities in colour. It needs nothing beside itself and runs no script.
+"""HTML page with the entities of documents highlighted; a single file without scripts.
 
-Everything that comes from a document is escaped: a note with `<script>` in it is shown, not run (and the page's content
-policy forbids scripts anyway).
+All content of documents is escaped, so that a note with `<script>` is displayed and not executed; the content security
+policy of the page forbids scripts as well.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 from hf_adner.data.records import Document, Entity, Piece, nested_pieces
 
 _HUES = (212, 4, 140, 36, 276, 178, 330, 88, 250, 18, 195, 305)
-_TIP_VALUES = 120  # characters of a meta value that a tooltip shows
+_MAX_TIP_VALUE = 120
+"""Number of characters of a `meta` value that a tooltip shows."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #667085; --page: #f5f6f8; --card: #fff; --line: #e2e5ea;
@@ -60,11 +61,11 @@ mark:hover:not(:has(mark:hover))::before, mark:focus::before { content: attr(dat
 
 
 def html_text(documents: Iterable[Document], title: str = "Entities") -> Iterator[str]:
-    """The page, document by document; the legend, known last, is put on top by the style.
+    """Yield the page document by document; the legend comes last and is moved to the top by the style sheet.
 
     Args:
-        documents: shown in their order. Of an entity's `meta`, `score`, `start_score`, `end_score` and other plain
-            values appear when the pointer rests on it; `needs_review` draws it dashed.
+        documents: shown in order. The tooltip of an entity shows the numbers and strings of its `meta`, such as
+            `score`; `needs_review` outlines it with dashes.
         title: heading of the page.
     """
     colours = _Colours()
@@ -80,14 +81,14 @@ def html_text(documents: Iterable[Document], title: str = "Entities") -> Iterato
 
 
 class _Colours:
-    """A class name per label, in the order of their first appearance, and how often each was seen."""
+    """Style class and count of each label; classes are numbered by first appearance."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self.counts: Counter[str] = Counter()
 
-    def of(self, label: str) -> str:
-        """Name of the style class of a label."""
+    def style_class(self, label: str) -> str:
+        """Return the name of the style class of a label."""
         return f"c{self._numbers.setdefault(label, len(self._numbers)) % len(_HUES)}"
 
 
@@ -109,35 +110,35 @@ def _head(title: str) -> str:
 def _legend(documents: int, colours: _Colours) -> str:
     total = sum(colours.counts.values())
     labels = "".join(
-        f'<span class="label {colours.of(label)}"><b>{escape(label)}</b><i>{count}</i></span>'
+        f'<span class="label {colours.style_class(label)}"><b>{escape(label)}</b><i>{count}</i></span>'
         for label, count in colours.counts.most_common()
     )
-    totals = f"{_counted(documents, 'document', 'documents')} · {_counted(total, 'entity', 'entities')}"
+    totals = f"{_quantity(documents, 'document', 'documents')} · {_quantity(total, 'entity', 'entities')}"
     return f'<div class="legend"><span class="total">{totals}</span>{labels}</div>\n'
 
 
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+def _quantity(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"
 
 
 def _article(document: Document, colours: _Colours) -> str:
     colours.counts.update(entity.label for entity in document.entities)
-    facts = "".join(f"<span>{escape(key)}: {escape(value)}</span>" for key, value in _plain_values(document.meta))
-    body = "".join(_marked(document, colours)) or '<span class="empty">(no text)</span>'
-    total = _counted(len(document.entities), "entity", "entities")
+    meta = "".join(f"<span>{escape(key)}: {escape(value)}</span>" for key, value in _plain_values(document.meta))
+    body = "".join(_highlighted(document, colours)) or '<span class="empty">(no text)</span>'
+    total = _quantity(len(document.entities), "entity", "entities")
     return (
-        f"<article><header><b>{escape(document.id)}</b><span>{total}</span>{facts}</header>"
+        f"<article><header><b>{escape(document.id)}</b><span>{total}</span>{meta}</header>"
         f'<div class="text">{body}</div></article>\n'
     )
 
 
-def _marked(document: Document, colours: _Colours) -> Iterator[str]:
-    position, open_pieces = 0, []
+def _highlighted(document: Document, colours: _Colours) -> Iterator[str]:
+    position, open_pieces = 0, []  # pieces whose element is not closed yet, outermost first
     for piece in nested_pieces(document.entities):
         while open_pieces and open_pieces[-1].end <= piece.start:
             yield escape(document.text[position : open_pieces[-1].end]) + "</mark>"
             position = open_pieces.pop().end
-        yield escape(document.text[position : piece.start]) + _opening(piece, colours)
+        yield escape(document.text[position : piece.start]) + _opening_tag(piece, colours)
         position = piece.start
         open_pieces.append(piece)
     for piece in reversed(open_pieces):
@@ -146,9 +147,9 @@ def _marked(document: Document, colours: _Colours) -> Iterator[str]:
     yield escape(document.text[position:])
 
 
-def _opening(piece: Piece, colours: _Colours) -> str:
+def _opening_tag(piece: Piece, colours: _Colours) -> str:
     entity = piece.entity
-    classes = [colours.of(entity.label)]
+    classes = [colours.style_class(entity.label)]
     classes += ["goes-on"] if piece.goes_on else []
     classes += ["review"] if entity.meta.get("needs_review") is True else []
     tip = escape(_tip(entity))
@@ -156,16 +157,16 @@ def _opening(piece: Piece, colours: _Colours) -> str:
 
 
 def _tip(entity: Entity) -> str:
-    facts = [f"{key}: {value}" for key, value in _plain_values(entity.meta)]
-    return "\n".join([f"{entity.label}  {entity.start}–{entity.end}", *facts])
+    values = [f"{key}: {value}" for key, value in _plain_values(entity.meta)]
+    return "\n".join([f"{entity.label}  {entity.start}–{entity.end}", *values])
 
 
 def _plain_values(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The values that can be shown in a word or a number."""
+    """Yield the numbers, strings, booleans and nulls of `meta` as text."""
     for key, value in meta.items():
         if isinstance(value, bool) or value is None:
             yield key, {True: "yes", False: "no", None: "–"}[value]
         elif isinstance(value, float):
             yield key, f"{value:.3g}"
         elif isinstance(value, (int, str)):
-            yield key, str(value)[:_TIP_VALUES]
+            yield key, str(value)[:_MAX_TIP_VALUE]

@@ -1,36 +1,29 @@
-"""JSONL spans: `{"text": ..., "entities": [{"start", "end", "label"}]}`, one record a line, ends exclusive.
+"""JSONL with spans: `{"text": ..., "entities": [{"start", "end", "label"}]}`, one document per line, exclusive ends.
 
 `id` and `meta` of a record, and `text` and `meta` of an entity, are optional; other keys are kept in `meta`. A JSON
-array of the same records is read too.
-
-JSON as all writers put it.
-
-JSONL spans, one document a line, ends exclusive.
-
-Plain text without entities: a file as one document, or a document a line.
+array of the same records is read too. Readers of plain text (one document per file or per line) are here as well.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from hf_adner.data.errors import DataFormatError, excerpt
+from hf_adner.data.errors import DataFormatError, error_location, excerpt
 from hf_adner.data.formats.reader import RawRecord, Reader, as_object, given_id, required, without
 from hf_adner.data.formats.source import TextSource, json_records
-from hf_adner.data.records import Document, Entity
+from hf_adner.data.records import Document, Entity, dump_json
 
 
 class JsonlReader(Reader):
-    """Reads JSONL spans."""
+    """Reader of JSONL with spans."""
 
     def records(self) -> Iterator[RawRecord]:
-        """One raw record a line (or an array element)."""
+        """Yield one raw record per line or array element."""
         return json_records(TextSource(self.path, self.encoding))
 
     def document(self, raw: RawRecord) -> Document:
-        """The document of a line."""
+        """Parse a record."""
         record = as_object(raw.value)
         text = required(record, "text", str)
         entities = entity_list(record, self.require_entities)
@@ -43,10 +36,10 @@ class JsonlReader(Reader):
 
 
 def entity_of(value: Any) -> Entity:
-    """The entity of a JSON object with `start`, `end`, `label`, and perhaps `text` and `meta`.
+    """Parse a JSON object with `start`, `end`, `label` and optionally `text` and `meta` as an entity.
 
     Raises:
-        DataFormatError: a key is missing, or the values are no entity.
+        DataFormatError: a key is missing or a value is invalid.
     """
     entity = as_object(value, "an entity")
     for key in ("start", "end", "label"):
@@ -62,10 +55,10 @@ def entity_of(value: Any) -> Entity:
 
 
 def entity_list(record: Mapping[str, Any], require: bool, key: str = "entities") -> list[Any]:
-    """The record's list of entities; empty where it has none and none are required.
+    """Return the list of entities of a record; empty if the record has none and none is required.
 
     Raises:
-        DataFormatError: it is required and missing, or no list.
+        DataFormatError: the list is required but missing, or is not a list.
     """
     if key not in record and not require:
         return []
@@ -73,10 +66,10 @@ def entity_list(record: Mapping[str, Any], require: bool, key: str = "entities")
 
 
 def merged_meta(record: Mapping[str, Any], *known: str) -> dict[str, Any]:
-    """The record's `meta` together with its unknown keys.
+    """Return the `meta` of a record merged with its unknown keys.
 
     Raises:
-        DataFormatError: `meta` is no object, or has a key that the record has too.
+        DataFormatError: `meta` is not an object, or has a key in common with the record.
     """
     meta = record.get("meta")
     if meta is None:
@@ -84,67 +77,61 @@ def merged_meta(record: Mapping[str, Any], *known: str) -> dict[str, Any]:
     extra = without(record, "meta", *known)
     both = sorted(extra.keys() & as_object(meta, "meta").keys())
     if both:
-        raise DataFormatError(f"key {excerpt(both[0], 20)} stands both in the record and in its meta")
+        raise DataFormatError(f"key {excerpt(both[0], 20)} is both in the record and in its meta")
     return {**extra, **meta}
 
 
 def json_text(value: Any, document_id: str) -> str:
-    """`value` as JSON on one line.
-
-    Raises:
-        DataFormatError: it holds something that JSON cannot (NaN, an arbitrary object).
-    """
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DataFormatError(f"meta cannot be written as JSON: {error}", record=document_id) from None
+    """Return `value` as JSON on one line, with the document's id in errors; see `dump_json`."""
+    with error_location(record=document_id):
+        return dump_json(value)
 
 
 def decimal_id(document_id: str) -> int | str:
-    """An id as annotation tools keep it: a number where it reads as one."""
+    """Return an id as annotation tools store it: an integer if it is written as one."""
     is_number = document_id.isascii() and document_id.isdigit() and str(int(document_id)) == document_id
     return int(document_id) if is_number else document_id
 
 
 def jsonl_text(documents: Iterable[Document]) -> Iterator[str]:
-    """Lines of `{"id", "text", "entities", "meta"}`; empty `meta` is left out."""
+    """Yield one line `{"id", "text", "entities", "meta"}` per document; empty `meta` is omitted."""
     for document in documents:
         record: dict[str, Any] = {
             "id": document.id,
             "text": document.text,
-            "entities": [_entity(entity) for entity in document.entities],
+            "entities": [_entity_record(entity) for entity in document.entities],
         }
         if document.meta:
             record["meta"] = document.meta
         yield json_text(record, document.id) + "\n"
 
 
-def _entity(entity: Entity) -> dict[str, Any]:
+def _entity_record(entity: Entity) -> dict[str, Any]:
     record = {"start": entity.start, "end": entity.end, "label": entity.label, "text": entity.text}
     return {**record, "meta": entity.meta} if entity.meta else record
 
 
 class TextReader(Reader):
-    """Reads a file as one document, named like the file."""
+    """Reader of a text file as one document, named like the file."""
 
     def records(self) -> Iterator[RawRecord]:
-        """The one raw record."""
+        """Yield the file as the only raw record."""
         yield RawRecord(1, self.stem, TextSource(self.path, self.encoding).text())
 
     def document(self, raw: RawRecord) -> Document:
-        """The document of the file."""
+        """Return the text as a document."""
         return Document(self.stem, raw.value)
 
 
 class LinesReader(Reader):
-    """Reads every line that is not blank as a document."""
+    """Reader of a text file with one document per line; blank lines are skipped."""
 
     def records(self) -> Iterator[RawRecord]:
-        """One raw record a line."""
+        """Yield one raw record per line."""
         for number, line in TextSource(self.path, self.encoding).lines():
             if line.strip():
                 yield RawRecord(number, str(number - 1), line)
 
     def document(self, raw: RawRecord) -> Document:
-        """The document of a line."""
+        """Return the line as a document."""
         return Document(self.default_id(raw), raw.value)

@@ -1,13 +1,12 @@
 """Label Studio JSON: a list of tasks with `data.text` and `annotations[].result[]` of type `labels` (JSON-MIN too).
 
-Columns of `data` beside `text` become the document's `meta`; what belongs to the task or annotation itself, and
-results that are no labels (choices, relations), are kept there under `label_studio`. A region's id is kept in the
-entity's `meta`. Old versions of Label Studio counted UTF-16 units, new ones count characters: where a region's
-recorded text fits only the former, its offsets are converted and the repair counted.
+Columns of `data` other than `text` become the document's `meta`; fields of the task or annotation, and results that are
+not labels (choices, relations), are kept there under `label_studio`. The id of a region is kept in the entity's `meta`.
+Old versions of Label Studio counted UTF-16 units, new ones count characters: if the text of a region fits only the
+former, its offsets are converted and the repair is counted.
 
-Label Studio tasks with annotations, as its import takes them.
-
-The labelling interface must have `<Text name="text" value="$text"/>` and `<Labels name="label" toName="text">`.
+To import written tasks, the labelling interface must have `<Text name="text" value="$text"/>` and
+`<Labels name="label" toName="text">`.
 """
 
 from __future__ import annotations
@@ -22,50 +21,48 @@ from hf_adner.data.formats.source import TextSource, json_records
 from hf_adner.data.records import Document, Entity
 
 ORIGIN = "label_studio"
-"""Key of a `meta` under which Label Studio's own fields are kept."""
+"""Key of `meta` for Label Studio's own fields."""
 DOCUMENT_ID = "document_id"
-MADE_UP_ID = "adner-"
-"""Beginning of region ids that our writer had to make up; they are not kept."""
+GENERATED_ID = "adner-"
+"""Prefix of region ids that the writer generates and the reader drops."""
 FIELDS = {"from_name": "label", "to_name": "text", "type": "labels"}
 
 UTF16 = "region counted in UTF-16 units (converted to characters)"
-OTHER_RESULTS = "Label Studio results that are no labels, kept in the document's meta"
+OTHER_RESULTS = "Label Studio results that are not labels, kept in the document's meta"
 PREDICTIONS = "Label Studio predictions, kept in the document's meta, not read as entities"
 
 
 class LabelStudioReader(Reader):
-    """Reads Label Studio exports, `JSON` and `JSON-MIN`; `annotator` chooses among several annotations of a task."""
+    """Reader of Label Studio exports (JSON, JSON-MIN); `annotator` selects one of several annotations of a task."""
 
     def __init__(self, *args: Any, annotator: int | str | None = None, **options: Any):
         super().__init__(*args, **options)
         self._annotator = annotator
 
     def records(self) -> Iterator[RawRecord]:
-        """One raw record per task."""
+        """Yield one raw record per task."""
         return json_records(TextSource(self.path, self.encoding))
 
     def document(self, raw: RawRecord) -> Document:
-        """The document of a task."""
+        """Parse a task."""
         task = as_object(raw.value, "a task")
         if "data" not in task and "text" in task:
-            return self._minimal(task, self.default_id(raw))
+            return self._minimal_document(task, self.default_id(raw))
         data = required(task, "data", dict, "the task")
         text = required(data, "text", str, "the task's data")
         annotation = self._annotation(task)
-        regions, others = _sorted_results(annotation)
+        regions, other_results = _split_results(annotation)
         entities = tuple(entity for region in regions for entity in self._entities(region, text))
         meta = without(data, "text", DOCUMENT_ID)
         origin = {
             "task": without(task, "id", "data", "annotations"),
             "annotation": without(annotation, "result"),
-            "results": others,
+            "results": other_results,
         }
         origin = {key: value for key, value in origin.items() if value}
         if ORIGIN in meta:
-            raise DataFormatError(
-                f"column {ORIGIN!r} of the task's data is a name that is kept for Label Studio's fields"
-            )
-        self.report.notes[OTHER_RESULTS] += len(others)
+            raise DataFormatError(f"column {ORIGIN!r} of the task's data is reserved for Label Studio's own fields")
+        self.report.notes[OTHER_RESULTS] += len(other_results)
         self.report.notes[PREDICTIONS] += bool(task.get("predictions"))
         document_id = given_id(data, given_id(task, self.default_id(raw)), DOCUMENT_ID)
         return Document(document_id, text, entities, {**meta, **({ORIGIN: origin} if origin else {})})
@@ -73,16 +70,18 @@ class LabelStudioReader(Reader):
     def _annotation(self, task: Mapping[str, Any]) -> Mapping[str, Any]:
         if "annotations" not in task and not self.require_entities:
             return {}
-        given = [as_object(one, "an annotation") for one in required(task, "annotations", list, "the task")]
-        found = [one for one in given if not one.get("was_cancelled")]
+        annotations = [as_object(value, "an annotation") for value in required(task, "annotations", list, "the task")]
+        annotations = [annotation for annotation in annotations if not annotation.get("was_cancelled")]
         if self._annotator is not None:
-            found = [one for one in found if _annotator_of(one) == str(self._annotator)]
-        if len(found) == 1 or (not found and not self.require_entities):
-            return found[0] if found else {}
-        by = "" if self._annotator is None else f" by annotator {excerpt(self._annotator, 20)}"
-        if found:
-            by = f"; choose one by annotator=, of {', '.join(excerpt(_annotator_of(one), 20) for one in found)}"
-        raise DataFormatError(f"expected one annotation that is not cancelled, found {len(found)}{by}")
+            wanted = str(self._annotator)
+            annotations = [annotation for annotation in annotations if _annotator_of(annotation) == wanted]
+        if len(annotations) == 1 or (not annotations and not self.require_entities):
+            return annotations[0] if annotations else {}
+        hint = "" if self._annotator is None else f" by annotator {excerpt(self._annotator, 20)}"
+        if annotations:
+            names = ", ".join(excerpt(_annotator_of(annotation), 20) for annotation in annotations)
+            hint = f"; set annotator= to one of {names}"
+        raise DataFormatError(f"expected one annotation that is not cancelled, found {len(annotations)}{hint}")
 
     def _entities(self, region: Mapping[str, Any], text: str) -> list[Entity]:
         value = required(region, "value", dict, "the region")
@@ -107,7 +106,7 @@ class LabelStudioReader(Reader):
         before = len(units[: 2 * start].decode("utf-16-le"))
         return before, before + len(surface)
 
-    def _minimal(self, task: Mapping[str, Any], default_id: str) -> Document:
+    def _minimal_document(self, task: Mapping[str, Any], default_id: str) -> Document:
         text = required(task, "text", str, "the task")
         regions = required(task, "label", list, "the task") if "label" in task or self.require_entities else []
         entities = tuple(
@@ -121,17 +120,17 @@ def _annotator_of(annotation: Mapping[str, Any]) -> str:
     return str(annotator.get("id") if isinstance(annotator, dict) else annotator)
 
 
-def _sorted_results(annotation: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Labelled regions, and all other results."""
-    results = [as_object(one, "a result") for one in annotation.get("result", ())]
-    regions = [one for one in results if one.get("type") == FIELDS["type"]]
-    return regions, [one for one in results if one.get("type") != FIELDS["type"]]
+def _split_results(annotation: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Return the labelled regions and the other results of an annotation."""
+    results = [as_object(value, "a result") for value in annotation.get("result", ())]
+    regions = [result for result in results if result.get("type") == FIELDS["type"]]
+    return regions, [result for result in results if result.get("type") != FIELDS["type"]]
 
 
 def _region_meta(region: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
     meta = dict(as_object(region.get("meta") or {}, "a region's meta"))
     region_id = region.get("id")
-    if region_id is not None and not str(region_id).startswith(MADE_UP_ID):
+    if region_id is not None and not str(region_id).startswith(GENERATED_ID):
         meta["id"] = region_id
     fields = {key: content for key, content in region.items() if FIELDS.get(key) != content}
     origin = without(fields, "id", "meta", "value")
@@ -141,52 +140,54 @@ def _region_meta(region: Mapping[str, Any], value: Mapping[str, Any]) -> dict[st
 
 
 def label_studio_text(documents: Iterable[Document]) -> Iterator[str]:
-    """A JSON array, one task a line; `meta` becomes further columns of `data`.
+    """Yield a JSON array with one task per line; `meta` becomes additional columns of `data`.
 
     Raises:
-        DataFormatError: `meta` has a key that a task uses itself, or a `label_studio` that did not come from there.
+        DataFormatError: `meta` has a key that is reserved by tasks, or an invalid `label_studio`.
     """
-    separator = "[\n"
-    for document in documents:
-        yield separator + json_text(_task(document), document.id)
-        separator = ",\n"
-    yield "\n]\n" if separator != "[\n" else "[]\n"
+    return _json_array((_task(document), document.id) for document in documents)
 
 
 def label_studio_predictions_text(documents: Iterable[Document], model_version: str) -> Iterator[str]:
-    """A JSON array of tasks that still are to be annotated, their entities shown as what a model predicts.
+    """Yield a JSON array of tasks without annotations, with the entities as predictions of a model.
 
     Args:
-        documents: `score` in an entity's `meta`, in [0, 1], becomes the score of its region.
+        documents: the `score` in an entity's `meta`, in [0, 1], becomes the score of its region.
         model_version: name of the model, by which Label Studio groups predictions.
 
     Raises:
-        DataFormatError: as `label_studio_text`.
+        DataFormatError: see `label_studio_text`.
     """
+    return _json_array((_prediction_task(document, model_version), document.id) for document in documents)
+
+
+def _json_array(tasks: Iterable[tuple[dict[str, Any], str]]) -> Iterator[str]:
     separator = "[\n"
-    for document in documents:
-        task = _task(document)
-        results = task.pop("annotations")[0]["result"]
-        for result in results:
-            if isinstance(score := result.get("meta", {}).get("score"), float):
-                result["score"] = score
-        task["predictions"] = [{"model_version": model_version, "result": results}]
-        yield separator + json_text(task, document.id)
+    for task, document_id in tasks:
+        yield separator + json_text(task, document_id)
         separator = ",\n"
     yield "\n]\n" if separator != "[\n" else "[]\n"
+
+
+def _prediction_task(document: Document, model_version: str) -> dict[str, Any]:
+    task = _task(document)
+    results = task.pop("annotations")[0]["result"]
+    for result in results:
+        if isinstance(score := result.get("meta", {}).get("score"), float):
+            result["score"] = score
+    return {**task, "predictions": [{"model_version": model_version, "result": results}]}
 
 
 def _task(document: Document) -> dict[str, Any]:
     origin = _origin(document.meta, document.id)
     taken = sorted({"text", DOCUMENT_ID} & document.meta.keys())
     if taken:
-        raise DataFormatError(f"meta has the key {taken[0]!r}, which a task's data uses itself", record=document.id)
+        raise DataFormatError(f"meta has the key {taken[0]!r}, which is reserved by tasks", record=document.id)
     results = [_region(entity, document.id) for entity in document.entities] + list(origin.get("results", ()))
-    columns = {key: value for key, value in document.meta.items() if key != ORIGIN}
     task_id = decimal_id(document.id)
     return {
         **({"id": task_id} if isinstance(task_id, int) else {}),
-        "data": {"text": document.text, DOCUMENT_ID: document.id, **columns},
+        "data": {"text": document.text, DOCUMENT_ID: document.id, **without(document.meta, ORIGIN)},
         **origin.get("task", {}),
         "annotations": [{**origin.get("annotation", {}), "result": results}],
     }
@@ -194,19 +195,19 @@ def _task(document: Document) -> dict[str, Any]:
 
 def _region(entity: Entity, document_id: str) -> dict[str, Any]:
     origin = dict(_origin(entity.meta, document_id))
-    meta = {key: value for key, value in entity.meta.items() if key != ORIGIN}
+    meta = without(entity.meta, ORIGIN)
     value = {"start": entity.start, "end": entity.end, "text": entity.text, "labels": [entity.label]}
     value |= origin.pop("value", {})
     region_id = meta.get("id")
-    if isinstance(region_id, str) and not region_id.startswith(MADE_UP_ID):
+    if isinstance(region_id, str) and not region_id.startswith(GENERATED_ID):
         del meta["id"]
     else:
-        region_id = f"{MADE_UP_ID}{entity.start}-{entity.end}-{entity.label}"
+        region_id = f"{GENERATED_ID}{entity.start}-{entity.end}-{entity.label}"
     return {"id": region_id, **FIELDS, "value": value, **origin, **({"meta": meta} if meta else {})}
 
 
 def _origin(meta: Mapping[str, Any], document_id: str) -> Mapping[str, Any]:
     origin = meta.get(ORIGIN, {})
     if not isinstance(origin, Mapping):
-        raise DataFormatError(f"meta key {ORIGIN!r} must be an object, as the reader makes it", record=document_id)
+        raise DataFormatError(f"meta key {ORIGIN!r} must be an object, as the reader writes it", record=document_id)
     return origin

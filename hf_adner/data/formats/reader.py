@@ -1,4 +1,4 @@
-"""What all readers share: raw records in file order, one document from each."""
+"""Base class of the readers: raw records in file order, and one document from each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hf_adner.data.records import Document, flatten
 
 
 class SkippedRecord(NamedTuple):
-    """A record that was left out because it is broken."""
+    """A record that was skipped because it is invalid."""
 
     file: str
     line: int | None
@@ -27,15 +27,15 @@ class SkippedRecord(NamedTuple):
 
 @dataclass
 class ReadReport:
-    """Counts and a list of what was skipped, filled while documents are read.
+    """Counts and skipped records, filled while documents are read.
 
     Attributes:
-        documents: documents delivered.
-        entities: their entities.
-        not_flat: entities among them that a flat tagger has to leave out, because they lie in or across a longer one.
-        repaired: how often each kind of small fault was mended (an I- tag without its B-, say).
-        notes: how often something was met that no document can hold, or that is kept in `meta`.
-        skipped: the records left out, in file order.
+        documents: number of documents read.
+        entities: number of their entities.
+        not_flat: number of entities that flattening drops because they overlap a longer entity.
+        repaired: count of each kind of repaired fault, such as an I- tag without a B- tag.
+        notes: count of each kind of content that was ignored or moved to `meta`.
+        skipped: invalid records, in file order.
     """
 
     documents: int = 0
@@ -46,36 +46,40 @@ class ReadReport:
     skipped: list[SkippedRecord] = field(default_factory=list)
 
     def count(self, document: Document) -> None:
-        """Count a delivered document."""
+        """Count a document."""
         self.documents += 1
         self.entities += len(document.entities)
         if document.has_overlaps:
             self.not_flat += len(flatten(document.entities).left_out)
 
     def skip(self, error: DataFormatError) -> None:
-        """List a record that was left out."""
+        """Add a skipped record."""
         self.skipped.append(SkippedRecord(str(error.path), error.line, error.record, error.reason))
 
-    def warnings(self, most: int = 20) -> list[str]:
-        """One line per thing a user should know; at most `most` skipped records are spelt out."""
+    def warnings(self, max_records: int = 20) -> list[str]:
+        """Return the report as lines of text, with at most `max_records` of the skipped records."""
         lines = [f"{count} × repaired: {kind}" for kind, count in self.repaired.items() if count]
         lines += [f"{count} × {kind}" for kind, count in self.notes.items() if count]
         if self.not_flat:
             lines.append(
-                f"{self.not_flat} of {self.entities} entities overlap a longer one: "
-                "kept in the records, left out where a flat tagger is trained"
+                f"{self.not_flat} of {self.entities} entities overlap a longer entity: "
+                "kept in the documents, dropped when a flat tagger is trained"
             )
         if self.skipped:
             lines.append(f"{len(self.skipped)} invalid records were skipped:")
-            lines += [f"  {record}" for record in self.skipped[:most]]
-            lines += [f"  … and {len(self.skipped) - most} more"] if len(self.skipped) > most else []
+            lines += [f"  {record}" for record in self.skipped[:max_records]]
+            if len(self.skipped) > max_records:
+                lines.append(f"  … and {len(self.skipped) - max_records} more")
         return lines
 
 
 class RawRecord(NamedTuple):
-    """What a file says about one document, not yet looked into; `value` may be the error of why it cannot be.
+    """One unparsed document of a file.
 
-    `line` is where it begins; `key` is its id, key or index in the file.
+    Attributes:
+        line: line where it begins, if the format has lines.
+        key: its id, key or index in the file.
+        value: its content, or the `DataFormatError` that reading it raised.
     """
 
     line: int | None
@@ -84,18 +88,18 @@ class RawRecord(NamedTuple):
 
 
 class Reader(ABC):
-    """Reads one file of one format.
+    """Reader of one file in one format.
 
     Args:
-        path: the file (for brat: the folder).
-        report: counts of what is repaired and noted are added to it.
-        encoding: of the file; None finds out.
-        stem: documents without an id of their own are named `stem-1`, `stem-2`, …; None takes the file's name.
-        require_entities: whether a record without any annotation field is an error (one with an empty list is not).
+        path: the file, or the folder for brat.
+        report: receives the counts of repairs and notes.
+        encoding: encoding of the file; None detects it.
+        stem: documents without an id are named `stem-1`, `stem-2`, …; None takes the name of the file.
+        require_entities: raise for a record without an annotation field (an empty list is valid).
     """
 
     overlaps: ClassVar[str] = "nested"
-    """What this format's entities may do by default: `none`, `nested` (lie in one another) or `any` (cross as well)."""
+    """Overlaps of entities that the format allows by default: `none`, `nested`, or `any` (crossing spans too)."""
 
     def __init__(
         self,
@@ -113,30 +117,30 @@ class Reader(ABC):
 
     @abstractmethod
     def records(self) -> Iterator[RawRecord]:
-        """Raw records in file order.
+        """Yield raw records in file order.
 
         Raises:
-            DataFormatError: the file cannot be read on from here.
+            DataFormatError: the rest of the file cannot be read.
         """
 
     @abstractmethod
     def document(self, raw: RawRecord) -> Document:
-        """The document of a raw record.
+        """Parse a raw record.
 
         Raises:
-            DataFormatError: what is wrong with it; the place is filled in by the caller.
+            DataFormatError: the record is invalid; the caller fills in the location.
         """
 
     def default_id(self, raw: RawRecord) -> str:
-        """Name of a document without an id: the file's stem and the record's number, from 1."""
+        """Return the id of a document without one: the stem and the number of the record, from 1."""
         return f"{self.stem}-{int(raw.key or 0) + 1}"
 
 
 def as_object(value: Any, what: str = "a record") -> Mapping[str, Any]:
-    """`value` if it is a JSON object.
+    """Return `value`, which must be a JSON object.
 
     Raises:
-        DataFormatError: it is something else, or stands for the error of a value that could not be read.
+        DataFormatError: it is something else; if it is an error itself, that error is raised.
     """
     if isinstance(value, DataFormatError):
         raise value
@@ -146,30 +150,27 @@ def as_object(value: Any, what: str = "a record") -> Mapping[str, Any]:
 
 
 def required(record: Mapping[str, Any], key: str, kind: type | tuple[type, ...], what: str = "the record") -> Any:
-    """`record[key]`, which must be of `kind`.
+    """Return `record[key]`, which must be an instance of `kind`.
 
     Raises:
-        DataFormatError: the key is missing or its value is of another kind.
+        DataFormatError: the key is missing or its value has another type.
     """
     if key not in record:
-        found = ", ".join(excerpt(name, 20) for name in list(record)[:6]) or "none"
-        raise DataFormatError(f"{what} has no key {key!r}; its keys: {found}")
+        keys = ", ".join(excerpt(name, 20) for name in list(record)[:6]) or "none"
+        raise DataFormatError(f"{what} has no key {key!r}; its keys: {keys}")
     value = record[key]
-    if not isinstance(value, kind) or (isinstance(value, bool) and bool not in _tuple(kind)):
-        expected = " or ".join(one.__name__ for one in _tuple(kind))
+    types = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        expected = " or ".join(type_.__name__ for type_ in types)
         raise DataFormatError(f"key {key!r} of {what} must be {expected}, found {type(value).__name__}")
     return value
 
 
-def _tuple(kind: type | tuple[type, ...]) -> tuple[type, ...]:
-    return kind if isinstance(kind, tuple) else (kind,)
-
-
 def given_id(record: Mapping[str, Any], default: str, key: str = "id") -> str:
-    """The record's id as a string, `default` where it has none.
+    """Return the id of a record as a string, or `default` if it has none.
 
     Raises:
-        DataFormatError: an id that is neither a non-empty string nor an integer.
+        DataFormatError: the id is neither a non-empty string nor an integer.
     """
     value = record.get(key)
     if value is None:
@@ -180,7 +181,7 @@ def given_id(record: Mapping[str, Any], default: str, key: str = "id") -> str:
 
 
 def without(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    """The record's other entries: what a reader keeps in `meta`."""
+    """Return the entries of a record except `keys`; readers keep them in `meta`."""
     if record.keys() <= frozenset(keys):
         return {}
     return {key: value for key, value in record.items() if key not in keys}

@@ -1,7 +1,4 @@
-"""Documents of a file, one at a time, checked, with a report of what was met on the way.
-
-The formats that can be read, their names, and how a file's format is told.
-"""
+"""`read_documents`: read and check the documents of files one at a time; names and detection of the formats."""
 
 from __future__ import annotations
 
@@ -55,18 +52,24 @@ ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     "xlsx": ("excel", {}),
     "txt": ("text", {}),
 }
-"""Other names: the format they mean and the options that go with them."""
+"""Other names: the format they stand for, and its options."""
 
-_LOOKED_AT = 50
+OVERLAPS = ("none", "nested", "any")
+_DETECTION_RECORDS = 50
+"""Number of lines or records from which a format is detected."""
+_JSON = re.compile(r"\s*[\[{]")
+_JSON_OBJECT = re.compile(r"\s*\{")
+_HEADER_WITH_TEXT = re.compile(r"[^\n]*\btext\b", re.IGNORECASE)
+_TAGGED_LINE = re.compile(r"[^\t]+[\t ](O|[BIMELSU]-\S.*)\s*")
 _EXCEL = {".xlsx", ".xlsm"}
 _SEPARATED = {".csv": "csv", ".tsv": "tsv"}
 
 
 def resolve_format(name: str) -> tuple[str, dict[str, Any]]:
-    """A format's own name and the options an alias stands for.
+    """Return the canonical name of a format, and the options that an alias stands for.
 
     Raises:
-        ValueError: unknown format.
+        ValueError: the format is unknown.
     """
     key = name.lower().replace("_", "-")
     format_name, options = ALIASES.get(key, (key, {}))
@@ -76,13 +79,13 @@ def resolve_format(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def detect_format(path: str | Path) -> str:
-    """Name of the format of a file, from its suffix and its first records.
+    """Detect the format of a file from its suffix and its first records.
 
-    A folder is brat if it holds `.ann` files.
+    A folder is brat if it contains `.ann` files.
 
     Raises:
-        DataFormatError: the format cannot be told, or the file is empty or not text.
-        FileNotFoundError: there is no such file.
+        DataFormatError: the format cannot be detected, or the file is empty or not text.
+        FileNotFoundError: the file does not exist.
     """
     path = Path(path)
     if path.is_dir():
@@ -97,7 +100,7 @@ def detect_format(path: str | Path) -> str:
 def _format_of_folder(path: Path) -> str:
     if next(path.rglob("*.ann"), None):
         return "brat"
-    raise DataFormatError("the folder holds no .ann files; expected brat files, or the path of a data file", path=path)
+    raise DataFormatError("the folder has no .ann files; expected brat files, or the path of a data file", path=path)
 
 
 def _format_of_text(source: TextSource) -> str:
@@ -111,52 +114,47 @@ def _format_of_text(source: TextSource) -> str:
     if suffix == ".txt":
         return "text"
     raise DataFormatError(
-        f"the format cannot be told from the file; name it (format=...), one of {', '.join(sorted(READERS))}",
+        f"the format cannot be detected; set format= to one of {', '.join(sorted(READERS))}",
         path=source.path,
     )
 
 
-_JSON = re.compile(r"\s*[\[{]")
-_HEADER_WITH_TEXT = re.compile(r"[^\n]*\btext\b", re.IGNORECASE)
-_TAGGED = re.compile(r"[^\t]+[\t ](O|[BIMELSU]-\S.*)\s*")
-
-
 def _has_tags(source: TextSource) -> bool:
     lines = (line for _, line in source.lines() if line.strip(" \t") and not line.startswith(("# ", "-DOCSTART-")))
-    looked_at = list(islice(lines, _LOOKED_AT))
-    tagged = sum(_TAGGED.fullmatch(line) is not None for line in looked_at)
-    return tagged > len(looked_at) / 2
+    sample = list(islice(lines, _DETECTION_RECORDS))
+    tagged = sum(_TAGGED_LINE.fullmatch(line) is not None for line in sample)
+    return tagged > len(sample) / 2
 
 
 def _format_of_json(source: TextSource) -> str:
     if _is_dialogue_file(source):
         return "imcs"
-    records = [raw.value for raw in _readable(json_records(source)) if isinstance(raw.value, dict)]
-    told = next(filter(None, map(_format_of_record, records)), None)
-    if told:
-        return told
+    records = [raw.value for raw in _first_records(json_records(source)) if isinstance(raw.value, dict)]
+    detected = next(filter(None, map(_format_of_record, records)), None)
+    if detected:
+        return detected
     if any("text" in record for record in records):
         return "cmeee" if source.path.suffix == ".json" else "jsonl"
     raise DataFormatError(
-        "the JSON records are of no known format; expected a key such as 'text', 'text1', 'data' or 'dialogue'",
+        "the format of the JSON records is unknown; expected a key such as 'text', 'text1', 'data' or 'dialogue'",
         path=source.path,
     )
 
 
-def _readable(records: Iterator[Any]) -> list[Any]:
-    """The first records, up to one that breaks the file off: reading it in earnest will say what is wrong."""
-    found: list[Any] = []
+def _first_records(records: Iterator[Any]) -> list[Any]:
+    """Return the first records, up to one at which the file is broken: `read_documents` will report that."""
+    first: list[Any] = []
     try:
-        found.extend(islice(records, 1))
-        found.extend(islice(records, _LOOKED_AT))
+        first.extend(islice(records, 1))
+        first.extend(islice(records, _DETECTION_RECORDS))
     except DataFormatError:
-        if not found:
+        if not first:
             raise
-    return found
+    return first
 
 
 def _is_dialogue_file(source: TextSource) -> bool:
-    if not begins_with(source, _OBJECT):
+    if not begins_with(source, _JSON_OBJECT):
         return False
     try:
         first = next(JsonStream(source).members(), None)
@@ -165,11 +163,8 @@ def _is_dialogue_file(source: TextSource) -> bool:
     return first is not None and isinstance(first.value, dict) and "dialogue" in first.value
 
 
-_OBJECT = re.compile(r"\s*\{")
-
-
 def _format_of_record(record: Mapping[str, Any]) -> str | None:
-    """What one record tells about its format, None where it fits several."""
+    """Return the format of one record, None if it fits several formats."""
     if "text1" in record and "text2" in record:
         return "chip-sts"
     if isinstance(record.get("data"), dict) or "annotations" in record:
@@ -187,14 +182,11 @@ def _format_of_entities(entities: Any) -> str | None:
     return next((name for key, name in by_key.items() if key in entities[0]), None)
 
 
-OVERLAPS = ("none", "nested", "any")
-
-
 class DocumentStream(Iterator[Document]):
-    """An iterator over the documents of one or more files that holds one record at a time; see `read_documents`.
+    """Iterator over the documents of one or more files that holds one record at a time; see `read_documents`.
 
     Attributes:
-        report: what has been met so far.
+        report: counts and skipped records so far.
     """
 
     def __init__(self, readers: Iterable[Reader], report: ReadReport, checks: DocumentChecks, skip_invalid: bool):
@@ -209,37 +201,37 @@ class DocumentStream(Iterator[Document]):
         return document
 
     def _documents_of(self, reader: Reader) -> Iterator[Document]:
-        found, skipped = 0, len(self.report.skipped)
+        records, skipped = 0, len(self.report.skipped)
         for raw in self._records_of(reader):
-            found += 1
+            records += 1
             try:
                 document = reader.document(raw)
                 self._checks.check(document, reader)
             except DataFormatError as error:
-                self._met(error.located(reader.path, raw.line, raw.key))
+                self._raise_or_skip(error.located(reader.path, raw.line, raw.key))
             else:
                 yield document
-        if not found and len(self.report.skipped) == skipped:
-            self._met(DataFormatError("the file holds no documents", path=reader.path))
+        if not records and len(self.report.skipped) == skipped:
+            self._raise_or_skip(DataFormatError("the file has no documents", path=reader.path))
 
     def _records_of(self, reader: Reader) -> Iterator[RawRecord]:
         try:
             yield from reader.records()
         except DataFormatError as error:
-            self._met(error.located(reader.path))
+            self._raise_or_skip(error.located(reader.path))
 
-    def _met(self, error: DataFormatError) -> None:
+    def _raise_or_skip(self, error: DataFormatError) -> None:
         if not self._skip_invalid:
             raise error from None
         self.report.skip(error)
 
 
 class DocumentChecks:
-    """What a document must be beyond a valid record.
+    """Checks of labels, overlaps and ids of valid documents.
 
     Args:
-        labels: the only labels entities may have; None allows any.
-        overlaps: what entities may do: `none`, `nested` or `any`; None takes the format's own rule.
+        labels: allowed labels; None allows any.
+        overlaps: allowed overlaps of entities, `none`, `nested` or `any`; None takes the default of the format.
     """
 
     def __init__(self, labels: Iterable[str] | None = None, overlaps: str | None = None):
@@ -250,12 +242,12 @@ class DocumentChecks:
         self._ids: set[int] = set()
 
     def check(self, document: Document, reader: Reader) -> None:
-        """Raise a `DataFormatError` for a label, overlap or id that is not allowed."""
+        """Raise a `DataFormatError` for a label or overlap that is not allowed, or a duplicate id."""
         self._check_labels(document)
         self._check_overlaps(document, self._overlaps or reader.overlaps)
-        key = hash(document.id)  # ids themselves would make 100,000 documents felt in memory
+        key = hash(document.id)  # the ids of 100,000 documents would take much memory
         if key in self._ids:
-            raise DataFormatError(f"id {excerpt(document.id, 40)} is given to more than one document")
+            raise DataFormatError(f"duplicate id {excerpt(document.id, 40)}")
         self._ids.add(key)
 
     def _check_labels(self, document: Document) -> None:
@@ -273,10 +265,10 @@ class DocumentChecks:
         pair = first_overlap(document.entities, crossing=rule == "nested")
         if pair:
             first, second = pair
-            how, allow = ("cross", "any") if rule == "nested" else ("overlap", "nested")
+            verb, allowed_by = ("cross", "any") if rule == "nested" else ("overlap", "nested")
             raise DataFormatError(
-                f"entities {first.start}-{first.end} and {second.start}-{second.end} {how}; "
-                f"overlaps={allow!r} allows it (a flat tagger then trains on the longer one)"
+                f"entities {first.start}-{first.end} and {second.start}-{second.end} {verb}; "
+                f"overlaps={allowed_by!r} allows it (a flat tagger is then trained on the longer entity)"
             )
 
 
@@ -291,40 +283,41 @@ def read_documents(
     require_entities: bool = True,
     **options: Any,
 ) -> DocumentStream:
-    """Read the documents of a file, one after the other, in flat memory.
+    """Read documents one at a time, in constant memory.
 
     Args:
-        path: a file, a brat folder, or several of them (ids must then differ between them).
-        format: name of the format; None finds it out per file.
-        skip_invalid: list broken records in the stream's `report` and go on, where else the first one raises.
-        encoding: of the files; None finds out (UTF-8, UTF-16 with byte order mark, GB18030).
-        labels: the only labels allowed; None allows any.
-        overlaps: what entities may do, `none`, `nested` or `any` (cross); None takes the format's own rule.
-        require_entities: whether a record without any annotation field is broken (not so for text to be tagged).
-        options: of the format's reader (`scheme` of CoNLL, `columns` of tables).
+        path: a file, a brat folder, or several of them (ids must be unique across them).
+        format: name of the format; None detects it for each file.
+        skip_invalid: list invalid records in the stream's `report` and go on, instead of raising for the first.
+        encoding: encoding of the files; None detects it (UTF-8, UTF-16 with byte order mark, GB18030).
+        labels: allowed labels; None allows any.
+        overlaps: allowed overlaps of entities, `none`, `nested` or `any` (crossing too); None takes the default of the
+            format.
+        require_entities: raise for records without an annotation field; set to False for texts to be tagged.
+        options: options of the format's reader (`scheme` of CoNLL, `columns` of tables).
 
     Raises:
-        DataFormatError: broken data, with file, line and reason; raised when the record is reached.
-        FileNotFoundError: there is no such file.
-        ValueError: unknown format, encoding or overlap rule.
+        DataFormatError: invalid data, with file, line and reason; raised when the record is reached.
+        FileNotFoundError: a file does not exist.
+        ValueError: unknown format, encoding or value of `overlaps`.
     """
-    paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(one) for one in path]
-    missing = next((one for one in paths if not one.exists()), None)
+    paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(file) for file in path]
+    missing = next((file for file in paths if not file.exists()), None)
     if missing:
         raise FileNotFoundError(f"there is no file or folder {missing}")
     report = ReadReport()
     common = {"encoding": encoding, "require_entities": require_entities, **options}
-    plans = list(zip(paths, _stems(paths), strict=True))
-    readers = (_reader(one, format, report, stem=stem, **common) for one, stem in plans)
+    stems = _stems(paths)
+    readers = (_reader(file, format, report, stem=stem, **common) for file, stem in zip(paths, stems, strict=True))
     return DocumentStream(readers, report, DocumentChecks(labels, overlaps), skip_invalid)
 
 
 def _reader(path: Path, format: str | None, report: ReadReport, **options: Any) -> Reader:
-    name, implied = resolve_format(format or detect_format(path))
-    return READERS[name](path, report, **{**implied, **options})
+    name, alias_options = resolve_format(format or detect_format(path))
+    return READERS[name](path, report, **{**alias_options, **options})
 
 
 def _stems(paths: list[Path]) -> list[str | None]:
-    """What names documents without ids: the file's own name, or the whole path where two files share one."""
+    """Return stems for ids: None for the file's own name, the whole path if two files have the same name."""
     names = [path.name.split(".")[0] for path in paths]
     return [None if names.count(name) == 1 else path.with_suffix("").as_posix() for path, name in zip(paths, names)]

@@ -1,9 +1,7 @@
-"""A text file as readers see it: decoded by what its bytes are, line by line or in chunks, never whole.
+"""Streaming access to text files: encoding detection, lines and chunks, JSON values; no file is held in memory.
 
-JSON read piece by piece, so that a file of 100,000 records never lies in memory at once.
-
-Every value comes with its line. A value that is JSON but that no reader can trust (a key given twice, NaN) comes as the
-error that says so, and the values after it can still be read.
+JSON values come with the line where they begin. A value that is ambiguous or not strict JSON (a duplicate key, NaN) is
+replaced by the `DataFormatError` that describes it, and the values after it are still read.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from hf_adner.data.errors import DataFormatError, excerpt
 from hf_adner.data.formats.reader import RawRecord
 
 CHUNK = 1 << 18
+_MAX_CUT_TOKEN = 16  # a literal or escape cut by the end of the buffer fails at most this far before the end
 _BINARY = {
     b"PK\x03\x04": "a ZIP or Excel file",
     b"\x1f\x8b": "a gzip file",
@@ -34,14 +33,14 @@ class TextSource:
 
     Args:
         path: the file.
-        encoding: its encoding; None finds out whether it is UTF-8 (with or without a byte order mark), UTF-16 with a
-            byte order mark, or GB18030 (which covers GBK and GB2312).
+        encoding: its encoding; None detects UTF-8 (with or without byte order mark), UTF-16 with byte order mark, or
+            GB18030 (a superset of GBK and GB2312).
 
     Raises:
-        DataFormatError: the file is empty, binary, or in none of these encodings (with the offset of the first byte
-            that does not fit).
-        FileNotFoundError: there is no such file.
-        ValueError: Python knows no encoding of that name.
+        DataFormatError: the file is empty, binary, or in none of these encodings (with the offset of the first invalid
+            byte).
+        FileNotFoundError: the file does not exist.
+        ValueError: Python does not have the encoding.
     """
 
     def __init__(self, path: str | Path, encoding: str | None = None):
@@ -56,10 +55,10 @@ class TextSource:
         self.encoding = check_encoding(encoding) if encoding else detect_encoding(self.path)
 
     def chunks(self) -> Iterator[str]:
-        """The text in pieces, line ends as they are in the file.
+        """Yield the text in chunks, with the line ends of the file.
 
         Raises:
-            DataFormatError: a byte that the encoding does not have (only with an encoding that was given).
+            DataFormatError: a byte is invalid in the encoding (only if the encoding was not detected).
         """
         decoder = codecs.getincrementaldecoder(self.encoding)()
         offset = 0
@@ -74,12 +73,12 @@ class TextSource:
         try:
             return decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            raise wrong_encoding(self.path, self.encoding, offset - held_back + error.start) from None
+            raise _invalid_byte(self.path, self.encoding, offset - held_back + error.start) from None
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Numbered lines, from 1, without their line feed (and a carriage return before it).
+        """Yield numbered lines, from 1, without `\\n` or `\\r\\n`.
 
-        Only the line feed ends a line: characters such as U+2028 are text.
+        Only a line feed ends a line; characters such as U+2028 are text.
         """
         number, rest = 1, ""
         for chunk in self.chunks():
@@ -93,48 +92,48 @@ class TextSource:
             yield number, rest.removesuffix("\r")
 
     def text(self) -> str:
-        """The whole text, line ends as they are in the file."""
+        """Return the whole text, with the line ends of the file."""
         return "".join(self.chunks())
 
 
 def check_encoding(encoding: str) -> str:
-    """The name Python has for an encoding; UTF-8 is read with or without a byte order mark.
+    """Return Python's name of an encoding; for UTF-8, the codec that also accepts a byte order mark.
 
     Raises:
-        ValueError: Python knows no such encoding of text.
+        ValueError: Python does not have this text encoding.
     """
     try:
         "".encode(encoding)
     except LookupError:
-        raise ValueError(f"encoding {encoding!r} is unknown; name one that Python knows, such as 'gb18030'") from None
+        raise ValueError(f"encoding {encoding!r} is unknown; expected a Python codec such as 'gb18030'") from None
     name = codecs.lookup(encoding).name
     return "utf-8-sig" if name == "utf-8" else name
 
 
 def detect_encoding(path: Path) -> str:
-    """UTF-8, UTF-16 (by byte order mark) or GB18030, whichever reads the whole file.
+    """Return the first of UTF-8, UTF-16 (by byte order mark) and GB18030 that decodes the whole file.
 
-    A UTF-8 file with a few broken bytes would often pass for GB18030, as nonsense; so where most of the characters
-    are whole UTF-8 the broken byte is reported instead.
+    A UTF-8 file with a few invalid bytes can often be decoded as GB18030, to nonsense. If most characters are valid
+    UTF-8, the invalid byte is therefore reported instead.
 
     Raises:
-        DataFormatError: none of them; names the offset of the first byte that is not UTF-8.
+        DataFormatError: no encoding fits; names the offset of the first byte that is not UTF-8.
     """
     with path.open("rb") as file:
         head = file.read(4)
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if head.startswith(mark):
             return encoding
-    broken = first_broken_byte(path, "utf-8")
-    if broken is None:
+    invalid = _first_invalid_byte(path, "utf-8")
+    if invalid is None:
         return "utf-8"
-    if not mostly_utf8(path) and first_broken_byte(path, "gb18030") is None:
+    if not _is_mostly_utf8(path) and _first_invalid_byte(path, "gb18030") is None:
         return "gb18030"
-    raise wrong_encoding(path, "UTF-8 or GB18030", broken)
+    raise _invalid_byte(path, "UTF-8 or GB18030", invalid)
 
 
-def first_broken_byte(path: Path, encoding: str) -> int | None:
-    """Offset of the first byte that `encoding` cannot decode, None where it decodes the whole file."""
+def _first_invalid_byte(path: Path, encoding: str) -> int | None:
+    """Return the offset of the first byte that `encoding` cannot decode, or None."""
     decoder = codecs.getincrementaldecoder(encoding)()
     offset = 0
     with path.open("rb") as file:
@@ -150,20 +149,20 @@ def first_broken_byte(path: Path, encoding: str) -> int | None:
             offset += len(block)
 
 
-def mostly_utf8(path: Path) -> bool:
-    """Whether more of the characters beyond ASCII are whole UTF-8 characters than broken ones."""
+def _is_mostly_utf8(path: Path) -> bool:
+    """Return whether more of the characters beyond ASCII are valid UTF-8 than invalid."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    whole = broken = 0
+    valid = invalid = 0
     with path.open("rb") as file:
         while block := file.read(CHUNK):
             text = decoder.decode(block)
-            broken += text.count("\ufffd")
-            whole += sum(character > "\x7f" for character in text) - text.count("\ufffd")
-    return whole > broken
+            invalid += text.count("\ufffd")
+            valid += sum(character > "\x7f" for character in text) - text.count("\ufffd")
+    return valid > invalid
 
 
-def wrong_encoding(path: Path, encoding: str, offset: int) -> DataFormatError:
-    """The error of a byte that does not fit its encoding, the first of several that were tried."""
+def _invalid_byte(path: Path, encoding: str, offset: int) -> DataFormatError:
+    """Return the error for the byte at `offset`; of several encodings ("A or B"), the first counts the lines."""
     with path.open("rb") as file:
         file.seek(offset)
         byte = file.read(1)
@@ -171,12 +170,12 @@ def wrong_encoding(path: Path, encoding: str, offset: int) -> DataFormatError:
     return DataFormatError(
         f"the text is not {encoding.removesuffix('-sig')}: {found} at byte offset {offset}",
         path=path,
-        line=_line_of(path, encoding.split(" or ")[0], offset),
+        line=_line_at(path, encoding.split(" or ")[0], offset),
     )
 
 
-def _line_of(path: Path, encoding: str, offset: int) -> int:
-    """Line of a byte, of which all before it are in the encoding."""
+def _line_at(path: Path, encoding: str, offset: int) -> int:
+    """Return the line, from 1, of the byte at `offset`."""
     decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
     lines = 1
     with path.open("rb") as file:
@@ -186,28 +185,25 @@ def _line_of(path: Path, encoding: str, offset: int) -> int:
     return lines
 
 
-_NEARLY_AT_THE_END = 16  # a literal or an escape cut by the end of the buffer fails at most this far before it
-
-
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    built = dict(pairs)
-    if len(built) != len(pairs):
+    value = dict(pairs)
+    if len(value) != len(pairs):
         keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise DataFormatError(f"key {excerpt(repeated, 20)} is given twice in one JSON object")
-    return built
+        duplicate = next(key for key in keys if keys.count(key) > 1)
+        raise DataFormatError(f"duplicate key {excerpt(duplicate, 20)} in a JSON object")
+    return value
 
 
-def _refuse_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise DataFormatError(f"{name} is not a JSON number")
 
 
-_strict = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+_strict = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_reject_constant)
 _lenient = json.JSONDecoder()
 
 
 def parse_line(line: str) -> Any:
-    """The one JSON value of a line, or the `DataFormatError` of what is wrong with it."""
+    """Return the JSON value of a line, or the `DataFormatError` that describes what is wrong with it."""
     try:
         return _strict.decode(line)
     except DataFormatError as error:
@@ -221,7 +217,7 @@ def parse_line(line: str) -> Any:
 
 
 class JsonStream:
-    """The elements of one JSON array, or the members of one JSON object, in order."""
+    """Iterate over the elements of a JSON array, or the members of a JSON object, in order."""
 
     def __init__(self, source: TextSource):
         self._source = source
@@ -230,20 +226,20 @@ class JsonStream:
         self._at_end = False
 
     def elements(self) -> Iterator[RawRecord]:
-        """The values of an array, keyed by index.
+        """Yield the elements of an array, with their index as key.
 
         Raises:
-            DataFormatError: the file is no JSON array, or breaks off.
+            DataFormatError: the file is not a complete JSON array.
         """
         for index, _ in enumerate(self._items("[", "]")):
             line, value = self._value()
             yield RawRecord(line, str(index), value)
 
     def members(self) -> Iterator[RawRecord]:
-        """The values of an object, keyed by key.
+        """Yield the members of an object, with their key.
 
         Raises:
-            DataFormatError: the file is no JSON object, or breaks off.
+            DataFormatError: the file is not a complete JSON object.
         """
         for _ in self._items("{", "}"):
             if self._peek() != '"':
@@ -274,7 +270,7 @@ class JsonStream:
         self._advance(self._position + 1)
 
     def _peek(self) -> str:
-        """The next character that is no white space, the empty string at the end of the file."""
+        """Return the next character that is not white space, or the empty string at the end of the file."""
         while True:
             self._advance(WHITESPACE.match(self._buffer, self._position).end())
             if self._position < len(self._buffer):
@@ -295,7 +291,7 @@ class JsonStream:
             except RecursionError:
                 raise self._broken("JSON is nested too deeply") from None
             except json.JSONDecodeError as error:
-                if self._at_end or not self._breaks_off(error):
+                if self._at_end or not self._may_be_cut(error):
                     self._advance(min(error.pos, len(self._buffer)))
                     raise self._broken(error.msg) from None
                 self._fill()
@@ -303,36 +299,36 @@ class JsonStream:
             except ValueError as error:
                 raise self._broken(str(error)) from None
             if end == len(self._buffer) and not self._at_end:
-                self._fill()  # a number may go on
+                self._fill()  # a number may continue
                 continue
             self._advance(end)
             return line, fault or value
 
-    def _breaks_off(self, error: json.JSONDecodeError) -> bool:
-        return error.msg.startswith("Unterminated string") or error.pos >= len(self._buffer) - _NEARLY_AT_THE_END
+    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
+        return error.msg.startswith("Unterminated string") or error.pos >= len(self._buffer) - _MAX_CUT_TOKEN
 
     def _advance(self, position: int) -> None:
         self._line += self._buffer.count("\n", self._position, position)
         self._position = position
 
     def _fill(self) -> None:
-        """Read at least as much as is waiting, so that a long value is tried a logarithmic number of times."""
-        waiting = self._buffer[self._position :]
-        pieces, wanted = [waiting], max(CHUNK, len(waiting))
-        while wanted > 0 and not self._at_end:
-            piece = next(self._chunks, None)
-            self._at_end = piece is None
-            pieces.append(piece or "")
-            wanted -= len(pieces[-1])
-        self._buffer, self._position = "".join(pieces), 0
+        """Read at least as much as is unread, so that a long value is parsed a logarithmic number of times."""
+        unread = self._buffer[self._position :]
+        parts, missing = [unread], max(CHUNK, len(unread))
+        while missing > 0 and not self._at_end:
+            chunk = next(self._chunks, None)
+            self._at_end = chunk is None
+            parts.append(chunk or "")
+            missing -= len(parts[-1])
+        self._buffer, self._position = "".join(parts), 0
 
     def _broken(self, reason: str) -> DataFormatError:
-        found = "" if self._position < len(self._buffer) else ", but the file ends here"
-        return DataFormatError(f"broken JSON: {reason}{found}", path=self._source.path, line=self._line)
+        ending = "" if self._position < len(self._buffer) else ", but the file ends here"
+        return DataFormatError(f"broken JSON: {reason}{ending}", path=self._source.path, line=self._line)
 
 
-def json_lines(lines: Iterable[tuple[int, str]]) -> Iterator[RawRecord]:
-    """The value of each line that is not blank, keyed by its index."""
+def _json_lines(lines: Iterable[tuple[int, str]]) -> Iterator[RawRecord]:
+    """Yield the value of each line that is not blank, with its index as key."""
     index = 0
     for number, line in lines:
         if line and not line.isspace():
@@ -344,12 +340,12 @@ _ARRAY = re.compile(r"[\ufeff\s]*\[")
 
 
 def json_records(source: TextSource) -> Iterator[RawRecord]:
-    """The records of a JSON array, or of a file with one JSON value a line, whichever the file is."""
+    """Return the records of a file that is a JSON array or has one JSON value per line."""
     if begins_with(source, _ARRAY):
         return JsonStream(source).elements()
-    return json_lines(source.lines())
+    return _json_lines(source.lines())
 
 
 def begins_with(source: TextSource, pattern: re.Pattern[str]) -> bool:
-    """Whether the file's first chunk matches."""
+    """Return whether the first chunk of the file matches `pattern` at its beginning."""
     return bool(pattern.match(next(source.chunks(), "")))

@@ -1,17 +1,13 @@
-"""Tables (CSV, TSV, Excel), in either of two layouts.
+"""Tables (CSV, TSV, Excel) in two layouts; the first is also written, as CSV and TSV.
 
-* One row per entity, columns `id`, `text`, `start`, `end`, `label` (and `entity`, its characters; `entity_meta` and
-  `meta`, JSON). Rows of a document follow one another; `text` may be blank on all but its first row; a document
-  without entities has one row with `start`, `end` and `label` blank.
-* One row per document, columns `id`, `text`, `entities`: JSON, a list of objects as in JSONL or of `[start, end,
+* One row per entity, with columns `id`, `text`, `start`, `end`, `label` and optionally `entity` (its characters),
+  `entity_meta` and `meta` (JSON). The rows of a document are consecutive; `text` may be blank on all but the first; a
+  document without entities has one row with blank `start`, `end` and `label`.
+* One row per document, with columns `id`, `text`, `entities`: a JSON list of objects as in JSONL or of `[start, end,
   label]`.
 
-Without `id`, rows with the same text are one document. Other columns become `meta`: the document's where its rows
-agree, else the entity's.
-
-CSV and TSV with one row per entity; the text stands on the first row of its document only.
-
-The file begins with a byte order mark, without which Excel takes Chinese for another encoding.
+Without `id`, consecutive rows with the same text are one document. A column with another name becomes `meta` of the
+document if its rows agree, else of the entity.
 """
 
 from __future__ import annotations
@@ -24,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, ClassVar
 
-from hf_adner.data.errors import DataFormatError, excerpt
+from hf_adner.data.errors import DataFormatError, error_location, excerpt
 from hf_adner.data.formats.jsonl import entity_of
 from hf_adner.data.formats.reader import RawRecord, Reader
 from hf_adner.data.formats.source import TextSource, parse_line
@@ -38,25 +34,25 @@ _INTEGER = re.compile(r"[+-]?\d+")
 
 
 class TableReader(Reader):
-    """What all tables share; `columns` maps the names above to those of the file."""
+    """Base class of the table readers; `columns` maps the names above to those of the file."""
 
     def __init__(self, *args: Any, columns: Mapping[str, str] | None = None, **options: Any):
         super().__init__(*args, **options)
-        self._names = {found: name for name, found in (columns or {}).items()}
+        self._names = {column: name for name, column in (columns or {}).items()}
         unknown = sorted(set(columns or ()) - {*COLUMNS, "entities"})
         if unknown:
-            raise ValueError(f"columns names {unknown}, expected names among {', '.join((*COLUMNS, 'entities'))}")
+            raise ValueError(f"columns has the keys {unknown}, expected keys among {', '.join((*COLUMNS, 'entities'))}")
 
     def rows(self) -> Iterator[tuple[int, list[Any]]]:
-        """Numbered rows, the header first."""
+        """Yield numbered rows, the header first."""
         raise NotImplementedError
 
     def records(self) -> Iterator[RawRecord]:
-        """One raw record per document: its rows."""
+        """Yield one raw record per document: its numbered rows."""
         rows = self.rows()
         header = self._header(next(rows, None))
         named = (self._named(header, number, cells) for number, cells in rows if any(cell != "" for cell in cells))
-        for index, (_, group) in enumerate(groupby(_filled(named), key=lambda item: item[0])):
+        for index, (_, group) in enumerate(groupby(_with_document_keys(named), key=lambda item: item[0])):
             numbered = [(number, row) for _, number, row in group]
             yield RawRecord(numbered[0][0], str(index), numbered)
 
@@ -64,17 +60,17 @@ class TableReader(Reader):
         if first is None:
             raise DataFormatError("the table has no header", path=self.path)
         header = [self._names.get(str(cell).strip(), str(cell).strip()) for cell in first[1]]
-        repeated = sorted({name for name in header if header.count(name) > 1})
-        if repeated:
-            raise DataFormatError(f"column {excerpt(repeated[0], 12)} occurs twice", path=self.path, line=first[0])
+        duplicates = sorted({name for name in header if header.count(name) > 1})
+        if duplicates:
+            raise DataFormatError(f"column {excerpt(duplicates[0], 12)} occurs twice", path=self.path, line=first[0])
         needed = ["text"]
         if self.require_entities:
             needed += ["entities"] if "entities" in header else ["start", "end", "label"]
         missing = [name for name in needed if name not in header]
         if missing:
-            found = ", ".join(excerpt(name, 12) for name in header[:8])
+            names = ", ".join(excerpt(name, 12) for name in header[:8])
             raise DataFormatError(
-                f"column {', '.join(missing)} is missing; the header has {found} (columns= renames)",
+                f"column {', '.join(missing)} is missing; the header has {names} (columns= renames)",
                 path=self.path,
                 line=first[0],
             )
@@ -87,7 +83,7 @@ class TableReader(Reader):
         return number, dict(zip(header, cells))
 
     def document(self, raw: RawRecord) -> Document:
-        """The document of a group of rows."""
+        """Parse the rows of a document."""
         for _, row in raw.value:
             if isinstance(row, DataFormatError):
                 raise row
@@ -95,43 +91,43 @@ class TableReader(Reader):
         first = rows[0][1]
         _check_text(rows)
         shared = _shared_columns([row for _, row in rows])
-        entities = _listed(first) if "entities" in first else self._entities(rows, shared)
+        entities = _json_entities(first) if "entities" in first else self._entities(rows, shared)
         meta = {**shared, **load_meta(first.get("meta") or None)}
         return Document(str(first.get("id") or self.default_id(raw)), str(first["text"]), entities, meta)
 
     def _entities(self, rows: list[tuple[int, Row]], shared: Mapping[str, Any]) -> tuple[Entity, ...]:
         entities = []
         for number, row in rows:
-            try:
+            with error_location(line=number):
                 entity = _entity(row, len(rows), shared)
-            except DataFormatError as error:
-                raise error.located(line=number) from None
             entities += [entity] if entity else []
         return tuple(entities)
 
 
-def _filled(rows: Iterator[tuple[int, Row | DataFormatError]]) -> Iterator[tuple[Any, int, Row | DataFormatError]]:
-    """Each row with what tells its document from the next: the id, or else the text (both blank: as above)."""
-    above: Any = None
+def _with_document_keys(
+    rows: Iterator[tuple[int, Row | DataFormatError]],
+) -> Iterator[tuple[Any, int, Row | DataFormatError]]:
+    """Add a key of its document to each row: the id, or else the text, or else the key of the row above."""
+    key: Any = None
     for number, row in rows:
         if isinstance(row, DataFormatError):
             yield number, number, row
             continue
         if row.get("id", "") != "":
-            above = ("id", row["id"])
+            key = ("id", row["id"])
         elif row["text"] != "":
-            above = ("text", row["text"])
-        yield above, number, row
+            key = ("text", row["text"])
+        yield key, number, row
 
 
 def _check_text(rows: list[tuple[int, Row]]) -> None:
     for number, row in rows:
         if row["text"] not in ("", rows[0][1]["text"]):
-            raise DataFormatError("the text is another than in the first row of the document", line=number)
+            raise DataFormatError("the text differs from the first row of the document", line=number)
 
 
 def _shared_columns(rows: list[Row]) -> dict[str, Any]:
-    """The unknown columns on which all rows of a document agree."""
+    """Return the columns for `meta` on which all rows of a document agree."""
     extra = [name for name in rows[0] if name not in (*COLUMNS, "entities")]
     return {name: rows[0][name] for name in extra if rows[0][name] != "" and len({row[name] for row in rows}) == 1}
 
@@ -140,7 +136,7 @@ def _entity(row: Row, rows: int, shared: Mapping[str, Any]) -> Entity | None:
     cells = [row.get(name, "") for name in ("start", "end", "label")]
     if all(cell == "" for cell in cells):
         if rows > 1:
-            raise DataFormatError("start, end and label are blank, but the document has other rows")
+            raise DataFormatError("start, end and label are blank, but the document has several rows")
         return None
     own = {name: value for name, value in row.items() if name not in (*COLUMNS, *shared) and value != ""}
     return Entity(
@@ -154,15 +150,15 @@ def _entity(row: Row, rows: int, shared: Mapping[str, Any]) -> Entity | None:
 
 def _integer(cell: Any, name: str) -> int:
     if isinstance(cell, float) and cell.is_integer():
-        return int(cell)  # Excel keeps whole numbers as floats
+        return int(cell)  # Excel stores integers as floats
     if isinstance(cell, str) and _INTEGER.fullmatch(cell.strip()):
         return int(cell)
     if isinstance(cell, int) and not isinstance(cell, bool):
         return cell
-    raise DataFormatError(f"{name} must be a whole number, found {excerpt(cell)}")
+    raise DataFormatError(f"{name} must be an integer, found {excerpt(cell)}")
 
 
-def _listed(row: Row) -> tuple[Entity, ...]:
+def _json_entities(row: Row) -> tuple[Entity, ...]:
     if row["entities"] == "":
         return ()
     values = parse_line(str(row["entities"]))
@@ -176,13 +172,13 @@ def _listed(row: Row) -> tuple[Entity, ...]:
 
 
 class CsvReader(TableReader):
-    """Reads CSV, quoted as spreadsheets do; cells may hold line breaks."""
+    """Reader of CSV with the quoting of spreadsheets; cells may contain line breaks."""
 
     delimiter: ClassVar[str] = ","
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Rows numbered by the line on which they end."""
-        csv.field_size_limit(sys.maxsize)  # a cell may hold a whole note; the module's limit is 131,072 characters
+        """Yield rows, numbered by the line on which they end."""
+        csv.field_size_limit(sys.maxsize)  # a cell may be a whole note; the default is 131,072 characters
         reader = csv.reader(
             _lines_with_ends(TextSource(self.path, self.encoding)), delimiter=self.delimiter, strict=True
         )
@@ -197,7 +193,7 @@ class CsvReader(TableReader):
 
 
 class TsvReader(CsvReader):
-    """Reads TSV."""
+    """Reader of TSV."""
 
     delimiter = "\t"
 
@@ -205,38 +201,36 @@ class TsvReader(CsvReader):
 def _lines_with_ends(source: TextSource) -> Iterator[str]:
     rest = ""
     for chunk in source.chunks():
-        pieces = (rest + chunk).split("\n")
-        rest = pieces.pop()
-        for piece in pieces:
-            yield piece + "\n"
+        *lines, rest = (rest + chunk).split("\n")
+        yield from (f"{line}\n" for line in lines)
     if rest:
         yield rest
 
 
 class ExcelReader(TableReader):
-    """Reads the first sheet (or `sheet`) of an Excel workbook; needs openpyxl."""
+    """Reader of the first sheet, or `sheet`, of an Excel workbook; needs openpyxl."""
 
     def __init__(self, *args: Any, sheet: str | None = None, **options: Any):
         super().__init__(*args, **options)
         self._sheet = sheet
 
     def rows(self) -> Iterator[tuple[int, list[Any]]]:
-        """Rows of the sheet; empty cells are empty strings."""
+        """Yield the rows of the sheet, with empty strings for empty cells."""
         workbook = _open_workbook(self.path)
         try:
             if self._sheet is not None and self._sheet not in workbook.sheetnames:
-                raise DataFormatError(f"there is no sheet {excerpt(self._sheet, 30)}", path=self.path)
+                raise DataFormatError(f"the workbook has no sheet {excerpt(self._sheet, 30)}", path=self.path)
             sheet = workbook[self._sheet] if self._sheet else workbook.worksheets[0]
             for number, cells in enumerate(sheet.iter_rows(values_only=True), 1):
-                yield number, [_plain(cell) for cell in cells]
+                yield number, [_cell_value(cell) for cell in cells]
         finally:
             workbook.close()
 
 
-def _plain(cell: Any) -> Any:
+def _cell_value(cell: Any) -> str | int | float:
     if cell is None:
         return ""
-    return cell if isinstance(cell, (str, int, float)) else str(cell)  # dates
+    return cell if isinstance(cell, (str, int, float)) else str(cell)  # such as dates
 
 
 def _open_workbook(path: Any) -> Any:
@@ -246,30 +240,30 @@ def _open_workbook(path: Any) -> Any:
         raise ImportError("Excel files need openpyxl (pip install openpyxl), or save the sheet as CSV") from None
     try:
         return openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except Exception as error:  # zipfile, XML and openpyxl errors: whatever makes it no workbook
+    except Exception as error:  # zipfile, XML and openpyxl all raise errors of their own
         raise DataFormatError(f"not an Excel workbook: {type(error).__name__}", path=path) from None
 
 
 def csv_text(documents: Iterable[Document], delimiter: str = ",") -> Iterator[str]:
-    """The header, then one row per entity; a document without entities has one row."""
-    yield _line(COLUMNS, delimiter)
+    """Yield the header and the rows of each document; the text is only on the first row of a document."""
+    yield _csv_line(COLUMNS, delimiter)
     for document in documents:
-        yield "".join(_line(row, delimiter) for row in _rows(document))
+        yield "".join(_csv_line(row, delimiter) for row in _rows(document))
 
 
 def tsv_text(documents: Iterable[Document]) -> Iterator[str]:
-    """The same with tabs."""
+    """Yield the same as `csv_text`, separated by tabs."""
     return csv_text(documents, "\t")
 
 
 def _rows(document: Document) -> Iterator[list[Any]]:
     text, meta = document.text, _meta_cell(document.meta)
     for entity in document.entities or (None,):
-        yield [document.id, text, *_cells(entity), meta]
+        yield [document.id, text, *_entity_cells(entity), meta]
         text = meta = ""
 
 
-def _cells(entity: Entity | None) -> list[Any]:
+def _entity_cells(entity: Entity | None) -> list[Any]:
     if entity is None:
         return [""] * 5
     return [entity.start, entity.end, entity.label, entity.text, _meta_cell(entity.meta)]
@@ -279,7 +273,7 @@ def _meta_cell(meta: Any) -> str:
     return dump_meta(meta) if meta else ""
 
 
-def _line(cells: Iterable[Any], delimiter: str) -> str:
+def _csv_line(cells: Iterable[Any], delimiter: str) -> str:
     line = io.StringIO()
     csv.writer(line, delimiter=delimiter, lineterminator="\r\n").writerow(cells)
     return line.getvalue()

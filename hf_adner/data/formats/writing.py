@@ -1,4 +1,4 @@
-"""The formats that can be written, and how a path's format is told."""
+"""`write_documents`: write documents in a format given by name or by the suffix of the path."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from hf_adner.files import write_file, write_folder
 
 
 class TextWriter(NamedTuple):
-    """Makes the text of a file, piece by piece."""
+    """Writer of a format with one file: `text` yields its text in pieces."""
 
     text: Callable[..., Iterator[str]]
     encoding: str = "utf-8"
 
 
 class FolderWriter(NamedTuple):
-    """Fills a folder."""
+    """Writer of a format with a folder: `fill` writes the files into it."""
 
     fill: Callable[..., None]
 
@@ -41,7 +41,7 @@ WRITERS: dict[str, TextWriter | FolderWriter] = {
     "label-studio": TextWriter(label_studio_text),
     "tsv": TextWriter(tsv_text, "utf-8-sig"),
 }
-"""Writer of each format."""
+"""Writer of each format; tables begin with a byte order mark, by which Excel recognises UTF-8."""
 
 SCHEMES = ("bio", "bmes", "bioes", "bilou")
 SUFFIXES = {
@@ -51,10 +51,10 @@ SUFFIXES = {
 
 
 def resolve_writer(path: Path, format: str | None) -> tuple[TextWriter | FolderWriter, dict[str, Any]]:
-    """The writer that a format's name, or else the path's suffix, asks for, and the options an alias stands for.
+    """Return the writer of a format, by default that of the path's suffix, and the options that an alias stands for.
 
     Raises:
-        ValueError: unknown format, or a suffix that tells none.
+        ValueError: the format is unknown, or the suffix has no format.
     """
     name = (format or SUFFIXES.get(path.suffix.lower(), "")).lower().replace("_", "-")
     scheme = name.removeprefix("conll-")
@@ -62,40 +62,40 @@ def resolve_writer(path: Path, format: str | None) -> tuple[TextWriter | FolderW
         return WRITERS["conll"], {"scheme": scheme}
     if name not in WRITERS:
         known = ", ".join([*sorted(WRITERS), *(f"conll-{scheme}" for scheme in SCHEMES)])
-        asked = f"format {format!r} is unknown" if format else f"the name {path.name!r} tells no format; give format="
-        raise ValueError(f"{asked}; known: {known}")
+        unknown = f"format {format!r} is unknown" if format else f"{path.name!r} has no known suffix; set format="
+        raise ValueError(f"{unknown}; known: {known}")
     return WRITERS[name], {}
 
 
 def write_documents(documents: Iterable[Document], path: str | Path, format: str | None = None, **options: Any) -> int:
-    """Write documents in a format, one after the other; the file appears whole or not at all.
+    """Write documents in a format, one at a time; the file is written completely or not at all.
 
     Args:
         documents: any iterable; only one document is held at a time.
-        path: the file (replaced if it is there), for brat the folder (which must be new or empty).
+        path: the file (replaced if it exists), or for brat the folder (which must be new or empty).
         format: name of the format; None takes it from the suffix.
-        options: of the format: `scheme` and `comments` of CoNLL, `title` of HTML.
+        options: options of the format: `scheme` and `comments` of CoNLL, `title` of HTML.
 
     Returns:
-        How many documents were written.
+        Number of documents written.
 
     Raises:
-        DataFormatError: a document that the format cannot hold without loss, named by its id.
+        DataFormatError: the format cannot hold a document without loss; names its id.
         FileExistsError: the brat folder is not empty.
-        ValueError: unknown format.
+        ValueError: the format is unknown.
     """
     path = Path(path)
-    writer, implied = resolve_writer(path, format)
-    counted = _Counted(documents)
+    writer, alias_options = resolve_writer(path, format)
+    counter = _CountingIterator(documents)
     if isinstance(writer, FolderWriter):
-        write_folder(path, partial(writer.fill, counted, **implied, **options))
+        write_folder(path, partial(writer.fill, counter, **alias_options, **options))
     else:
-        write_file(path, writer.text(counted, **{**implied, **options}), writer.encoding)
-    return counted.number
+        write_file(path, writer.text(counter, **{**alias_options, **options}), writer.encoding)
+    return counter.number
 
 
-class _Counted(Iterator[Document]):
-    """Passes documents on and counts them."""
+class _CountingIterator(Iterator[Document]):
+    """Iterator that counts the documents it has returned."""
 
     def __init__(self, documents: Iterable[Document]):
         self._documents = iter(documents)

@@ -1,4 +1,4 @@
-"""The synthetic atopic-dermatitis corpus and the word list it is made of."""
+"""The synthetic atopic-dermatitis corpus, and a lexicon of its terms."""
 
 from hf_adner.data.synthetic.corpus import DEFAULT_SIZES, generate_corpus
 from hf_adner.data.synthetic.vocabulary import ad_lexicon

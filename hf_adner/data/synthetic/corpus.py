@@ -1,13 +1,7 @@
-"""The ad-synthetic corpus: invented dermatology notes and answers, the same for the same seed.
+"""The ad-synthetic corpus: invented dermatology notes and answers, reproducible by seed.
 
-Note types: which sections of frames a document of each type is made of.
-
-A plan file has one line per note type: name, weight, kind of topic (derm, general or any), noise level, then sections,
-each with an optional `?` (half of the time), `*` (0 to 2 times) or `+` (1 to 2 times).
-
-Minimal pairs: two documents with the same words but another cue, and therefore another label or boundary.
-
-A contrast file holds blocks `[[kind]]` of templates. `⟦a‖b⟧` is the part that differs between the two sides.
+A document is made of the sections of its note type (`plans.txt`), a section of frames (`frames/`). A document of the
+`contrast` split has a partner with the same words but another cue, and therefore another label or boundary.
 """
 
 from __future__ import annotations
@@ -37,83 +31,6 @@ from hf_adner.data.synthetic.noise import add_noise, tidy
 from hf_adner.data.synthetic.scene import Topic, choose_topic, make_person, read_topics
 from hf_adner.data.synthetic.vocabulary import ALL, SEEN, UNSEEN, Vocabulary, VocabularyError, data_files, data_text
 
-REPEATS = {"?": (0, 1), "*": (0, 2), "+": (1, 2)}
-
-
-class Plan(NamedTuple):
-    """`steps` are (section, fewest, most) in order."""
-
-    note_type: str
-    weight: float
-    kind: str
-    noise: float
-    steps: tuple[tuple[str, int, int], ...]
-
-    def sections(self, rng: random.Random) -> list[str]:
-        """The sections of one document."""
-        return [name for name, low, high in self.steps for _ in range(rng.randint(low, high))]
-
-
-def read_plans(text: str) -> list[Plan]:
-    """Parse a plan file."""
-    plans = []
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        if len(words) < 5:
-            raise VocabularyError(f"plans:{number}: expected a name, a weight, a kind, a noise level and sections")
-        steps = tuple((w.rstrip("?*+"), *REPEATS.get(w[-1], (1, 1))) for w in words[4:])
-        plans.append(Plan(words[0], float(words[1]), words[2], float(words[3]), steps))
-    return plans
-
-
-def read_sections(text: str, source: str = "frames") -> dict[str, list[str]]:
-    """Frames by section: `[section]` lines, then one frame a line."""
-    sections: dict[str, list[str]] = {}
-    frames: list[str] | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        if line.startswith("[[") and line.endswith("]]"):
-            frames = sections.setdefault(line[2:-2].strip(), [])
-        elif frames is None:
-            raise VocabularyError(f"{source}:{number}: a frame before the first [[section]]")
-        else:
-            frames.append(line)
-    return sections
-
-
-SIDES = ("a", "b")
-DIFFERENCE = re.compile(r"⟦([^⟦⟧‖]*)‖([^⟦⟧‖]*)⟧")
-
-
-class PairTemplate(NamedTuple):
-    """One template; `kind` says what the cue decides."""
-
-    kind: str
-    source: str
-
-    def side(self, index: int) -> str:
-        """The frame of side 0 or 1."""
-        return DIFFERENCE.sub(lambda match: match[index + 1], self.source)
-
-
-def read_pairs(text: str) -> list[PairTemplate]:
-    """Parse a contrast file; ValueError for a template that has no difference."""
-    pairs, kind = [], ""
-    for line in text.splitlines():
-        line = line.strip()
-        if line.startswith("[[") and line.endswith("]]"):
-            kind = line[2:-2]
-        elif line and not line.startswith("#"):
-            if not DIFFERENCE.search(line):
-                raise ValueError(f"no difference in the {kind} template {line[:20]!r}")
-            pairs.append(PairTemplate(kind, line))
-    return pairs
-
-
 DEFAULT_SIZES = {"train": 3000, "validation": 400, "test": 400, "test_unseen": 400, "contrast": 400}
 SHORTEST, LONGEST = 4, 600
 PUNCTUATION = "，。；、：！？,.;:!? "
@@ -140,112 +57,69 @@ LAST_STYLES: dict[tuple[str, ...], float] = {
     ("或",): 0.2,
 }
 
-
-@dataclass(frozen=True)
-class Materials:
-    """Everything the generator reads from packaged data files."""
-
-    grammar: Grammar
-    topics: dict[str, Topic]
-    plans: list[Plan]
-    sections: dict[str, list[str]]
-    pairs: list[PairTemplate]
-    heads: dict[str, tuple[str, ...]]
-    misfits: dict[str, tuple[str, ...]]
-
-    @classmethod
-    @lru_cache(maxsize=1)
-    def load(cls) -> Materials:
-        """The packaged materials."""
-        sections: dict[str, list[str]] = {}
-        for name in data_files("frames"):
-            for section, frames in read_sections(data_text("frames", name), name).items():
-                sections.setdefault(section, []).extend(frames)
-        misfits = read_word_lists(data_text("misfits.txt"))
-        return cls(
-            Grammar(Vocabulary.default(), read_macros(data_text("macros.txt")), misfits),
-            read_topics(data_text("topics.txt")),
-            read_plans(data_text("plans.txt")),
-            sections,
-            read_pairs(data_text("contrast.txt")),
-            read_word_lists(data_text("heads.txt")),
-            misfits,
-        )
-
-
-def read_macros(text: str) -> dict[str, Choice]:
-    """Phrases by name: lines `name = alternative | alternative*2`; a line that starts with `|` continues."""
-    bodies: dict[str, str] = {}
-    name = ""
-    for line in text.splitlines():
-        line = line.strip()
-        if line.startswith("|"):
-            bodies[name] += line
-        elif line and not line.startswith("#"):
-            name, _, body = (part.strip() for part in line.partition("="))
-            bodies[name] = body
-    return {name: parse_choice(body) for name, body in bodies.items()}
-
-
-def read_word_lists(text: str) -> dict[str, tuple[str, ...]]:
-    """Words by key, longest first: lines `key = word word`."""
-    lines = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
-    return {key.strip(): tuple(sorted(words.split(), key=len, reverse=True)) for key, _, words in lines}
+REPEATS = {"?": (0, 1), "*": (0, 2), "+": (1, 2)}
+SIDES = ("a", "b")
+DIFFERENCE = re.compile(r"⟦([^⟦⟧‖]*)‖([^⟦⟧‖]*)⟧")
 
 
 def generate_corpus(
     seed: int = 0, sizes: dict[str, int] | None = None, *, hold_out: bool = True
 ) -> dict[str, list[Document]]:
-    """Invented documents by split.
+    """Generate the documents of each split.
 
     Args:
-        seed: same seed and sizes, same documents; each document draws from its own generator.
-        sizes: documents per split, on top of `DEFAULT_SIZES`; 0 leaves a split empty. ValueError for an unknown split.
-        hold_out: False lets train and the other splits use every term; `test_unseen` must then have size 0.
+        seed: the same seed and sizes give the same documents; each document has its own random generator.
+        sizes: documents per split, in place of those of `DEFAULT_SIZES`; 0 leaves a split empty.
+        hold_out: reserve terms for `test_unseen`; if False, all splits use all terms, and `test_unseen` must have size
+            0.
 
     Returns:
-        split -> documents. `meta` has `note_type`, `topic`; `cues`, a list of `{"entity", "start", "end", "kind"}`:
-        the characters that decide that entity's type or boundary (kinds: `draft.CUE_KINDS`); `distractors`, mentions
-        that are no entity here, with their `distractor_cues`; and in `contrast` `contrast`, `pair` and `side`.
+        split -> documents. `meta` has `note_type`, `topic`; `cues`, a list of `{"entity", "start", "end", "kind"}`: the
+        characters that determine the type or boundary of that entity (kinds: `grammar.CUE_KINDS`); `distractors`,
+        mentions that are not entities, with their `distractor_cues`; and in the split `contrast` the keys `contrast`,
+        `pair` and `side`.
+
+    Raises:
+        ValueError: an unknown split, or invalid sizes.
     """
-    wanted = _checked_sizes(sizes, hold_out)
+    sizes = _all_sizes(sizes, hold_out)
     builder = _Builder(seed, Materials.load(), SEEN if hold_out else ALL)
-    corpus = {split: builder.split(split, wanted[split]) for split in ("train", "validation", "test")}
-    corpus["test_unseen"] = builder.unseen(wanted["test_unseen"], corpus["train"])
-    corpus["contrast"] = builder.contrast(wanted["contrast"])
+    corpus = {split: builder.split(split, sizes[split]) for split in ("train", "validation", "test")}
+    corpus["test_unseen"] = builder.unseen(sizes["test_unseen"], corpus["train"])
+    corpus["contrast"] = builder.contrast(sizes["contrast"])
     return corpus
 
 
-def _checked_sizes(sizes: dict[str, int] | None, hold_out: bool) -> dict[str, int]:
+def _all_sizes(sizes: dict[str, int] | None, hold_out: bool) -> dict[str, int]:
     unknown = set(sizes or {}) - set(DEFAULT_SIZES)
     if unknown:
         raise ValueError(f"unknown split {sorted(unknown)[0]!r}, expected {', '.join(DEFAULT_SIZES)}")
-    wanted = DEFAULT_SIZES | (sizes or {})
-    if min(wanted.values()) < 0:
+    all_sizes = DEFAULT_SIZES | (sizes or {})
+    if min(all_sizes.values()) < 0:
         raise ValueError("sizes must not be negative")
-    if not hold_out and wanted["test_unseen"]:
+    if not hold_out and all_sizes["test_unseen"]:
         raise ValueError("test_unseen needs held-out terms: give it size 0 with hold_out=False")
-    return wanted
+    return all_sizes
 
 
 class _Builder:
-    """Makes the documents of one seed and remembers their texts, so that no text appears twice."""
+    """Generates the documents of one seed, all with different texts."""
 
     def __init__(self, seed: int, materials: Materials, pool: str):
         self.seed, self.materials, self.pool = seed, materials, pool
         self.texts: set[str] = set()
 
     def split(self, name: str, size: int) -> list[Document]:
-        """`size` documents with the builder's terms."""
+        """Generate `size` documents with the terms of the builder's pool."""
         return [self._document(name, index, self.pool) for index in range(size)]
 
     def unseen(self, size: int, train: list[Document]) -> list[Document]:
-        """`size` documents none of whose entities occurs anywhere in the text of `train`."""
+        """Generate `size` documents whose entities do not occur in the texts of `train`."""
         seen = "\n".join(document.text for document in train)
         return [self._document("test_unseen", index, UNSEEN, seen) for index in range(size)]
 
     def contrast(self, size: int) -> list[Document]:
-        """`size` documents, two a pair; an odd size leaves the last one without its partner."""
+        """Generate `size` documents in pairs; with an odd size, the last document has no partner."""
         documents: list[Document] = []
         for index in range((size + 1) // 2):
             documents.extend(self._pair(index))
@@ -254,20 +128,20 @@ class _Builder:
     def _document(self, split: str, index: int, pool: str, seen: str | None = None) -> Document:
         rng = random.Random(f"{self.seed}/{split}/{index}")
         for _ in range(ATTEMPTS):
-            made = self._attempt(rng, pool)
-            if made is None:
+            attempt = self._attempt(rng, pool)
+            if attempt is None:
                 continue
-            draft, meta = made
-            surfaces = [draft.text[m.start : m.end] for m in draft.marks if m.label]
-            known = seen is not None and (not surfaces or any(s in seen for s in surfaces))
-            if not known and draft.text not in self.texts:
+            draft, meta = attempt
+            surfaces = [draft.text[mark.start : mark.end] for mark in draft.marks if mark.label]
+            is_seen = seen is not None and (not surfaces or any(surface in seen for surface in surfaces))
+            if not is_seen and draft.text not in self.texts:
                 self.texts.add(draft.text)
                 return self._finish(f"{split}-{index:05d}", draft, meta)
         raise VocabularyError(f"no new document for {split} after {ATTEMPTS} attempts: ask for fewer documents")
 
     def _attempt(self, rng: random.Random, pool: str) -> tuple[Draft, dict] | None:
         plans = self.materials.plans
-        plan = rng.choices(plans, [p.weight for p in plans])[0]
+        plan = rng.choices(plans, [plan.weight for plan in plans])[0]
         topic = choose_topic(rng, self.materials.topics, plan.kind)
         scene, draft = self._scene(rng, topic, pool), Draft()
         try:
@@ -293,16 +167,16 @@ class _Builder:
         lasts = rng.choices(list(LAST_STYLES), list(LAST_STYLES.values()))[0] if separators == ("、",) else separators
         misfits = self.materials.misfits[person.stage] + self.materials.misfits[person.sex]
         unsaid = self.materials.misfits[f"{person.stage}!"] + self.materials.misfits[f"{person.sex}!"]
-        phrases = person.phrases | _words(rng, topic)
+        phrases = person.phrases | _draw_words(rng, topic)
         return Scene(rng, topic.slots, phrases, {}, separators, lasts, pool, misfits, unsaid, person.stage)
 
     def _pair(self, index: int) -> list[Document]:
         pairs = self.materials.pairs
         for attempt in range(ATTEMPTS):
-            # A template with few variants gives way to the next one.
+            # a template with few variants is replaced by the next template
             template = pairs[(index + attempt // 25) % len(pairs)]
             drafts = self._sides(template, f"{self.seed}/contrast/{index}/{attempt}")
-            texts = {d.text for d in drafts or ()}
+            texts = {draft.text for draft in drafts or ()}
             if len(texts) == len(SIDES) and not texts & self.texts:
                 self.texts |= texts
                 return [
@@ -312,7 +186,7 @@ class _Builder:
         raise VocabularyError(f"no new contrast pair after {ATTEMPTS} attempts: ask for fewer documents")
 
     def _sides(self, template: PairTemplate, key: str) -> list[Draft] | None:
-        """Both sides from the same random numbers, or None where a term does not fit the scene."""
+        """Expand both sides with the same random numbers; None if a term does not fit the scene."""
         drafts = []
         for side in range(len(SIDES)):
             rng = random.Random(key)
@@ -325,23 +199,25 @@ class _Builder:
         return drafts
 
     def _finish(self, name: str, draft: Draft, meta: dict) -> Document:
-        number = {m: i for i, m in enumerate(i for i, mark in enumerate(draft.marks) if mark.label)}
+        marks = [index for index, mark in enumerate(draft.marks) if mark.label]
+        distractor_marks = [index for index, mark in enumerate(draft.marks) if not mark.label]
         entities = tuple(
-            Entity(m.start, m.end, m.label, draft.text[m.start : m.end]) for m in draft.marks if m.label is not None
+            Entity(mark.start, mark.end, mark.label, draft.text[mark.start : mark.end])
+            for mark in draft.marks
+            if mark.label is not None
         )
-        distractors = [{"start": m.start, "end": m.end} for m in draft.marks if m.label is None]
-        other = {m: i for i, m in enumerate(i for i, mark in enumerate(draft.marks) if not mark.label)}
         cues = draft.cues + _lexical_cues(draft, self.materials.heads) + _neighbour_cues(draft)
+        cues.sort(key=lambda cue: (cue.mark, cue.start, cue.end, cue.kind))
         meta = meta | {
-            "cues": [_cue_record("entity", number[c.mark], c) for c in _sorted(cues) if c.mark in number],
-            "distractors": distractors,
-            "distractor_cues": [_cue_record("distractor", other[c.mark], c) for c in _sorted(cues) if c.mark in other],
+            "cues": _cue_records("entity", marks, cues),
+            "distractors": [{"start": mark.start, "end": mark.end} for mark in draft.marks if mark.label is None],
+            "distractor_cues": _cue_records("distractor", distractor_marks, cues),
         }
         return Document(id=f"ad-synthetic-{name}", text=draft.text, entities=entities, meta=meta)
 
 
-def _words(rng: random.Random, topic: Topic) -> dict[str, str]:
-    """Plain words of the topic, `dept` and `dept2` being two different ones where there are two."""
+def _draw_words(rng: random.Random, topic: Topic) -> dict[str, str]:
+    """Draw two different words for each macro of the topic, such as `dept` and `dept2`."""
     phrases = {}
     for macro, words in topic.words.items():
         first, second = rng.sample(words, 2)
@@ -353,16 +229,18 @@ def _pair_meta(template: PairTemplate, index: int, side: str) -> dict:
     return {"note_type": "contrast", "contrast": template.kind, "pair": f"contrast-{index:05d}", "side": side}
 
 
-def _sorted(cues: list[Cue]) -> list[Cue]:
-    return sorted(cues, key=lambda c: (c.mark, c.start, c.end, c.kind))
-
-
-def _cue_record(key: str, index: int, cue: Cue) -> dict:
-    return {key: index, "start": cue.start, "end": cue.end, "kind": cue.kind}
+def _cue_records(key: str, marks: list[int], cues: list[Cue]) -> list[dict]:
+    """Return the cues of some marks; `key` is the index of the mark among these."""
+    numbers = {mark: number for number, mark in enumerate(marks)}
+    return [
+        {key: numbers[cue.mark], "start": cue.start, "end": cue.end, "kind": cue.kind}
+        for cue in cues
+        if cue.mark in numbers
+    ]
 
 
 def _neighbour_cues(draft: Draft) -> list[Cue]:
-    """Two mentions without a character between them fix each other's boundary."""
+    """Return boundary cues of adjacent mentions: each determines the boundary of the other."""
     cues = []
     for index, (first, second) in enumerate(itertools.pairwise(draft.marks)):
         if first.end == second.start:
@@ -372,14 +250,141 @@ def _neighbour_cues(draft: Draft) -> list[Cue]:
 
 
 def _lexical_cues(draft: Draft, heads: dict[str, tuple[str, ...]]) -> list[Cue]:
-    """The head (or the whole name) of every entity whose type no context cue decides."""
-    decided = {c.mark for c in draft.cues if c.kind == CONTEXT}
+    """Return the head, or the whole name, of each entity without a context cue."""
+    with_context = {cue.mark for cue in draft.cues if cue.kind == CONTEXT}
     cues = []
     for index, mark in enumerate(draft.marks):
-        if index in decided or mark.label is None:
+        if index in with_context or mark.label is None:
             continue
         surface = draft.text[mark.start : mark.end]
-        head = next((h for h in heads.get(mark.label, ()) if surface.endswith(h) and surface != h), None)
+        head = next((word for word in heads.get(mark.label, ()) if surface.endswith(word) and surface != word), None)
         start = mark.end - len(head) if head else mark.start
         cues.append(Cue(index, start, mark.end, HEAD if head else NAME))
     return cues
+
+
+@dataclass(frozen=True)
+class Materials:
+    """Content of the packaged data files."""
+
+    grammar: Grammar
+    topics: dict[str, Topic]
+    plans: list[Plan]
+    sections: dict[str, list[str]]
+    pairs: list[PairTemplate]
+    heads: dict[str, tuple[str, ...]]
+    misfits: dict[str, tuple[str, ...]]
+
+    @classmethod
+    @lru_cache(maxsize=1)
+    def load(cls) -> Materials:
+        """Read the packaged data files."""
+        sections: dict[str, list[str]] = {}
+        for name in data_files("frames"):
+            for section, frames in read_sections(data_text("frames", name), name).items():
+                sections.setdefault(section, []).extend(frames)
+        misfits = read_word_lists(data_text("misfits.txt"))
+        return cls(
+            Grammar(Vocabulary.default(), read_macros(data_text("macros.txt")), misfits),
+            read_topics(data_text("topics.txt")),
+            read_plans(data_text("plans.txt")),
+            sections,
+            read_pairs(data_text("contrast.txt")),
+            read_word_lists(data_text("heads.txt")),
+            misfits,
+        )
+
+
+def read_macros(text: str) -> dict[str, Choice]:
+    """Parse phrases by name: lines `name = alternative | alternative*2`, continued by lines that start with `|`."""
+    bodies: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        line = line.strip()
+        if line.startswith("|"):
+            bodies[name] += line
+        elif line and not line.startswith("#"):
+            name, _, body = (part.strip() for part in line.partition("="))
+            bodies[name] = body
+    return {name: parse_choice(body) for name, body in bodies.items()}
+
+
+def read_word_lists(text: str) -> dict[str, tuple[str, ...]]:
+    """Parse lines `key = word word` to words by key, longest first."""
+    lines = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {key.strip(): tuple(sorted(words.split(), key=len, reverse=True)) for key, _, words in lines}
+
+
+class Plan(NamedTuple):
+    """Structure of a note type; `steps` are (section, minimum, maximum number) in order."""
+
+    note_type: str
+    weight: float
+    kind: str
+    noise: float
+    steps: tuple[tuple[str, int, int], ...]
+
+    def sections(self, rng: random.Random) -> list[str]:
+        """Draw the sections of one document."""
+        return [name for name, low, high in self.steps for _ in range(rng.randint(low, high))]
+
+
+def read_plans(text: str) -> list[Plan]:
+    """Parse a plan file with one line per note type.
+
+    A line has name, weight, kind of topic (derm, general or any), noise level, and sections, each with an optional `?`
+    (0 or 1 times), `*` (0 to 2 times) or `+` (1 to 2 times).
+    """
+    plans = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) < 5:
+            raise VocabularyError(f"plans:{number}: expected a name, a weight, a kind, a noise level and sections")
+        steps = tuple((word.rstrip("?*+"), *REPEATS.get(word[-1], (1, 1))) for word in words[4:])
+        plans.append(Plan(words[0], float(words[1]), words[2], float(words[3]), steps))
+    return plans
+
+
+def read_sections(text: str, source: str = "frames") -> dict[str, list[str]]:
+    """Parse frames by section: a line `[[section]]`, then one frame per line."""
+    sections: dict[str, list[str]] = {}
+    frames: list[str] | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith("[[") and line.endswith("]]"):
+            frames = sections.setdefault(line[2:-2].strip(), [])
+        elif frames is None:
+            raise VocabularyError(f"{source}:{number}: a frame before the first [[section]]")
+        else:
+            frames.append(line)
+    return sections
+
+
+class PairTemplate(NamedTuple):
+    """Template of a contrast pair; `kind` is what the cue determines."""
+
+    kind: str
+    source: str
+
+    def side(self, index: int) -> str:
+        """Return the frame of side 0 or 1."""
+        return DIFFERENCE.sub(lambda match: match[index + 1], self.source)
+
+
+def read_pairs(text: str) -> list[PairTemplate]:
+    """Parse a contrast file: templates by `[[kind]]`, in which `⟦a‖b⟧` is the difference between the two sides.
+
+    Raises:
+        ValueError: a template has no difference.
+    """
+    pairs = [
+        PairTemplate(kind, source) for kind, sources in read_sections(text, "contrast").items() for source in sources
+    ]
+    for pair in pairs:
+        if not DIFFERENCE.search(pair.source):
+            raise ValueError(f"no difference in the {pair.kind} template {pair.source[:20]!r}")
+    return pairs

@@ -1,18 +1,16 @@
-r"""The frame language: a sentence frame is parsed once into nodes and expanded many times into a `Draft`.
+r"""The frame language: a sentence frame is parsed into nodes and expanded into a `Draft` with exact offsets.
 
-| written | meaning |
+| syntax | meaning |
 |---|---|
 | `{slot}` | a term of the topic's slot, or of the group of that name |
 | `{slot:2-4}` | a coordinated list of 2 to 4 terms |
-| `{slot@x}` | the same term wherever `@x` stands in the document |
-| `{slot#Label}`, `{slot!}` | the term under another label; as plain text |
-| `{=surface#Label}`, `{=surface!}` | a fixed surface as an entity, as a mention that is none |
+| `{slot@x}` | the same term at every `@x` of the document |
+| `{slot#Label}`, `{slot!}` | the term with another label; as a mention that is not an entity |
+| `{=surface#Label}`, `{=surface!}` | a fixed surface as an entity; as a mention that is not an entity |
 | `<macro>`, `<macro:2-4>` | a phrase, or a coordinated list of phrases |
-| `[a\|b*3\|]` | one of several, with weights; empty is allowed |
+| `[a\|b*3\|]` | one of several alternatives, with weights; may be empty |
 | `%3-10%`, `%0.1-2.5%` | a number |
-| `‹words›`, `«words»` | words that decide the next mentions, or the last ones (`‹boundary:words›` names the kind) |
-
-A text under construction: characters, entities and the spans that decide them, with exact offsets.
+| `‹words›`, `«words»` | a cue of the next mentions, or of the last mentions (`‹boundary:words›` sets its kind) |
 """
 
 from __future__ import annotations
@@ -27,13 +25,13 @@ from hf_adner.data.synthetic.vocabulary import ALL, LABELS, Vocabulary, Vocabula
 
 HEAD, NAME, CONTEXT, BOUNDARY = "head", "name", "context", "boundary"
 CUE_KINDS = (HEAD, NAME, CONTEXT, BOUNDARY)
-"""What a cue decides: `head` (last morpheme of the entity), `name` (the whole surface), `context` (words outside
-that fix the type) and `boundary` (a neighbour that stays outside, or a word that closes the entity)."""
+"""Kinds of cues: `head` (last morpheme of the entity), `name` (its whole surface), `context` (words outside the entity
+that determine its type) and `boundary` (a neighbour outside the entity, or a word that ends it)."""
 
 
 @dataclass
 class Mark:
-    """One mention: characters `start` to `end` (exclusive); `label` None marks a mention that is no entity here."""
+    """A mention, with an exclusive end; the label is None if the mention is not an entity."""
 
     start: int
     end: int
@@ -42,7 +40,7 @@ class Mark:
 
 @dataclass
 class Cue:
-    """Characters `start` to `end` decide the mention `mark` (an index into `Draft.marks`)."""
+    """Characters that determine type or boundary of the mention `mark` (an index into `Draft.marks`)."""
 
     mark: int
     start: int
@@ -52,7 +50,7 @@ class Cue:
 
 @dataclass
 class Draft:
-    """Collects text left to right; every mention and cue is written once, with its final offsets."""
+    """A text that is written from left to right, with its mentions and cues."""
 
     text: str = ""
     marks: list[Mark] = field(default_factory=list)
@@ -71,26 +69,25 @@ class Draft:
         return len(self.marks) - 1
 
     def settle(self, first: int) -> None:
-        """Tie the cues that were waiting for a mention to all mentions from index `first` on."""
+        """Attach the waiting cues to all mentions from index `first` on."""
         self.latest = list(range(first, len(self.marks)))
         for start, end, kind in self.waiting:
-            self._tie(self.latest, start, end, kind)
+            self._attach(self.latest, start, end, kind)
         if self.latest:
             self.waiting = []
 
     def cue(self, start: int, kind: str, forward: bool) -> None:
-        """Make the characters from `start` to here a cue of the next mentions (`forward`) or of the last ones."""
+        """Make the text from `start` on a cue of the next mentions (`forward`) or of the last mentions."""
         if start == len(self.text):
             return
         if forward:
             self.waiting.append((start, len(self.text), kind))
         else:
-            self._tie(self.latest, start, len(self.text), kind)
+            self._attach(self.latest, start, len(self.text), kind)
 
-    def _tie(self, marks: list[int], start: int, end: int, kind: str) -> None:
-        # A boundary cue speaks only for the mention that touches it.
-        chosen = marks[:1] if kind == BOUNDARY else marks
-        self.cues.extend(Cue(index, start, end, kind) for index in chosen)
+    def _attach(self, marks: list[int], start: int, end: int, kind: str) -> None:
+        marks = marks[:1] if kind == BOUNDARY else marks  # a boundary cue concerns only the adjacent mention
+        self.cues.extend(Cue(mark, start, end, kind) for mark in marks)
 
 
 CLOSERS = {"[": "]", "‹": "›", "«": "»", "{": "}", "<": ">"}
@@ -101,7 +98,7 @@ REFERENCE = re.compile(
 
 
 class FrameError(ValueError):
-    """A frame cannot be parsed or names something that does not exist."""
+    """A frame has a syntax error, or refers to something that does not exist."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Number:
-    """A random number with as many decimals as written."""
+    """A random number with the decimals of the frame."""
 
     low: float
     high: float
@@ -151,7 +148,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Hint:
-    """Words that decide the mentions after (`forward`) or before them."""
+    """A cue of the mentions after it (`forward`) or before it."""
 
     kind: str
     forward: bool
@@ -163,7 +160,7 @@ Node = Text | Number | Slot | Call | Choice | Hint
 
 @cache
 def parse_frame(source: str) -> tuple[Node, ...]:
-    """Parse a frame; FrameError with the position of what is wrong."""
+    """Parse a frame; raise FrameError with the position of a syntax error."""
     nodes: list[Node] = []
     position, plain = 0, ""
     while position < len(source):
@@ -178,23 +175,23 @@ def parse_frame(source: str) -> tuple[Node, ...]:
 
 
 def _node_at(source: str, position: int) -> tuple[Node | None, int]:
-    """The node that opens at `position` (None for a plain character) and where it ends."""
+    """Return the node that begins at `position` (None for a plain character) and its end."""
     if source[position] == "%" and (match := NUMBER.match(source, position)):
         decimals = max(len(part.partition(".")[2]) for part in match.groups())
         return Number(float(match[1]), float(match[2]), decimals), match.end()
     if source[position] not in CLOSERS:
         return None, position + 1
-    end = _closing(source, position)
+    end = _closing_bracket(source, position)
     return _parse_node(source[position], source[position + 1 : end], source), end + 1
 
 
-def _closing(source: str, start: int) -> int:
+def _closing_bracket(source: str, start: int) -> int:
     opener, closer, depth = source[start], CLOSERS[source[start]], 0
     for position in range(start + 1, len(source)):
         if source[position] == closer and depth == 0:
             return position
         depth += (source[position] == opener) - (source[position] == closer)
-    raise FrameError(f"{opener!r} at {start} is never closed in {source[:20]!r}")
+    raise FrameError(f"{opener!r} at {start} is not closed in {source[:20]!r}")
 
 
 def _parse_node(opener: str, body: str, source: str) -> Node:
@@ -220,7 +217,7 @@ def _parse_reference(opener: str, body: str, source: str) -> Slot | Call:
 
 @cache
 def parse_choice(body: str) -> Choice:
-    """Parse alternatives separated by `|` outside any bracket, each with an optional `*weight` at its end."""
+    """Parse alternatives separated by `|` outside brackets, each with an optional `*weight` at its end."""
     parts, depth, part = [], 0, ""
     for character in body:
         depth += (character in "[{<‹«") - (character in "]}>›»")
@@ -239,10 +236,10 @@ def parse_choice(body: str) -> Choice:
 
 @dataclass
 class Scene:
-    """What stays fixed within one document: its topic's slots, its phrases, its terms, its way of writing lists.
+    """State of one document: the slots of its topic, its phrases, bound terms and list separators.
 
-    `misfits` are parts of terms, `unsaid` words of frames that do not fit the person the document is about; `variant`
-    chooses between macros.
+    `misfits` are parts of terms, and `unsaid` words of frames, that do not fit the person of the document; `variant`
+    selects macros.
     """
 
     rng: random.Random
@@ -260,8 +257,8 @@ class Scene:
 class Grammar:
     """Expands parsed frames with the terms of a vocabulary and named phrases (macros).
 
-    `misfits` names parts of terms that do not fit a slot (a tablet is not rubbed in). A macro `name.variant` stands in
-    for `name` in scenes of that variant.
+    `misfits` maps a slot to parts of terms that do not fit it (a tablet is not applied to the skin). A macro
+    `name.variant` replaces `name` in scenes of that variant.
     """
 
     def __init__(
@@ -272,7 +269,7 @@ class Grammar:
         self.misfits = misfits or {}
 
     def expand(self, nodes: tuple[Node, ...], scene: Scene, draft: Draft) -> None:
-        """Write the expansion of `nodes` to `draft`; VocabularyError when the scene's pool lacks a term."""
+        """Write the expansion of `nodes` to `draft`; raise VocabularyError if no term fits a slot."""
         for node in nodes:
             match node:
                 case Text(text):
@@ -294,31 +291,33 @@ class Grammar:
         first, used = len(draft.marks), set()
         count = scene.rng.randint(slot.low, slot.high)
         for index in range(count):
-            found = self._pick(slot, scene, used)
-            if found is None and not index:
+            term = self._pick_term(slot, scene, used)
+            if term is None and not index:
                 raise VocabularyError(f"no term fits the slot {slot.name!r} here")
-            if found is None:
+            if term is None:
                 break
+            surface, label = term
             self._write_separator(index, count, scene, draft)
-            used.add(found[0])
-            draft.mention(found[0], None if slot.plain else slot.label or found[1])
+            used.add(surface)
+            draft.mention(surface, None if slot.plain else slot.label or label)
         draft.settle(first)
 
-    def _pick(self, slot: Slot, scene: Scene, used: set[str]) -> tuple[str, str] | None:
+    def _pick_term(self, slot: Slot, scene: Scene, used: set[str]) -> tuple[str, str] | None:
+        """Return surface and label of a new term that fits, or None."""
         if slot.bind in scene.bindings:
             return scene.bindings[slot.bind]
         for _ in range(20):
-            found = self._term(slot, scene)
-            if found[0] not in used and self._fits(found[0], slot, scene):
+            surface, label = self._draw_term(slot, scene)
+            if surface not in used and self._fits(surface, slot, scene):
                 if slot.bind:
-                    scene.bindings[slot.bind] = found
-                return found
+                    scene.bindings[slot.bind] = surface, label
+                return surface, label
         return None
 
     def _fits(self, surface: str, slot: Slot, scene: Scene) -> bool:
         return not any(part in surface for part in (*scene.misfits, *self.misfits.get(slot.name, ())))
 
-    def _term(self, slot: Slot, scene: Scene) -> tuple[str, str]:
+    def _draw_term(self, slot: Slot, scene: Scene) -> tuple[str, str]:
         if slot.name.startswith("="):
             if slot.label is None and not slot.plain:
                 raise FrameError(f"a fixed surface needs a label: {slot.name[:20]!r}")

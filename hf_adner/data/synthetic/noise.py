@@ -1,4 +1,4 @@
-"""Surface noise of hurried writing: typing errors, lost or changed punctuation, widths, units; offsets follow."""
+"""Noise of informal writing with exact offsets: typos, punctuation, character widths, units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hf_adner.data.synthetic.vocabulary import data_text
 
 
 class Edit(NamedTuple):
-    """Replace characters `start` to `end` (exclusive) by `text`; start == end inserts."""
+    """Replacement of characters `start` to `end` (exclusive) by `text`; an insertion if they are equal."""
 
     start: int
     end: int
@@ -33,46 +33,51 @@ UNIT_WRITINGS = {
 
 @lru_cache(maxsize=1)
 def writing_slips() -> dict[str, tuple[str, ...]]:
-    """Words and characters with their usual slips."""
+    """Return the common misspellings of words and characters."""
     lines = (line.partition("=") for line in data_text("slips.txt").splitlines() if "=" in line)
-    return {word.strip(): tuple(wrong.split()) for word, _, wrong in lines if not word.startswith("#")}
+    return {word.strip(): tuple(variants.split()) for word, _, variants in lines if not word.startswith("#")}
 
 
 def apply_edits(draft: Draft, edits: list[Edit]) -> Draft:
-    """The draft after `edits`, left to right; an edit that overlaps another or crosses a mention's edge is skipped."""
-    chosen = _compatible(draft, edits)
+    """Apply `edits` from left to right, except edits that overlap another or cross the edge of a mention or cue."""
+    edits = _compatible_edits(draft, edits)
     parts, position = [], 0
-    for edit in chosen:
+    for edit in edits:
         parts += [draft.text[position : edit.start], edit.text]
         position = edit.end
     text = "".join(parts) + draft.text[position:]
-    starts, ends = _start_map(chosen), _end_map(chosen)
-    marks = [Mark(starts(m.start), ends(m.end), m.label) for m in draft.marks]
-    cues = [Cue(c.mark, starts(c.start), ends(c.end), c.kind) for c in draft.cues]
-    return Draft(text, marks, [c for c in cues if c.start < c.end])
+    starts, ends = _start_map(edits), _end_map(edits)
+    marks = [Mark(starts(mark.start), ends(mark.end), mark.label) for mark in draft.marks]
+    cues = [Cue(cue.mark, starts(cue.start), ends(cue.end), cue.kind) for cue in draft.cues]
+    return Draft(text, marks, [cue for cue in cues if cue.start < cue.end])
 
 
-def _compatible(draft: Draft, edits: list[Edit]) -> list[Edit]:
-    borders = {p for m in [*draft.marks, *draft.cues] for p in (m.start, m.end)}
+def _compatible_edits(draft: Draft, edits: list[Edit]) -> list[Edit]:
+    edges = {position for span in [*draft.marks, *draft.cues] for position in (span.start, span.end)}
     chosen: list[Edit] = []
     for edit in sorted(edits):
-        free = not chosen or edit.start >= chosen[-1].end
-        if free and not any(p in borders for p in range(edit.start + 1, edit.end)):
+        is_free = not chosen or edit.start >= chosen[-1].end
+        if is_free and not any(position in edges for position in range(edit.start + 1, edit.end)):
             chosen.append(edit)
     return chosen
 
 
 def _start_map(edits: list[Edit]) -> Callable[[int], int]:
-    return lambda p: p + sum(len(e.text) - (e.end - e.start) for e in edits if e.end <= p)
+    """Return the function from an old to a new start; an insertion right before a mention is outside it."""
+    return lambda start: start + sum(_growth(edit) for edit in edits if edit.end <= start)
 
 
 def _end_map(edits: list[Edit]) -> Callable[[int], int]:
-    # What is inserted right behind a mention does not belong to it.
-    return lambda p: p + sum(len(e.text) - (e.end - e.start) for e in edits if e.end <= p and e.start < p)
+    """Return the function from an old to a new end; an insertion right after a mention is outside it."""
+    return lambda end: end + sum(_growth(edit) for edit in edits if edit.start < end and edit.end <= end)
+
+
+def _growth(edit: Edit) -> int:
+    return len(edit.text) - (edit.end - edit.start)
 
 
 def tidy(draft: Draft, rng: random.Random) -> Draft:
-    """The draft without doubled punctuation, and mostly with a full stop where it ends in a comma."""
+    """Remove doubled punctuation, and usually replace a comma at the end of the draft by a full stop."""
     edits = []
     for match in re.finditer(r"[，、；。,](?:\s*[，、；。,])+", draft.text):
         strongest = max(match[0].replace(" ", ""), key="、,，；。".index)
@@ -85,20 +90,20 @@ def tidy(draft: Draft, rng: random.Random) -> Draft:
 
 
 def slips(text: str, rng: random.Random, rate: float) -> list[Edit]:
-    """Writing slips: known words at `rate`, single characters at a sixth of it."""
+    """Return misspellings: of words at `rate`, of single characters at a sixth of it."""
     edits = []
-    for word, wrongs in writing_slips().items():
+    for word, variants in writing_slips().items():
         chance = rate if len(word) > 1 else rate / 6
         start = text.find(word)
         while start >= 0:
             if rng.random() < chance:
-                edits.append(Edit(start, start + len(word), rng.choice(wrongs)))
+                edits.append(Edit(start, start + len(word), rng.choice(variants)))
             start = text.find(word, start + 1)
     return edits
 
 
 def lost_punctuation(text: str, rng: random.Random, rate: float) -> list[Edit]:
-    """Commas, list commas and full stops left out or replaced by a blank or another mark."""
+    """Return edits that drop commas and full stops or replace them by a space or another mark."""
     writings = {"，": ("", " ", ",", "。"), "、": ("", " ", ",", "，"), "。": ("", "，", " ", ".")}
     return [
         Edit(position, position + 1, rng.choice(writings[character]))
@@ -108,13 +113,17 @@ def lost_punctuation(text: str, rng: random.Random, rate: float) -> list[Edit]:
 
 
 def widths(text: str, rng: random.Random) -> list[Edit]:
-    """The whole text's digits full-width, or its punctuation half-width."""
+    """Return edits that make all digits full-width, or all punctuation half-width."""
     table = WIDE if rng.random() < 0.35 else NARROW
-    return [Edit(i, i + 1, c.translate(table)) for i, c in enumerate(text) if c.translate(table) != c]
+    return [
+        Edit(position, position + 1, character.translate(table))
+        for position, character in enumerate(text)
+        if character.translate(table) != character
+    ]
 
 
 def units(text: str, rng: random.Random) -> list[Edit]:
-    """Another way to write each unit behind a number."""
+    """Return edits that write half of the units after numbers in another way."""
     return [
         Edit(match.start(1), match.end(1), rng.choice(UNIT_WRITINGS[match[1]]))
         for match in re.finditer(r"(?<=\d)(mg|ml|℃|kg|cm)", text)
@@ -123,7 +132,7 @@ def units(text: str, rng: random.Random) -> list[Edit]:
 
 
 def add_noise(draft: Draft, rng: random.Random, level: float) -> Draft:
-    """The draft with noise of `level` 0 (clean) to 1 (careless)."""
+    """Add noise of `level` 0 (none) to 1 (strong) to a draft."""
     if level <= 0:
         return draft
     draft = apply_edits(draft, slips(draft.text, rng, 0.12 * level))

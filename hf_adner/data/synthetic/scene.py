@@ -1,10 +1,9 @@
-"""The invented person a document is about: age, sex and the ways to speak of them.
+"""Content of a synthetic document: the invented person it is about, and its topic.
 
-Topics: which groups of terms go together, so that a document about tinea speaks of antifungals.
-
-A topic file holds blocks `[name] key=value ...` with the keys `weight`, `kind` (derm or general), `ages` and `sexes`,
-followed by lines `slot = group*3 group`, or `$macro = word word` for plain words. What a topic leaves out comes from
-the block `[default]`.
+A topic defines which groups of terms occur together, for example antifungals with tinea. A topic file has blocks
+`[name] key=value ...` with the keys `weight`, `kind` (derm or general), `ages` and `sexes`, followed by lines
+`slot = group*3 group`, or `$macro = word word` for plain words. Missing slots and macros come from the
+block `[default]`.
 """
 
 from __future__ import annotations
@@ -19,9 +18,18 @@ SURNAMES = tuple("王李张刘陈杨赵黄周吴徐孙马朱胡林郭何高罗�
 GIVEN = ("明", "红", "强", "丽", "华", "芳", "军", "敏")
 
 
+Slots = dict[str, tuple[tuple[str, ...], tuple[float, ...]]]
+
+
 @dataclass(frozen=True)
 class Person:
-    """`stage` is a key of AGES, `sex` 男 or 女; `phrases` are ready-made ways to mention the person."""
+    """An invented person.
+
+    Attributes:
+        stage: a key of `AGES`.
+        sex: 男 or 女.
+        phrases: ways to mention the person, by macro name.
+    """
 
     stage: str
     sex: str
@@ -31,8 +39,8 @@ class Person:
 def make_person(
     rng: random.Random, stages: tuple[str, ...] = tuple(AGES), sexes: tuple[str, ...] = ("男", "女")
 ) -> Person:
-    """A person of one of `stages` and `sexes`."""
-    stage = rng.choices(stages, [AGES[s] for s in stages])[0]
+    """Draw a person of one of `stages` and `sexes`."""
+    stage = rng.choices(stages, [AGES[stage] for stage in stages])[0]
     sex = rng.choice(sexes)
     age = _age(rng, stage)
     noun = _noun(rng, stage, sex, age)
@@ -92,12 +100,9 @@ def _kin(rng: random.Random, stage: str) -> str:
     return rng.choice(("我", "我", "本人", "我老公", "我爱人", "我朋友"))
 
 
-Slots = dict[str, tuple[tuple[str, ...], tuple[float, ...]]]
-
-
 @dataclass
 class Topic:
-    """`slots` maps a slot to the groups it draws from and their weights, `words` a macro to its plain words."""
+    """A topic; `slots` maps a slot to its groups and their weights, `words` a macro to its plain words."""
 
     name: str
     weight: float = 1.0
@@ -109,7 +114,7 @@ class Topic:
 
 
 def read_topics(text: str) -> dict[str, Topic]:
-    """Parse a topic file; every topic gets the default block's slots where it has none of its own."""
+    """Parse a topic file; slots and macros that a topic does not have are taken from the block `[default]`."""
     topics: dict[str, Topic] = {}
     topic: Topic | None = None
     for number, line in enumerate(text.splitlines(), 1):
@@ -151,12 +156,12 @@ def _open_topic(line: str) -> Topic:
 
 
 def weighted_names(words: list[str]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Names and weights of `name*3 name ...`."""
+    """Parse `name*3 name ...` to names and weights."""
     pairs = [word.partition("*") for word in words]
-    return tuple(p[0] for p in pairs), tuple(float(p[2] or 1) for p in pairs)
+    return tuple(name for name, _, _ in pairs), tuple(float(weight or 1) for _, _, weight in pairs)
 
 
 def choose_topic(rng: random.Random, topics: dict[str, Topic], kind: str) -> Topic:
-    """A topic by weight; `kind` is derm, general or any."""
-    fitting = [t for t in topics.values() if kind in ("any", t.kind)]
-    return rng.choices(fitting, [t.weight for t in fitting])[0]
+    """Draw a topic by weight; `kind` is derm, general or any."""
+    candidates = [topic for topic in topics.values() if kind in ("any", topic.kind)]
+    return rng.choices(candidates, [topic.weight for topic in candidates])[0]

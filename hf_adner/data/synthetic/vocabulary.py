@@ -1,10 +1,8 @@
-"""Terms of the synthetic corpus: groups of surfaces with one label each, and rules that join heads and modifiers.
+"""Terms of the synthetic corpus, in groups with one label each, and the built-in lexicon made of them.
 
-A term file holds blocks. `[group] Label` opens one; a plain line lists terms separated by blanks, `term*5` gives a
-sampling weight, `_` stands for a blank inside a term; a line `= a b - + @group` is a rule: one alternative of each part
-is taken and joined, `-` is nothing and `@group` any term of another group. Lines that start with `#` are comments.
-
-The built-in word list for lexicon features: the terms of the synthetic corpus.
+A term file has blocks. `[group] Label` opens a block; a plain line lists terms separated by spaces, `term*5` sets a
+sampling weight, and `_` stands for a space in a term. A line `= a b - + @group` is a rule that joins one alternative of
+each part; `-` is the empty string and `@group` any term of another group. Lines that start with `#` are comments.
 """
 
 from __future__ import annotations
@@ -22,15 +20,17 @@ SEEN, UNSEEN, ALL = "seen", "unseen", "all"
 HELD_OUT_PERCENT = 10
 CORE_WEIGHT = 3
 RULE_SHARE = 0.2
+HARMLESS = ("healthy_food",)
+"""Groups whose terms are entities only in some contexts."""
 
 
 class VocabularyError(ValueError):
-    """A term file does not follow its format, or a group has nothing to offer."""
+    """A data file of the synthetic corpus is invalid, or no term fits."""
 
 
 @dataclass
 class Group:
-    """The terms of one kind: `weights` maps a surface to its sampling weight, `rules` are lists of alternatives."""
+    """A group of terms: `weights` maps a surface to its sampling weight, `rules` are lists of alternatives."""
 
     name: str
     label: str
@@ -39,17 +39,18 @@ class Group:
 
 
 def data_text(*parts: str) -> str:
-    """Text of a packaged data file below this folder."""
+    """Read a packaged data file of this folder."""
     return resources.files(__package__).joinpath(*parts).read_text(encoding="utf-8")
 
 
 def data_files(folder: str) -> list[str]:
-    """Names of the packaged `.txt` files in `folder`, sorted."""
-    return sorted(p.name for p in resources.files(__package__).joinpath(folder).iterdir() if p.name.endswith(".txt"))
+    """Return the sorted names of the packaged `.txt` files in `folder`."""
+    files = resources.files(__package__).joinpath(folder).iterdir()
+    return sorted(file.name for file in files if file.name.endswith(".txt"))
 
 
 def read_groups(text: str, source: str = "terms") -> dict[str, Group]:
-    """Parse the text of a term file; `source` names it in errors."""
+    """Parse the text of a term file; `source` is its name in errors."""
     groups: dict[str, Group] = {}
     group: Group | None = None
     for number, line in enumerate(text.splitlines(), 1):
@@ -83,10 +84,11 @@ def _read_term(word: str) -> tuple[str, float]:
 
 
 class Vocabulary:
-    """All groups, with the terms divided once and for all into seen ones and held-out ones.
+    """All groups, with a fixed division of the terms into seen and held-out terms.
 
-    A term is held out by a hash of its surface, never by a seed: a model trained on any corpus can be tested on the
-    `test_unseen` split of any other. Frequent terms (above `CORE_WEIGHT`) and parts of seen terms are always seen.
+    The division depends on a hash of the surface and not on a seed, so that a model trained on any corpus can be tested
+    on the `test_unseen` split of any other. Frequent terms (above `CORE_WEIGHT`) and parts of seen terms are never held
+    out.
     """
 
     def __init__(self, groups: dict[str, Group]):
@@ -97,44 +99,44 @@ class Vocabulary:
     @classmethod
     @lru_cache(maxsize=1)
     def default(cls) -> Vocabulary:
-        """The packaged vocabulary."""
+        """Return the packaged vocabulary."""
         groups: dict[str, Group] = {}
         for name in data_files("terms"):
-            found = read_groups(data_text("terms", name), name)
-            twice = groups.keys() & found.keys()
-            if twice:
-                raise VocabularyError(f"{name}: group {sorted(twice)[0]!r} is opened in two files")
-            groups.update(found)
+            file_groups = read_groups(data_text("terms", name), name)
+            duplicates = groups.keys() & file_groups.keys()
+            if duplicates:
+                raise VocabularyError(f"{name}: group {sorted(duplicates)[0]!r} is opened in two files")
+            groups.update(file_groups)
         return cls(groups)
 
     def label(self, group: str) -> str:
-        """Label of a group."""
+        """Return the label of a group."""
         return self._group(group).label
 
     def terms(self, without: tuple[str, ...] = ()) -> dict[str, str]:
-        """Every listed surface with its label (the first group wins), rules not expanded, some groups left out."""
-        found: dict[str, str] = {}
+        """Return the label of each listed surface (of the first group that has it), except of the groups `without`."""
+        labels: dict[str, str] = {}
         for group in self.groups.values():
             for surface in group.weights if group.name not in without else ():
-                found.setdefault(surface, group.label)
-        return found
+                labels.setdefault(surface, group.label)
+        return labels
 
     def expanded(self, limit: int = 400, without: tuple[str, ...] = ()) -> dict[str, str]:
-        """`terms` and up to `limit` surfaces of every rule."""
-        found = self.terms(without)
+        """Return `terms` and up to `limit` surfaces of each rule."""
+        labels = self.terms(without)
         for group in self.groups.values():
             for rule in group.rules:
                 parts = [self._alternatives(part) for part in rule]
                 for words in itertools.islice(itertools.product(*parts), limit):
-                    found.setdefault("".join(words), group.label)
-        return found
+                    labels.setdefault("".join(words), group.label)
+        return labels
 
     def is_held_out(self, surface: str) -> bool:
-        """Whether a listed surface is kept for `test_unseen`."""
+        """Return whether a listed surface is reserved for `test_unseen`."""
         return surface in self._held_out
 
     def sample(self, rng: random.Random, group: str, pool: str = ALL) -> str:
-        """One surface of `group` from the seen, the unseen or all terms; VocabularyError when the pool is empty."""
+        """Draw a surface of `group` from seen, unseen or all terms; raise VocabularyError if there is none."""
         rules = self._group(group).rules
         if rules and rng.random() < RULE_SHARE:
             composed = self._compose(rng, rng.choice(rules), pool)
@@ -155,16 +157,22 @@ class Vocabulary:
         for group in self.groups.values():
             for surface, weight in group.weights.items():
                 weights[surface] = max(weight, weights.get(surface, 0.0))
-        chosen = {s for s, w in weights.items() if w <= CORE_WEIGHT and len(s) > 1 and _bucket(s) < HELD_OUT_PERCENT}
-        seen_text = "\n".join(s for s in weights if s not in chosen)
-        return frozenset(s for s in chosen if s not in seen_text)
+        candidates = {
+            surface
+            for surface, weight in weights.items()
+            if weight <= CORE_WEIGHT and len(surface) > 1 and _bucket(surface) < HELD_OUT_PERCENT
+        }
+        seen_text = "\n".join(surface for surface in weights if surface not in candidates)
+        return frozenset(surface for surface in candidates if surface not in seen_text)
 
     def _table(self, group: str, pool: str) -> tuple[list[str], list[float]]:
         key = (group, pool)
         if key not in self._tables:
             weights = self._group(group).weights
-            keep = [s for s in weights if pool == ALL or (s in self._held_out) == (pool == UNSEEN)]
-            self._tables[key] = (keep, list(itertools.accumulate(weights[s] for s in keep)))
+            surfaces = [
+                surface for surface in weights if pool == ALL or (surface in self._held_out) == (pool == UNSEEN)
+            ]
+            self._tables[key] = (surfaces, list(itertools.accumulate(weights[surface] for surface in surfaces)))
         return self._tables[key]
 
     def _alternatives(self, part: list[str]) -> list[str]:
@@ -175,14 +183,14 @@ class Vocabulary:
 
     def _compose(self, rng: random.Random, rule: list[list[str]], pool: str) -> str | None:
         for _ in range(40):
-            words = [self._part(rng, rng.choice(part)) for part in rule]
+            words = [self._alternative(rng, rng.choice(part)) for part in rule]
             surface = "".join(words)
-            fresh = _bucket(surface) < HELD_OUT_PERCENT or any(word in self._held_out for word in words)
-            if pool == ALL or fresh == (pool == UNSEEN):
+            is_held_out = _bucket(surface) < HELD_OUT_PERCENT or any(word in self._held_out for word in words)
+            if pool == ALL or is_held_out == (pool == UNSEEN):
                 return surface
         return None
 
-    def _part(self, rng: random.Random, word: str) -> str:
+    def _alternative(self, rng: random.Random, word: str) -> str:
         if word.startswith("@"):
             surfaces, cumulative = self._table(word[1:], ALL)
             return surfaces[bisect.bisect(cumulative, rng.random() * cumulative[-1])]
@@ -193,17 +201,15 @@ def _bucket(surface: str) -> int:
     return zlib.crc32(surface.encode("utf-8")) % 100
 
 
-HARMLESS = ("healthy_food",)
-"""Groups whose terms are entities only where the context makes them so."""
-
-
 def ad_lexicon(*, held_out: bool = True, rules: bool = False) -> dict[str, str]:
-    """Words of at least two characters with their label, sorted; iterating gives the words a `Lexicon` takes.
+    """Return the label of each term of at least two characters, sorted; iterates over the words for a `Lexicon`.
 
     Args:
-        held_out: also the terms kept for the split `test_unseen`.
-        rules: also what the head and modifier rules produce.
+        held_out: include the terms that are reserved for the split `test_unseen`.
+        rules: include the terms that rules produce.
     """
     vocabulary = Vocabulary.default()
     words = vocabulary.expanded(without=HARMLESS) if rules else vocabulary.terms(HARMLESS)
-    return {w: words[w] for w in sorted(words) if len(w) > 1 and (held_out or not vocabulary.is_held_out(w))}
+    return {
+        word: words[word] for word in sorted(words) if len(word) > 1 and (held_out or not vocabulary.is_held_out(word))
+    }

@@ -1,3 +1,5 @@
+"""Tests of brat standoff."""
+
 import pytest
 
 from hf_adner.data.errors import DataFormatError
@@ -27,7 +29,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_everything_said_about_an_entity_is_kept(folder):
+def test_annotations_of_an_entity_are_kept(folder):
     assert detect_format(folder) == detect_format(folder / "a.ann") == detect_format(folder / "a.txt") == "brat"
     stream = read_documents(folder)
     (document,) = stream
@@ -53,7 +55,7 @@ def test_one_pair_and_sub_folders(folder):
     assert [document.id for document in read_documents(folder / "a.ann")] == ["a"]
 
 
-def test_spans_cut_at_line_ends_are_joined(folder):
+def test_spans_split_at_line_ends_are_joined(folder):
     (folder / "a.ann").write_text("T1\tX 4 7;8 10\t红斑， 无发\n", encoding="utf-8")
     assert next(read_documents(folder)).spans == [(4, 10, "X")]
 
@@ -67,10 +69,10 @@ def test_texts_without_annotation(folder):
 
 def test_errors_name_the_annotation_file(folder):
     (folder / "a.ann").write_text("T1\tX 4 6\t红斑\nT2\tX 4 6\t红斑\n", encoding="utf-8")
-    with pytest.raises(DataFormatError, match=r"a\.ann.*given more than once"):
+    with pytest.raises(DataFormatError, match=r"a\.ann.*duplicate entity"):
         next(read_documents(folder))
     (folder / "a.ann").write_text("T1\tX 4 6\t红斑\nA1\tN T1\nA2\tN T1\n", encoding="utf-8")
-    with pytest.raises(DataFormatError, match=r"a\.ann, line 3.*attribute 'N' is given to T1 twice"):
+    with pytest.raises(DataFormatError, match=r"a\.ann, line 3.*T1 has the attribute 'N' twice"):
         next(read_documents(folder))
 
 
@@ -79,8 +81,7 @@ def test_a_folder_without_annotation_files(tmp_path):
         detect_format(tmp_path)
 
 
-BRAT_TEXT = "患者面部红斑，\n无发热。"
-BRAT_ANN = """T3\tBodySite 2 4\t面部
+SORTED_ANN = """T3\tBodySite 2 4\t面部
 T1\tSymptom 4 6\t红斑
 A1\tSeverity T1 mild
 N1\tReference T1 ICD:L20\t特应性皮炎
@@ -95,17 +96,17 @@ A4\tUnsure R1
 """
 
 
-def test_a_brat_corpus_comes_out_as_it_went_in(tmp_path):
+def test_a_brat_corpus_is_rewritten_unchanged(tmp_path):
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.txt").write_text(BRAT_TEXT, encoding="utf-8")
-    (tmp_path / "in" / "a.ann").write_text(BRAT_ANN, encoding="utf-8")
+    (tmp_path / "in" / "a.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "in" / "a.ann").write_text(SORTED_ANN, encoding="utf-8")
     write_documents(read_documents(tmp_path / "in"), tmp_path / "out", "brat")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.ann", "a.txt"]
-    assert (tmp_path / "out" / "a.ann").read_text(encoding="utf-8") == BRAT_ANN
-    assert (tmp_path / "out" / "a.txt").read_text(encoding="utf-8") == BRAT_TEXT
+    assert (tmp_path / "out" / "a.ann").read_text(encoding="utf-8") == SORTED_ANN
+    assert (tmp_path / "out" / "a.txt").read_text(encoding="utf-8") == TEXT
 
 
-def test_ids_made_up_do_not_clash_with_kept_ones(tmp_path):
+def test_generated_ids_differ_from_existing_ids(tmp_path):
     entities = (Entity(0, 1, "A", meta={"attributes": {"X": True}}), Entity(1, 2, "B", meta={"id": "T1"}))
     document = Document("a", "患者", entities, {"brat": ["A1\tUnsure R1", "R1\tAt Arg1:T1 Arg2:T1"]})
     write_documents([document], tmp_path / "out", "brat")
@@ -115,7 +116,7 @@ def test_ids_made_up_do_not_clash_with_kept_ones(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a:b*?", "50%", "%41", "a.b", "CON ", "笔记 1"])
-def test_ids_that_are_no_file_names(tmp_path, name):
+def test_ids_that_are_not_file_names(tmp_path, name):
     write_documents([Document(name, "痒", (), {"k": 1})], tmp_path / "out", "brat")
     assert {path.parent for path in (tmp_path / "out").rglob("*")} == {tmp_path / "out"}
     assert [(document.id, document.meta) for document in read_documents(tmp_path / "out")] == [(name, {"k": 1})]
@@ -131,7 +132,7 @@ def test_ids_that_are_no_file_names(tmp_path, name):
         ([Document("a", "痒", (), {"brat": "R1"})], "meta key 'brat' must be a list of lines"),
     ],
 )
-def test_what_brat_cannot_hold(tmp_path, documents, reason):
+def test_documents_that_brat_cannot_hold_are_refused(tmp_path, documents, reason):
     with pytest.raises(DataFormatError, match=f"record 'a': .*{reason}"):
         write_documents(documents, tmp_path / "out", "brat")
     assert not (tmp_path / "out").exists()

@@ -1,3 +1,5 @@
+"""Tests of character CoNLL and of tags."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def test_separators_line_ends_and_schemes(file, separator, end, tags):
     lines = [f"{character}{separator}{tag}" for character, tag in zip("红斑 ", tags.split())]
     path = file(end.join([*lines, "", "", *lines]))
     assert detect_format(path) == "conll"
-    assert [(one.id, one.text, one.spans) for one in read_documents(path)] == [
+    assert [(document.id, document.text, document.spans) for document in read_documents(path)] == [
         ("train-1", "红斑 ", [(0, 2, "A")]),
         ("train-2", "红斑 ", [(0, 2, "A")]),
     ]
@@ -50,14 +52,14 @@ def test_inside_without_beginning_is_repaired_and_counted(file):
     assert stream.report.repaired == {WITHOUT_BEGINNING: 2}
 
 
-def test_a_named_scheme_makes_open_entities_faults(file):
+def test_a_missing_end_tag_is_a_fault_in_a_given_scheme_only(file):
     path = file("红\tB-A\n斑\tI-A\n")
     bio, bioes = read_documents(path, "bio"), read_documents(path, "bioes")
-    assert [one.spans for one in bio] == [one.spans for one in bioes] == [[(0, 2, "A")]]
+    assert [document.spans for document in bio] == [document.spans for document in bioes] == [[(0, 2, "A")]]
     assert not bio.report.repaired and sum(bioes.report.repaired.values()) == 1
 
 
-def test_tokens_of_several_characters_carry_their_tag(file):
+def test_tokens_of_several_characters_are_split(file):
     stream = read_documents(file("IgE\tB-Test\n高\tI-Test\n12\tO\n"))
     (document,) = stream
     assert (document.text, document.spans) == ("IgE高12", [(0, 4, "Test")])
@@ -70,12 +72,12 @@ def test_white_space_characters_and_odd_line_breaks_are_text(file):
     assert next(read_documents(path, "conll")).text == text
 
 
-def test_document_starts_are_left_out(file):
+def test_docstart_lines_are_skipped(file):
     path = file("-DOCSTART- O\n\n红 B-A\n斑 I-A\n")
     assert [document.text for document in read_documents(path)] == ["红斑"]
 
 
-def test_comments_carry_ids_and_meta(file):
+def test_comments_with_ids_and_meta_are_read(file):
     path = file(
         '# id = "note 1"\n# meta = {"patient": 3}\n# entity = {"start": 0, "end": 2, "label": "A", "meta": {"k": 1}}\n'
         "红\tB-A\n斑\tI-A\n\n# id = plain\n#\tO\n"
@@ -92,14 +94,14 @@ DOCUMENT = Document("n1", "红斑\n痒", (Entity(0, 2, "Sign"), Entity(3, 4, "Sy
     "scheme, tags",
     [("bio", "B I B"), ("bmes", "B E S"), ("bioes", "B E S"), ("bilou", "B L U")],
 )
-def test_without_comments_it_is_what_other_tools_read(tmp_path, scheme, tags):
+def test_written_tags_without_comments(tmp_path, scheme, tags):
     write_documents([DOCUMENT, DOCUMENT], tmp_path / "a", f"conll-{scheme}", comments=False)
     first, second, third = tags.split()
     block = f"红\t{first}-Sign\n斑\t{second}-Sign\n\\n\tO\n痒\t{third}-Symptom\n\n"
     assert (tmp_path / "a").read_text(encoding="utf-8") == block * 2
 
 
-def test_comments(tmp_path):
+def test_comments_are_written(tmp_path):
     write_documents([DOCUMENT], tmp_path / "a.bio")
     assert (tmp_path / "a.bio").read_text(encoding="utf-8").splitlines()[:3] == [
         '# id = "n1"',
@@ -112,12 +114,12 @@ def test_comments(tmp_path):
     "document, reason",
     [
         (Document("n1", "红斑", (Entity(0, 2, "A"), Entity(0, 1, "B"))), "entities 0-2 and 0-1 overlap"),
-        (Document("n1", "红斑", (Entity(0, 2, "A\tB"),)), r"label 'A\\tB' cannot stand in a tag"),
-        (Document("n1", "红斑", (Entity(0, 2, " A"),)), "label ' A' cannot stand in a tag"),
-        (Document("n1", ""), "a document without text leaves nothing to write without comments"),
+        (Document("n1", "红斑", (Entity(0, 2, "A\tB"),)), r"label 'A\\tB' is not valid in a tag"),
+        (Document("n1", "红斑", (Entity(0, 2, " A"),)), "label ' A' is not valid in a tag"),
+        (Document("n1", ""), "a document without text needs comments"),
     ],
 )
-def test_what_tags_cannot_hold(tmp_path, document, reason):
+def test_documents_that_tags_cannot_hold_are_refused(tmp_path, document, reason):
     with pytest.raises(DataFormatError, match=f"record 'n1': {reason}"):
         write_documents([document], tmp_path / "a.bio", comments=False)
 
@@ -127,7 +129,7 @@ def test_unknown_schemes_are_refused(tmp_path):
         write_documents([DOCUMENT], tmp_path / "a.conll", scheme="iobes")
 
 
-def read(tags, scheme):
+def parse(tags, scheme):
     return spans_of_tags([parse_tag(tag) for tag in tags.split()], scheme)
 
 
@@ -140,10 +142,10 @@ def read(tags, scheme):
         ("bilou", "B-A I-A L-A U-A O U-B"),
     ],
 )
-def test_schemes(scheme, expected):
+def test_tags_of_each_scheme(scheme, expected):
     entities = [Entity(0, 3, "A"), Entity(3, 4, "A"), Entity(5, 6, "B")]
     assert tags_of_entities(entities, 6, scheme) == expected.split()
-    assert read(expected, scheme) == ([(0, 3, "A"), (3, 4, "A"), (5, 6, "B")], {})
+    assert parse(expected, scheme) == ([(0, 3, "A"), (3, 4, "A"), (5, 6, "B")], {})
 
 
 @pytest.mark.parametrize(
@@ -159,8 +161,8 @@ def test_schemes(scheme, expected):
         ("S-A M-A", "bmes", [(0, 1, "A"), (1, 2, "A")], {WITHOUT_BEGINNING: 1, WITHOUT_END: 1}),
     ],
 )
-def test_faults_are_mended_and_counted(tags, scheme, spans, repaired):
-    assert read(tags, scheme) == (spans, repaired)
+def test_faults_are_repaired_and_counted(tags, scheme, spans, repaired):
+    assert parse(tags, scheme) == (spans, repaired)
 
 
 def test_fitting_scheme():
@@ -172,12 +174,12 @@ def test_fitting_scheme():
 
 
 @pytest.mark.parametrize("tag", ["", "o", "B", "B-", "-A", "X-A", "BA-A", "A"])
-def test_what_is_no_tag(tag):
+def test_invalid_tags_are_refused(tag):
     with pytest.raises(DataFormatError, match="neither 'O' nor of the form"):
         parse_tag(tag)
 
 
-def test_a_type_may_have_hyphens():
+def test_a_label_may_have_hyphens():
     assert parse_tag("B-Drug-Category") == ("B", "Drug-Category")
 
 
@@ -192,11 +194,11 @@ def test_overlapping_entities_and_unknown_schemes_are_refused():
     st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from("AB")), max_size=6),
     st.sampled_from(list(SCHEMES)),
 )
-def test_tags_and_back(pieces, scheme):
+def test_tags_round_trip(pieces, scheme):
     entities, position = [], 0
     for gap, length, label in pieces:
         position += gap
         entities.append(Entity(position, position + length, label))
         position += length
     tags = tags_of_entities(entities, position + 1, scheme)
-    assert read(" ".join(tags), scheme) == ([(one.start, one.end, one.label) for one in entities], {})
+    assert parse(" ".join(tags), scheme) == ([(entity.start, entity.end, entity.label) for entity in entities], {})

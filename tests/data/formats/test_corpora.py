@@ -1,3 +1,5 @@
+"""Tests of the readers of CMeEE, IMCS-V2-NER and CHIP-STS."""
+
 import json
 
 import pytest
@@ -24,15 +26,15 @@ DIALOGUES = {
 
 
 @pytest.fixture
-def path(tmp_path):
+def imcs_file(tmp_path):
     path = tmp_path / "IMCS-V2_train.json"
     path.write_text(json.dumps(DIALOGUES, ensure_ascii=False, indent=1), encoding="utf-8")
     return path
 
 
-def test_sentences_with_their_dialogue(path):
-    assert detect_format(path) == "imcs"
-    stream = read_documents(path)
+def test_imcs_sentences_have_their_dialogue(imcs_file):
+    assert detect_format(imcs_file) == "imcs"
+    stream = read_documents(imcs_file)
     first, second, third = stream
     assert (first.id, first.spans) == ("10000001-1", [(0, 3, "Symptom")])
     assert first.meta == {"dialogue": "10000001", "sentence_id": "1", "speaker": "患者"}
@@ -43,7 +45,7 @@ def test_sentences_with_their_dialogue(path):
     assert any("1 × dialogue self-reports" in line for line in stream.report.warnings())
 
 
-def test_a_broken_sentence_is_skipped_alone(tmp_path):
+def test_imcs_broken_sentences_are_skipped_alone(tmp_path):
     dialogues = json.loads(json.dumps(DIALOGUES))
     dialogues["10000001"]["dialogue"][0]["BIO_label"] = "O"
     dialogues["10000003"] = {}
@@ -54,14 +56,14 @@ def test_a_broken_sentence_is_skipped_alone(tmp_path):
     assert [skipped.record for skipped in stream.report.skipped] == ["10000001-1", "10000003"]
 
 
-def test_the_same_corpus_as_character_file(tmp_path):
+def test_imcs_character_files_are_conll(tmp_path):
     path = tmp_path / "train.bio.tsv"
     path.write_text("拉\tB-Symptom\n肚\tI-Symptom\n子\tI-Symptom\n\n好\tO\n的\tO\n\n", encoding="utf-8")
     assert detect_format(path) == "conll"
     assert [document.spans for document in read_documents(path, "imcs-bio")] == [[(0, 3, "Symptom")], []]
 
 
-def test_ends_are_made_exclusive(tmp_path):
+def test_cmeee_ends_become_exclusive(tmp_path):
     path = tmp_path / "CMeEE-V2_train.json"
     entities = [
         {"start_idx": 0, "end_idx": 3, "type": "dis", "entity": "面部皮炎"},
@@ -75,7 +77,7 @@ def test_ends_are_made_exclusive(tmp_path):
     assert document.spans == [(0, 4, "dis"), (0, 2, "bod"), (3, 4, "sym")]
 
 
-def test_crossing_and_empty_entities_of_the_official_files(tmp_path):
+def test_cmeee_crossing_and_empty_entities(tmp_path):
     path = tmp_path / "a.json"
     entities = [
         {"start_idx": 0, "end_idx": 2, "type": "dis", "entity": "面部皮"},
@@ -89,14 +91,14 @@ def test_crossing_and_empty_entities_of_the_official_files(tmp_path):
     assert stream.report.not_flat == 1 and sum(stream.report.repaired.values()) == 1
 
 
-def test_the_test_file_has_no_entities(tmp_path):
+def test_cmeee_test_files_have_no_entities(tmp_path):
     path = tmp_path / "CMeEE_test.json"
     path.write_text('[{"text": "面部皮炎"}]', encoding="utf-8")
     assert detect_format(path) == "cmeee"
     assert [document.text for document in read_documents(path, require_entities=False)] == ["面部皮炎"]
 
 
-def test_pairs_become_texts(tmp_path):
+def test_chip_sts_pairs_become_texts(tmp_path):
     path = tmp_path / "CHIP-STS_dev.json"
     pair = {"id": "16001", "text1": "糖尿病能吃减肥药吗", "text2": "糖尿病吃什么", "label": "1", "category": "diabetes"}
     path.write_text(json.dumps([pair], ensure_ascii=False), encoding="utf-8")
@@ -108,7 +110,7 @@ def test_pairs_become_texts(tmp_path):
     assert any("no gold entities" in line for line in stream.report.warnings())
 
 
-def test_a_broken_pair_is_listed_for_what_it_lacks(tmp_path):
+def test_chip_sts_broken_pairs_are_listed(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('[{"id": "1", "text2": "头痛"}, {"id": "2", "id": "3"}]', encoding="utf-8")
     stream = read_documents(path, "chip-sts", skip_invalid=True)

@@ -1,3 +1,5 @@
+"""Tests of the doccano reader; `test_writing.py` has the round trips."""
+
 import json
 
 import pytest
@@ -9,7 +11,7 @@ from hf_adner.data.formats import detect_format, read_documents
 def read(tmp_path):
     def read(*records):
         path = tmp_path / "all.jsonl"
-        path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records), encoding="utf-8")
+        path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
         assert detect_format(path) == "doccano"
         return list(read_documents(path))
 
@@ -17,7 +19,7 @@ def read(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["label", "labels"])
-def test_triples(read, key):
+def test_label_triples(read, key):
     record = {"id": 3, "text": "面部瘙痒", key: [[2, 4, "Symptom"], [0, 2, "BodySite"]], "Comments": [], "ward": "A"}
     (document,) = read(record)
     assert (document.id, document.spans) == ("3", [(0, 2, "BodySite"), (2, 4, "Symptom")])

@@ -1,3 +1,5 @@
+"""Tests of the HTML page."""
+
 import html
 import re
 from html.parser import HTMLParser
@@ -41,7 +43,7 @@ def parse(documents, **options):
     return page
 
 
-def test_a_script_in_a_note_is_shown_not_run():
+def test_a_script_in_a_note_is_escaped():
     bad = "<script>alert(1)</script>\"'&"
     entity = Entity(0, 8, 'x"><script>', meta={"note": "<img src=x onerror=alert(1)>"})
     page = parse([Document(bad, bad, (entity,), {"<b>": bad})], title=bad)
@@ -53,12 +55,12 @@ def test_a_script_in_a_note_is_shown_not_run():
     assert any("default-src 'none'" in attributes.get("content", "") for attributes in page.attributes)
 
 
-def test_the_page_needs_nothing_beside_itself():
+def test_the_page_has_no_external_resources():
     page = "".join(html_text([Document("a", "痒")]))
     assert not re.search(r"https?://|src=|@import|url\(|<link|<script", page)
 
 
-def test_entities_their_tips_and_the_legend():
+def test_marks_tooltips_and_legend():
     meta = {"score": 0.98765, "needs_review": True, "start_score": 1.0}
     page = parse([Document("a", "面部瘙痒", (Entity(2, 4, "Symptom", meta=meta), Entity(0, 2, "BodySite")))])
     marks = [attributes for tag, attributes in zip(page.tags, page.attributes) if tag == "mark"]
@@ -80,24 +82,26 @@ def test_labels_keep_their_colour():
     st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20),
     st.lists(st.tuples(st.integers(0, 19), st.integers(1, 20), st.sampled_from("AB")), max_size=6),
 )
-def test_any_entities_give_nested_elements_around_the_text(text, drawn):
+def test_elements_are_nested_and_keep_the_text(text, drawn):
     spans = {
         (min(start, len(text) - 1), min(len(text), max(start, 0) + length), label) for start, length, label in drawn
     }
     entities = tuple(Entity(*span) for span in spans if span[0] < span[1])
     page = parse([Document("a", text, entities)])
     assert "".join(page.texts) == text
-    finished = [one for tag, one in zip(page.tags, page.attributes) if tag == "mark" and "goes-on" not in one["class"]]
+    finished = [
+        mark for tag, mark in zip(page.tags, page.attributes) if tag == "mark" and "goes-on" not in mark["class"]
+    ]
     assert sorted(mark["data-label"] for mark in finished) == sorted(entity.label for entity in entities)
 
 
-def test_crossing_entities_are_cut_where_they_cross():
+def test_crossing_entities_are_split():
     page = parse([Document("a", "abcdef", (Entity(0, 4, "A"), Entity(2, 6, "B")))])
     classes = [attributes["class"] for tag, attributes in zip(page.tags, page.attributes) if tag == "mark"]
     assert classes == ["c0", "c1 goes-on", "c1"]
 
 
 @pytest.mark.parametrize("documents, shown", [([], "No documents."), ([Document("a", "")], "(no text)")])
-def test_nothing_to_show(tmp_path, documents, shown):
+def test_empty_pages(tmp_path, documents, shown):
     write_documents(documents, tmp_path / "a.html")
     assert shown in (tmp_path / "a.html").read_text(encoding="utf-8")

@@ -1,3 +1,5 @@
+"""Tests of JSONL and of plain text."""
+
 import json
 
 import pytest
@@ -15,7 +17,7 @@ def read(tmp_path):
     return read
 
 
-def test_the_least_there_can_be(read):
+def test_minimal_record(read):
     document = read({"text": "瘙痒", "entities": [{"start": 0, "end": 2, "label": "Symptom"}]})
     assert document.id == "notes-1" and document.entities[0].text == "瘙痒" and document.meta == {}
 
@@ -31,7 +33,7 @@ def test_an_empty_text_is_a_document(read):
     assert read({"text": "", "entities": []}).text == ""
 
 
-def test_a_file_is_a_document(tmp_path):
+def test_text_file_is_a_document(tmp_path):
     path = tmp_path / "note.txt"
     path.write_bytes("第一行\r\n第二行\n".encode())
     assert detect_format(path) == "text"
@@ -39,10 +41,10 @@ def test_a_file_is_a_document(tmp_path):
     assert (document.id, document.text, document.entities) == ("note", "第一行\r\n第二行\n", ())
 
 
-def test_a_line_is_a_document(tmp_path):
+def test_line_is_a_document(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("第一行\n\n第三行", encoding="utf-8")
-    assert [(one.id, one.text) for one in read_documents(path, "lines")] == [
+    assert [(document.id, document.text) for document in read_documents(path, "lines")] == [
         ("notes-1", "第一行"),
         ("notes-3", "第三行"),
     ]

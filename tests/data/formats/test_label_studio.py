@@ -1,3 +1,5 @@
+"""Tests of Label Studio tasks."""
+
 import json
 
 import pytest
@@ -26,7 +28,7 @@ def read(tmp_path):
     return read
 
 
-def test_an_export_keeps_what_it_says(read):
+def test_fields_of_an_export_are_kept(read):
     choice = {"id": "c", "type": "choices", "from_name": "kind", "to_name": "text", "value": {"choices": ["note"]}}
     task = {
         "id": 5,
@@ -58,28 +60,28 @@ def test_utf16_offsets_are_converted_and_counted(read):
 
 
 def test_one_of_several_annotators(read):
-    by = [
+    annotations = [
         {"completed_by": 1, "result": []},
         {"completed_by": {"id": 2}, "result": [region(1, 3, "面部", "BodySite")]},
         {"completed_by": 3, "was_cancelled": True, "result": []},
     ]
-    task = {"id": 5, "data": {"text": TEXT}, "annotations": by}
+    task = {"id": 5, "data": {"text": TEXT}, "annotations": annotations}
     assert read(task, annotator=2)[0].spans == [(1, 3, "BodySite")]
-    with pytest.raises(DataFormatError, match="found 2; choose one by annotator=, of '1', '2'"):
+    with pytest.raises(DataFormatError, match="found 2; set annotator= to one of '1', '2'"):
         read(task)
     with pytest.raises(DataFormatError, match="found 0 by annotator '7'"):
         read(task, annotator=7)
 
 
-def test_tasks_to_be_tagged(read):
+def test_tasks_without_annotation(read):
     task = {"id": 5, "data": {"text": TEXT}, "annotations": []}
     assert read(task, require_entities=False)[0].entities == ()
 
 
 def test_a_region_with_two_labels_is_two_entities(read):
-    two = region(1, 3, "面部", "A")
-    two["value"]["labels"] = ["A", "B"]
-    assert read({"id": 5, "data": {"text": TEXT}, "annotations": [{"result": [two]}]})[0].spans == [
+    two_labels = region(1, 3, "面部", "A")
+    two_labels["value"]["labels"] = ["A", "B"]
+    assert read({"id": 5, "data": {"text": TEXT}, "annotations": [{"result": [two_labels]}]})[0].spans == [
         (1, 3, "A"),
         (1, 3, "B"),
     ]
@@ -124,13 +126,13 @@ TASKS = [
 ]
 
 
-def test_an_export_comes_out_as_it_went_in(tmp_path):
+def test_an_export_is_rewritten_unchanged(tmp_path):
     (tmp_path / "in.json").write_text(json.dumps(TASKS), encoding="utf-8")
     write_documents(read_documents(tmp_path / "in.json"), tmp_path / "out.json", "label-studio")
     assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == TASKS
 
 
-def test_the_least_there_can_be(tmp_path):
+def test_minimal_task(tmp_path):
     write_documents([Document("n", "痒", (Entity(0, 1, "Symptom"),))], tmp_path / "out.json", "label-studio")
     value = {"start": 0, "end": 1, "text": "痒", "labels": ["Symptom"]}
     region = {"id": "adner-0-1-Symptom", "from_name": "label", "to_name": "text", "type": "labels", "value": value}

@@ -1,4 +1,4 @@
-"""Every kind of broken input is named by file, line and reason, or skipped and listed."""
+"""Tests of `read_documents`: invalid input is reported with file, line and reason, or skipped and listed; detection."""
 
 import json
 import re
@@ -61,7 +61,7 @@ BROKEN = {
     # JSONL
     "broken JSON": ("jsonl", jsonl() + "\n{'text': 1}\n", 2, "broken JSON at column 2"),
     "JSON cut off": ("jsonl", jsonl()[:-3], 1, "broken JSON at column"),
-    "key given twice": ("jsonl", '{"text": "a", "text": "b", "entities": []}', 1, "key 'text' is given twice"),
+    "key given twice": ("jsonl", '{"text": "a", "text": "b", "entities": []}', 1, "duplicate key 'text'"),
     "NaN offset": ("jsonl", jsonl(entities=[span(float("nan"), 6)]), 1, "NaN is not a JSON number"),
     "infinite offset": ("jsonl", jsonl(entities=[span(4, float("inf"))]), 1, "Infinity is not a JSON number"),
     "float offset": ("jsonl", jsonl(entities=[span(4.0, 6)]), 1, "entity start must be an integer, found float"),
@@ -84,7 +84,7 @@ BROKEN = {
         "recorded as '红肿', but the text there is '红斑'",
     ),
     "text is no string": ("jsonl", jsonl(entities=[span(4, 6, text=3)]), 1, "an entity's text must be a string"),
-    "entity twice": ("jsonl", jsonl(entities=[span(4, 6), span(4, 6)]), 1, "4-6 'Symptom' is given more than once"),
+    "entity twice": ("jsonl", jsonl(entities=[span(4, 6), span(4, 6)]), 1, "duplicate entity 4-6 'Symptom'"),
     "crossing spans": ("jsonl", jsonl(entities=[span(2, 6), span(4, 9)]), 1, "2-6 and 4-9 cross; overlaps='any'"),
     "blank label": ("jsonl", jsonl(entities=[span(4, 6, " ")]), 1, "label must be a non-empty string"),
     "label is no string": ("jsonl", jsonl(entities=[span(4, 6, 3)]), 1, "label must be a non-empty string, found '3'"),
@@ -114,9 +114,9 @@ BROKEN = {
     "record of another type": ("jsonl", jsonl() + "\n3", 2, "a record must be a JSON object, found int"),
     "id of another type": ("jsonl", jsonl(id=[1]), 1, "key 'id' must be a non-empty string or an integer"),
     "blank id": ("jsonl", jsonl(id=""), 1, "key 'id' must be a non-empty string"),
-    "id twice": ("jsonl", jsonl(id="a") + "\n" + jsonl(id="a"), 2, "id 'a' is given to more than one document"),
+    "id twice": ("jsonl", jsonl(id="a") + "\n" + jsonl(id="a"), 2, "duplicate id 'a'"),
     "meta of another type": ("jsonl", jsonl(meta=3), 1, "meta must be a JSON object, found int"),
-    "meta and record disagree": ("jsonl", jsonl(meta={"ward": 1}, ward=2), 1, "key 'ward' stands both"),
+    "meta and record disagree": ("jsonl", jsonl(meta={"ward": 1}, ward=2), 1, "key 'ward' is both"),
     "half a surrogate pair": (
         "jsonl",
         '{"text": "\\ud83d", "entities": []}',
@@ -129,7 +129,7 @@ BROKEN = {
     "array without comma": ("jsonl", f"[{jsonl()}\n{jsonl()}]", 2, "broken JSON: expected ','"),
     "array with something after": ("jsonl", f"[{jsonl()}]\n\n[]", 3, "expected the end of the file after ']'"),
     # CMeEE
-    "CMeEE: exclusive end": ("cmeee", cmeee(end_idx=6), 1, "only if end_idx is exclusive"),
+    "CMeEE: exclusive end": ("cmeee", cmeee(end_idx=6), 1, "only with an exclusive end_idx"),
     "CMeEE: other text": ("cmeee", cmeee(entity="红肿"), 1, "recorded as '红肿'"),
     "CMeEE: no type": ("cmeee", cmeee(type=...), 1, "an entity has no key 'type'"),
     "CMeEE: string offset": ("cmeee", cmeee(start_idx="4"), 1, "key 'start_idx' of an entity must be int, found str"),
@@ -138,7 +138,7 @@ BROKEN = {
     "IMCS: too few tags": ("imcs", imcs(BIO_label="O O"), 1, "BIO_label has 2 tags for a sentence of 3 characters"),
     "IMCS: no tags": ("imcs", imcs(BIO_label=...), 1, "the sentence has no key 'BIO_label'"),
     "IMCS: no such tag": ("imcs", imcs(BIO_label="O X-Drug O"), 1, "tag 'X-Drug' is neither 'O' nor"),
-    "IMCS: other scheme": ("imcs", imcs(BIO_label="S-Drug O O"), 1, "prefix S- in BIO_label is not BIO"),
+    "IMCS: other scheme": ("imcs", imcs(BIO_label="S-Drug O O"), 1, "prefix S- in BIO_label is not a BIO prefix"),
     "IMCS: no dialogue": ("imcs", '{"10001": {"report": []}}', 1, "the dialogue has no key 'dialogue'"),
     "IMCS: no object": ("imcs", "[]", 1, r"expected '\{'"),
     # CHIP-STS
@@ -167,7 +167,7 @@ BROKEN = {
         "conll",
         '# entity = {"start": 0, "end": 2, "label": "S", "meta": {}}\n红\tB-S\n',
         1,
-        "entity 0-2 'S', which no tag marks",
+        "entity 0-2 'S', which is not in the tags",
     ),
     # brat
     "brat: discontinuous": ("brat", ann("T1\tSymptom 4 6;7 9\t红斑 瘙痒"), 1, "T1 is discontinuous"),
@@ -175,8 +175,8 @@ BROKEN = {
     "brat: beyond the text": ("brat", ann("T1\tSymptom 4 60\t红斑"), 1, "T1 4-60 reaches outside the text"),
     "brat: no form": ("brat", ann("T1 Symptom 4 6 红斑"), 1, "a line must begin with an id"),
     "brat: no offsets": ("brat", ann("T1\tSymptom four 6\t红斑"), 1, "T1 must have the form"),
-    "brat: id twice": ("brat", ann(GOOD_T, "T1\tDrug 16 22\t他克莫司软膏"), 2, "T1 is given twice"),
-    "brat: unknown target": ("brat", ann(GOOD_T, "A1\tNegated T7"), 2, "T7 is referred to, but never given"),
+    "brat: id twice": ("brat", ann(GOOD_T, "T1\tDrug 16 22\t他克莫司软膏"), 2, "T1 is defined twice"),
+    "brat: unknown target": ("brat", ann(GOOD_T, "A1\tNegated T7"), 2, "T7 is referred to but not defined"),
     "brat: no .txt": ("brat", {"a.ann": GOOD_T}, None, "no .txt file beside"),
     "brat: no .ann": ("brat", {"a.txt": TEXT, "b.txt": TEXT, "b.ann": GOOD_T}, None, "no .ann file beside"),
     "brat: empty text": ("brat", {"a.txt": "", "a.ann": ""}, None, "the file is empty"),
@@ -196,7 +196,7 @@ BROKEN = {
         "label-studio",
         task(annotations=[{"completed_by": 1, "result": []}, {"completed_by": 2, "result": []}]),
         1,
-        "expected one annotation that is not cancelled, found 2; choose one by annotator=, of '1', '2'",
+        "expected one annotation that is not cancelled, found 2; set annotator= to one of '1', '2'",
     ),
     "Label Studio: none": ("label-studio", task(annotations=[]), 1, "expected one annotation .* found 0"),
     "Label Studio: cancelled": (
@@ -219,22 +219,22 @@ BROKEN = {
     ),
     "CSV: column twice": ("csv", "text,text,start,end,label\n", 1, "column 'text' occurs twice"),
     "CSV: too many cells": ("csv", HEADER + "1,头痛,0,2,S,x\n", 2, "the row has 6 cells, the header 5"),
-    "CSV: half an entity": ("csv", HEADER + "1,头痛,0,,S\n", 2, "end must be a whole number, found ''"),
-    "CSV: NaN offset": ("csv", HEADER + "1,头痛,nan,2,S\n", 2, "start must be a whole number, found 'nan'"),
-    "CSV: float offset": ("csv", HEADER + "1,头痛,0.0,2,S\n", 2, "start must be a whole number, found '0.0'"),
-    "CSV: two texts": ("csv", HEADER + "1,头痛,0,2,S\n1,头晕,0,2,S\n", 3, "the text is another than in the first row"),
+    "CSV: half an entity": ("csv", HEADER + "1,头痛,0,,S\n", 2, "end must be an integer, found ''"),
+    "CSV: NaN offset": ("csv", HEADER + "1,头痛,nan,2,S\n", 2, "start must be an integer, found 'nan'"),
+    "CSV: float offset": ("csv", HEADER + "1,头痛,0.0,2,S\n", 2, "start must be an integer, found '0.0'"),
+    "CSV: two texts": ("csv", HEADER + "1,头痛,0,2,S\n1,头晕,0,2,S\n", 3, "the text differs from the first row"),
     "CSV: open quote": ("csv", HEADER + '1,"头痛,0,2,S\n', 2, "broken quotes"),
     "CSV: document torn apart": (
         "csv",
         HEADER + "1,头痛,,,\n2,头晕,,,\n1,头痛,0,2,S\n",
         4,
-        "id '1' is given to more than one",
+        "duplicate id '1'",
     ),
     "CSV: JSON column": ("csv", 'text,entities\n头痛,"[[0, 2]]"\n', 2, "an entity must be a JSON object, found list"),
-    "CSV: header only": ("csv", HEADER, None, "the file holds no documents"),
+    "CSV: header only": ("csv", HEADER, None, "the file has no documents"),
     # files
     "empty file": ("jsonl", "", None, "the file is empty"),
-    "blank file": ("jsonl", "\n \n", None, "the file holds no documents"),
+    "blank file": ("jsonl", "\n \n", None, "the file has no documents"),
     "wrong encoding": (
         "jsonl",
         jsonl().encode()[:10] + b"\xff\xfe\xfd" + jsonl().encode(),
@@ -269,7 +269,7 @@ KINDS = [
 ]
 
 
-def test_at_least_forty_kinds_are_listed():
+def test_there_are_at_least_forty_kinds_of_invalid_input():
     assert len(BROKEN) >= 40
 
 
@@ -314,16 +314,16 @@ def test_good_records_around_a_broken_one_are_kept(tmp_path):
     path.write_text("\n".join([jsonl(id="a"), "{", jsonl(id="b", entities=[span(4, 99)]), jsonl(id="c")]), "utf-8")
     stream = read_documents(path, skip_invalid=True)
     assert [document.id for document in stream] == ["a", "c"]
-    assert [(one.line, one.file) for one in stream.report.skipped] == [(2, str(path)), (3, str(path))]
+    assert [(record.line, record.file) for record in stream.report.skipped] == [(2, str(path)), (3, str(path))]
     assert any("2 invalid records were skipped" in line for line in stream.report.warnings())
 
 
-def test_elements_after_an_untrusted_one_are_read(tmp_path):
+def test_elements_after_an_ambiguous_element_are_read(tmp_path):
     path = tmp_path / "notes.json"
     path.write_text(f'[{jsonl(id="a")},\n{{"text": "x", "text": "y", "entities": []}},\n{jsonl(id="c")}]', "utf-8")
     stream = read_documents(path, "jsonl", skip_invalid=True)
     assert [document.id for document in stream] == ["a", "c"]
-    assert [one.line for one in stream.report.skipped] == [2]
+    assert [record.line for record in stream.report.skipped] == [2]
 
 
 def test_the_first_error_stops_without_skip(tmp_path):
@@ -364,7 +364,7 @@ def test_several_files_are_one_stream(tmp_path):
     assert len({document.id for document in stream}) == 2 and stream.report.documents == 2
     paths[0].write_text(jsonl(id="x"), "utf-8")
     paths[1].write_text(jsonl(id="x"), "utf-8")
-    with pytest.raises(DataFormatError, match="id 'x' is given to more than one document"):
+    with pytest.raises(DataFormatError, match="duplicate id 'x'"):
         list(read_documents(paths))
 
 
@@ -374,10 +374,10 @@ def test_a_file_without_documents_is_listed_among_others(tmp_path):
         path.write_text(content, "utf-8")
     stream = read_documents(paths, "jsonl", skip_invalid=True)
     assert len(list(stream)) == 1
-    assert [one.file for one in stream.report.skipped] == [str(path) for path in paths[:2]]
+    assert [record.file for record in stream.report.skipped] == [str(path) for path in paths[:2]]
 
 
-def test_what_is_asked_wrongly_is_refused(tmp_path):
+def test_invalid_arguments_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_documents(tmp_path / "nowhere.jsonl")
     path = tmp_path / "notes.jsonl"
@@ -399,7 +399,7 @@ def test_a_record_of_300_000_characters(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, text, found",
+    "name, text, format_name",
     [
         ("a.json", '[{"text": "a", "entities": [{"start_idx": 0, "end_idx": 0, "type": "b"}]}]', "cmeee"),
         ("a.jsonl", '{"text": "a", "entities": [{"start": 0, "end": 1, "label": "b"}]}', "jsonl"),
@@ -417,27 +417,27 @@ def test_a_record_of_300_000_characters(tmp_path):
         ("a.txt", "面部红斑。\n", "text"),
     ],
 )
-def test_detect_format(tmp_path, name, text, found):
+def test_detect_format(tmp_path, name, text, format_name):
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    assert detect_format(path) == found
+    assert detect_format(path) == format_name
 
 
 @pytest.mark.parametrize("name, text", [("a.json", '[{"sentence": "a"}]'), ("a.md", "# notes"), ("a.json", "[1]")])
-def test_what_cannot_be_told(tmp_path, name, text):
+def test_unknown_formats_are_not_detected(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(DataFormatError, match="cannot be told|of no known format"):
+    with pytest.raises(DataFormatError, match="cannot be detected|is unknown"):
         detect_format(path)
 
 
-def test_a_file_that_breaks_off_still_tells_its_format(tmp_path):
+def test_the_format_of_a_truncated_file_is_detected(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('[{"text": "a", "entities": [{"start_idx": 0}]}, {"te', encoding="utf-8")
     assert detect_format(path) == "cmeee"
 
 
-def test_names():
+def test_format_names():
     assert resolve_format("Label_Studio") == ("label-studio", {})
     assert resolve_format("BIOES") == ("conll", {"scheme": "bioes"})
     assert all(resolve_format(name) == (name, {}) for name in READERS)

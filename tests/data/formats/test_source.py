@@ -1,3 +1,5 @@
+"""Tests of text sources and JSON streams."""
+
 import json
 
 import pytest
@@ -23,13 +25,13 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "encoding, found",
+    "encoding, detected",
     [("utf-8", "utf-8"), ("utf-8-sig", "utf-8-sig"), ("gb18030", "gb18030"), ("gbk", "gb18030"), ("utf-16", "utf-16")],
 )
-def test_encodings_are_told_apart(file, encoding, found):
+def test_encodings_are_detected(file, encoding, detected):
     text = TEXT.replace("\u2028", "")
     source = TextSource(file(text.encode(encoding)))
-    assert source.encoding == found and source.text() == text
+    assert source.encoding == detected and source.text() == text
 
 
 def test_only_line_feeds_end_lines(file):
@@ -45,7 +47,7 @@ def test_characters_across_chunks(file, encoding):
     assert sum(1 for _ in source.lines()) == CHUNK // 2
 
 
-def test_a_given_encoding_is_taken(file):
+def test_a_given_encoding_is_used(file):
     assert TextSource(file("皮炎".encode("big5", "replace")), "big5").text()
     assert TextSource(file("皮炎".encode("utf-8-sig")), "utf8").text() == "皮炎"
     with pytest.raises(DataFormatError, match="not gb18030: byte 0xff at byte offset 4"):
@@ -71,7 +73,7 @@ def test_a_file_that_ends_within_a_character(file):
     "content, reason",
     [(b"", "the file is empty"), (b"PK\x03\x04..", "ZIP or Excel"), (b"\x1f\x8b..", "gzip"), (b"%PDF-1.7", "PDF")],
 )
-def test_what_is_no_text(file, content, reason):
+def test_binary_and_empty_files_are_refused(file, content, reason):
     with pytest.raises(DataFormatError, match=reason):
         TextSource(file(content))
 
@@ -95,7 +97,7 @@ values = st.recursive(
 
 
 class Chunks:
-    """A source whose text comes in pieces of one size."""
+    """A source with chunks of a fixed size."""
 
     path = "memory"
 
@@ -115,8 +117,8 @@ def test_elements_are_those_of_the_whole_file(array, size, indent):
 @given(st.dictionaries(st.text(), values, max_size=5), st.integers(1, 40))
 def test_members_are_those_of_the_whole_file(members, size):
     text = f"\n {json.dumps(members)} \n"
-    found = list(JsonStream(Chunks(text, size)).members())
-    assert {record.key: record.value for record in found} == members
+    records = list(JsonStream(Chunks(text, size)).members())
+    assert {record.key: record.value for record in records} == members
 
 
 def test_lines_are_counted_where_values_begin():
@@ -128,18 +130,18 @@ def test_lines_are_counted_where_values_begin():
     "text", ['["a"', '["a",', "[tru", '[{"a": 1}, {"b"', "[1 2]", "[1,]", '["a\nb"]', "[1]x", "{}", ""]
 )
 @pytest.mark.parametrize("size", [1, 100])
-def test_what_is_no_array(text, size):
+def test_invalid_arrays_are_refused(text, size):
     with pytest.raises(DataFormatError, match="broken JSON"):
         list(JsonStream(Chunks(text, size)).elements())
 
 
 @pytest.mark.parametrize("text", ["{a: 1}", '{"a" 1}', '{"a": }', "[]", '{"a": 1,}'])
-def test_what_is_no_object(text):
+def test_invalid_objects_are_refused(text):
     with pytest.raises(DataFormatError, match="broken JSON"):
         list(JsonStream(Chunks(text, 3)).members())
 
 
-def test_an_early_fault_is_found_without_reading_the_rest():
+def test_an_early_error_is_found_without_reading_the_rest():
     class Counting(Chunks):
         read = 0
 
@@ -154,12 +156,12 @@ def test_an_early_fault_is_found_without_reading_the_rest():
     assert Counting.read < 300
 
 
-def test_an_untrusted_value_is_an_error_and_the_next_is_read():
-    found = [record.value for record in JsonStream(Chunks('[{"a": 1, "a": 2}, NaN, 3]', 5)).elements()]
-    assert "given twice" in found[0].reason and "NaN" in found[1].reason and found[2] == 3
+def test_an_ambiguous_value_is_an_error_and_the_next_is_read():
+    values = [record.value for record in JsonStream(Chunks('[{"a": 1, "a": 2}, NaN, 3]', 5)).elements()]
+    assert "duplicate key" in values[0].reason and "NaN" in values[1].reason and values[2] == 3
 
 
-def test_arrays_and_lines_are_told_apart(tmp_path, monkeypatch):
+def test_records_of_arrays_and_of_lines(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     for text in ('\n [{"a": 1}, {"a": 2}]', '{"a": 1}\n\n{"a": 2}\n'):
         path.write_text(text, encoding="utf-8-sig")

@@ -1,3 +1,5 @@
+"""Tests of CSV, TSV and Excel tables."""
+
 import csv
 import sys
 import types
@@ -41,7 +43,7 @@ def test_one_row_per_entity(tmp_path, name, delimiter, encoding):
 def test_rows_with_the_same_text_are_one_document_where_there_is_no_id(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,start,end,label\n瘙痒,0,2,S\n瘙痒,0,1,X\n红斑,0,2,S\n", encoding="utf-8")
-    assert [(one.id, len(one.entities)) for one in read_documents(path)] == [("a-1", 2), ("a-2", 1)]
+    assert [(document.id, len(document.entities)) for document in read_documents(path)] == [("a-1", 2), ("a-2", 1)]
 
 
 def test_one_row_per_document(tmp_path):
@@ -50,7 +52,7 @@ def test_one_row_per_document(tmp_path):
         'id,text,entities\n1,瘙痒,"[[0, 2, ""S""]]"\n2,红斑,"[{""start"": 0, ""end"": 1, ""label"": ""X""}]"\n3,无,\n',
         encoding="utf-8",
     )
-    assert [one.spans for one in read_documents(path)] == [[(0, 2, "S")], [(0, 1, "X")], []]
+    assert [document.spans for document in read_documents(path)] == [[(0, 2, "S")], [(0, 1, "X")], []]
 
 
 def test_texts_only(tmp_path):
@@ -65,15 +67,15 @@ def test_a_cell_of_300_000_characters(tmp_path):
     assert len(next(read_documents(path)).text) == 300_000
 
 
-def test_columns_can_only_name_what_is_known(tmp_path):
+def test_unknown_keys_of_columns_are_refused(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,start,end,label\n瘙痒,0,2,S\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="columns names"):
+    with pytest.raises(ValueError, match="columns has the keys"):
         next(read_documents(path, columns={"begin": "start"}))
 
 
 class FakeWorkbook:
-    """What openpyxl gives of a workbook: numbers as numbers, blank cells as None."""
+    """Fake of an openpyxl workbook: numbers are numbers, blank cells are None."""
 
     sheetnames = ["Sheet1"]
 
@@ -108,7 +110,7 @@ def test_excel(workbook):
     assert detect_format(path) == "excel"
     check(read_documents(path, columns={"id": "病历号"}))
     assert book.closed
-    with pytest.raises(DataFormatError, match="there is no sheet 'Sheet2'"):
+    with pytest.raises(DataFormatError, match="the workbook has no sheet 'Sheet2'"):
         next(read_documents(path, sheet="Sheet2"))
 
 
@@ -127,7 +129,7 @@ def test_excel_without_openpyxl(workbook, monkeypatch):
         next(read_documents(workbook[0]))
 
 
-def test_rows(tmp_path):
+def test_written_rows(tmp_path):
     documents = [
         Document(
             "1", '面部"瘙痒"，\n反复', (Entity(0, 2, "BodySite"), Entity(3, 5, "Symptom", meta={"k": 1})), {"ward": 3}

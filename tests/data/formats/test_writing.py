@@ -1,4 +1,4 @@
-"""Round trips: what is written is read back equal, in every format that can hold it."""
+"""Tests of `write_documents`: round trips in every format, suffixes and errors."""
 
 import json
 
@@ -47,9 +47,8 @@ def documents(draw, flat=False):
         end = draw(st.integers(start + 1, len(text)))
         meta = draw(metas) | draw(known)
         entity = Entity(start, end, draw(labels), meta=meta)
-        if (start, end, entity.label) not in seen and meta.get("id", start) not in {
-            one.meta.get("id") for one in entities
-        }:
+        ids_so_far = {entity.meta.get("id") for entity in entities}
+        if (start, end, entity.label) not in seen and meta.get("id", start) not in ids_so_far:
             seen.add((start, end, entity.label))
             entities.append(entity)
     document = Document(draw(ids), text, tuple(entities), draw(metas))
@@ -92,8 +91,8 @@ def fits_brat(document):
 @settings(max_examples=40)
 @given(corpus=corpora().filter(lambda corpus: all(map(fits_brat, corpus))))
 def test_round_trip_in_brat(tmp_path_factory, corpus):
-    found = written_and_read(tmp_path_factory, corpus, "brat", "brat")
-    assert sorted(found, key=lambda document: document.id) == sorted(corpus, key=lambda document: document.id)
+    documents_read = written_and_read(tmp_path_factory, corpus, "brat", "brat")
+    assert sorted(documents_read, key=lambda document: document.id) == sorted(corpus, key=lambda document: document.id)
 
 
 @settings(max_examples=25)
@@ -122,14 +121,14 @@ def test_a_doccano_export_to_label_studio_and_back_is_equal(tmp_path):
         {"id": 31, "text": "无", "entities": [], "relations": [], "Comments": []},
     ]
     first, tasks, last = (tmp_path / name for name in ("export.jsonl", "tasks.json", "again.jsonl"))
-    first.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in export), encoding="utf-8")
+    first.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in export), encoding="utf-8")
     write_documents(read_documents(first), tasks, "label-studio")
     assert detect_format(tasks) == "label-studio"
     write_documents(read_documents(tasks), last, "doccano")
     assert [json.loads(line) for line in last.read_text(encoding="utf-8").splitlines()] == export
 
 
-def test_written_files_tell_their_format(tmp_path):
+def test_formats_of_written_files_are_detected(tmp_path):
     corpus = [Document("a", "面部瘙痒", (Entity(2, 4, "Symptom"),))]
     for format_name in sorted(set(WRITERS) - {"html"}):
         path = tmp_path / f"{format_name}{'.csv' if format_name == 'csv' else '.tsv' if format_name == 'tsv' else ''}"
@@ -148,19 +147,19 @@ def test_written_files_tell_their_format(tmp_path):
         ("a.bmes", "# id"),
     ],
 )
-def test_the_suffix_tells_the_format(tmp_path, name, begins):
+def test_the_suffix_selects_the_format(tmp_path, name, begins):
     write_documents([Document("a", "痒", (Entity(0, 1, "Symptom"),))], tmp_path / name)
     assert (tmp_path / name).read_text(encoding="utf-8").startswith(begins)
 
 
-def test_formats_that_are_none(tmp_path):
-    with pytest.raises(ValueError, match="'a.json' tells no format; give format=; known: brat, conll"):
+def test_unknown_formats_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="'a.json' has no known suffix; set format=; known: brat, conll"):
         write_documents([], tmp_path / "a.json")
     with pytest.raises(ValueError, match="format 'word' is unknown"):
         write_documents([], tmp_path / "a", "word")
 
 
-def test_meta_that_json_cannot_hold_is_named(tmp_path):
+def test_meta_that_is_not_json_is_refused(tmp_path):
     broken = [Document("n1", "痒", (), {"x": float("nan")})]
     for format_name in ("jsonl", "doccano", "label-studio", "conll", "csv", "brat"):
         with pytest.raises(DataFormatError, match="meta cannot be written as JSON"):
@@ -171,6 +170,6 @@ def test_meta_that_json_cannot_hold_is_named(tmp_path):
 @pytest.mark.parametrize(
     "format_name, key", [("doccano", "label"), ("label-studio", "text"), ("label-studio", "document_id")]
 )
-def test_meta_keys_that_a_format_uses_itself_are_refused(tmp_path, format_name, key):
-    with pytest.raises(DataFormatError, match=f"record 'n1': meta has the key '{key}'"):
+def test_reserved_meta_keys_are_refused(tmp_path, format_name, key):
+    with pytest.raises(DataFormatError, match=f"record 'n1': meta has the key '{key}', which is reserved"):
         write_documents([Document("n1", "痒", (), {key: 1})], tmp_path / "a", format_name)

@@ -1,11 +1,4 @@
-"""The ad-synthetic corpus: determinism, exact offsets, disjoint splits, cues and contrast pairs.
-
-How close ad-synthetic comes to real dermatology text; prints the numbers of its data card (`pytest -m data -s`).
-
-Plans and sections.
-
-Contrast templates.
-"""
+"""Tests of the ad-synthetic corpus; those of its similarity to real text print the numbers of its data card."""
 
 import json
 import math
@@ -42,6 +35,10 @@ def corpus():
     return generate_corpus(0, SMALL)
 
 
+def all_documents(corpus):
+    return [document for documents in corpus.values() for document in documents]
+
+
 def test_same_seed_gives_the_same_documents(corpus):
     assert generate_corpus(0, SMALL) == corpus
 
@@ -55,13 +52,13 @@ def test_sizes_are_kept(corpus):
 
 
 def test_entities_are_exact_and_do_not_overlap(corpus):
-    for document in (d for documents in corpus.values() for d in documents):
+    for document in all_documents(corpus):
         assert not document.has_overlaps
         assert all(document.text[e.start : e.end] == e.text for e in document.entities)
 
 
 def test_no_text_occurs_twice(corpus):
-    texts = [d.text for documents in corpus.values() for d in documents]
+    texts = [document.text for document in all_documents(corpus)]
     assert len(texts) == len(set(texts)) == sum(SMALL.values())
 
 
@@ -95,7 +92,7 @@ def test_no_entity_of_test_unseen_occurs_in_train(corpus):
 
 
 def test_every_entity_has_a_cue_and_every_cue_is_inside_the_text(corpus):
-    for document in (d for documents in corpus.values() for d in documents):
+    for document in all_documents(corpus):
         cues = document.meta["cues"]
         assert {c["entity"] for c in cues} == set(range(len(document.entities)))
         for cue in cues:
@@ -103,8 +100,8 @@ def test_every_entity_has_a_cue_and_every_cue_is_inside_the_text(corpus):
             assert cue["kind"] in CUE_KINDS
 
 
-def test_lexical_cues_lie_in_their_entity_and_others_outside(corpus):
-    for document in (d for documents in corpus.values() for d in documents):
+def test_lexical_cues_are_inside_their_entity_and_others_outside(corpus):
+    for document in all_documents(corpus):
         for cue in document.meta["cues"]:
             entity = document.entities[cue["entity"]]
             inside = entity.start <= cue["start"] and cue["end"] <= entity.end
@@ -118,14 +115,14 @@ def test_boundary_cues_touch_their_entity(corpus):
     assert all(c["end"] == e.start or c["start"] == e.end for c, e in pairs)
 
 
-def test_distractors_are_no_entities(corpus):
-    found = 0
-    for document in (d for documents in corpus.values() for d in documents):
+def test_distractors_are_not_entities(corpus):
+    count = 0
+    for document in all_documents(corpus):
         spans = {(e.start, e.end) for e in document.entities}
         for distractor in document.meta["distractors"]:
-            found += 1
+            count += 1
             assert (distractor["start"], distractor["end"]) not in spans
-    assert found
+    assert count
 
 
 def test_contrast_sides_differ_in_label_or_boundary(corpus):
@@ -139,14 +136,14 @@ def test_contrast_sides_differ_in_label_or_boundary(corpus):
 
 
 def test_no_entity_has_punctuation_at_an_edge(corpus):
-    for document in (d for documents in corpus.values() for d in documents):
+    for document in all_documents(corpus):
         for entity in document.entities:
             assert unicodedata.category(entity.text[0])[0] not in "PZ", entity
             assert unicodedata.category(entity.text[-1])[0] not in "PZ", entity
 
 
 def test_some_documents_have_no_entities_and_all_labels_occur(corpus):
-    documents = [d for documents in corpus.values() for d in documents]
+    documents = all_documents(corpus)
     assert any(not d.entities for d in documents)
     assert {e.label for d in documents for e in d.entities} == set(LABELS)
 
@@ -177,13 +174,13 @@ def test_every_slot_of_every_topic_names_a_group():
 
 
 def references(nodes):
-    """Every slot and macro call in `nodes`, however deep."""
+    """Yield every slot and macro call in `nodes`, at any depth."""
     for node in nodes:
         match node:
             case Slot() | Call():
                 yield node
             case Choice():
-                yield from (found for option in node.options for found in references(option))
+                yield from (reference for option in node.options for reference in references(option))
             case Hint():
                 yield from references(node.body)
 
@@ -193,16 +190,46 @@ def test_every_slot_and_macro_named_in_a_frame_exists():
     frames = [frame for frames in materials.sections.values() for frame in frames]
     frames += [pair.side(side) for pair in materials.pairs for side in (0, 1)]
     nodes = [parse_frame(frame) for frame in frames] + [(macro,) for macro in materials.grammar.macros.values()]
-    found = [reference for parsed in nodes for reference in references(parsed)]
+    nodes_used = [reference for parsed in nodes for reference in references(parsed)]
     macros = materials.grammar.macros.keys() | make_person(random.Random(0)).phrases.keys() | {"dept", "dept2"}
     groups = materials.grammar.vocabulary.groups.keys()
-    assert not {f.name for f in found if isinstance(f, Call)} - macros
-    slots = {f.name for f in found if isinstance(f, Slot) and not f.name.startswith("=")}
+    assert not {call.name for call in nodes_used if isinstance(call, Call)} - macros
+    slots = {slot.name for slot in nodes_used if isinstance(slot, Slot) and not slot.name.startswith("=")}
     assert not [(s, t.name) for s in slots for t in materials.topics.values() if s not in groups | t.slots.keys()]
-    assert all(f.label or f.plain for f in found if isinstance(f, Slot) and f.name.startswith("="))
+    assert all(slot.label or slot.plain for slot in nodes_used if isinstance(slot, Slot) and slot.name.startswith("="))
 
 
-pytestmark = pytest.mark.data
+def test_plans_with_repeated_sections():
+    (plan,) = read_plans("# comment\nnote 2 derm 0.5 a b? c* d+\n")
+    assert plan.steps == (("a", 1, 1), ("b", 0, 1), ("c", 0, 2), ("d", 1, 2))
+    drawn = [plan.sections(random.Random(seed)) for seed in range(40)]
+    assert {len(sections) for sections in drawn} == {2, 3, 4, 5, 6}
+    assert all(sections[0] == "a" and sections[-1] == "d" for sections in drawn)
+
+
+def test_a_plan_without_sections_is_refused():
+    with pytest.raises(VocabularyError, match="plans:1"):
+        read_plans("note 2 derm 0.5\n")
+
+
+def test_sections_have_one_frame_per_line():
+    assert read_sections("[[a]]\n[x|y]\n# no\nz\n[[b]]\nw\n") == {"a": ["[x|y]", "z"], "b": ["w"]}
+
+
+def test_a_frame_without_a_section_is_refused():
+    with pytest.raises(VocabularyError, match="frames:1"):
+        read_sections("x\n")
+
+
+def test_a_template_has_two_sides():
+    (pair,) = read_pairs("[[kind]]\n# no\n⟦多吃‖忌食⟧{food@a⟦!‖⟧}。\n")
+    assert pair.kind == "kind"
+    assert (pair.side(0), pair.side(1)) == ("多吃{food@a!}。", "忌食{food@a}。")
+
+
+def test_a_template_without_a_difference_is_refused():
+    with pytest.raises(ValueError, match="difference"):
+        read_pairs("[[kind]]\n多吃{food}\n")
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +258,7 @@ def ngrams(texts, size):
 
 
 def divergence(left, right):
-    """Jensen-Shannon divergence in bits: 0 for equal distributions, 1 for disjoint ones."""
+    """Jensen-Shannon divergence in bits: 0 for equal distributions, 1 for disjoint distributions."""
     totals, bits = (left.total(), right.total()), 0.0
     for gram in left.keys() | right.keys():
         shares = [counts[gram] / total for counts, total in zip((left, right), totals, strict=True)]
@@ -244,16 +271,18 @@ def surfaces(annotated):
     return [d["text"][e["start"] : e["end"]] for d in annotated for e in d["entities"]]
 
 
+@pytest.mark.data
 def test_most_real_entities_are_terms(annotated, synthetic):
-    found = surfaces(annotated)
+    real_surfaces = surfaces(annotated)
     terms = Vocabulary.default().expanded(10**6)
     generated = {e.text for d in synthetic for e in d.entities}
-    share = sum(s in terms for s in found) / len(found)
-    seen = sum(s in generated for s in found) / len(found)
+    share = sum(s in terms for s in real_surfaces) / len(real_surfaces)
+    seen = sum(s in generated for s in real_surfaces) / len(real_surfaces)
     print(f"\nreal mentions among the terms {share:.3f}, in the default train {seen:.3f}")
     assert share > 0.7
 
 
+@pytest.mark.data
 def test_entities_are_as_dense_as_in_real_text(annotated, synthetic):
     real = 100 * len(surfaces(annotated)) / sum(len(d["text"]) for d in annotated)
     made = 100 * sum(len(d.entities) for d in synthetic) / sum(len(d.text) for d in synthetic)
@@ -261,6 +290,7 @@ def test_entities_are_as_dense_as_in_real_text(annotated, synthetic):
     assert 0.7 < made / real < 1.4
 
 
+@pytest.mark.data
 def test_characters_are_distributed_as_in_real_text(raw_lines, synthetic):
     texts = [d.text for d in synthetic]
     for size, limit in ((1, 0.15), (2, 0.5)):
@@ -270,39 +300,7 @@ def test_characters_are_distributed_as_in_real_text(raw_lines, synthetic):
         assert made < limit
 
 
+@pytest.mark.data
 def test_no_real_line_is_repeated(annotated, raw_lines, synthetic):
     real = {d["text"] for d in annotated} | set(raw_lines)
     assert not [d.text for d in synthetic if d.text in real and len(d.text) > 12]
-
-
-def test_steps_and_repeats():
-    (plan,) = read_plans("# comment\nnote 2 derm 0.5 a b? c* d+\n")
-    assert plan.steps == (("a", 1, 1), ("b", 0, 1), ("c", 0, 2), ("d", 1, 2))
-    drawn = [plan.sections(random.Random(seed)) for seed in range(40)]
-    assert {len(sections) for sections in drawn} == {2, 3, 4, 5, 6}
-    assert all(sections[0] == "a" and sections[-1] == "d" for sections in drawn)
-
-
-def test_a_plan_without_sections_is_refused():
-    with pytest.raises(VocabularyError, match="plans:1"):
-        read_plans("note 2 derm 0.5\n")
-
-
-def test_sections_hold_one_frame_a_line():
-    assert read_sections("[[a]]\n[x|y]\n# no\nz\n[[b]]\nw\n") == {"a": ["[x|y]", "z"], "b": ["w"]}
-
-
-def test_a_frame_without_a_section_is_refused():
-    with pytest.raises(VocabularyError, match="frames:1"):
-        read_sections("x\n")
-
-
-def test_a_template_has_two_sides():
-    (pair,) = read_pairs("[[kind]]\n# no\n⟦多吃‖忌食⟧{food@a⟦!‖⟧}。\n")
-    assert pair.kind == "kind"
-    assert (pair.side(0), pair.side(1)) == ("多吃{food@a!}。", "忌食{food@a}。")
-
-
-def test_a_template_without_a_difference_is_refused():
-    with pytest.raises(ValueError, match="difference"):
-        read_pairs("[[kind]]\n多吃{food}\n")

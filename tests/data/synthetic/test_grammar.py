@@ -1,13 +1,4 @@
-"""The frame language: parsing, lists, bindings, labels, cues and errors.
-
-Surface noise: offsets follow every edit.
-
-Topics: parsing, defaults and choice.
-
-Text under construction.
-
-Invented persons.
-"""
+"""Tests of the frame language, drafts, noise, topics and persons."""
 
 import random
 
@@ -43,7 +34,7 @@ def expand(frame, seed=0, **scene):
 
 
 def mentions(draft):
-    return [(draft.text[m.start : m.end], m.label) for m in draft.marks]
+    return [(draft.text[mark.start : mark.end], mark.label) for mark in draft.marks]
 
 
 def test_slots_become_mentions_with_exact_offsets():
@@ -89,11 +80,11 @@ def test_choice_weights_count():
 
 def test_cues_point_at_the_mentions_they_decide():
     draft = expand("‹避免›{drug:2-2}«过敏»")
-    found = [(c.mark, draft.text[c.start : c.end], c.kind) for c in draft.cues]
-    assert sorted(found) == sorted((m, w, CONTEXT) for m in (0, 1) for w in ("避免", "过敏"))
+    cues = [(c.mark, draft.text[c.start : c.end], c.kind) for c in draft.cues]
+    assert sorted(cues) == sorted((m, w, CONTEXT) for m in (0, 1) for w in ("避免", "过敏"))
 
 
-def test_a_boundary_cue_speaks_for_the_mention_it_touches():
+def test_a_boundary_cue_concerns_the_adjacent_mention():
     draft = expand("‹boundary:剧烈›{drug:2-2}")
     assert [(c.mark, c.kind) for c in draft.cues] == [(0, BOUNDARY)]
 
@@ -123,50 +114,50 @@ def test_an_empty_pool_is_an_error():
         expand("{sign}", pool=UNSEEN)
 
 
-def draft_of(text, *marks, cues=()):
+def drug_draft(text, *marks, cues=()):
     return Draft(text, [Mark(s, e, "Drug") for s, e in marks], [Cue(m, s, e, CONTEXT) for m, s, e in cues])
 
 
 def surfaces(draft):
-    return [draft.text[m.start : m.end] for m in draft.marks]
+    return [surface for surface, _ in mentions(draft)]
 
 
-def test_edits_before_inside_and_behind_a_mention():
-    draft = apply_edits(draft_of("外用甲乙丙。", (2, 5)), [Edit(0, 2, "涂"), Edit(3, 4, "二二"), Edit(5, 6, "")])
+def test_edits_before_inside_and_after_a_mention():
+    draft = apply_edits(drug_draft("外用甲乙丙。", (2, 5)), [Edit(0, 2, "涂"), Edit(3, 4, "二二"), Edit(5, 6, "")])
     assert draft.text == "涂甲二二丙"
     assert surfaces(draft) == ["甲二二丙"]
 
 
 def test_insertions_at_the_edges_stay_outside():
-    assert surfaces(apply_edits(draft_of("甲乙", (0, 2)), [Edit(0, 0, "x"), Edit(2, 2, "y")])) == ["甲乙"]
+    assert surfaces(apply_edits(drug_draft("甲乙", (0, 2)), [Edit(0, 0, "x"), Edit(2, 2, "y")])) == ["甲乙"]
 
 
 def test_an_edit_across_an_edge_is_skipped():
-    assert apply_edits(draft_of("用甲乙", (1, 3)), [Edit(0, 2, "z")]).text == "用甲乙"
+    assert apply_edits(drug_draft("用甲乙", (1, 3)), [Edit(0, 2, "z")]).text == "用甲乙"
 
 
-def test_a_cue_that_vanishes_is_dropped():
-    assert apply_edits(draft_of("忌甲", (1, 2), cues=[(0, 0, 1)]), [Edit(0, 1, "")]).cues == []
+def test_a_deleted_cue_is_dropped():
+    assert apply_edits(drug_draft("忌甲", (1, 2), cues=[(0, 0, 1)]), [Edit(0, 1, "")]).cues == []
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0, 1))
-def test_noise_never_moves_a_mention_off_its_characters(seed, level):
-    # Private-use characters stand for terms that no slip knows.
+def test_mentions_keep_their_characters_under_noise(seed, level):
+    # private-use characters are terms that no misspelling affects
     text = "患者\ue000\ue001，伴瘙痒3cm、\ue002。外用\ue003\ue004每日2次，体温38℃。"
     marks = [(i, i + n) for i, n in ((2, 2), (12, 1), (16, 2))]
-    draft = add_noise(draft_of(text, *marks), random.Random(seed), level)
+    draft = add_noise(drug_draft(text, *marks), random.Random(seed), level)
     assert surfaces(draft) == ["\ue000\ue001", "\ue002", "\ue003\ue004"]
 
 
 def test_no_noise_at_level_zero():
-    draft = draft_of("外用甲。", (2, 3))
+    draft = drug_draft("外用甲。", (2, 3))
     assert add_noise(draft, random.Random(0), 0) is draft
 
 
-def test_tidy_keeps_the_strongest_mark_and_closes_the_text():
-    assert tidy(draft_of("红斑，。瘙痒、，好转。"), random.Random(0)).text == "红斑。瘙痒，好转。"
-    endings = {tidy(draft_of("红斑，"), random.Random(seed)).text for seed in range(30)}
+def test_tidy_keeps_the_strongest_mark_and_adds_a_full_stop():
+    assert tidy(drug_draft("红斑，。瘙痒、，好转。"), random.Random(0)).text == "红斑。瘙痒，好转。"
+    endings = {tidy(drug_draft("红斑，"), random.Random(seed)).text for seed in range(30)}
     assert endings == {"红斑。", "红斑", "红斑，"}
 
 
@@ -215,7 +206,7 @@ def test_broken_topics_are_refused(text):
         read_topics(text)
 
 
-def test_waiting_cues_are_tied_once():
+def test_waiting_cues_are_attached_once():
     draft = Draft()
     draft.write("忌")
     draft.cue(0, CONTEXT, forward=True)
@@ -242,5 +233,5 @@ def test_every_stage_occurs():
     assert {make_person(random.Random(seed)).stage for seed in range(80)} == set(AGES)
 
 
-def test_all_phrases_are_there():
+def test_a_person_has_all_phrases():
     assert set(make_person(random.Random(0)).phrases) == {"age", "sex", "who", "noun", "name", "kin", "person"}

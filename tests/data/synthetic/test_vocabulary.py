@@ -1,7 +1,4 @@
-"""Terms: the file format, the share of labels, guide rules for surfaces, held-out terms.
-
-The built-in word list.
-"""
+"""Tests of term files, the packaged terms and the built-in lexicon."""
 
 import random
 import unicodedata
@@ -50,12 +47,12 @@ def test_no_surface_has_punctuation_at_an_edge(vocabulary):
         assert unicodedata.category(surface[-1])[0] not in "PZ", surface
 
 
-def test_generic_words_are_no_terms(vocabulary):
-    # 药物 is no Drug, but may be what a rash is blamed on.
+def test_generic_words_are_not_terms(vocabulary):
+    # 药物 is not a Drug, but may be the Trigger of a rash
     assert not [s for s, label in vocabulary.terms().items() if s in GENERIC and label != "Trigger"]
 
 
-def test_severity_words_stay_outside(vocabulary):
+def test_terms_do_not_begin_with_severity_words(vocabulary):
     assert not [s for s, label in vocabulary.terms().items() if s.startswith(SEVERITY) and label != "Trigger"]
 
 
@@ -91,7 +88,7 @@ def test_pools_are_disjoint(vocabulary):
     assert vocabulary.sample(rng, "general_drug", ALL)
 
 
-def test_held_out_terms_are_no_part_of_seen_terms(vocabulary):
+def test_held_out_terms_are_not_part_of_seen_terms(vocabulary):
     seen = "\n".join(s for s in vocabulary.terms() if not vocabulary.is_held_out(s))
     held_out = [s for s in vocabulary.terms() if vocabulary.is_held_out(s)]
     assert len(held_out) > 200
@@ -112,10 +109,10 @@ def test_words_have_labels_and_are_sorted():
     assert words["特应性皮炎"] == "Disease" and words["他克莫司软膏"] == "Drug"
 
 
-def test_held_out_terms_can_be_left_out_and_rules_added():
+def test_lexicon_without_held_out_terms_and_with_rules():
     assert ad_lexicon(held_out=False).keys() < ad_lexicon().keys() < ad_lexicon(rules=True).keys()
 
 
-def test_food_that_is_recommended_is_not_in_the_list():
+def test_recommended_food_is_not_in_the_lexicon():
     words = ad_lexicon()
     assert "海鲜" in words and "苦瓜" not in words

@@ -1,7 +1,4 @@
-"""A comparison's figures as Markdown.
-
-A comparison as two pictures: differences with their intervals, and every seed of every arm.
-"""
+"""Render the report of a comparison as Markdown and as plots."""
 
 from __future__ import annotations
 
@@ -14,27 +11,34 @@ from typing import Any
 from hf_adner.comparison.arms import CONTROL_ARMS
 from hf_adner.comparison.contrasts import Contrast, Interval
 from hf_adner.comparison.record import RunRecord
-from hf_adner.comparison.report import UNSEEN_RECALL, ComparisonReport, Pooled, explained_of, families_of, run_figures
+from hf_adner.comparison.report import (
+    UNSEEN_RECALL,
+    ComparisonReport,
+    Pooled,
+    explanation_measures,
+    held_out_families,
+    run_figures,
+)
 from hf_adner.files import write_figure
-from hf_adner.reporting import report_table
+from hf_adner.reporting import NOTHING, markdown_table, new_figure
 
 _TITLES = {"discriminative_stability": "DS", "agreement": "BFA"}
 
 
 def report_markdown(report: ComparisonReport, level: int = 1) -> str:
-    """The whole report: what was run, the candidate against all others, per model, per arm, and every cell.
+    """Return the report as Markdown: runs, the candidate against all others, models, arms, and every cell.
 
     Args:
-        report: the figures.
-        level: of the first heading.
+        report: figures.
+        level: level of the first heading.
     """
     mark, below = "#" * level, "#" * (level + 1)
     parts = [f"{mark} Comparison of arms", _head(report)]
     if report.between(report.candidate, report.baseline):
-        parts += [f"{below} {report.candidate} against the others", _candidate_table(report), claim(report)]
+        parts += [f"{below} {report.candidate} against the others", _candidate_table(report), _claim(report)]
         parts += [f"{below} Models", _model_table(report)]
     parts += [f"{below} Arms", _arm_table(report)]
-    if explained_of(report.runs):
+    if explanation_measures(report.runs):
         parts += [f"{below} Explanations", _explanation_table(report)]
     for cell in report.records.cells:
         parts += [f"{below} {', '.join(cell)}", _cell_table(report, cell)]
@@ -62,23 +66,23 @@ def _candidate_table(report: ComparisonReport) -> str:
         f"{report.candidate} against", "mean difference", "ahead in", "win / tie / loss", "better / worse", "time",
         "memory",
     )  # fmt: skip
-    found = [one for one in report.pooled if one.first == report.candidate]
     rows = [
         (
-            one.second,
-            points(one.f1),
-            f"{one.ahead} of {one.cells}",
-            f"{one.win} / {one.tie} / {one.loss}",
-            f"{one.better} / {one.worse}",
-            *_costs(one),
+            pooled.second,
+            _format_interval(pooled.f1),
+            f"{pooled.ahead} of {pooled.cells}",
+            f"{pooled.win} / {pooled.tie} / {pooled.loss}",
+            f"{pooled.better} / {pooled.worse}",
+            *_costs(pooled),
         )
-        for one in found
+        for pooled in report.pooled
+        if pooled.first == report.candidate
     ]
-    return report_table(heads, rows)
+    return markdown_table(heads, rows)
 
 
-def claim(report: ComparisonReport) -> str:
-    """Whether the candidate may be called explanation-guided: better on average than the baseline and every control."""
+def _claim(report: ComparisonReport) -> str:
+    """Say whether the candidate is better on average than the baseline and every control, as the claim requires."""
     rivals = [arm for arm in (report.baseline, *CONTROL_ARMS) if report.between(report.candidate, arm)]
     lost = [arm for arm in rivals if report.between(report.candidate, arm).f1.difference <= 0]
     unsure = [arm for arm in rivals if arm not in lost and report.between(report.candidate, arm).f1.low <= 0]
@@ -98,43 +102,43 @@ def _model_table(report: ComparisonReport) -> str:
     pair = report.candidate, report.baseline
     contrasts = report.contrasts_between(*pair)
     rows = []
-    for model in dict.fromkeys(one.model for one in contrasts):
-        own = [one for one in contrasts if one.model == model]
-        outcomes = [one.outcome for one in own]
-        mean = statistics.fmean(one.f1.difference for one in own)
+    for model in dict.fromkeys(contrast.model for contrast in contrasts):
+        own = [contrast for contrast in contrasts if contrast.model == model]
+        outcomes = [contrast.outcome for contrast in own]
+        mean = statistics.fmean(contrast.f1.difference for contrast in own)
         wins = " / ".join(str(outcomes.count(name)) for name in ("win", "tie", "loss"))
         rows.append((model, str(len(own)), wins, f"{100 * mean:+.2f}"))
-    return report_table(("model", "corpora", "win / tie / loss", f"{' - '.join(pair)}"), rows)
+    return markdown_table(("model", "corpora", "win / tie / loss", f"{' - '.join(pair)}"), rows)
 
 
 def _arm_table(report: ComparisonReport) -> str:
-    families = families_of(report.runs)
+    families = held_out_families(report.runs)
     perturbed = [f"F1, {family}" for family in families]
     heads = ["arm", "cells", "F1", f"- {report.baseline}", *perturbed, UNSEEN_RECALL, "ECE"]
     rows = []
     for arm in report.records.arms:
         against = report.between(arm, report.baseline)
         ran = sum(arm in report.records.arms_of(cell) for cell in report.records.cells)
-        cells = [ran, _percent(report, arm, "f1"), points(against.f1) if against else "-"]
-        cells += [_shifted(report, arm, against, name) for name in (*families, UNSEEN_RECALL, "ece", "aurc")]
+        cells = [ran, _percent(report, arm, "f1"), _format_interval(against.f1) if against else None]
+        cells += [_with_difference(report, arm, against, name) for name in (*families, UNSEEN_RECALL, "ece", "aurc")]
         rows.append((arm, *cells, *(_costs(against) if against else ("1.00x", "1.00x"))))
-    return report_table([*heads, "AURC", "time", "memory"], rows)
+    return markdown_table([*heads, "AURC", "time", "memory"], rows)
 
 
 def _explanation_table(report: ComparisonReport) -> str:
-    explained = explained_of(report.runs)
+    explained = explanation_measures(report.runs)
     heads = ["arm", *(f"{explainer} {_TITLES[measure]}" for explainer, measure in explained)]
     rows = []
     for arm in report.records.arms:
         against = report.between(arm, report.baseline)
         names = [f"{explainer} {measure}" for explainer, measure in explained]
-        rows.append((arm, *(_shifted(report, arm, against, name, scale=1, digits=3) for name in names)))
+        rows.append((arm, *(_with_difference(report, arm, against, name, scale=1, digits=3) for name in names)))
     note = (
         "DS: discriminative stability, BFA: boundary-faithful agreement, both in [-1, 1], higher is better, of "
         f"explainers that training did not use. In brackets the difference from {report.baseline} over the entities "
         "that both models find, paired runs resampled."
     )
-    return f"{report_table(heads, rows)}\n\n{note}"
+    return f"{markdown_table(heads, rows)}\n\n{note}"
 
 
 def _cell_table(report: ComparisonReport, cell: tuple[str, str]) -> str:
@@ -147,31 +151,31 @@ def _cell_table(report: ComparisonReport, cell: tuple[str, str]) -> str:
         rows.append((arm, _mean_sd(scores), singles, *_contrast_cells(against)))
     documents = report.records.of(cell)[0].documents
     sizes = f"{documents['train']:,} training and {documents['test']:,} test documents."
-    return f"{sizes}\n\n{report_table(heads, rows)}"
+    return f"{sizes}\n\n{markdown_table(heads, rows)}"
 
 
 def _contrast_cells(against: Contrast | None) -> tuple[Any, ...]:
     if against is None:
-        return "-", "-", "-", "1.00x", "1.00x"
+        return None, None, None, "1.00x", "1.00x"
     decision = "" if against.decision == "none" else f" {against.decision}"
-    return points(against.f1), f"{against.p_value:.4f}", f"{against.adjusted:.4f}{decision}", *_costs(against)
+    return _format_interval(against.f1), f"{against.p_value:.4f}", f"{against.adjusted:.4f}{decision}", *_costs(against)
 
 
-def _costs(of: Contrast | Pooled) -> tuple[str, str]:
-    return f"{of.seconds_ratio:.2f}x", f"{of.memory_ratio:.2f}x"
+def _costs(contrast: Contrast | Pooled) -> tuple[str, str]:
+    return f"{contrast.seconds_ratio:.2f}x", f"{contrast.memory_ratio:.2f}x"
 
 
 def _percent(report: ComparisonReport, arm: str, name: str) -> str:
     return _number(100 * report.records.mean(_measure(name), arm), 2)
 
 
-def _shifted(
+def _with_difference(
     report: ComparisonReport, arm: str, against: Pooled | None, name: str, scale: float = 100, digits: int = 2
 ) -> str:
-    """A mean figure, and its difference from the baseline with its interval."""
+    """Format a mean figure and, in brackets, its difference from the baseline."""
     value = _number(scale * report.records.mean(_measure(name), arm), digits)
-    shift = against.figures.get(name) if against else None
-    return value if shift is None else f"{value} ({points(shift, scale, digits)})"
+    difference = against.figures.get(name) if against else None
+    return value if difference is None else f"{value} ({_format_interval(difference, scale, digits)})"
 
 
 def _measure(name: str) -> Callable[[RunRecord], float]:
@@ -179,7 +183,7 @@ def _measure(name: str) -> Callable[[RunRecord], float]:
 
 
 def _number(value: float, digits: int) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+    return NOTHING if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _mean_sd(values: Iterable[float]) -> str:
@@ -188,8 +192,8 @@ def _mean_sd(values: Iterable[float]) -> str:
     return f"{statistics.fmean(values):.2f}{deviation}"
 
 
-def points(interval: Interval, scale: float = 100, digits: int = 2) -> str:
-    """``+0.53 [+0.11, +0.94]``, or the difference alone where it has no interval."""
+def _format_interval(interval: Interval, scale: float = 100, digits: int = 2) -> str:
+    """Format as ``+0.53 [+0.11, +0.94]``, or the difference alone if it has no interval."""
     if math.isnan(interval.low):
         return f"{scale * interval.difference:+.{digits}f}"
     difference, low, high = (
@@ -203,34 +207,34 @@ _COLOURS = {"win": "tab:green", "tie": "tab:gray", "loss": "tab:red"}
 
 
 def plot_forest(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
-    """Draw the candidate's difference from every other arm: a line per cell, and a diamond for all cells together.
+    """Draw the candidate's difference from every other arm: an interval per cell, and a diamond for all cells together.
 
     Raises:
-        ValueError: the candidate has no counterpart, or a suffix that matplotlib cannot write.
+        ValueError: no other arm can be compared with the candidate, or matplotlib cannot write the suffix.
     """
-    pooled = [one for one in report.pooled if one.first == report.candidate]
+    pooled = [contrast for contrast in report.pooled if contrast.first == report.candidate]
     if not pooled:
-        raise ValueError(f"no record of arm {report.candidate!r} has one of another arm beside it")
-    contrasts = [report.contrasts_between(one.first, one.second) for one in pooled]
+        raise ValueError(f"no other arm has records in the same cell and seed as arm {report.candidate!r}")
+    contrasts = [report.contrasts_between(contrast.first, contrast.second) for contrast in pooled]
     figure, panels = _panels([0.32 * len(own) + 1.8 for own in contrasts])
-    for axes, one, own in zip(panels, pooled, contrasts, strict=True):
+    for axes, mean, own in zip(panels, pooled, contrasts, strict=True):
         for row, contrast in enumerate(own):
-            _interval(axes, row, contrast.f1, _COLOURS[contrast.outcome], "o")
-        _interval(axes, len(own), one.f1, "black", "D")
+            _draw_interval(axes, row, contrast.f1, _COLOURS[contrast.outcome], "o")
+        _draw_interval(axes, len(own), mean.f1, "black", "D")
         names = [*(f"{contrast.corpus}, {contrast.model}" for contrast in own), "all"]
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_title(f"{one.first} - {one.second}", fontsize="medium")
+        axes.set_title(f"{mean.first} - {mean.second}", fontsize="medium")
         axes.set_xlabel("points of F1")
     write_figure(path, figure, _DOTS_PER_INCH)
 
 
 def plot_seeds(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
-    """Draw the F1 of every run: a panel per cell, a row per arm that it has, a dot per seed and a bar at the mean.
+    """Draw the F1 of every run: a panel per cell, a row per arm, a dot per seed and a bar at the mean.
 
     Raises:
-        ValueError: a suffix that matplotlib cannot write.
+        ValueError: matplotlib cannot write the suffix.
     """
     records = report.records
     figure, panels = _panels([0.3 * len(records.arms_of(cell)) + 1.4 for cell in records.cells])
@@ -248,20 +252,16 @@ def plot_seeds(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
 
 
 def _panels(heights: list[float], columns: int = 3) -> tuple[Any, list[Any]]:
-    """A figure with a panel per height, in inches; a row is as high as its highest panel."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    """Create a figure with a panel per height in inches; each row is as high as its highest panel."""
     columns = min(columns, len(heights))
     rows = [max(heights[first : first + columns]) for first in range(0, len(heights), columns)]
-    figure = Figure(figsize=(5.2 * columns, sum(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.2 * columns, sum(rows))
     panels = list(figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": rows}).flat)
     for spare in panels[len(heights) :]:
         spare.set_visible(False)
     return figure, panels[: len(heights)]
 
 
-def _interval(axes: Any, row: int, interval: Any, colour: str, marker: str) -> None:
+def _draw_interval(axes: Any, row: int, interval: Interval, colour: str, marker: str) -> None:
     axes.plot([100 * interval.low, 100 * interval.high], [row, row], color=colour)
     axes.plot([100 * interval.difference], [row], marker, color=colour)
