@@ -299,3 +299,19 @@ def test_several_processes_need_an_output(checkpoint, gold, capsys, monkeypatch)
     monkeypatch.setattr("hf_adner.audit.predict_files.join_processes", lambda device: SimpleNamespace(num_processes=2))
     assert main(["predict", checkpoint, gold]) == 1
     assert "2 processes cannot share standard output" in capsys.readouterr().err
+
+
+def test_stats_prints_a_table_and_writes_json_and_a_plot(gold, tmp_path, capsys):
+    plot, written = tmp_path / "corpus.png", tmp_path / "stats.json"
+    assert main(["stats", gold, "--plot", str(plot), "--json", str(written)]) == 0
+    assert "Symptom" in capsys.readouterr().out
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    splits = {"train": list(read_documents(gold))}
+    assert json.loads(written.read_text(encoding="utf-8")) == json.loads(json.dumps(corpus_statistics(splits).to_dict()))
+
+
+def test_help_of_a_module_and_of_the_command_are_the_same(capsys):
+    assert adner_cli.main(["--help"]) == 0
+    overview = capsys.readouterr().out
+    done = subprocess.run([sys.executable, "-m", "hf_adner.cli", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout == overview
