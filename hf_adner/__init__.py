@@ -132,7 +132,7 @@ def _view_module(name: str) -> Any:
 
 
 def _explainer_of_pipeline(pipeline: AdnerPipeline, explain: Any, measure_stability: bool) -> Any:
-    """What the pipeline explains with; the room that does it is loaded when it is first needed."""
+    """Return the explainer of a pipeline; the room `explain` is imported when the first one is needed."""
     from .explain.explainers import pipeline_explainer
 
     return pipeline_explainer(pipeline, explain, measure_stability)

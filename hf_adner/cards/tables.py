@@ -43,7 +43,7 @@ DEFINITIONS: dict[str, str] = {
     "BodySite": "a part of the body (面部, 四肢屈侧), apart from the finding on it unless that cannot do "
     "without it (关节痛)",
     "Drug": "a medicine or class of medicines (他克莫司软膏, 抗组胺药) with its form; strength and dose stay outside",
-    "Treatment": "what is done that is no drug (保湿润肤, 窄谱UVB, 手术)",
+    "Treatment": "procedures other than drugs (保湿润肤, 窄谱UVB, 手术)",
     "Test": "an examination or measured quantity (血常规, 总IgE); its result stays outside",
     "Scale": "a score of severity or quality of life by name (SCORAD, EASI, DLQI); its value stays outside",
     "Trigger": "what sets off or worsens the disease (尘螨, 海鲜, 搔抓); also a drug or food to which someone is "
@@ -54,7 +54,7 @@ DEFINITIONS: dict[str, str] = {
 
 def describe(architecture: str) -> str:
     """Return the description of an architecture, a general one for a model of another package."""
-    return DESCRIPTIONS.get(architecture, "a token classifier that is no network of hf_adner's")
+    return DESCRIPTIONS.get(architecture, "a token classifier from outside hf_adner")
 
 
 def is_ours(architecture: str) -> bool:
