@@ -307,7 +307,9 @@ def test_stats_prints_a_table_and_writes_json_and_a_plot(gold, tmp_path, capsys)
     assert "Symptom" in capsys.readouterr().out
     assert plot.read_bytes().startswith(b"\x89PNG")
     splits = {"train": list(read_documents(gold))}
-    assert json.loads(written.read_text(encoding="utf-8")) == json.loads(json.dumps(corpus_statistics(splits).to_dict()))
+    assert json.loads(written.read_text(encoding="utf-8")) == json.loads(
+        json.dumps(corpus_statistics(splits).to_dict())
+    )
 
 
 def test_help_of_a_module_and_of_the_command_are_the_same(capsys):

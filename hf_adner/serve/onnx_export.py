@@ -176,7 +176,7 @@ def _require(module: str) -> None:
     try:
         importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f"the ONNX export needs {module}: pip install 'hf_adner[onnx]'") from error
+        raise ImportError(f"the ONNX export needs {module}: pip install onnx onnxruntime onnxscript") from error
 
 
 @torch.no_grad()

@@ -125,7 +125,7 @@ def _session(path: Path, threads: int, providers: list[str]) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ImportError("an ONNX export needs onnxruntime: pip install 'hf_adner[onnx]'") from error
+        raise ImportError("an ONNX export needs onnxruntime: pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(str(path), options, providers=providers)

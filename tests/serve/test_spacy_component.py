@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
-from hf_adner.serve.spacy_component import AdnerComponent, MisalignedEntityWarning
 
 spacy = pytest.importorskip("spacy")
 
+from hf_adner.serve.spacy_component import AdnerComponent, MisalignedEntityWarning  # noqa: E402
 
 TEXTS = ["患者反复红斑三年，外用他克莫司软膏后好转。", "瘙痒", "", "丘疹，皮肤干燥"]
 
