@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, Lexicon
+from hf_adner.cli import main
 from hf_adner.model.configuration_adner import AdnerConfig
 from hf_adner.model.crf_adner import AdnerCRF
 from hf_adner.model.heads_adner import CrfHead, SoftmaxHead
@@ -88,6 +89,18 @@ def test_eight_bits_are_smaller_and_nearly_the_same(tmp_path):
     rows = [OnnxTagger(tmp_path / name, threads=1).emissions([TEXTS[0]])[0] for name in ("float", "int8")]
     assert not np.array_equal(*rows)
     assert np.corrcoef(rows[0].ravel(), rows[1].ravel())[0, 1] > 0.99
+
+
+def test_the_command_exports_a_saved_checkpoint(tmp_path, capsys):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    model, tokenizer = make_checkpoint("bilstm-crf")
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "checkpoint")
+    assert main(["export", str(tmp_path / "checkpoint"), str(tmp_path / "export")]) == 0
+    assert capsys.readouterr().out.strip().endswith("export")
+    expected = AdnerPipeline(model, tokenizer, device="cpu")(TEXTS)
+    assert_equal_entities(OnnxTagger(tmp_path / "export", threads=1)(TEXTS), expected, 1e-4)
 
 
 def test_what_is_missing_is_said(tmp_path, monkeypatch):
