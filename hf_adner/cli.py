@@ -102,7 +102,7 @@ def compare(argv: Sequence[str]) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Print strict, flattened and boundary scores as Markdown."""
     from hf_adner.audit.evaluation import evaluate_documents
-    from hf_adner.training.run import write_json
+    from hf_adner.files import write_json
 
     documents = open_documents(args)
     report = evaluate_documents(load_pipeline(args), documents, args.batch_size, threshold=args.threshold)
@@ -116,7 +116,7 @@ def audit(args: argparse.Namespace) -> None:
     """Print the measures of several explainers as Markdown."""
     from hf_adner.audit.explanations import evaluate_explanations
     from hf_adner.audit.robustness import robustness_report
-    from hf_adner.training.run import write_json
+    from hf_adner.files import write_json
 
     documents = list(open_documents(args))
     pipe = load_pipeline(args)
@@ -209,7 +209,7 @@ def stats(args: argparse.Namespace) -> None:
     """Print statistics of a corpus and the overlap of its splits as Markdown."""
     from hf_adner.data.dataset import documents_from_dataset
     from hf_adner.data.statistics import corpus_statistics, plot_statistics
-    from hf_adner.training.run import write_json
+    from hf_adner.files import write_json
 
     splits = {name: list(documents_from_dataset(split)) for name, split in _load_dataset(args).items()}
     statistics = corpus_statistics(splits, args.threshold)

@@ -27,7 +27,7 @@ from transformers import (
     set_seed,
 )
 
-from hf_adner.files import write_file
+from hf_adner.files import write_file, write_json
 from hf_adner.model.labels_adner import UNOBSERVED
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import SPACE, UNUSED, AdnerTokenizer
@@ -38,7 +38,7 @@ from hf_adner.pretraining.text import TextBlocks, VocabularyCoverage, hold_out_t
 from hf_adner.pretraining.word_vectors import WordSequences, cooccurrence_vectors
 from hf_adner.pretraining.words import UNKNOWN
 from hf_adner.training.preparation import build_lexicon, small_encoder
-from hf_adner.training.run import METRICS_FILE, checkpoint_to_resume, write_json
+from hf_adner.training.run import METRICS_FILE, checkpoint_to_resume
 
 logger = logging.getLogger(__name__)
 
