@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.formats.conll import SCHEMES, parse_tag, spans_of_tags
 from hf_adner.data.formats.jsonl import entity_list
+from hf_adner.data.formats.offsets import SpanReader
 from hf_adner.data.formats.reader import RawRecord, Reader, as_object, given_id, required, without
 from hf_adner.data.formats.source import JsonStream, TextSource, json_records
 from hf_adner.data.records import Document, Entity
@@ -17,7 +18,7 @@ SELF_REPORT = "dialogue self-reports, which have no labels, were not read"
 NO_SPANS = "texts of sentence pairs, which have no gold entities"
 
 
-class CmeeeReader(Reader):
+class CmeeeReader(SpanReader):
     """Reader of CMeEE-V1/V2: `{"text", "entities": [{"start_idx", "end_idx", "type", "entity"}]}`.
 
     **`end_idx` is inclusive.** The file is an array or has one record per line. Entities may be nested; test files have
@@ -36,7 +37,7 @@ class CmeeeReader(Reader):
         record = as_object(raw.value)
         text = required(record, "text", str)
         values = [as_object(value, "an entity") for value in entity_list(record, self.require_entities)]
-        entities = tuple(_entity(value, text) for value in values if not self._is_empty(value))
+        entities = self.in_characters((_entity(value, text) for value in values if not self._is_empty(value)), text)
         document_id = given_id(record, self.default_id(raw))
         return Document(document_id, text, entities, without(record, "id", "text", "entities"))
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.formats.jsonl import decimal_id, json_text
-from hf_adner.data.formats.reader import RawRecord, Reader, as_object, given_id, required, without
+from hf_adner.data.formats.offsets import SpanReader
+from hf_adner.data.formats.reader import RawRecord, as_object, given_id, required, without
 from hf_adner.data.formats.source import TextSource, json_records
 from hf_adner.data.records import Document, Entity
 
@@ -21,7 +22,7 @@ RELATIONS = "relations, kept in the document's meta"
 _OFFSETS = ("start_offset", "end_offset", "label")
 
 
-class DoccanoReader(Reader):
+class DoccanoReader(SpanReader):
     """Reader of doccano exports."""
 
     def records(self) -> Iterator[RawRecord]:
@@ -32,7 +33,7 @@ class DoccanoReader(Reader):
         """Parse a record."""
         record = as_object(raw.value)
         text = required(record, "text", str)
-        entities = tuple(_entity(value) for value in self._spans(record))
+        entities = self.in_characters(map(_entity, self._spans(record)), text)
         meta = without(record, "id", "text", *LISTS)
         document = Document(given_id(record, self.default_id(raw)), text, entities, meta)
         self.report.notes[RELATIONS] += len(document.meta.get("relations") or ())

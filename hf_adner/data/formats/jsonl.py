@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hf_adner.data.errors import DataFormatError, error_location, excerpt
+from hf_adner.data.formats.offsets import SpanReader
 from hf_adner.data.formats.reader import RawRecord, Reader, as_object, given_id, required, without
 from hf_adner.data.formats.source import TextSource, json_records
 from hf_adner.data.records import Document, Entity, dump_json
 
 
-class JsonlReader(Reader):
+class JsonlReader(SpanReader):
     """Reader of JSONL with spans."""
 
     def records(self) -> Iterator[RawRecord]:
@@ -30,7 +31,7 @@ class JsonlReader(Reader):
         return Document(
             given_id(record, self.default_id(raw)),
             text,
-            tuple(entity_of(entity) for entity in entities),
+            self.in_characters(map(entity_of, entities), text),
             merged_meta(record, "id", "text", "entities"),
         )
 

@@ -2,8 +2,7 @@
 
 Columns of `data` other than `text` become the document's `meta`; fields of the task or annotation, and results that are
 not labels (choices, relations), are kept there under `label_studio`. The id of a region is kept in the entity's `meta`.
-Old versions of Label Studio counted UTF-16 units, new ones count characters: if the text of a region fits only the
-former, its offsets are converted and the repair is counted.
+Old versions of Label Studio counted UTF-16 units, new ones count characters: the texts of the regions tell which.
 
 To import written tasks, the labelling interface must have `<Text name="text" value="$text"/>` and
 `<Labels name="label" toName="text">`.
@@ -16,7 +15,8 @@ from typing import Any
 
 from hf_adner.data.errors import DataFormatError, excerpt
 from hf_adner.data.formats.jsonl import decimal_id, json_text
-from hf_adner.data.formats.reader import RawRecord, Reader, as_object, given_id, required, without
+from hf_adner.data.formats.offsets import SpanReader
+from hf_adner.data.formats.reader import RawRecord, as_object, given_id, required, without
 from hf_adner.data.formats.source import TextSource, json_records
 from hf_adner.data.records import Document, Entity
 
@@ -27,12 +27,11 @@ GENERATED_ID = "adner-"
 """Prefix of region ids that the writer generates and the reader drops."""
 FIELDS = {"from_name": "label", "to_name": "text", "type": "labels"}
 
-UTF16 = "region counted in UTF-16 units (converted to characters)"
 OTHER_RESULTS = "Label Studio results that are not labels, kept in the document's meta"
 PREDICTIONS = "Label Studio predictions, kept in the document's meta, not read as entities"
 
 
-class LabelStudioReader(Reader):
+class LabelStudioReader(SpanReader):
     """Reader of Label Studio exports (JSON, JSON-MIN); `annotator` selects one of several annotations of a task."""
 
     def __init__(self, *args: Any, annotator: int | str | None = None, **options: Any):
@@ -52,7 +51,7 @@ class LabelStudioReader(Reader):
         text = required(data, "text", str, "the task's data")
         annotation = self._annotation(task)
         regions, other_results = _split_results(annotation)
-        entities = tuple(entity for region in regions for entity in self._entities(region, text))
+        entities = self.in_characters((entity for region in regions for entity in self._entities(region)), text)
         meta = without(data, "text", DOCUMENT_ID)
         origin = {
             "task": without(task, "id", "data", "annotations"),
@@ -83,7 +82,8 @@ class LabelStudioReader(Reader):
             hint = f"; set annotator= to one of {names}"
         raise DataFormatError(f"expected one annotation that is not cancelled, found {len(annotations)}{hint}")
 
-    def _entities(self, region: Mapping[str, Any], text: str) -> list[Entity]:
+    @staticmethod
+    def _entities(region: Mapping[str, Any]) -> list[Entity]:
         value = required(region, "value", dict, "the region")
         labels = required(value, "labels", list, "the region's value")
         if not labels:
@@ -91,27 +91,14 @@ class LabelStudioReader(Reader):
         for key in ("start", "end"):
             if key not in value:
                 raise DataFormatError(f"a region has no key {key!r}")
-        start, end = self._offsets(value, text)
         meta = _region_meta(region, value)
-        return [Entity(start, end, label, value.get("text"), meta) for label in labels]
-
-    def _offsets(self, value: Mapping[str, Any], text: str) -> tuple[Any, Any]:
-        start, end, surface = value["start"], value["end"], value.get("text")
-        if type(start) is not int or type(end) is not int or surface is None or text[start:end] == surface:
-            return start, end
-        units = text.encode("utf-16-le", "surrogatepass")
-        if start < 0 or units[2 * start : 2 * end] != surface.encode("utf-16-le", "surrogatepass"):
-            return start, end
-        self.report.repaired[UTF16] += 1
-        before = len(units[: 2 * start].decode("utf-16-le"))
-        return before, before + len(surface)
+        return [Entity(value["start"], value["end"], label, value.get("text"), meta) for label in labels]
 
     def _minimal_document(self, task: Mapping[str, Any], default_id: str) -> Document:
         text = required(task, "text", str, "the task")
         regions = required(task, "label", list, "the task") if "label" in task or self.require_entities else []
-        entities = tuple(
-            entity for region in regions for entity in self._entities({"value": as_object(region, "a region")}, text)
-        )
+        values = ({"value": as_object(region, "a region")} for region in regions)
+        entities = self.in_characters((entity for value in values for entity in self._entities(value)), text)
         return Document(given_id(task, default_id), text, entities, without(task, "id", "text", "label"))
 
 

@@ -22,7 +22,8 @@ from typing import Any, ClassVar
 
 from hf_adner.data.errors import DataFormatError, error_location, excerpt
 from hf_adner.data.formats.jsonl import entity_of
-from hf_adner.data.formats.reader import RawRecord, Reader
+from hf_adner.data.formats.offsets import SpanReader
+from hf_adner.data.formats.reader import RawRecord
 from hf_adner.data.formats.source import TextSource, parse_line
 from hf_adner.data.records import Document, Entity, dump_meta, load_meta
 
@@ -33,7 +34,7 @@ Row = dict[str, Any]
 _INTEGER = re.compile(r"[+-]?\d+")
 
 
-class TableReader(Reader):
+class TableReader(SpanReader):
     """Base class of the table readers; `columns` maps the names above to those of the file."""
 
     def __init__(self, *args: Any, columns: Mapping[str, str] | None = None, **options: Any):
@@ -93,7 +94,8 @@ class TableReader(Reader):
         shared = _shared_columns([row for _, row in rows])
         entities = _json_entities(first) if "entities" in first else self._entities(rows, shared)
         meta = {**shared, **load_meta(first.get("meta") or None)}
-        return Document(str(first.get("id") or self.default_id(raw)), str(first["text"]), entities, meta)
+        text = str(first["text"])
+        return Document(str(first.get("id") or self.default_id(raw)), text, self.in_characters(entities, text), meta)
 
     def _entities(self, rows: list[tuple[int, Row]], shared: Mapping[str, Any]) -> tuple[Entity, ...]:
         entities = []
