@@ -10,16 +10,12 @@ package and parsed by transformers' `HfArgumentParser` there; their short help i
 from __future__ import annotations
 
 import argparse
-import ast
-import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-PACKAGE = "hf_adner"
+from adner_arguments import PACKAGE, add_dataclass, definitions, literal
 
 # Names and defaults of the package, which is not imported here; tests/test_cli.py compares them.
 READ_FORMATS = (
@@ -105,7 +101,7 @@ def version() -> str:
     try:
         return metadata.version(PACKAGE)
     except metadata.PackageNotFoundError:
-        return _value(PACKAGE, _definitions(PACKAGE)["__version__"])
+        return literal(PACKAGE, definitions(PACKAGE)["__version__"])
 
 
 def _suggestion(name: str) -> str:
@@ -127,9 +123,8 @@ def command_parser(name: str) -> argparse.ArgumentParser:
 
 def _add_input(parser: argparse.ArgumentParser, **options: Any) -> None:
     parser.add_argument("input", **{"help": "file or folder", **options})
-    parser.add_argument("--format", help=f"format of the input: {_or(READ_FORMATS)} (default: recognised)")
-    parser.add_argument("--encoding", help="text encoding (default: UTF-8, then GB18030)")
-    parser.add_argument("--skip-invalid", action="store_true", help="skip and list broken records")
+    add_dataclass(parser, _READING)
+    parser.epilog = f"Formats that are read: {_or(READ_FORMATS)}."
 
 
 def _add_model(parser: argparse.ArgumentParser, **input_options: Any) -> None:
@@ -331,6 +326,7 @@ class Command(NamedTuple):
         return self.usage == _RUN
 
 
+_READING = f"{PACKAGE}.data.reading_arguments:ReadingArguments"
 _CARD = f"{PACKAGE}.cards.record:CardOptions"
 _DATASET = f"{PACKAGE}.training.arguments:DatasetArguments"
 _MODEL = f"{PACKAGE}.training.arguments:ModelArguments"
@@ -373,7 +369,9 @@ COMMANDS = {
     "export": Command("write a checkpoint for ONNX Runtime", _export),
     "convert": Command("read documents in one format and write them in another", _convert),
     "stats": Command("describe a corpus and the overlap of its splits", _stats),
-    "card": Command("write the model card of a checkpoint from JSON reports", _card, (_CARD,), "CHECKPOINT [options]"),
+    "card": Command(
+        "write the model card of a checkpoint from JSON reports", _card, (_CARD, _READING), "CHECKPOINT [options]"
+    ),
     "push": Command("upload a checkpoint with everything that belongs to it to the Hub", _push),
 }
 """The commands by name, in the order of the overview."""
@@ -386,105 +384,13 @@ def dataclass_help(name: str) -> str:
         parser.add_argument("settings", nargs="?", help="YAML or JSON file of options; options given here win")
         parser.add_argument("--output-dir", metavar="DIR", help="folder of the run")
     for reference in COMMANDS[name].dataclasses:
-        for title, fields in argument_groups(reference):
-            group = parser.add_argument_group(title)
-            for field in fields:
-                _add_field(group, field)
-    if COMMANDS[name].dataclasses != (_CARD,):
+        add_dataclass(parser, reference)
+    if _CARD != COMMANDS[name].dataclasses[0]:
         parser.epilog = (
             "Every field of transformers.TrainingArguments is an option as well, such as --seed, --max-steps, --bf16 "
             "and --resume-from-checkpoint; --help-all lists them all."
         )
     return parser.format_help()
-
-
-class ArgumentField(NamedTuple):
-    """A field of an argument dataclass; `default` is None where there is none or the source does not spell it."""
-
-    name: str
-    type: str
-    help: str
-    default: Any
-    choices: list[str] | None
-
-
-def argument_groups(reference: str) -> Iterator[tuple[str, list[ArgumentField]]]:
-    """Yield summary and fields of a dataclass ("module:class") and of its bases in the package, read from source."""
-    module, node = _definition(*reference.split(":"))
-    items = (item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.value, ast.Call))
-    yield ast.get_docstring(node).splitlines()[0].rstrip(".").replace("`", ""), [_field(module, item) for item in items]
-    for base in node.bases:
-        if isinstance(base, ast.Name) and _definition(module, base.id):
-            yield from argument_groups(f"{module}:{base.id}")
-
-
-def _field(module: str, item: ast.AnnAssign) -> ArgumentField:
-    values = {keyword.arg: keyword.value for keyword in item.value.keywords}
-    default = _value(module, values.get("default", values.get("default_factory")))
-    entries = zip(values["metadata"].keys, values["metadata"].values)
-    metadata = {key.value: _value(module, value) for key, value in entries}
-    choices = metadata.get("choices")
-    return ArgumentField(item.target.id, ast.unparse(item.annotation), metadata["help"], default, choices)
-
-
-def _add_field(group: argparse._ArgumentGroup, field: ArgumentField) -> None:
-    option, text, default = field.name.replace("_", "-"), field.help, field.default
-    if field.type == "bool":
-        names = [f"--{option}", f"--no-{option}"] if default else [f"--{option}"]
-        group.add_argument(*names, action="store_true", help=text + " (default: yes)" * bool(default))
-        return
-    if default not in (None, []) and "default:" not in text:
-        shown = " ".join(map(str, default)) if isinstance(default, list) else str(default)
-        text += f" (default: {shown})".replace("%", "%%")
-    kind = re.search("int|float", field.type)
-    metavar = None if field.choices else {"int": "N", "float": "X"}[kind[0]] if kind else "TEXT"
-    nargs = "+" if field.type.startswith("list") else None
-    group.add_argument(f"--{option}", help=text, metavar=metavar, choices=field.choices, nargs=nargs)
-
-
-def _definition(module: str, name: str) -> tuple[str, Any] | None:
-    """Return where the package defines a name and its syntax tree; None for a name from elsewhere."""
-    found = _definitions(module).get(name) if module.partition(".")[0] == PACKAGE else None
-    return _definition(*found) if isinstance(found, tuple) else found and (module, found)
-
-
-@cache
-def _definitions(module: str) -> dict[str, Any]:
-    """Return the syntax trees of a module's classes and values by name; of imported names (module, name)."""
-    path = Path(importlib.util.find_spec(PACKAGE).submodule_search_locations[0], *module.split(".")[1:])
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    names: dict[str, Any] = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        match node:
-            case ast.ClassDef(name=name):
-                names[name] = node
-            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-                names[name] = node.value
-            case ast.ImportFrom(module=source, level=0):
-                names |= {alias.asname or alias.name: (source, alias.name) for alias in node.names}
-    return names
-
-
-def _value(module: str, node: ast.AST | None) -> Any:
-    """Evaluate a literal, a constant of the package, or `list`, `range` or a lambda of these; None for anything else.
-
-    A dictionary evaluates to its keys.
-    """
-    match node:
-        case ast.Name(id=name) if found := _definition(module, name):
-            return _value(*found)
-        case ast.Lambda(body=body):
-            return _value(module, body)
-        case ast.Call(func=ast.Name(id="list"), args=[argument]) if (items := _value(module, argument)) is not None:
-            return list(items)
-        case ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=stop)]):
-            return range(stop)
-        case ast.Dict(keys=keys) if None not in keys:
-            return [_value(module, key) for key in keys]
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError):
-        return None
 
 
 if __name__ == "__main__":

@@ -147,7 +147,9 @@ def explain(args: argparse.Namespace) -> None:
     only_table = args.build_table and not (args.input or args.text)
     documents = None if only_table else open_documents(args, require_entities=args.entities == "gold")
     place = {"revision": args.revision, "device": args.device, "table_folder": args.global_table}
-    training = list(documents_from_dataset(load_ner_dataset(args.build_table)["train"])) if args.build_table else None
+    training = None
+    if args.build_table:
+        training = list(documents_from_dataset(load_ner_dataset(args.build_table, **reading_options(args))["train"]))
     checkpoint = ExplainedCheckpoint.load(args.model, **place, build_from=training)
     if documents is not None:
         names = ("explainer", "target", "batch_size", "entities", "probes", "stability_views", "limit", "seed")
@@ -227,9 +229,9 @@ def card(argv: Sequence[str]) -> None:
     from hf_adner.data.dataset import load_ner_dataset
     from hf_adner.files import write_file
 
-    options, args = _parse(dataclass_parser("card"), argv)
+    options, reading, args = _parse(dataclass_parser("card"), argv)
     reports = {name: getattr(args, name) for name in adner_cli.REPORTS}
-    splits = load_ner_dataset(args.training).values() if args.training else ()
+    splits = load_ner_dataset(args.training, **reading.reading_options()).values() if args.training else ()
     texts = [text for split in splits for text in split["text"]] if args.training else None
     names = {"model_id": args.model_id, "revision": args.revision}
     record = record_of_checkpoint(args.checkpoint, reports, options, texts, **names)
@@ -359,8 +361,7 @@ def open_documents(args: argparse.Namespace, **options: Any) -> Any:
     if text is not None:
         return [Document(id="text", text=text)]
     if not split:
-        reading = {"skip_invalid": args.skip_invalid, "encoding": args.encoding, **options}
-        return read_documents(files_by_split({"input": args.input})["input"], args.format, **reading)
+        return read_documents(files_by_split({"input": args.input})["input"], **{**options, **reading_options(args)})
     dataset = _load_dataset(args)
     if split not in dataset:
         raise ValueError(f"{args.input} has no split {split!r}, only {', '.join(dataset)}")
@@ -370,7 +371,21 @@ def open_documents(args: argparse.Namespace, **options: Any) -> Any:
 def _load_dataset(args: argparse.Namespace) -> Any:
     from hf_adner.data.dataset import load_ner_dataset
 
-    return load_ner_dataset(args.input, args.format, skip_invalid=args.skip_invalid, encoding=args.encoding)
+    return load_ner_dataset(args.input, **reading_options(args))
+
+
+def reading_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of the readers that were given.
+
+    Raises:
+        ValueError: as `ReadingArguments`.
+    """
+    from dataclasses import fields
+
+    from hf_adner.data.reading_arguments import ReadingArguments
+
+    given = {option.name: getattr(args, option.name) for option in fields(ReadingArguments)}
+    return ReadingArguments(**{**given, "columns": args.columns or []}).reading_options()
 
 
 def print_warnings(documents: Any) -> None:

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 import pytest
 
 import adner_cli
-from adner_cli import COMMANDS, argument_groups, command_parser, hyphenated
+from adner_arguments import argument_groups
+from adner_cli import COMMANDS, command_parser, hyphenated
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Explanation, __version__
 from hf_adner import cli as commands
 from hf_adner.audit.measures import GROUPS, ExplanationSettings

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.formats import read_documents
 from hf_adner.data.formats.reader import ReadReport
+from hf_adner.data.formats.reading import check_options
 from hf_adner.data.formats.source import TextSource
 from hf_adner.data.records import Document, Entity, document_from_row, row_from_document
 from hf_adner.model.lexicon_adner import Lexicon, leftmost_longest
@@ -116,6 +117,7 @@ def _synthetic(labels: list[str] | None, **options: Any) -> datasets.DatasetDict
 
     from hf_adner.data.synthetic import generate_corpus
 
+    check_options(SYNTHETIC, options, generate_corpus)
     corpus = generate_corpus(**options)
     loaded = datasets.DatasetDict({split: dataset_from_documents(documents) for split, documents in corpus.items()})
     unknown = sorted(set(entity_labels(loaded)) - set(labels)) if labels is not None else []

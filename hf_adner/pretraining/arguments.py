@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 import torch
 from transformers import TrainingArguments
 
+from hf_adner.data.reading_arguments import ReadingArguments
 from hf_adner.pretraining.collator import NGRAM_SHARES, REPLACEMENTS
 
 
 @dataclass
-class PretrainingArguments:
+class PretrainingArguments(ReadingArguments):
     """Arguments of reading, masking and the encoder."""
 
     format: str = field(default="lines", metadata={"help": "format of the files (default: every line is a text)"})
-    encoding: str | None = field(default=None, metadata={"help": "text encoding (default: UTF-8, then GB18030)"})
-    skip_invalid: bool = field(default=False, metadata={"help": "skip broken records instead of stopping"})
     validation_share: float = field(default=0.01, metadata={"help": "share of the texts held out for perplexity"})
     max_length: int | None = field(
         default=None, metadata={"help": "tokens of a block (default: the positions of the encoder, at most 512)"}
@@ -50,11 +49,13 @@ class PretrainingArguments:
     )
 
     def __post_init__(self) -> None:
-        """Normalise ``"none"`` to None and check the lexicon arguments.
+        """Normalise ``"none"`` to None and check the arguments.
 
         Raises:
-            ValueError: if the lexicon names the training data, or `longest_word` is less than 1.
+            ValueError: if the lexicon names the training data, `longest_word` is less than 1, or as
+                `ReadingArguments`.
         """
+        super().__post_init__()
         self.lexicon = None if self.lexicon in (None, "none", "") else self.lexicon
         if self.lexicon is not None and "train" in self.lexicon.split("+"):
             raise ValueError("lexicon: plain text has no entities to take words from ('train'); name a file or 'ad'")

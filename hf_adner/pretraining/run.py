@@ -65,7 +65,7 @@ def run_command(command: PretrainingCommand) -> str:
 
 def check_text(encoder: str | None, paths: Iterable[str], args: PretrainingArguments) -> VocabularyCoverage:
     """Return the coverage of texts by an encoder's vocabulary, or by one built from them if `encoder` is None."""
-    texts = read_texts(list(paths), args.format, args.encoding, args.skip_invalid)
+    texts = read_texts(list(paths), **args.reading_options())
     return vocabulary_coverage(texts, load_tokenizer(encoder, texts, args))
 
 
@@ -95,7 +95,7 @@ def run_pretraining(
     """
     checkpoint = checkpoint_to_resume(training_args)
     set_seed(training_args.seed)
-    texts = read_texts(list(paths), args.format, args.encoding, args.skip_invalid)
+    texts = read_texts(list(paths), **args.reading_options())
     tokenizer = load_tokenizer(encoder, texts, args)
     text = divide_text(texts, tokenizer, args)
     model = build_masked_lm(encoder, tokenizer, args)

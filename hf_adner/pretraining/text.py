@@ -35,16 +35,13 @@ HUGE = 100_000
 """Number of characters above which a text is probably several texts."""
 
 
-def read_texts(
-    paths: Sequence[str], format: str = "lines", encoding: str | None = None, skip_invalid: bool = False
-) -> list[str]:
+def read_texts(paths: Sequence[str], format: str = "lines", **options: Any) -> list[str]:
     """Read the texts of files, folders and glob patterns, without blank texts.
 
     Args:
         paths: files, folders or glob patterns.
         format: format of the files; by default every line is a text.
-        encoding: encoding of the files; None detects it (UTF-8, UTF-16 with byte order mark, GB18030).
-        skip_invalid: skip broken records with a warning.
+        options: options of `read_documents`; with `skip_invalid` broken records are skipped with a warning.
 
     Raises:
         DataFormatError: if a file is empty, in an unknown encoding or has a broken record; names file and line.
@@ -52,7 +49,7 @@ def read_texts(
         ValueError: if all texts are blank, or a file of records would be read as lines.
     """
     files = [file for path in paths for file in files_by_split({"text": path})["text"]]
-    options = {"encoding": encoding, "skip_invalid": skip_invalid, "overlaps": "any", "require_entities": False}
+    options = {"overlaps": "any", "require_entities": False, **options}
     texts: list[str] = []
     for file in tqdm(files, desc="reading", unit="file", disable=None):
         texts += _read_file(file, format, options)

@@ -6,20 +6,18 @@ from typing import ClassVar
 import torch
 from transformers import TrainingArguments
 
+from hf_adner.data.reading_arguments import ReadingArguments
 from hf_adner.model.configuration_adner import ARCHITECTURES
 from hf_adner.model.lexicon_adner import PUBLIC_DOCUMENTS
 
 
 @dataclass
-class DatasetArguments:
+class DatasetArguments(ReadingArguments):
     """Documents of a run, their splits and their windows."""
 
     dataset: str = field(metadata={"help": "a file, a folder, or the built-in name ad-synthetic"})
     validation: str | None = field(default=None, metadata={"help": "file or folder of the validation split"})
     test: str | None = field(default=None, metadata={"help": "file or folder of the test split"})
-    format: str | None = field(default=None, metadata={"help": "format of the files (default: detected)"})
-    encoding: str | None = field(default=None, metadata={"help": "text encoding (default: UTF-8, then GB18030)"})
-    skip_invalid: bool = field(default=False, metadata={"help": "skip and list invalid records instead of stopping"})
     validation_share: float = field(
         default=0.1, metadata={"help": "share of the training documents held out when there is no validation split"}
     )

@@ -32,12 +32,7 @@ def load_splits(args: DatasetArguments) -> DatasetDict:
     """
     sources = {"train": args.dataset, "validation": args.validation, "test": args.test}
     sources = {name: path for name, path in sources.items() if path}
-    dataset = load_ner_dataset(
-        args.dataset if len(sources) == 1 else sources,
-        format=args.format,
-        encoding=args.encoding,
-        skip_invalid=args.skip_invalid,
-    )
+    dataset = load_ner_dataset(args.dataset if len(sources) == 1 else sources, **args.reading_options())
     if "train" not in dataset:
         raise ValueError(f"{args.dataset} has no training split, only {sorted(dataset)}")
     if "validation" not in dataset:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -314,7 +315,21 @@ def read_documents(
 
 def _reader(path: Path, format: str | None, report: ReadReport, **options: Any) -> Reader:
     name, alias_options = resolve_format(format or detect_format(path))
+    classes = [cls for cls in READERS[name].__mro__ if "__init__" in vars(cls)]
+    check_options(f"format {name!r}", options, *(cls.__init__ for cls in classes))
     return READERS[name](path, report, **{**alias_options, **options})
+
+
+def check_options(name: str, options: Iterable[str], *functions: Callable[..., Any]) -> None:
+    """Check that one of the functions has a parameter for each option.
+
+    Raises:
+        ValueError: `name` has no such option.
+    """
+    known = {parameter for function in functions for parameter in inspect.signature(function).parameters}
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{name} has no option {option}= (--{option.replace('_', '-')}), which was given")
 
 
 def _stems(paths: list[Path]) -> list[str | None]:
