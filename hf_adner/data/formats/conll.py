@@ -1,7 +1,9 @@
-"""Character CoNLL: one character, a tab or space and a tag per line; a blank line between documents.
+"""Character CoNLL: one character, tabs or blanks and a tag per line; a blank line between documents.
 
-The scheme (BIO, BMES, BIOES or BILOU) is detected from the tag prefixes; a file that mixes schemes raises. Faults that
-leave the entity unambiguous, such as an inside tag without a begin tag, are repaired and counted.
+The first column is the character and the last the tag; columns between them (part of speech, chunk) are not read. The
+form of the tags (`B-Type`, `B_Type` or `Type-B`) and their scheme (BIO, BMES, BIOES or BILOU) are detected; a file that
+mixes schemes raises. Faults that leave the entity unambiguous, such as an inside tag without a begin tag, are repaired
+and counted.
 
 A line feed or carriage return in a text is written `\\n` or `\\r`. Comment lines `# id = …`, `# meta = {…}` and
 `# entity = {…}` before a document hold what tags cannot; only this package writes and reads them.
@@ -9,7 +11,6 @@ A line feed or carriage return in a text is written `\\n` or `\\r`. Comment line
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hf_adner.data.errors import DataFormatError, error_location, excerpt
-from hf_adner.data.formats.jsonl import json_text
-from hf_adner.data.formats.reader import RawRecord, Reader, ReadReport, as_object
-from hf_adner.data.formats.source import TextSource
+from hf_adner.data.formats.jsonl import entity_of, json_text
+from hf_adner.data.formats.reader import RawRecord, Reader, ReadReport
+from hf_adner.data.formats.source import TextSource, parse_line
 from hf_adner.data.records import Document, Entity, first_overlap, load_meta
 from hf_adner.model.labels_adner import OUTSIDE, bio_to_bioes, spans_to_bio
 
@@ -34,8 +35,15 @@ SCHEMES: Mapping[str, frozenset[str]] = {
 WITHOUT_BEGINNING = "inside tag without its beginning (opens an entity)"
 WITHOUT_END = "entity without its end tag (closed where it stops)"
 SEVERAL_CHARACTERS = "tokens of several characters: the tag was given to each of them"
+OTHER_COLUMNS = "lines with columns between character and tag, which were not read"
+POSITIONS = "characters followed by their position in a word (such as '高0'): the digit was left out"
+OTHER_COMMENTS = "comment lines that were not read"
 
-_PREFIXES = "BIOMESLU"
+_PREFIXED = re.compile(r"(?P<prefix>[BIMELSU])[-_](?P<label>.+)", re.IGNORECASE | re.DOTALL)
+_SUFFIXED = re.compile(r"(?P<label>[^/]+)[-_](?P<prefix>[BIMELSU])", re.DOTALL)
+_FORMS = (_PREFIXED, _SUFFIXED)
+_SEVERAL_TAGS = re.compile(r"\S+( +(O|[BIMELSU][-_]\S+))+")
+_INLINE_TAG = re.compile(r"[^\s/]/(O|[BIMELSU][-_]\S+)(\s|$)")
 _BIOES = {"M": "I", "L": "E", "U": "S"}
 _UNESCAPED = {"\\n": "\n", "\\r": "\r"}
 _ESCAPED = {character: escape for escape, character in _UNESCAPED.items()}
@@ -45,87 +53,133 @@ _INVALID_IN_LABELS = re.compile(r"^\s|\s$|[\t\r\n]")
 
 
 class TagFile(NamedTuple):
-    """Column separator and tag scheme of a file."""
+    """How a file writes its tags.
 
-    separator: str
+    Attributes:
+        columns: number of columns.
+        form: pattern of a tag, with the groups `prefix` and `label`.
+        scheme: tag scheme.
+        has_positions: each character is followed by its position in a word, as in Weibo NER.
+    """
+
+    columns: int
+    form: re.Pattern[str]
     scheme: str
+    has_positions: bool
 
 
 class ConllReader(Reader):
-    """Reader of character CoNLL; `scheme` overrides the detected tag scheme."""
+    """Reader of character CoNLL; `scheme` (`--scheme`) overrides the detected tag scheme."""
 
     overlaps = "none"
 
     def __init__(self, path: str | Path, report: ReadReport, *, scheme: str | None = None, **options: Any):
         super().__init__(path, report, **options)
         self._scheme = check_scheme(scheme) if scheme else None
-        self._separator = "\t"
         self._parsed: dict[str, tuple[str, str]] = {}
 
     def records(self) -> Iterator[RawRecord]:
         """Yield one raw record per block of lines."""
         source = TextSource(self.path, self.encoding)
-        self._separator, self._scheme = detect_tags(source, self._scheme)
-        for index, block in enumerate(_split_into_blocks(source)):
+        self._file = detect_tags(source, self._scheme)
+        index = 0
+        for block in _split_into_blocks(source):
+            if all(_is_other_comment(line) for _, line in block):
+                self.report.notes[OTHER_COMMENTS] += len(block)
+                continue
             yield RawRecord(block[0][0], str(index), block)
+            index += 1
 
     def document(self, raw: RawRecord) -> Document:
         """Parse a block of lines."""
         comments, lines = _split_comments(raw.value)
-        separator, parsed = self._separator, self._parsed
+        parsed, is_plain = self._parsed, self._file.columns == 2
         tokens: list[str] = []
         parts: list[tuple[str, str]] = []
+        notes: Counter[str] = Counter({OTHER_COMMENTS: comments.others})
         for number, line in lines:
-            token, _, tag = line.rpartition(separator)
-            if len(token) != 1 or tag not in parsed:
-                token, tag = self._split_line(number, line)
+            token, tag = line[:1], line[2:]
+            if not (is_plain and tag in parsed and line[1] in "\t "):
+                token, tag = self._split_line(number, line, notes)
             tokens.append(token)
             parts.append(parsed[tag])
             if len(token) > 1:
                 prefix, label = parsed[tag]
                 parts += [("I" if label else prefix, label)] * (len(token) - 1)
-                self.report.notes[SEVERAL_CHARACTERS] += 1
-        return self._document("".join(tokens), parts, comments, self.default_id(raw))
+                notes[SEVERAL_CHARACTERS] += 1
+        if not is_plain and len(tokens) > 1 and tokens == [str(number) for number, _ in enumerate(tokens, 1)]:
+            raise DataFormatError("the first column numbers the lines; expected the characters there")
+        document = self._document("".join(tokens), parts, comments, self.default_id(raw))
+        self.report.notes.update(+notes)
+        return document
 
     def _document(self, text: str, parts: list[tuple[str, str]], comments: _Comments, default_id: str) -> Document:
-        spans, repaired = spans_of_tags(parts, self._scheme)
+        spans, repaired = spans_of_tags(parts, self._file.scheme)
         entities = tuple(Entity(*span, meta=comments.entities.pop(span, {})) for span in spans)
         if comments.entities:
             start, end, label = next(iter(comments.entities))
             raise DataFormatError(
                 f"a comment describes entity {start}-{end} {excerpt(label, 20)}, which is not in the tags"
             )
-        document = Document(comments.id or default_id, text, entities, comments.meta)
+        document = Document(default_id if comments.id is None else comments.id, text, entities, comments.meta or {})
         self.report.repaired.update(repaired)
         return document
 
-    def _split_line(self, number: int, line: str) -> tuple[str, str]:
+    def _split_line(self, number: int, line: str, notes: Counter[str]) -> tuple[str, str]:
         """Return token and tag of a line, and remember the parsed tag."""
-        token, separator, tag = line.rstrip(" \t").rpartition(self._separator)
-        if not separator or not token:
-            raise _wrong_columns(line, self._separator, number)
-        if len(token) > 1:
-            token = _UNESCAPED.get(token, token)
-            if self._separator in token.strip(self._separator):
-                raise _wrong_columns(line, self._separator, number)
-        if tag not in self._parsed:
-            with error_location(line=number):
-                self._parsed[tag] = parse_tag(tag)
-        return token, tag
+        line = line.rstrip(" \t")
+        with error_location(line=number):
+            token, tag = _token_and_tag(line, self._file.columns)
+            if tag not in self._parsed:
+                self._parsed[tag] = parse_tag(tag, self._file.form)
+        notes[OTHER_COLUMNS] += self._file.columns > 2
+        if self._file.has_positions:
+            notes[POSITIONS] += 1
+            return token[0], tag
+        return _UNESCAPED.get(token, token), tag
+
+
+def _columns(line: str) -> list[str]:
+    """Return the columns of a line without blanks at its end: separated by tabs, or by blanks if it has no tab."""
+    return [column.strip(" ") for column in line.split("\t")] if "\t" in line else re.split(" +", line)
+
+
+def _token_and_tag(line: str, expected: int) -> tuple[str, str]:
+    """Return token and tag of a line that should have `expected` columns.
+
+    A blank token leaves one column less and at least two blanks or tabs at the beginning: itself and the separator.
+    """
+    columns = _columns(line)
+    filled = [column for column in columns if column]
+    if len(filled) == expected or (len(columns) == expected and columns[0]):
+        return filled[0], filled[-1]
+    blanks = len(line) - len(line.lstrip(" \t"))
+    if len(filled) == expected - 1 and blanks > 1:
+        return line[0], filled[-1]
+    raise DataFormatError(_fault(line, expected, len(filled)))
+
+
+def _fault(line: str, expected: int, found: int) -> str:
+    """Return what is wrong with a line that has `found` columns in place of `expected`."""
+    if _INLINE_TAG.search(line):
+        return "tags stand behind their words in the line ('word/B-Type'); expected one character and its tag per line"
+    if found == expected - 1 and (line[:1].isspace() or found == 1 and _is_tag(line)):
+        return "the line has a tag but no character: a blank or tab was lost, write it before the separator"
+    what = "character, tag" if expected == 2 else "as in the first line with a tag; the last is the tag"
+    return f"expected {expected} columns ({what}) separated by tabs or blanks, found {found}"
+
+
+def _is_tag(column: str) -> bool:
+    return column in ("O", "o") or any(form.fullmatch(column) for form in _FORMS)
 
 
 class _Comments(NamedTuple):
     """Content of the comments before a document; `entities` maps (start, end, label) to `meta`."""
 
     id: str | None
-    meta: dict[str, Any]
+    meta: dict[str, Any] | None
     entities: dict[tuple[int, int, str], dict[str, Any]]
-
-
-def _wrong_columns(line: str, separator: str, number: int) -> DataFormatError:
-    name = "tab" if separator == "\t" else "space"
-    columns = len(line.split(separator))
-    return DataFormatError(f"expected 2 columns (character, tag) separated by a {name}, found {columns}", line=number)
+    others: int = 0
 
 
 def _split_into_blocks(source: TextSource) -> Iterator[list[tuple[int, str]]]:
@@ -147,94 +201,144 @@ def _separates_documents(line: str) -> bool:
 
 
 def _split_comments(block: list[tuple[int, str]]) -> tuple[_Comments, list[tuple[int, str]]]:
-    comments = _Comments(None, {}, {})
+    comments = _Comments(None, None, {})
     for index, (number, line) in enumerate(block):
         match = _COMMENT.fullmatch(line)
-        if not match:
+        if match:
+            with error_location(line=number):
+                comments = _add_comment(comments, *match.groups())
+        elif _is_other_comment(line):
+            comments = comments._replace(others=comments.others + 1)
+        else:
             return comments, block[index:]
-        with error_location(line=number):
-            comments = _add_comment(comments, *match.groups())
     return comments, []
 
 
+def _is_other_comment(line: str) -> bool:
+    """Return whether a line is a comment of another tool, such as `# text = …`, and not the token `#` with its tag."""
+    return line.startswith("# ") and not _is_tag(_columns(line.rstrip(" \t"))[-1])
+
+
 def _add_comment(comments: _Comments, kind: str, value: str) -> _Comments:
+    if kind != "entity" and getattr(comments, kind) is not None:
+        raise DataFormatError(f"the document has two {kind} comments")
     if kind == "id":
-        return comments._replace(id=_json_string(value) or value)
+        name = parse_line(value)
+        return comments._replace(id=name if isinstance(name, str) else value)
     if kind == "meta":
         return comments._replace(meta=load_meta(value))
-    entity = load_meta(value)
-    try:
-        span = (entity["start"], entity["end"], entity["label"])
-    except KeyError as error:
-        raise DataFormatError(f"an entity comment has no key {error.args[0]!r}") from None
-    comments.entities[span] = dict(as_object(entity.get("meta", {}), "meta"))
+    entity = entity_of(load_meta(value))
+    span = (entity.start, entity.end, entity.label)
+    if span in comments.entities:
+        raise DataFormatError(f"two comments describe entity {entity.start}-{entity.end} {excerpt(entity.label, 20)}")
+    comments.entities[span] = dict(entity.meta)
     return comments
 
 
-def _json_string(value: str) -> str | None:
-    try:
-        parsed = json.loads(value)
-    except ValueError:
-        return None
-    return parsed if isinstance(parsed, str) else None
-
-
 def detect_tags(source: TextSource, scheme: str | None = None) -> TagFile:
-    """Detect separator and tag scheme of a file in one pass over its tags; a given `scheme` is checked, not detected.
+    """Detect how a file writes its tags, in one pass over it; a given `scheme` is checked, not detected.
 
     Raises:
         DataFormatError: no single scheme has all the tags (with the first line that does not fit), or no line has two
-            columns.
+            columns of which the last is a tag.
     """
-    separator, has_comments = "", False
+    columns, has_comments, positions = 0, False, _Positions()
     first_seen: dict[str, int] = {}
-    known_tags: set[str] = set()
+    first_line: tuple[int, str] | None = None
     for number, line in source.lines():
-        if line[line.rfind(separator or "\t") + 1 :] in known_tags or _separates_documents(line):
+        if _separates_documents(line):
+            positions.end_block()
             continue
-        if line.startswith("# ") and _COMMENT.fullmatch(line):
-            has_comments = True
+        if positions.fit:
+            positions.add(line)
+        if line[2:] in first_seen:
             continue
-        separator = separator or ("\t" if "\t" in line else " ")
-        tag = line.rstrip(" \t").rpartition(separator)[2]
-        if tag == OUTSIDE or tag[1:2] == "-":
-            known_tags.add(tag)
-            first_seen.setdefault(tag[0], number)
+        if line.startswith("# ") and (_COMMENT.fullmatch(line) or _is_other_comment(line)):
+            has_comments = has_comments or _COMMENT.fullmatch(line) is not None
+            continue
+        first_line = first_line or (number, line)
+        found = _columns(line.rstrip(" \t"))
+        if len(found) > 1 and _is_tag(found[-1]):
+            columns = columns or max(2, sum(map(bool, found)))
+            first_seen.setdefault(found[-1], number)
     if not first_seen and not has_comments:
-        raise DataFormatError("no line has the form 'character tag', separated by a tab or space", path=source.path)
-    scheme = scheme or _detect_scheme(first_seen, source.path)
-    _check_prefixes(first_seen, scheme, source.path)
-    return TagFile(separator or "\t", scheme)
+        raise _no_tags(source.path, first_line)
+    form = max(_FORMS, key=lambda form: sum(form.fullmatch(tag) is not None for tag in first_seen))
+    scheme = _scheme_of_tags(first_seen, form, scheme, source.path)
+    return TagFile(columns or 2, form, scheme, positions.fit and bool(first_seen))
 
 
-def _detect_scheme(first_seen: dict[str, int], path: Path) -> str:
+def _no_tags(path: Path, first_line: tuple[int, str] | None) -> DataFormatError:
+    number, line = first_line or (None, "")
+    reason = "no line has the form 'character tag', separated by a tab or space"
+    return DataFormatError(_fault(line, 2, 1) if _INLINE_TAG.search(line) else reason, path=path, line=number)
+
+
+class _Positions:
+    """Whether all tokens so far are a character and its position in a word, from 0."""
+
+    def __init__(self) -> None:
+        self.fit = True
+        self._previous = -1
+
+    def add(self, line: str) -> None:
+        """Take the token of a line into account."""
+        digit = line[1:2]
+        self.fit = digit in set("0123456789") and line[2:3] in ("\t", " ") and int(digit) in (0, self._previous + 1)
+        self._previous = int(digit) if self.fit else -1
+
+    def end_block(self) -> None:
+        """The next token begins a word."""
+        self._previous = -1
+
+
+def _scheme_of_tags(first_seen: dict[str, int], form: re.Pattern[str], scheme: str | None, path: Path) -> str:
+    prefixes: dict[str, int] = {}
+    for tag, number in first_seen.items():
+        match = form.fullmatch(tag)
+        prefixes.setdefault(match["prefix"].upper() if match else OUTSIDE, number)
+    scheme = scheme or _detect_scheme(prefixes, path)
+    _check_prefixes(prefixes, scheme, path)
+    return scheme
+
+
+def _detect_scheme(first_seen: Mapping[str, int], path: Path) -> str:
     seen: list[str] = []
     for prefix, number in sorted(first_seen.items(), key=lambda item: item[1]):
         seen.append(prefix)
-        if prefix in _PREFIXES and not fitting_scheme(known for known in seen if known in _PREFIXES):
+        if not fitting_scheme(seen):
             others = ", ".join(f"{known}-" for known in seen[:-1] if known != OUTSIDE)
             raise DataFormatError(f"the tags mix schemes: {prefix}- beside {others}", path=path, line=number)
-    return fitting_scheme(known for known in seen if known in _PREFIXES) or "bio"
+    return fitting_scheme(seen) or "bio"
 
 
-def _check_prefixes(first_seen: dict[str, int], scheme: str, path: Path) -> None:
+def _check_prefixes(first_seen: Mapping[str, int], scheme: str, path: Path) -> None:
     for prefix, number in first_seen.items():
-        if prefix in _PREFIXES and prefix not in SCHEMES[scheme]:
+        if prefix not in SCHEMES[scheme]:
             raise DataFormatError(f"prefix {prefix}- does not belong to scheme {scheme}", path=path, line=number)
 
 
-def parse_tag(tag: str) -> tuple[str, str]:
+def parse_tag(tag: str, form: re.Pattern[str] = _PREFIXED) -> tuple[str, str]:
     """Split a tag into prefix and label: `"B-Drug"` -> `("B", "Drug")`, `"O"` -> `("O", "")`.
 
+    Args:
+        tag: the tag; lower-case prefixes are read as upper-case.
+        form: pattern with the groups `prefix` and `label`; by default `B-Type` or `B_Type`.
+
     Raises:
-        DataFormatError: it is not a tag of any scheme.
+        DataFormatError: it is not a tag of this form, or several tags.
     """
-    if tag == OUTSIDE:
+    if tag in ("O", "o"):
         return OUTSIDE, ""
-    prefix, hyphen, label = tag.partition("-")
-    if not hyphen or not label or len(prefix) != 1 or prefix not in "BIMELSU":
-        raise DataFormatError(f"tag {excerpt(tag, 12)} is neither 'O' nor of the form 'B-Type' (B, I, M, E, L, S, U)")
-    return prefix, label
+    match = form.fullmatch(tag)
+    if not match:
+        expected = "Type-B" if form is _SUFFIXED else "B-Type"
+        raise DataFormatError(
+            f"tag {excerpt(tag, 12)} is neither 'O' nor of the form {expected!r} (B, I, M, E, L, S, U)"
+        )
+    if _SEVERAL_TAGS.fullmatch(tag):
+        raise DataFormatError(f"{excerpt(tag, 12)} has several tags; expected one character and its tag per line")
+    return match["prefix"].upper(), match["label"]
 
 
 def fitting_scheme(prefixes: Iterable[str]) -> str | None:
@@ -323,7 +427,7 @@ def _block_lines(document: Document, scheme: str, comments: bool) -> Iterator[st
     if not document.text and not comments:
         raise DataFormatError("a document without text needs comments")
     for entity in document.entities:
-        if _INVALID_IN_LABELS.search(entity.label):
+        if _INVALID_IN_LABELS.search(entity.label) or _SEVERAL_TAGS.fullmatch(entity.label):
             raise DataFormatError(f"label {excerpt(entity.label, 20)} is not valid in a tag")
     if comments:
         yield from _comment_lines(document)

@@ -7,7 +7,11 @@ from hypothesis import strategies as st
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.formats import detect_format, read_documents, write_documents
 from hf_adner.data.formats.conll import (
+    OTHER_COLUMNS,
+    OTHER_COMMENTS,
+    POSITIONS,
     SCHEMES,
+    SEVERAL_CHARACTERS,
     WITHOUT_BEGINNING,
     WITHOUT_END,
     check_scheme,
@@ -40,6 +44,83 @@ def test_separators_line_ends_and_schemes(file, separator, end, tags):
         ("train-1", "红斑 ", [(0, 2, "A")]),
         ("train-2", "红斑 ", [(0, 2, "A")]),
     ]
+
+
+@pytest.mark.parametrize("separator", ["  ", "   ", " \t", "\t ", "\t\t", " \t "])
+def test_columns_are_parted_by_any_number_of_blanks_and_tabs(file, separator):
+    path = file("".join(f"{character}{separator}{tag}\n" for character, tag in zip("面部 红", "B-A I-A O B-B".split())))
+    assert [(document.text, document.spans) for document in read_documents(path, "conll")] == [
+        ("面部 红", [(0, 2, "A"), (3, 4, "B")])
+    ]
+
+
+def test_lines_with_tabs_beside_lines_with_blanks(file):
+    assert next(read_documents(file("红\tB-A\n斑 I-A\n\u3000  O\n"), "conll")).spans == [(0, 2, "A")]
+
+
+@pytest.mark.parametrize(
+    "lines, columns",
+    [
+        (["EU NNP B-NP B-ORG", "! . O O"], 4),
+        (["红\tn\tB-A", " \tw\tO", "斑\t\tO"], 3),
+        (["红 _ _ B-A", "  _ _ O"], 4),
+    ],
+)
+def test_of_several_columns_the_first_is_the_token_and_the_last_the_tag(file, lines, columns):
+    stream = read_documents(file("-DOCSTART- -X- O O\n\n" + "\n".join(lines)), "conll")
+    (document,) = stream
+    assert document.text == "".join(line[:2] if line[:2] == "EU" else line[0] for line in lines)
+    assert len(document.spans) == 1 and stream.report.notes[OTHER_COLUMNS] == len(lines)
+
+
+@pytest.mark.parametrize("tags", ["B_a I_a O B_b", "a-B a-I O b-B", "a_B a_I O b_B", "b-a i-a o b-b", "B_a E_a O S_b"])
+def test_other_forms_of_tags(file, tags):
+    path = file("".join(f"{character} {tag}\n" for character, tag in zip("面部。红", tags.split())))
+    assert next(read_documents(path, "conll")).spans == [(0, 2, "a"), (3, 4, "b")]
+
+
+@pytest.mark.parametrize(
+    "text, line, reason",
+    [
+        ("面 B-A\n O\n", 2, "the line has a tag but no character"),
+        ("面\tB-A\n\tO\n", 2, "the line has a tag but no character"),
+        ("面\tB-A\nO\n", 2, "the line has a tag but no character"),
+        ("面 n B-A\n n O\n", 2, "the line has a tag but no character"),
+        ("面 B-A\n部 n I-A\n", 2, "expected 2 columns .* found 3"),
+        ("面 n B-A\n部 I-A\n", 2, "expected 3 columns .* found 2"),
+        ("面部/B-A 红斑/B-B 。/O\n", 1, "tags stand behind their words"),
+        ("。 O\n面/B-A\n", 2, "tags stand behind their words"),
+        ("1 面 B-A\n2 部 I-A\n", 1, "the first column numbers the lines"),
+        ("面 部 红\tB-A I-A O\n", 1, "'B-A I-A O' has several tags"),
+        ("面 B_A\n部 A-B\n", 2, "tag 'A-B' is neither 'O' nor of the form 'B-Type'"),
+        ('# id = "a"\n# id = "b"\n面 O\n', 2, "two id comments"),
+        ('# entity = {"start": [0], "end": 1, "label": "A"}\n面 B-A\n', 1, "entity start must be an integer"),
+        ('# entity = {"start": 0, "end": 1, "label": "A"}\n' * 2 + "面 B-A\n", 2, "two comments describe entity 0-1"),
+    ],
+)
+def test_what_has_no_single_meaning_is_refused_by_name(file, text, line, reason):
+    path = file(text)
+    with pytest.raises(DataFormatError, match=reason) as caught:
+        list(read_documents(path, "conll"))
+    assert (caught.value.path, caught.value.line) == (path, line)
+
+
+def test_positions_of_characters_in_words_are_left_out(file):
+    stream = read_documents(file("科0\tO\n技1\tO\n高0\tB-PER\n\n10\tO\n21\tO\n"), "conll")
+    assert [(document.text, document.spans) for document in stream] == [("科技高", [(2, 3, "PER")]), ("12", [])]
+    assert stream.report.notes[POSITIONS] == 5
+
+
+@pytest.mark.parametrize("tokens", ["高1 技2", "科0 技2", "科0 技1 高", "科0 技1 高00"])
+def test_other_tokens_that_end_in_digits_are_text(file, tokens):
+    stream = read_documents(file("".join(f"{token} B-A\n" for token in tokens.split())), "conll")
+    assert next(stream).text == tokens.replace(" ", "") and stream.report.notes[SEVERAL_CHARACTERS] > 1
+
+
+def test_comments_of_other_tools_are_counted(file):
+    stream = read_documents(file("# made by a tool\n\n# id 5239\tdomain=zh\n# text = 红斑\n红 _ B-A\n# _ O\n"), "conll")
+    assert [(document.id, document.text) for document in stream] == [("train-1", "红#")]
+    assert stream.report.notes[OTHER_COMMENTS] == 3
 
 
 def test_gb18030(file):
@@ -116,6 +197,7 @@ def test_comments_are_written(tmp_path):
         (Document("n1", "红斑", (Entity(0, 2, "A"), Entity(0, 1, "B"))), "entities 0-2 and 0-1 overlap"),
         (Document("n1", "红斑", (Entity(0, 2, "A\tB"),)), r"label 'A\\tB' is not valid in a tag"),
         (Document("n1", "红斑", (Entity(0, 2, " A"),)), "label ' A' is not valid in a tag"),
+        (Document("n1", "红斑", (Entity(0, 2, "A B-C"),)), "label 'A B-C' is not valid in a tag"),
         (Document("n1", ""), "a document without text needs comments"),
     ],
 )
@@ -173,7 +255,7 @@ def test_fitting_scheme():
     assert fitting_scheme("IM") is None and fitting_scheme("EL") is None
 
 
-@pytest.mark.parametrize("tag", ["", "o", "B", "B-", "-A", "X-A", "BA-A", "A"])
+@pytest.mark.parametrize("tag", ["", "0", "B", "B-", "-A", "X-A", "BA-A", "A", "Type-B"])
 def test_invalid_tags_are_refused(tag):
     with pytest.raises(DataFormatError, match="neither 'O' nor of the form"):
         parse_tag(tag)

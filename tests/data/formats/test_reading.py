@@ -159,7 +159,7 @@ BROKEN = {
     ),
     "CoNLL: no tag": ("conll", "红\tB-S\n斑\n", 2, "expected 2 columns .* found 1"),
     "CoNLL: four columns": ("conll", "红\tO\nEU NNP B-NP B-ORG\n", 2, "expected 2 columns"),
-    "CoNLL: three columns": ("conll", "红\tn\tB-S\n", 1, "expected 2 columns .* found 3"),
+    "CoNLL: three columns": ("conll", "红\tB-S\n斑\tn\tI-S\n", 2, "expected 2 columns .* found 3"),
     "CoNLL: no such tag": ("conll", "红\tB-S\n斑\tsymptom\n", 2, "tag 'symptom' is neither 'O' nor of the form"),
     "CoNLL: tag without type": ("conll", "红\tB-S\n斑\tI-\n", 2, "tag 'I-' is neither"),
     "CoNLL: no tags at all": ("conll", "红斑\n瘙痒\n", None, "no line has the form 'character tag'"),
