@@ -6,7 +6,6 @@ strings, because an Arrow column has one type and free-form annotations do not.
 
 from __future__ import annotations
 
-import json
 import operator
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from hf_adner.data.errors import DataFormatError, excerpt
+from hf_adner.data.strict_json import check_characters, dump_json, parse_json
 
 NESTED = ("outermost", "innermost")
 """Which of several overlapping entities is kept if only one can be."""
@@ -37,7 +37,8 @@ class Entity:
         meta: additional JSON values, such as a score or the annotator.
 
     Raises:
-        DataFormatError: offsets are not integers with `0 <= start < end`, or the label is not a non-empty string.
+        DataFormatError: offsets are not integers with `0 <= start < end`, or the label is not a non-empty string
+            that can be encoded.
     """
 
     start: int
@@ -54,6 +55,7 @@ class Entity:
             raise DataFormatError(f"entity offsets must be 0 <= start < end, found start {self.start}, end {self.end}")
         if type(self.label) is not str or not self.label.strip():
             raise DataFormatError(f"an entity's label must be a non-empty string, found {excerpt(self.label)}")
+        check_characters(self.label, "an entity's label")
         if self.text is not None and type(self.text) is not str:
             raise DataFormatError(f"an entity's text must be a string, found {type(self.text).__name__}")
         if not isinstance(self.meta, Mapping):
@@ -81,7 +83,7 @@ class Document:
 
     Raises:
         DataFormatError: an entity reaches outside the text, has another `text` than the document has there, or is a
-            duplicate; the text contains half of a surrogate pair.
+            duplicate; the id or text contains half of a surrogate pair.
     """
 
     id: str
@@ -96,7 +98,8 @@ class Document:
             raise DataFormatError(f"a document's text must be a string, found {type(self.text).__name__}")
         if not isinstance(self.meta, Mapping):
             raise DataFormatError(f"a document's meta must be an object, found {type(self.meta).__name__}")
-        _check_characters(self.text)
+        check_characters(self.id, "a document's id")
+        check_characters(self.text, "the text")
         entities = [_with_text(entity, self.text) for entity in self.entities]
         object.__setattr__(self, "entities", tuple(sorted(entities, key=_position)))
         self._check_duplicates()
@@ -119,13 +122,6 @@ class Document:
     def flattened(self, nested: str = "outermost") -> Document:
         """Return the document with disjoint entities only; see `flatten`."""
         return replace(self, entities=flatten(self.entities, nested).kept) if self.has_overlaps else self
-
-
-def _check_characters(text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise DataFormatError(f"the text contains half of a surrogate pair at character {error.start}") from None
 
 
 def _with_text(entity: Entity, text: str) -> Entity:
@@ -248,18 +244,6 @@ def dump_meta(meta: Mapping[str, Any]) -> str:
     return dump_json(meta) if meta else _EMPTY
 
 
-def dump_json(value: Any) -> str:
-    """Return `value`, which is or contains `meta`, as JSON on one line.
-
-    Raises:
-        DataFormatError: something in it is not JSON, such as NaN.
-    """
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DataFormatError(f"meta cannot be written as JSON: {error}") from None
-
-
 def load_meta(text: str | None) -> dict[str, Any]:
     """Parse the JSON object of `dump_meta`; None and the empty string are empty.
 
@@ -269,9 +253,9 @@ def load_meta(text: str | None) -> dict[str, Any]:
     if not text or text == _EMPTY:
         return {}
     try:
-        meta = json.loads(text)
-    except ValueError as error:
-        raise DataFormatError(f"meta is not JSON: {getattr(error, 'msg', 'malformed')}") from None
+        meta = parse_json(text)
+    except DataFormatError as error:
+        raise DataFormatError(f"meta is not JSON: {error.reason}") from None
     if not isinstance(meta, dict):
         raise DataFormatError(f"meta must be a JSON object, found {type(meta).__name__}")
     return meta

@@ -13,7 +13,8 @@ from hf_adner.data.errors import DataFormatError, error_location, excerpt
 from hf_adner.data.formats.offsets import SpanReader
 from hf_adner.data.formats.reader import RawRecord, Reader, as_object, given_id, required, without
 from hf_adner.data.formats.source import TextSource, json_records
-from hf_adner.data.records import Document, Entity, dump_json
+from hf_adner.data.records import Document, Entity
+from hf_adner.data.strict_json import dump_json
 
 
 class JsonlReader(SpanReader):

@@ -9,23 +9,44 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from json.decoder import WHITESPACE
 from pathlib import Path
 from typing import Any
 
-from hf_adner.data.errors import DataFormatError, excerpt
+from hf_adner.data.errors import DataFormatError
+from hf_adner.data.formats.charset import CHUNK, encoding_of, invalid_byte
 from hf_adner.data.formats.reader import RawRecord
+from hf_adner.data.strict_json import parse_json, parse_prefix
 
-CHUNK = 1 << 18
 _MAX_CUT_TOKEN = 16  # a literal or escape cut by the end of the buffer fails at most this far before the end
-_BINARY = {
+_NOT_TEXT = {
     b"PK\x03\x04": "a ZIP or Excel file",
     b"\x1f\x8b": "a gzip file",
     b"%PDF": "a PDF",
     b"\xd0\xcf\x11\xe0": "an old Excel or Word file",
+    b"{\\rtf": "an RTF document",
+    b"PAR1": "a Parquet file",
+    b"version https://git-lfs.github.com/spec/": "a Git LFS pointer without the data (git lfs pull fetches them)",
+    b"/annex/objects/": "a git-annex pointer without the data (git annex get fetches them)",
 }
-_BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_HEAD = max(map(len, _NOT_TEXT))
+
+
+@contextmanager
+def regular_file(path: Path) -> Iterator[Path]:
+    """Give a file that can be read more than once: `path`, or a private temporary copy of a pipe or device."""
+    if path.is_file() or path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="adner-") as folder:
+        copy = Path(folder, path.name)
+        with path.open("rb") as pipe, copy.open("wb") as file:
+            shutil.copyfileobj(pipe, file)
+        yield copy
 
 
 class TextSource:
@@ -33,26 +54,28 @@ class TextSource:
 
     Args:
         path: the file.
-        encoding: its encoding; None detects UTF-8 (with or without byte order mark), UTF-16 with byte order mark, or
+        encoding: its encoding; None detects UTF-8, UTF-16 and UTF-32 by their byte order mark, UTF-8 without one, or
             GB18030 (a superset of GBK and GB2312).
 
     Raises:
-        DataFormatError: the file is empty, binary, or in none of these encodings (with the offset of the first invalid
-            byte).
+        DataFormatError: the path is a folder, or the file is empty, binary, in none of these encodings (with the offset
+            of the first invalid byte), or nonsense in the encoding.
         FileNotFoundError: the file does not exist.
         ValueError: Python does not have the encoding.
     """
 
     def __init__(self, path: str | Path, encoding: str | None = None):
         self.path = Path(path)
+        if self.path.is_dir():
+            raise DataFormatError("this is a folder, expected a file", path=self.path)
         with self.path.open("rb") as file:
-            head = file.read(4)
+            head = file.read(_HEAD)
         if not head:
             raise DataFormatError("the file is empty", path=self.path)
-        kind = next((kind for magic, kind in _BINARY.items() if head.startswith(magic)), None)
+        kind = next((kind for magic, kind in _NOT_TEXT.items() if head.startswith(magic)), None)
         if kind:
             raise DataFormatError(f"the file is {kind}, expected text", path=self.path)
-        self.encoding = check_encoding(encoding) if encoding else detect_encoding(self.path)
+        self.encoding = encoding_of(self.path, encoding)
 
     def chunks(self) -> Iterator[str]:
         """Yield the text in chunks, with the line ends of the file.
@@ -73,7 +96,7 @@ class TextSource:
         try:
             return decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            raise _invalid_byte(self.path, self.encoding, offset - held_back + error.start) from None
+            raise invalid_byte(self.path, self.encoding, offset - held_back + error.start) from None
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Yield numbered lines, from 1, without `\\n` or `\\r\\n`.
@@ -96,133 +119,25 @@ class TextSource:
         return "".join(self.chunks())
 
 
-def check_encoding(encoding: str) -> str:
-    """Return Python's name of an encoding; for UTF-8, the codec that also accepts a byte order mark.
-
-    Raises:
-        ValueError: Python does not have this text encoding.
-    """
-    try:
-        "".encode(encoding)
-    except LookupError:
-        raise ValueError(f"encoding {encoding!r} is unknown; expected a Python codec such as 'gb18030'") from None
-    name = codecs.lookup(encoding).name
-    return "utf-8-sig" if name == "utf-8" else name
-
-
-def detect_encoding(path: Path) -> str:
-    """Return the first of UTF-8, UTF-16 (by byte order mark) and GB18030 that decodes the whole file.
-
-    A UTF-8 file with a few invalid bytes can often be decoded as GB18030, to nonsense. If most characters are valid
-    UTF-8, the invalid byte is therefore reported instead.
-
-    Raises:
-        DataFormatError: no encoding fits; names the offset of the first byte that is not UTF-8.
-    """
-    with path.open("rb") as file:
-        head = file.read(4)
-    for mark, encoding in _BYTE_ORDER_MARKS.items():
-        if head.startswith(mark):
-            return encoding
-    invalid = _first_invalid_byte(path, "utf-8")
-    if invalid is None:
-        return "utf-8"
-    if not _is_mostly_utf8(path) and _first_invalid_byte(path, "gb18030") is None:
-        return "gb18030"
-    raise _invalid_byte(path, "UTF-8 or GB18030", invalid)
-
-
-def _first_invalid_byte(path: Path, encoding: str) -> int | None:
-    """Return the offset of the first byte that `encoding` cannot decode, or None."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    offset = 0
-    with path.open("rb") as file:
-        while True:
-            block = file.read(CHUNK)
-            held_back = len(decoder.getstate()[0])
-            try:
-                decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
-                return offset - held_back + error.start
-            if not block:
-                return None
-            offset += len(block)
-
-
-def _is_mostly_utf8(path: Path) -> bool:
-    """Return whether more of the characters beyond ASCII are valid UTF-8 than invalid."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    valid = invalid = 0
-    with path.open("rb") as file:
-        while block := file.read(CHUNK):
-            text = decoder.decode(block)
-            invalid += text.count("\ufffd")
-            valid += sum(character > "\x7f" for character in text) - text.count("\ufffd")
-    return valid > invalid
-
-
-def _invalid_byte(path: Path, encoding: str, offset: int) -> DataFormatError:
-    """Return the error for the byte at `offset`; of several encodings ("A or B"), the first counts the lines."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        byte = file.read(1)
-    found = f"byte 0x{byte.hex()}" if byte else "the end of the file within a character"
-    return DataFormatError(
-        f"the text is not {encoding.removesuffix('-sig')}: {found} at byte offset {offset}",
-        path=path,
-        line=_line_at(path, encoding.split(" or ")[0], offset),
-    )
-
-
-def _line_at(path: Path, encoding: str, offset: int) -> int:
-    """Return the line, from 1, of the byte at `offset`."""
-    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-    lines = 1
-    with path.open("rb") as file:
-        while offset > 0 and (block := file.read(min(CHUNK, offset))):
-            lines += decoder.decode(block).count("\n")
-            offset -= len(block)
-    return lines
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        duplicate = next(key for key in keys if keys.count(key) > 1)
-        raise DataFormatError(f"duplicate key {excerpt(duplicate, 20)} in a JSON object")
-    return value
-
-
-def _reject_constant(name: str) -> None:
-    raise DataFormatError(f"{name} is not a JSON number")
-
-
-_strict = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_reject_constant)
-_lenient = json.JSONDecoder()
-
-
 def parse_line(line: str) -> Any:
     """Return the JSON value of a line, or the `DataFormatError` that describes what is wrong with it."""
     try:
-        return _strict.decode(line)
+        return parse_json(line)
     except DataFormatError as error:
         return error
-    except json.JSONDecodeError as error:
-        return DataFormatError(f"broken JSON at column {error.pos + 1}: {error.msg}")
-    except RecursionError:
-        return DataFormatError("JSON is nested too deeply")
-    except ValueError as error:  # an integer of thousands of digits
-        return DataFormatError(f"broken JSON: {error}")
 
 
 class JsonStream:
-    """Iterate over the elements of a JSON array, or the members of a JSON object, in order."""
+    """Iterate over the elements of a JSON array, the members of an object, or values without commas, in order.
+
+    Attributes:
+        line: the line, from 1, on which what was read so far ends.
+    """
 
     def __init__(self, source: TextSource):
         self._source = source
         self._chunks = source.chunks()
-        self._buffer, self._position, self._line = "", 0, 1
+        self._buffer, self._position, self.line = "", 0, 1
         self._at_end = False
 
     def elements(self) -> Iterator[RawRecord]:
@@ -241,13 +156,31 @@ class JsonStream:
         Raises:
             DataFormatError: the file is not a complete JSON object.
         """
+        seen: set[str] = set()
         for _ in self._items("{", "}"):
             if self._peek() != '"':
                 raise self._broken("expected a key in double quotes")
             key = self._value()[1]
             self._take(":")
             line, value = self._value()
+            if isinstance(key, DataFormatError):
+                key, value = None, key
+            elif key in seen:
+                value = DataFormatError("the key is given twice")
+            seen.add(key)
             yield RawRecord(line, key, value)
+
+    def values(self) -> Iterator[RawRecord]:
+        """Yield values that follow each other without a comma, with their index as key.
+
+        Raises:
+            DataFormatError: the rest of the file is not JSON.
+        """
+        index = 0
+        while self._peek():
+            line, value = self._value()
+            yield RawRecord(line, str(index), value)
+            index += 1
 
     def _items(self, opening: str, closing: str) -> Iterator[None]:
         self._take(opening)
@@ -281,34 +214,29 @@ class JsonStream:
 
     def _value(self) -> tuple[int, Any]:
         self._peek()
-        line, decoder, fault = self._line, _strict, None
+        line = self.line
         while True:
             try:
-                value, end = decoder.raw_decode(self._buffer, self._position)
+                value, end = parse_prefix(self._buffer, self._position)
             except DataFormatError as error:
-                decoder, fault = _lenient, error
-                continue
-            except RecursionError:
-                raise self._broken("JSON is nested too deeply") from None
+                raise self._broken(error.reason) from None
             except json.JSONDecodeError as error:
                 if self._at_end or not self._may_be_cut(error):
                     self._advance(min(error.pos, len(self._buffer)))
                     raise self._broken(error.msg) from None
                 self._fill()
                 continue
-            except ValueError as error:
-                raise self._broken(str(error)) from None
             if end == len(self._buffer) and not self._at_end:
                 self._fill()  # a number may continue
                 continue
             self._advance(end)
-            return line, fault or value
+            return line, value
 
     def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
         return error.msg.startswith("Unterminated string") or error.pos >= len(self._buffer) - _MAX_CUT_TOKEN
 
     def _advance(self, position: int) -> None:
-        self._line += self._buffer.count("\n", self._position, position)
+        self.line += self._buffer.count("\n", self._position, position)
         self._position = position
 
     def _fill(self) -> None:
@@ -324,7 +252,7 @@ class JsonStream:
 
     def _broken(self, reason: str) -> DataFormatError:
         ending = "" if self._position < len(self._buffer) else ", but the file ends here"
-        return DataFormatError(f"broken JSON: {reason}{ending}", path=self._source.path, line=self._line)
+        return DataFormatError(f"broken JSON: {reason}{ending}", path=self._source.path, line=self.line)
 
 
 def _json_lines(lines: Iterable[tuple[int, str]]) -> Iterator[RawRecord]:
@@ -340,10 +268,21 @@ _ARRAY = re.compile(r"[\ufeff\s]*\[")
 
 
 def json_records(source: TextSource) -> Iterator[RawRecord]:
-    """Return the records of a file that is a JSON array or has one JSON value per line."""
+    """Return the records of a file that is a JSON array, has one JSON value per line, or values over several lines."""
     if begins_with(source, _ARRAY):
         return JsonStream(source).elements()
+    if _begins_with_a_value_over_lines(source):
+        return JsonStream(source).values()
     return _json_lines(source.lines())
+
+
+def _begins_with_a_value_over_lines(source: TextSource) -> bool:
+    stream = JsonStream(source)
+    try:
+        first = next(stream.values(), None)
+    except DataFormatError:
+        return False
+    return first is not None and stream.line > first.line
 
 
 def begins_with(source: TextSource, pattern: re.Pattern[str]) -> bool:

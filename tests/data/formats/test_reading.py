@@ -121,7 +121,7 @@ BROKEN = {
         "jsonl",
         '{"text": "\\ud83d", "entities": []}',
         1,
-        "half of a surrogate pair at character 0",
+        "half of a surrogate pair",
     ),
     "nested too deeply": ("jsonl", '{"text": ' + "[" * 200_000, 1, "nested too deeply"),
     "huge integer": ("jsonl", '{"text": "a", "entities": [{"start": ' + "9" * 5000 + "}]}", 1, "broken JSON"),

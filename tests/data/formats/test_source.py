@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.formats import source as source_module
-from hf_adner.data.formats.source import CHUNK, JsonStream, TextSource, detect_encoding, json_records
+from hf_adner.data.formats.charset import CHUNK, detect_encoding
+from hf_adner.data.formats.source import JsonStream, TextSource, json_records
 
 TEXT = "第一行：特应性皮炎\r\n第二行：瘙痒\u2028仍是第二行\n第三行"
 
