@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from hf_adner.data.errors import DataFormatError
+from hf_adner.data.errors import DataFormatError, excerpt
 from hf_adner.data.formats.conll import SCHEMES, parse_tag, spans_of_tags
-from hf_adner.data.formats.jsonl import entity_list
-from hf_adner.data.formats.offsets import SpanReader
+from hf_adner.data.formats.jsonl import JsonReader, entity_list
 from hf_adner.data.formats.reader import RawRecord, Reader, as_object, given_id, required, without
 from hf_adner.data.formats.source import JsonStream, TextSource, json_records
 from hf_adner.data.records import Document, Entity
@@ -18,7 +17,7 @@ SELF_REPORT = "dialogue self-reports, which have no labels, were not read"
 NO_SPANS = "texts of sentence pairs, which have no gold entities"
 
 
-class CmeeeReader(SpanReader):
+class CmeeeReader(JsonReader):
     """Reader of CMeEE-V1/V2: `{"text", "entities": [{"start_idx", "end_idx", "type", "entity"}]}`.
 
     **`end_idx` is inclusive.** The file is an array or has one record per line. Entities may be nested; test files have
@@ -27,10 +26,6 @@ class CmeeeReader(SpanReader):
     """
 
     overlaps = "any"
-
-    def records(self) -> Iterator[RawRecord]:
-        """Yield one raw record per sentence."""
-        return json_records(TextSource(self.path, self.encoding))
 
     def document(self, raw: RawRecord) -> Document:
         """Parse a sentence."""
@@ -98,7 +93,7 @@ class ImcsReader(Reader):
         text = required(sentence, "sentence", str, "the sentence")
         spans = self._spans(sentence, len(text))
         document_id = f"{raw.value.dialogue}-{sentence.get('sentence_id', raw.value.number)}"
-        meta = {"dialogue": raw.value.dialogue, **without(sentence, "sentence", "BIO_label")}
+        meta = _with_group(without(sentence, "sentence", "BIO_label"), "dialogue", raw.value.dialogue)
         return Document(document_id, text, tuple(Entity(*span) for span in spans), meta)
 
     def _spans(self, sentence: Mapping[str, Any], length: int) -> list[tuple[int, int, str]]:
@@ -144,4 +139,14 @@ class ChipStsReader(Reader):
         text = required(pair, f"text{side}", str, "the pair")
         pair_id = given_id(pair, self.default_id(raw))
         self.report.notes[NO_SPANS] += 1
-        return Document(f"{pair_id}-{side}", text, (), {"pair": pair_id, **without(pair, "id", "text1", "text2")})
+        meta = _with_group(without(pair, "id", "text1", "text2"), "pair", pair_id)
+        return Document(f"{pair_id}-{side}", text, (), meta)
+
+
+def _with_group(columns: dict[str, Any], name: str, group: str) -> dict[str, Any]:
+    """Return `meta` with the id of the group of a document, which a column of the same name must not replace."""
+    if columns.get(name, group) != group:
+        raise DataFormatError(
+            f"key {name!r} is reserved for the id of the {name}, found {excerpt(columns[name])} there"
+        )
+    return {name: group, **columns}

@@ -7,7 +7,7 @@ array of the same records is read too. Readers of plain text (one document per f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from hf_adner.data.errors import DataFormatError, error_location, excerpt
 from hf_adner.data.formats.offsets import SpanReader
@@ -17,23 +17,56 @@ from hf_adner.data.records import Document, Entity
 from hf_adner.data.strict_json import dump_json
 
 
-class JsonlReader(SpanReader):
-    """Reader of JSONL with spans."""
+class JsonReader(SpanReader):
+    """Base class of the readers of JSON records with offsets.
+
+    Args:
+        args: of `Reader`.
+        text_column: key of a record's text.
+        options: of `SpanReader`.
+    """
+
+    text_keys: ClassVar[tuple[str, ...]] = ("text",)
+    """Keys under which the tool may put the text; the first that a record has is taken."""
+
+    def __init__(self, *args: Any, text_column: str | None = None, **options: Any):
+        super().__init__(*args, **options)
+        self._text_column = text_column
 
     def records(self) -> Iterator[RawRecord]:
         """Yield one raw record per line or array element."""
         return json_records(TextSource(self.path, self.encoding))
 
+    def text_key(self, record: Mapping[str, Any], what: str = "the record") -> str:
+        """Return the key of a record's text.
+
+        Raises:
+            DataFormatError: the record has no such key.
+        """
+        keys = (self._text_column,) if self._text_column is not None else self.text_keys
+        found = next((key for key in keys if key in record), None)
+        if found is None:
+            names = ", ".join(excerpt(name, 20) for name in list(record)[:8]) or "none"
+            raise DataFormatError(
+                f"{what} has no key {keys[0]!r}; its keys: {names} (text_column=, --text-column names that of the text)"
+            )
+        return found
+
+
+class JsonlReader(JsonReader):
+    """Reader of JSONL with spans."""
+
     def document(self, raw: RawRecord) -> Document:
         """Parse a record."""
         record = as_object(raw.value)
-        text = required(record, "text", str)
+        text_key = self.text_key(record)
+        text = required(record, text_key, str)
         entities = entity_list(record, self.require_entities)
         return Document(
             given_id(record, self.default_id(raw)),
             text,
             self.in_characters(map(entity_of, entities), text),
-            merged_meta(record, "id", "text", "entities"),
+            merged_meta(record, "id", text_key, "entities"),
         )
 
 

@@ -1,4 +1,4 @@
-"""Label Studio JSON: a list of tasks with `data.text` and `annotations[].result[]` of type `labels` (JSON-MIN too).
+"""Label Studio JSON: a list of tasks with `data.text` and labelled regions in `annotations[].result[]` (JSON-MIN too).
 
 Columns of `data` other than `text` become the document's `meta`; fields of the task or annotation, and results that are
 not labels (choices, relations), are kept there under `label_studio`. The id of a region is kept in the entity's `meta`.
@@ -14,10 +14,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hf_adner.data.errors import DataFormatError, excerpt
-from hf_adner.data.formats.jsonl import decimal_id, json_text
-from hf_adner.data.formats.offsets import SpanReader
+from hf_adner.data.formats.jsonl import JsonReader, decimal_id, json_text
+from hf_adner.data.formats.label_studio_text import (
+    HYPERTEXT,
+    KEPT_COLUMNS,
+    PLAIN,
+    ShownText,
+    has_markup,
+    kind_of,
+    region_offsets,
+    shown_text,
+)
 from hf_adner.data.formats.reader import RawRecord, as_object, given_id, required, without
-from hf_adner.data.formats.source import TextSource, json_records
 from hf_adner.data.records import Document, Entity
 
 ORIGIN = "label_studio"
@@ -27,44 +35,62 @@ GENERATED_ID = "adner-"
 """Prefix of region ids that the writer generates and the reader drops."""
 FIELDS = {"from_name": "label", "to_name": "text", "type": "labels"}
 
-OTHER_RESULTS = "Label Studio results that are not labels, kept in the document's meta"
+OTHER_RESULTS = "Label Studio results that are not labels of the text, kept in the document's meta"
 PREDICTIONS = "Label Studio predictions, kept in the document's meta, not read as entities"
+OTHER_ANNOTATORS = "Label Studio annotations by others than the chosen annotator, not read"
+AS_TEXT = "Label Studio tasks that show {}, read as text"
+UNTOLD_HTML = "Label Studio tasks with HTML tags but no region that tells how they were shown, read as they stand"
+_MINIMAL_FIELDS = {"annotator", "annotation_id", "lead_time"}
+_PLACE = ("start", "end", "startOffset", "endOffset", "globalOffsets")
 
 
-class LabelStudioReader(SpanReader):
-    """Reader of Label Studio exports (JSON, JSON-MIN); `annotator` selects one of several annotations of a task."""
+class LabelStudioReader(JsonReader):
+    """Reader of Label Studio exports (JSON, JSON-MIN).
 
-    def __init__(self, *args: Any, annotator: int | str | None = None, **options: Any):
+    Args:
+        args: of `Reader`.
+        annotator: id or email of the annotator whose annotation is read, where tasks have several.
+        control_tag: name of the labelling tag whose regions are read (`from_name`); None reads all.
+        options: of `JsonReader`; `text_column` is the column of a task's `data`.
+    """
+
+    def __init__(self, *args: Any, annotator: int | str | None = None, control_tag: str | None = None, **options: Any):
         super().__init__(*args, **options)
-        self._annotator = annotator
+        self._annotator = None if annotator is None else str(annotator)
+        self._control_tag = control_tag
+        self._shows_html = False
 
     def records(self) -> Iterator[RawRecord]:
-        """Yield one raw record per task."""
-        return json_records(TextSource(self.path, self.encoding))
+        """Yield one raw record per task, in JSON-MIN only those of the chosen annotator."""
+        for raw in super().records():
+            is_minimal = isinstance(raw.value, dict) and "data" not in raw.value and "annotator" in raw.value
+            if self._annotator is None or not is_minimal or self._annotator in _names(raw.value["annotator"]):
+                yield raw
+            else:
+                self.report.notes[OTHER_ANNOTATORS] += 1
 
     def document(self, raw: RawRecord) -> Document:
         """Parse a task."""
         task = as_object(raw.value, "a task")
-        if "data" not in task and "text" in task:
+        if "data" not in task and any(key in task for key in (*self.text_keys, self._text_column)):
             return self._minimal_document(task, self.default_id(raw))
         data = required(task, "data", dict, "the task")
-        text = required(data, "text", str, "the task's data")
         annotation = self._annotation(task)
-        regions, other_results = _split_results(annotation)
-        entities = self.in_characters((entity for region in regions for entity in self._entities(region)), text)
-        meta = without(data, "text", DOCUMENT_ID)
+        regions, other_results = self._split_results(annotation)
+        text_key = self.text_key(data, "the task's data")
+        shown = self._shown_text(data[text_key], regions)
+        entities = self._entities(regions, shown)
         origin = {
             "task": without(task, "id", "data", "annotations"),
             "annotation": without(annotation, "result"),
             "results": other_results,
         }
         origin = {key: value for key, value in origin.items() if value}
-        if ORIGIN in meta:
-            raise DataFormatError(f"column {ORIGIN!r} of the task's data is reserved for Label Studio's own fields")
+        meta = _merged(without(data, text_key, DOCUMENT_ID), {**shown.kept, **({ORIGIN: origin} if origin else {})})
         self.report.notes[OTHER_RESULTS] += len(other_results)
         self.report.notes[PREDICTIONS] += bool(task.get("predictions"))
         document_id = given_id(data, given_id(task, self.default_id(raw)), DOCUMENT_ID)
-        return Document(document_id, text, entities, {**meta, **({ORIGIN: origin} if origin else {})})
+        return Document(document_id, shown.text, entities, meta)
 
     def _annotation(self, task: Mapping[str, Any]) -> Mapping[str, Any]:
         if "annotations" not in task and not self.require_entities:
@@ -72,56 +98,119 @@ class LabelStudioReader(SpanReader):
         annotations = [as_object(value, "an annotation") for value in required(task, "annotations", list, "the task")]
         annotations = [annotation for annotation in annotations if not annotation.get("was_cancelled")]
         if self._annotator is not None:
-            wanted = str(self._annotator)
-            annotations = [annotation for annotation in annotations if _annotator_of(annotation) == wanted]
+            annotations = [each for each in annotations if self._annotator in _names(each.get("completed_by"))]
         if len(annotations) == 1 or (not annotations and not self.require_entities):
             return annotations[0] if annotations else {}
         hint = "" if self._annotator is None else f" by annotator {excerpt(self._annotator, 20)}"
         if annotations:
-            names = ", ".join(excerpt(_annotator_of(annotation), 20) for annotation in annotations)
-            hint = f"; set annotator= to one of {names}"
+            names = ", ".join(excerpt(_names(annotation.get("completed_by"))[0], 20) for annotation in annotations)
+            hint = f"; set annotator= (--annotator) to one of {names}"
         raise DataFormatError(f"expected one annotation that is not cancelled, found {len(annotations)}{hint}")
 
-    @staticmethod
-    def _entities(region: Mapping[str, Any]) -> list[Entity]:
-        value = required(region, "value", dict, "the region")
-        labels = required(value, "labels", list, "the region's value")
-        if not labels:
-            raise DataFormatError("a region has no label")
-        for key in ("start", "end"):
-            if key not in value:
-                raise DataFormatError(f"a region has no key {key!r}")
-        meta = _region_meta(region, value)
-        return [Entity(value["start"], value["end"], label, value.get("text"), meta) for label in labels]
+    def _split_results(self, annotation: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+        """Return the labelled regions and the other results of an annotation."""
+        results = required(annotation, "result", list, "the annotation") if annotation else []
+        regions, others = [], []
+        for value in results:
+            result = as_object(value, "a result")
+            is_region = kind_of(as_object(result.get("value") or {}, "a result's value"), result.get("type"))
+            is_chosen = self._control_tag is None or result.get("from_name") == self._control_tag
+            (regions if is_region and is_chosen else others).append(result)
+        return regions, others
+
+    def _shown_text(self, content: Any, regions: list[Mapping[str, Any]]) -> ShownText:
+        kinds = {kind_of(required(region, "value", dict, "the region"), region.get("type")) for region in regions}
+        self._shows_html |= bool(kinds & {*HYPERTEXT})
+        shown = shown_text(content, self._shows_html and PLAIN not in kinds)
+        for column in shown.kept:
+            self.report.notes[AS_TEXT.format(KEPT_COLUMNS[column])] += 1
+        self.report.notes[UNTOLD_HTML] += not kinds and not shown.kept and has_markup(content)
+        return shown
+
+    def _entities(self, regions: list[Mapping[str, Any]], shown: ShownText) -> tuple[Entity, ...]:
+        return self.in_characters(
+            (entity for region in regions for entity in _entities_of_region(region, shown)), shown.text
+        )
 
     def _minimal_document(self, task: Mapping[str, Any], default_id: str) -> Document:
-        text = required(task, "text", str, "the task")
-        regions = required(task, "label", list, "the task") if "label" in task or self.require_entities else []
-        values = ({"value": as_object(region, "a region")} for region in regions)
-        entities = self.in_characters((entity for value in values for entity in self._entities(value)), text)
-        return Document(given_id(task, default_id), text, entities, without(task, "id", "text", "label"))
+        text_key = self.text_key(task, "the task")
+        tags = self._minimal_tags(task)
+        values = [as_object(value, "a region") for tag in tags for value in required(task, tag, list, "the task")]
+        regions = [{"value": value} for value in values]
+        for value in values:
+            if not kind_of(value):
+                raise DataFormatError(f"a region has no key 'labels'; its keys: {', '.join(list(value)[:6]) or 'none'}")
+        shown = self._shown_text(task[text_key], regions)
+        meta = _merged(without(task, "id", text_key, *tags), shown.kept)
+        return Document(given_id(task, default_id), shown.text, self._entities(regions, shown), meta)
+
+    def _minimal_tags(self, task: Mapping[str, Any]) -> list[str]:
+        """Return the keys of a JSON-MIN task that hold regions; a tag with which nothing was marked has no key."""
+        if self._control_tag is not None:
+            return [self._control_tag] if self._control_tag in task else []
+        tags = [key for key, value in task.items() if key == FIELDS["from_name"] or _are_regions(value)]
+        if not tags and self.require_entities and not _MINIMAL_FIELDS & task.keys():
+            required(task, FIELDS["from_name"], list, "the task")
+        return tags
 
 
-def _annotator_of(annotation: Mapping[str, Any]) -> str:
-    annotator = annotation.get("completed_by")
-    return str(annotator.get("id") if isinstance(annotator, dict) else annotator)
+def is_label_studio(record: Mapping[str, Any]) -> bool:
+    """Return whether a JSON record is a task, of JSON or of JSON-MIN, and not a record of a format of its own."""
+    if isinstance(record.get("data"), dict):
+        return True
+    annotations = record.get("annotations")
+    if isinstance(annotations, list) and ("text" not in record or any("result" in _keys(each) for each in annotations)):
+        return True
+    has_text = isinstance(record.get("text"), (str, list))
+    return has_text and ("annotation_id" in record or "annotator" in record or any(map(_are_regions, record.values())))
 
 
-def _split_results(annotation: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Return the labelled regions and the other results of an annotation."""
-    results = [as_object(value, "a result") for value in annotation.get("result", ())]
-    regions = [result for result in results if result.get("type") == FIELDS["type"]]
-    return regions, [result for result in results if result.get("type") != FIELDS["type"]]
+def _keys(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
-def _region_meta(region: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+def _are_regions(value: Any) -> bool:
+    return (
+        isinstance(value, list) and bool(value) and "start" in _keys(value[0]) and kind_of(_keys(value[0])) is not None
+    )
+
+
+def _names(annotator: Any) -> list[str]:
+    """Return the names of an annotator: the id, and the email if the export has it."""
+    if not isinstance(annotator, dict):
+        return [str(annotator)]
+    return [str(annotator[key]) for key in ("id", "email") if key in annotator] or [str(None)]
+
+
+def _merged(columns: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a task with what the reader adds to them."""
+    taken = sorted(columns.keys() & {*own, ORIGIN})
+    if taken:
+        raise DataFormatError(f"column {taken[0]!r} of the task is reserved for what the reader keeps there")
+    return {**columns, **own}
+
+
+def _entities_of_region(region: Mapping[str, Any], shown: ShownText) -> list[Entity]:
+    value = region["value"]
+    kind = kind_of(value, region.get("type"))
+    labels = required(value, kind, list, "the region's value")
+    if not labels:
+        raise DataFormatError("a region has no label")
+    start, end = region_offsets(value, kind, shown)
+    meta = _region_meta(region, value, kind)
+    return [Entity(start, end, label, value.get("text"), meta) for label in labels]
+
+
+def _region_meta(region: Mapping[str, Any], value: Mapping[str, Any], kind: str) -> dict[str, Any]:
     meta = dict(as_object(region.get("meta") or {}, "a region's meta"))
     region_id = region.get("id")
     if region_id is not None and not str(region_id).startswith(GENERATED_ID):
         meta["id"] = region_id
     fields = {key: content for key, content in region.items() if FIELDS.get(key) != content}
-    origin = without(fields, "id", "meta", "value")
-    extra = without(value, "start", "end", "text", "labels")
+    origin = without(fields, "id", "meta", "value", "type")
+    extra = without(value, "start", "end", "text", kind)
+    if kind != PLAIN:
+        extra = without(extra, *_PLACE)  # of the page or dialogue; the region is written as one of the text
     origin |= {"value": extra} if extra else {}
     return {**meta, ORIGIN: origin} if origin else meta
 

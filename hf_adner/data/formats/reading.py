@@ -15,7 +15,7 @@ from hf_adner.data.formats.conll import ConllReader
 from hf_adner.data.formats.corpora import ChipStsReader, CmeeeReader, ImcsReader
 from hf_adner.data.formats.doccano import DoccanoReader
 from hf_adner.data.formats.jsonl import JsonlReader, LinesReader, TextReader
-from hf_adner.data.formats.label_studio import LabelStudioReader
+from hf_adner.data.formats.label_studio import LabelStudioReader, is_label_studio
 from hf_adner.data.formats.reader import RawRecord, Reader, ReadReport
 from hf_adner.data.formats.source import JsonStream, TextSource, begins_with, json_records
 from hf_adner.data.formats.table import CsvReader, ExcelReader, TsvReader
@@ -168,11 +168,10 @@ def _format_of_record(record: Mapping[str, Any]) -> str | None:
     """Return the format of one record, None if it fits several formats."""
     if "text1" in record and "text2" in record:
         return "chip-sts"
-    if isinstance(record.get("data"), dict) or "annotations" in record:
+    if is_label_studio(record):
         return "label-studio"
-    spans = record.get("label", record.get("labels"))
-    if isinstance(spans, list):
-        return "label-studio" if spans and isinstance(spans[0], dict) else "doccano"
+    if isinstance(record.get("label", record.get("labels", record.get("annotations"))), list):
+        return "doccano"
     return _format_of_entities(record.get("entities"))
 
 

@@ -67,7 +67,7 @@ def test_one_of_several_annotators(read):
     ]
     task = {"id": 5, "data": {"text": TEXT}, "annotations": annotations}
     assert read(task, annotator=2)[0].spans == [(1, 3, "BodySite")]
-    with pytest.raises(DataFormatError, match="found 2; set annotator= to one of '1', '2'"):
+    with pytest.raises(DataFormatError, match=r"found 2; set annotator= \(--annotator\) to one of '1', '2'"):
         read(task)
     with pytest.raises(DataFormatError, match="found 0 by annotator '7'"):
         read(task, annotator=7)
@@ -143,3 +143,151 @@ def test_minimal_task(tmp_path):
 def test_no_documents_are_an_empty_list(tmp_path):
     assert write_documents([], tmp_path / "out.json", "label-studio") == 0
     assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == []
+
+
+def hypertext(start, end, text, **value):
+    value = {"globalOffsets": {"start": start, "end": end}, "text": text, "hypertextlabels": ["S"], **value}
+    value |= {"start": "/p[1]/text()[1]", "end": "/p[1]/text()[1]", "startOffset": 9, "endOffset": 9}
+    return {"id": "r", "from_name": "ner", "to_name": "page", "type": "hypertextlabels", "value": value}
+
+
+def paragraphs(start, end, text, **value):
+    (first, start), (last, end) = start, end
+    value = {"start": first, "end": last, "startOffset": start, "endOffset": end, "text": text, **value}
+    return {"from_name": "ner", "type": "paragraphlabels", "value": {**value, "paragraphlabels": ["S"]}}
+
+
+def task_of(text, *results, **data):
+    return {"id": 5, "data": {"text": text, **data}, "annotations": [{"result": list(results)}]}
+
+
+PAGE = "<p>面部<br>瘙&#30162;</p>\n<p>&lt;3天</p>"
+TURNS = [{"author": "医生", "text": "哪里痒"}, {"author": "患者", "text": "面部瘙痒"}, {"text": "多久"}]
+
+
+@pytest.mark.parametrize(
+    "content, result, text, span",
+    [
+        (PAGE, hypertext(3, 5, "瘙痒"), "面部\n瘙痒\n<3天", (3, 5, "S")),
+        (PAGE, hypertext(6, 8, "<3"), "面部\n瘙痒\n<3天", (6, 8, "S")),
+        ("面部瘙痒", hypertext(2, 4, "瘙痒"), "面部瘙痒", (2, 4, "S")),
+        ("😷<b>瘙痒</b>", hypertext(2, 4, "瘙痒"), "😷瘙痒", (1, 3, "S")),
+        (TURNS, paragraphs(("1", 2), ("1", 4), "瘙痒"), "哪里痒\n面部瘙痒\n多久", (6, 8, "S")),
+        (TURNS, paragraphs((1, 2), (2, 2), "瘙痒\n\n多久"), "哪里痒\n面部瘙痒\n多久", (6, 11, "S")),
+    ],
+)
+def test_pages_and_dialogues_are_read_as_text(read, tmp_path, content, result, text, span):
+    document, report = read(task_of(content, result))
+    assert (document.text, document.spans) == (text, [span])
+    assert sum(report.notes.values()) == (text != content)
+    write_documents([document], tmp_path / "out.json", "label-studio")
+    again = next(read_documents(tmp_path / "out.json"))
+    assert (again.text, again.spans, again.meta) == (text, [span], document.meta)
+
+
+def test_the_page_and_the_speakers_are_kept(read):
+    assert read(task_of(PAGE, hypertext(3, 5, "瘙痒")))[0].meta == {"html": PAGE}
+    turns = [{"author": "医生"}, {"author": "患者"}, {}]
+    assert read(task_of(TURNS, paragraphs((1, 2), (1, 4), "瘙痒")))[0].meta == {"paragraphs": turns}
+
+
+def test_html_without_regions_is_read_like_the_tasks_before_or_reported(tmp_path):
+    tasks = [task_of(PAGE), task_of(PAGE, hypertext(3, 5, "瘙痒")), task_of(PAGE)]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{**task, "id": number} for number, task in enumerate(tasks)]), encoding="utf-8")
+    stream = read_documents(path)
+    assert [document.text == PAGE for document in stream] == [True, False, False]
+    assert any("no region that tells how they were shown" in line for line in stream.report.warnings())
+
+
+WITHOUT_OFFSETS = hypertext(3, 5, "瘙痒")
+del WITHOUT_OFFSETS["value"]["globalOffsets"]
+
+
+@pytest.mark.parametrize(
+    "content, results, reason",
+    [
+        ("/data/upload/1/note.txt", [], "holds the address of its text"),
+        (" https://example.org/a?b=c ", [], "holds the address of its text"),
+        ("s3://bucket/note.txt", [region(0, 2, None, "S")], "holds the address of its text"),
+        (PAGE, [hypertext(3, 5, None)], "has no 'text', by which its place in the HTML could be checked"),
+        (PAGE, [hypertext(2, 4, "瘙痒")], "is recorded as '瘙痒'"),
+        (PAGE, [WITHOUT_OFFSETS], "has no 'globalOffsets'"),
+        (TURNS, [region(0, 2, "哪里", "S")], "needs a text in the task's data"),
+        ("面部", [paragraphs((0, 0), (0, 2), "面部")], "needs a list of paragraphs in the task's data"),
+        (TURNS, [paragraphs((1, 2), (3, 1), "瘙痒")], "lies in paragraph '3' of 3"),
+        (TURNS, [paragraphs((0, 2), (0, 4), "痒")], "reaches to character 4 of a paragraph of 3"),
+        ([{"author": "医生"}], [], "the paragraph has no key 'text'"),
+        (5, [], "must be a string, or a list of paragraphs, found int"),
+        ("面部", [{"type": "labels", "value": None}], "key 'value' of the region must be dict, found NoneType"),
+        ("面部", [{"type": "labels", "value": {"labels": None}}], "must be list, found NoneType"),
+        (
+            "面部",
+            [{"type": "labels", "value": {"labels": [7], "start": 0, "end": 1}}],
+            "label must be a non-empty string",
+        ),
+        ("面部", [7], "a result must be a JSON object, found int"),
+    ],
+)
+def test_what_means_no_text_is_refused_by_name(read, content, results, reason):
+    with pytest.raises(DataFormatError, match=f"line 2, record '0': .*{reason}"):
+        read(task_of(content, *results))
+
+
+@pytest.mark.parametrize("broken", [None, 7, "x", {}])
+@pytest.mark.parametrize("place", ["annotations", "result"])
+def test_what_is_no_list_is_refused(read, place, broken):
+    task = (
+        task_of("面部")
+        if place == "annotations"
+        else {"id": 5, "data": {"text": "面部"}, "annotations": [{"result": broken}]}
+    )
+    task |= {"annotations": broken} if place == "annotations" else {}
+    with pytest.raises(DataFormatError, match=f"key '{place}' .* must be list"):
+        read(task)
+
+
+def test_columns_and_control_tags_of_other_names(read):
+    marks = [region(0, 2, "面部", "A"), {**region(3, 5, "瘙痒", "B"), "from_name": "ner"}]
+    task = {"id": 5, "data": {"note": "面部，瘙痒", "text": "x"}, "annotations": [{"result": marks}]}
+    document, report = read(task, text_column="note", control_tag="ner")
+    assert (document.spans, document.meta["text"], sum(report.notes.values())) == ([(3, 5, "B")], "x", 1)
+    assert read(task, text_column="note")[0].spans == [(0, 2, "A"), (3, 5, "B")]
+    with pytest.raises(
+        DataFormatError, match=r"no key 'report'; its keys: 'note', 'text' \(text_column=, --text-column"
+    ):
+        read(task, text_column="report")
+
+
+MARK = {"start": 3, "end": 5, "text": "瘙痒", "labels": ["S"]}
+MINIMAL = {"id": 5, "text": TEXT, "annotation_id": 3, "annotator": 1}
+
+
+@pytest.mark.parametrize(
+    "task, options, spans",
+    [
+        (MINIMAL, {}, []),
+        ({**MINIMAL, "ner": [MARK]}, {}, [(3, 5, "S")]),
+        ({**MINIMAL, "ner": [MARK], "label": [{**MARK, "labels": ["T"]}]}, {}, [(3, 5, "S"), (3, 5, "T")]),
+        ({**MINIMAL, "ner": [MARK], "label": [{**MARK, "labels": ["T"]}]}, {"control_tag": "ner"}, [(3, 5, "S")]),
+        ({**MINIMAL, "ner": [MARK]}, {"control_tag": "other"}, []),
+        ({**MINIMAL, "text": TURNS, "p": [paragraphs((1, 2), (1, 4), "瘙痒")["value"]]}, {}, [(6, 8, "S")]),
+        ({**MINIMAL, "text": PAGE, "p": [hypertext(3, 5, "瘙痒")["value"]]}, {}, [(3, 5, "S")]),
+    ],
+)
+def test_minimal_exports_name_their_control_tags(read, task, options, spans):
+    assert read(task, **options)[0].spans == spans
+
+
+def test_an_annotator_of_a_minimal_export(tmp_path):
+    path = tmp_path / "a.json"
+    records = [{**MINIMAL, "annotator": name, "label": [MARK] * (name == 2)} for name in (1, 2)]
+    path.write_text(json.dumps(records), encoding="utf-8")
+    stream = read_documents(path, annotator=2)
+    assert ([document.spans for document in stream], sum(stream.report.notes.values())) == ([[(3, 5, "S")]], 1)
+
+
+def test_an_annotator_by_email(read):
+    by = {"id": 2, "email": "a@example.org"}
+    task = {"id": 5, "data": {"text": TEXT}, "annotations": [{"completed_by": by, "result": []}, {"result": []}]}
+    assert read(task, annotator="a@example.org")[0].meta["label_studio"]["annotation"] == {"completed_by": by}

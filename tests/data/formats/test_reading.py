@@ -196,7 +196,7 @@ BROKEN = {
         "label-studio",
         task(annotations=[{"completed_by": 1, "result": []}, {"completed_by": 2, "result": []}]),
         1,
-        "expected one annotation that is not cancelled, found 2; set annotator= to one of '1', '2'",
+        "expected one annotation that is not cancelled, found 2; set annotator= \\(--annotator\\) to one of '1', '2'",
     ),
     "Label Studio: none": ("label-studio", task(annotations=[]), 1, "expected one annotation .* found 0"),
     "Label Studio: cancelled": (
@@ -209,7 +209,7 @@ BROKEN = {
     "Label Studio: other text": ("label-studio", task(region(text="红肿")), 1, "recorded as '红肿'"),
     "Label Studio: no label": ("label-studio", task(region(labels=[])), 1, "a region has no label"),
     "Label Studio: no labels": ("label-studio", task(region(labels=...)), 1, "the region's value has no key 'labels'"),
-    "Label Studio: no end": ("label-studio", task(region(end=...)), 1, "a region has no key 'end'"),
+    "Label Studio: no end": ("label-studio", task(region(end=...)), 1, "the region's value has no key 'end'"),
     # tables
     "CSV: column missing": (
         "csv",
