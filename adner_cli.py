@@ -10,47 +10,43 @@ package and parsed by transformers' `HfArgumentParser` there; their short help i
 from __future__ import annotations
 
 import argparse
+import ast
+import errno
+import importlib.util
+import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from adner_arguments import PACKAGE, add_dataclass, definitions, literal
-
-# Names and defaults of the package, which is not imported here; tests/test_cli.py compares them.
-READ_FORMATS = (
-    "brat", "chip-sts", "cmeee", "conll", "csv", "doccano", "excel", "imcs", "jsonl", "label-studio", "lines", "text",
-    "tsv",
-)  # fmt: skip
-WRITTEN_FORMATS = ("brat", "conll", "csv", "doccano", "html", "jsonl", "label-studio", "tsv")
-RANKED_FORMATS = ("doccano", "label-studio")
-EXPLAINERS = (
-    "grad-x-input", "integrated-gradients", "occlusion", "lime", "kernel-shap", "attention", "global", "fused",
-    "amortised",
-)  # fmt: skip
-TARGETS = ("label", "start", "end", "span")
-PROBES = (
-    "context-masking", "punctuation", "clause-shuffle", "confusions", "outer-neighbour", "start-edit", "end-edit",
-    "interior-edit",
-)  # fmt: skip
-MEASURE_GROUPS = (
-    "stability", "sensitivity", "faithfulness", "boundary", "plausibility", "randomisation", "seed-noise",
-)  # fmt: skip
-REPORTS = ("metrics", "calibration", "explanations", "robustness")
+PACKAGE = "hf_adner"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `adner COMMAND ...` and return its exit status.
 
-    Bad input ends with one line on standard error and status 1, bad usage with status 2 (argparse raises
-    `SystemExit`).
+    A failure is one line on standard error and status 1; with `--debug` the exception is raised. Bad usage has status 2
+    (argparse raises `SystemExit`), an interruption 130, output that nobody reads any more 141 without a word.
     """
-    argv = hyphenated(sys.argv[1:] if argv is None else argv)
+    argv, debug = _without_debug(hyphenated(sys.argv[1:] if argv is None else argv))
+    try:
+        status = _run(argv)
+        sys.stdout.flush()
+        return status
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        return _fail(" ".join(["adner", *argv[:1]]), error)
+
+
+def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(overview())
         return 0 if argv else 2
     if argv[0] == "--version":
-        print(f"adner {version()}")
+        print(f"adner {_value(PACKAGE, ast.Name('__version__'))}")
         return 0
     name, *rest = argv
     if name not in COMMANDS:
@@ -65,14 +61,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = command_parser(name)
         # options may come between positional arguments, but intermixed parsing loses "--"
         arguments = parser.parse_args(rest) if "--" in rest else parser.parse_intermixed_args(rest)
-    try:
-        from hf_adner.cli import run
+    from hf_adner.cli import run
 
-        run(name, arguments)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"adner {name}: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    run(name, arguments)
     return 0
+
+
+def _fail(command: str, error: BaseException) -> int:
+    """Say in one line what went wrong; returns the exit status."""
+    if isinstance(error, OSError) and not error.filename and error.errno in (errno.EPIPE, errno.ENOSPC):
+        if sys.stdout is sys.__stdout__:  # Python flushes it at exit, which would fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            return 141
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyboardInterrupt):
+        text = "interrupted"
+    elif isinstance(error, (ValueError, OSError, ImportError)):
+        text = f"{type(error).__name__}: {text}"
+    else:
+        text = f"{type(error).__name__}: {text[:200]} (adner --debug {command.split()[-1]} ... shows where)"
+    print(f"{command}: {text}", file=sys.stderr)
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def _without_debug(argv: list[str]) -> tuple[list[str], bool]:
+    """Take `--debug` out, anywhere before `--`; followed by a value it is an option of transformers' arguments."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    ours = [
+        place
+        for place, token in enumerate(argv[:end])
+        if token == "--debug" and argv[place + 1 : place + 2] not in (["underflow_overflow"], ["tpu_metrics_debug"])
+    ]
+    return [token for place, token in enumerate(argv) if place not in ours], bool(ours)
 
 
 def hyphenated(argv: Sequence[str]) -> list[str]:
@@ -89,19 +110,8 @@ def overview() -> str:
     """Return the usage and a line for each command."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join(
-        ["usage: adner COMMAND [options]", "", *lines, "", "adner COMMAND --help shows the options of a command."]
-    )
-
-
-def version() -> str:
-    """Return the version of the installed package, or of its source where it is not installed."""
-    from importlib import metadata
-
-    try:
-        return metadata.version(PACKAGE)
-    except metadata.PackageNotFoundError:
-        return literal(PACKAGE, definitions(PACKAGE)["__version__"])
+    ending = "adner COMMAND --help shows the options of a command; --debug, where an error came from."
+    return "\n".join(["usage: adner COMMAND [options]", "", *lines, "", ending])
 
 
 def _suggestion(name: str) -> str:
@@ -123,49 +133,49 @@ def command_parser(name: str) -> argparse.ArgumentParser:
 
 def _add_input(parser: argparse.ArgumentParser, **options: Any) -> None:
     parser.add_argument("input", **{"help": "file or folder", **options})
-    add_dataclass(parser, _READING)
-    parser.epilog = f"Formats that are read: {_or(READ_FORMATS)}."
+    _add_dataclass(parser, _READING)
+    parser.epilog = f"Formats that are read: {_listed('data.formats.reading:READERS')}."
 
 
 def _add_model(parser: argparse.ArgumentParser, **input_options: Any) -> None:
     parser.add_argument("model", help="checkpoint: a folder or a Hub name")
     _add_input(parser, **input_options)
-    parser.add_argument("--batch-size", type=int, default=16, help="windows per step (default: %(default)s)")
+    _add(parser, "--batch-size", 16, "windows per step")
     parser.add_argument("--device", help="cpu, cuda:0, ... (default: a GPU if there is one)")
-    _add_revision(parser)
+    _add_shared(parser, "--revision")
 
 
-def _add_revision(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--revision", help="revision of a Hub checkpoint")
+_SHARED: dict[str, dict[str, Any]] = {
+    "--revision": {"help": "revision of a Hub checkpoint"},
+    "--split": {"help": "split of the input, a folder or ad-synthetic (default: all of it)"},
+    "--threshold": {"type": float, "default": 0.0, "help": "least posterior of an entity, 0 to 1 (default: 0.0)"},
+    "--json": {"metavar": "FILE", "help": "also write the report to this file"},
+}
 
 
-def _add_split(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split", help="split of the input, a folder or ad-synthetic (default: all of it)")
+def _add_shared(parser: argparse.ArgumentParser, *names: str) -> None:
+    for name in names:
+        parser.add_argument(name, **_SHARED[name])
 
 
-def _add_threshold(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--threshold", type=float, default=0.0, help="least posterior of an entity, 0 to 1 (default: %(default)s)"
-    )
-
-
-def _add_seed(parser: argparse.ArgumentParser, default: int, subject: str) -> None:
-    parser.add_argument("--seed", type=int, default=default, help=f"seed of {subject} (default: %(default)s)")
+def _add(parser: argparse.ArgumentParser, name: str, default: Any, text: str) -> None:
+    """Add an option of the type of its default, which the help shows."""
+    parser.add_argument(name, type=type(default), default=default, help=f"{text} (default: %(default)s)")
 
 
 def _add_output_format(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--output-format", help=f"format of the output: {_or(WRITTEN_FORMATS)} (default: by the suffix of its name)"
-    )
+    formats = _listed("data.formats.writing:WRITERS")
+    parser.add_argument("--output-format", help=f"format of the output: {formats} (default: by the suffix of its name)")
 
 
-def _or(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+def _listed(reference: str) -> str:
+    *names, last = names_in(reference)
+    return f"{', '.join(names)} or {last}"
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", default="runs/quickstart", help="folder of the run (default: %(default)s)")
-    _add_seed(parser, 42, "weights and batches")
+    _add(parser, "--output", "runs/quickstart", "folder of the run")
+    _add(parser, "--seed", 42, "seed of weights and batches")
 
 
 def _pretrain(parser: argparse.ArgumentParser) -> None:
@@ -177,27 +187,19 @@ def _pretrain(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
-    _add_threshold(parser)
-    _add_split(parser)
-    parser.add_argument("--json", metavar="FILE", help="also write the report to this file")
+    _add_shared(parser, "--threshold", "--split", "--json")
 
 
 def _audit(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
-    _add_split(parser)
-    parser.add_argument(
-        "--explainers",
-        nargs="+",
-        metavar="NAME",
-        default=["grad-x-input", "integrated-gradients", "occlusion"],
-        help=f"{', '.join(EXPLAINERS)} (default: grad-x-input integrated-gradients occlusion)",
-    )
-    parser.add_argument(
-        "--groups", nargs="+", metavar="NAME", help=f"groups of measures: {', '.join(MEASURE_GROUPS)} (default: all)"
-    )
-    parser.add_argument("--views", type=int, default=2, help="perturbed texts per document and family (default: 2)")
-    parser.add_argument("--max-entities", type=int, default=150, help="entities to explain (default: %(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="also write the report to this file")
+    _add_shared(parser, "--split", "--json")
+    explainers = ["grad-x-input", "integrated-gradients", "occlusion"]
+    text = f"{_listed('explain.explainers:EXPLAINERS')} (default: {' '.join(explainers)})"
+    parser.add_argument("--explainers", nargs="+", metavar="NAME", default=explainers, help=text)
+    groups = _listed("audit.measures:GROUPS")
+    parser.add_argument("--groups", nargs="+", metavar="NAME", help=f"groups of measures: {groups} (default: all)")
+    _add(parser, "--views", 2, "perturbed texts per document and family")
+    _add(parser, "--max-entities", 150, "entities to explain")
     parser.add_argument("--plot", metavar="FILE", help="plot of stability against faithfulness (PNG, SVG or PDF)")
     parser.add_argument("--calibration", metavar="FILE", help="write the calibration of all predicted entities")
     parser.add_argument("--robustness", metavar="FILE", help="also score perturbed documents and write that report")
@@ -206,28 +208,19 @@ def _audit(parser: argparse.ArgumentParser) -> None:
 def _explain(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, nargs="?")
     parser.add_argument("--text", help="a text to explain instead of an input")
-    _add_split(parser)
+    _add_shared(parser, "--split")
     parser.add_argument("--output", help="page (.html) or JSON (.json, .jsonl) to write (default: print text)")
     parser.add_argument("--global-table", help="folder of a global table (default: the checkpoint's)")
     parser.add_argument("--build-table", metavar="DOCUMENTS", help="first build the table from training documents")
-    parser.add_argument(
-        "--explainer", help=f"{_or(EXPLAINERS)} (default: fused if there is a global table, else grad-x-input)"
-    )
-    parser.add_argument("--target", default="label", help=f"score to explain: {_or(TARGETS)} (default: %(default)s)")
-    parser.add_argument(
-        "--entities", default="predicted", help="predicted, or gold: those of the documents (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--probes", type=_names, help=f"changes of the text to try, NAME,NAME or none: {_or(PROBES)} (default: all)"
-    )
-    parser.add_argument(
-        "--stability-views",
-        type=int,
-        default=4,
-        help="perturbed texts to measure stability with, 0 for none (default: %(default)s)",
-    )
+    default = "(default: fused if there is a global table, else grad-x-input)"
+    parser.add_argument("--explainer", help=f"{_listed('explain.explainers:EXPLAINERS')} {default}")
+    _add(parser, "--target", "label", f"score to explain: {_listed('explain.targets:TARGETS')}")
+    _add(parser, "--entities", "predicted", "predicted, or gold: those of the documents")
+    probes = f"changes of the text to try, NAME,NAME or none: {_listed('explain.probes:DEFAULT_PROBES')} (default: all)"
+    parser.add_argument("--probes", type=_names, help=probes)
+    _add(parser, "--stability-views", 4, "perturbed texts to measure stability with, 0 for none")
     parser.add_argument("--limit", type=int, help="explain only this many documents")
-    _add_seed(parser, 0, "probes and perturbed texts")
+    _add(parser, "--seed", 0, "seed of probes and perturbed texts")
 
 
 def _names(text: str) -> list[str]:
@@ -236,26 +229,19 @@ def _names(text: str) -> list[str]:
 
 def _predict(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, nargs="?")
-    _add_threshold(parser)
+    _add_shared(parser, "--threshold")
     parser.add_argument("--text", help="a text to tag instead of an input")
     parser.add_argument("--output", help="file or folder to write (default: JSON lines on standard output)")
     _add_output_format(parser)
-    parser.add_argument(
-        "--review-threshold",
-        type=float,
-        default=0.8,
-        help="flag entities with a posterior below this for review (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--block-size", type=int, default=1000, help="documents between two saves of --output (default: %(default)s)"
-    )
+    _add(parser, "--review-threshold", 0.8, "flag entities with a posterior below this for review")
+    _add(parser, "--block-size", 1000, "documents between two saves of --output")
 
 
 def _rank(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
-    _add_threshold(parser)
+    _add_shared(parser, "--threshold")
     parser.add_argument("--output", required=True, help="file to write")
-    parser.add_argument("--output-format", default="doccano", help=f"{_or(RANKED_FORMATS)} (default: %(default)s)")
+    _add(parser, "--output-format", "doccano", _listed("audit.ranking:RANKED_FORMATS"))
     parser.add_argument("--count", type=int, help="number of documents to keep (default: all)")
     parser.add_argument("--explain", metavar="EXPLAINER", help="count unstable explanations of this explainer too")
 
@@ -264,7 +250,7 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="checkpoint: a folder or a Hub name")
     parser.add_argument("output", help="new folder")
     parser.add_argument("--int8", action="store_true", help="8-bit weights and products; measure the loss of accuracy")
-    _add_revision(parser)
+    _add_shared(parser, "--revision")
 
 
 def _convert(parser: argparse.ArgumentParser) -> None:
@@ -275,16 +261,14 @@ def _convert(parser: argparse.ArgumentParser) -> None:
 
 def _stats(parser: argparse.ArgumentParser) -> None:
     _add_input(parser, help="file, folder or ad-synthetic")
-    parser.add_argument(
-        "--threshold", type=float, default=0.8, help="similarity of near-duplicates, 0 to 1 (default: %(default)s)"
-    )
+    _add(parser, "--threshold", 0.8, "similarity of near-duplicates, 0 to 1")
     parser.add_argument("--plot", metavar="FILE", help="plot to write (PNG, SVG or PDF)")
-    parser.add_argument("--json", metavar="FILE", help="also write the statistics to this file")
+    _add_shared(parser, "--json")
 
 
 def _card(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="folder of the checkpoint")
-    for report in REPORTS:
+    for report in names_in("cards.checkpoint:REPORTS"):
         parser.add_argument(f"--{report}", metavar="FILE", help=f"JSON report of the {report}")
     parser.add_argument("--training", help="training documents, a file, folder or name; no example may be among them")
     parser.add_argument("--model-id", help="name of the model on the Hub, owner/name")
@@ -297,7 +281,7 @@ def _push(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("repository", help="owner/name, or a name in your own namespace")
     parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")
     parser.add_argument("--revision", help="branch to push to, created if missing (default: main)")
-    parser.add_argument("--message", default="Upload checkpoint", help="commit message (default: %(default)s)")
+    _add(parser, "--message", "Upload checkpoint", "commit message")
     parser.add_argument("--create-pr", action="store_true", help="open a pull request instead")
     parser.add_argument(
         "--allow-document-lexicon", action="store_true", help="send a lexicon made from documents, which may be private"
@@ -384,13 +368,129 @@ def dataclass_help(name: str) -> str:
         parser.add_argument("settings", nargs="?", help="YAML or JSON file of options; options given here win")
         parser.add_argument("--output-dir", metavar="DIR", help="folder of the run")
     for reference in COMMANDS[name].dataclasses:
-        add_dataclass(parser, reference)
+        _add_dataclass(parser, reference)
     if _CARD != COMMANDS[name].dataclasses[0]:
         parser.epilog = (
             "Every field of transformers.TrainingArguments is an option as well, such as --seed, --max-steps, --bf16 "
             "and --resume-from-checkpoint; --help-all lists them all."
         )
     return parser.format_help()
+
+
+class ArgumentField(NamedTuple):
+    """A field of an argument dataclass; `default` is None where there is none or the source does not spell it."""
+
+    name: str
+    type: str
+    help: str
+    default: Any
+    choices: list[str] | None
+
+
+def _add_dataclass(parser: argparse.ArgumentParser, reference: str) -> None:
+    """Add the fields of a dataclass ("module:class") as options, a group for the class and for each of its bases."""
+    for title, fields in argument_groups(reference):
+        group = parser.add_argument_group(title)
+        for field in fields:
+            _add_field(group, field)
+
+
+def argument_groups(reference: str) -> Iterator[tuple[str, list[ArgumentField]]]:
+    """Yield summary and fields of a dataclass ("module:class") and of its bases in the package, read from source.
+
+    A field that a class declares anew is left out of its base.
+    """
+    module, node = _definition(*reference.split(":"))
+    items = (item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.value, ast.Call))
+    own = [_field(module, item) for item in items]
+    yield ast.get_docstring(node).splitlines()[0].rstrip(".").replace("`", ""), own
+    names = {field.name for field in own}
+    for base in node.bases:
+        if isinstance(base, ast.Name) and (found := _definition(module, base.id)):
+            for title, fields in argument_groups(f"{found[0]}:{base.id}"):
+                yield title, [field for field in fields if field.name not in names]
+
+
+def _field(module: str, item: ast.AnnAssign) -> ArgumentField:
+    values = {keyword.arg: keyword.value for keyword in item.value.keywords}
+    default = _value(module, values.get("default", values.get("default_factory")))
+    entries = zip(values["metadata"].keys, values["metadata"].values)
+    metadata = {key.value: _value(module, value) for key, value in entries}
+    choices = metadata.get("choices")
+    return ArgumentField(item.target.id, ast.unparse(item.annotation), metadata["help"], default, choices)
+
+
+def _add_field(group: argparse._ArgumentGroup, field: ArgumentField) -> None:
+    option, text, default = field.name.replace("_", "-"), field.help, field.default
+    if field.type == "bool":
+        names = [f"--{option}", f"--no-{option}"] if default else [f"--{option}"]
+        group.add_argument(*names, action="store_true", help=text + " (default: yes)" * bool(default))
+        return
+    if default not in (None, []) and "default:" not in text:
+        shown = " ".join(map(str, default)) if isinstance(default, list) else str(default)
+        text += f" (default: {shown})".replace("%", "%%")
+    kind = re.search("int|float", field.type)
+    metavar = None if field.choices else {"int": "N", "float": "X"}[kind[0]] if kind else "TEXT"
+    nargs = "+" if field.type.startswith("list") else None
+    group.add_argument(f"--{option}", help=text, metavar=metavar, choices=field.choices, nargs=nargs)
+
+
+def names_in(reference: str) -> list[str]:
+    """Return the names that a constant of the package ("module:constant") lists, read from source."""
+    module, name = reference.split(":")
+    return _value(f"{PACKAGE}.{module}", ast.Name(name))
+
+
+def _definition(module: str, name: str) -> tuple[str, Any] | None:
+    """Return where the package defines a name and its syntax tree; None for a name from elsewhere."""
+    found = _definitions(module).get(name) if module.partition(".")[0] == PACKAGE else None
+    return _definition(*found) if isinstance(found, tuple) else found and (module, found)
+
+
+@cache
+def _definitions(module: str) -> dict[str, Any]:
+    """Return the syntax trees of a module's classes and values by name; of imported names (module, name)."""
+    path = Path(importlib.util.find_spec(PACKAGE).submodule_search_locations[0], *module.split(".")[1:])
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    names: dict[str, Any] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.ClassDef(name=name):
+                names[name] = node
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                names[name] = node.value
+            case ast.ImportFrom(module=source, level=0):
+                names |= {alias.asname or alias.name: (source, alias.name) for alias in node.names}
+    return names
+
+
+def _value(module: str, node: ast.AST | None) -> Any:
+    """Evaluate a literal, a constant of the package, or `list`, `range` or a lambda of these; None for anything else.
+
+    A dictionary evaluates to its keys.
+    """
+    match node:
+        case ast.Name(id=name) if found := _definition(module, name):
+            return _value(*found)
+        case ast.Lambda(body=body):
+            return _value(module, body)
+        case ast.Call(func=ast.Name(id="list"), args=[argument]) if (items := _value(module, argument)) is not None:
+            return list(items)
+        case ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=stop)]):
+            return range(stop)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _value(module, left) + _value(module, right)
+        case ast.Tuple(elts=items) | ast.List(elts=items):
+            return [_value(module, item) for item in items]
+        case ast.Dict(keys=keys, values=values):
+            parts = (
+                _value(module, value) if key is None else [_value(module, key)] for key, value in zip(keys, values)
+            )
+            return [name for part in parts for name in part]
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return None
 
 
 if __name__ == "__main__":

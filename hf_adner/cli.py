@@ -4,17 +4,18 @@
 """
 
 import argparse
-import json
 import logging
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from transformers import HfArgumentParser
 
 import adner_cli
+from hf_adner.files import read_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +43,7 @@ def demo(args: argparse.Namespace) -> None:
     output = Path(args.output)
     if (output / METRICS_FILE).exists():
         print(f"{output} holds a finished run, whose checkpoint is used; remove the folder to train again\n")
-        metrics = json.loads((output / METRICS_FILE).read_text(encoding="utf-8"))
+        metrics = read_json(output / METRICS_FILE)
     else:
         metrics = run_demo(args.output, args.seed)
     _print_scores(metrics["test"]["strict"])
@@ -225,12 +226,12 @@ def stats(args: argparse.Namespace) -> None:
 def card(argv: Sequence[str]) -> None:
     """Write the model card of a checkpoint."""
     from hf_adner.cards.card import CARD_FILE, model_card
-    from hf_adner.cards.checkpoint import record_of_checkpoint
+    from hf_adner.cards.checkpoint import REPORTS, record_of_checkpoint
     from hf_adner.data.dataset import load_ner_dataset
     from hf_adner.files import write_file
 
     options, reading, args = _parse(dataclass_parser("card"), argv)
-    reports = {name: getattr(args, name) for name in adner_cli.REPORTS}
+    reports = {name: getattr(args, name) for name in REPORTS}
     splits = load_ner_dataset(args.training, **reading.reading_options()).values() if args.training else ()
     texts = [text for split in splits for text in split["text"]] if args.training else None
     names = {"model_id": args.model_id, "revision": args.revision}
@@ -276,38 +277,83 @@ def parse_dataclasses(command: str, argv: Sequence[str]) -> tuple[Any, ...]:
     """Read a command's dataclasses from options, from a YAML or JSON file named first, or from both (options win).
 
     Raises:
-        ValueError: the file is not a mapping or has an unknown key, or the command has no such option.
+        SystemExit: the options are wrong (status 2).
+        ValueError: the file is not a mapping of settings, or has an unknown key or a value that its option does not
+            take.
     """
     parser = dataclass_parser(command)
     rest = list(argv)
     if rest and rest[0].endswith((".yaml", ".yml", ".json")):
-        defaults = _read_settings(Path(rest.pop(0)))
-        actions = {action.dest: action for action in parser._actions}
-        unknown = sorted(set(defaults) - set(actions))
-        if unknown:
-            raise ValueError(f"{argv[0]}: unknown settings {unknown}")
-        for name in defaults:
-            actions[name].required = False
-        parser.set_defaults(**defaults)
+        _take_settings(parser, Path(rest.pop(0)))
     return _parse(parser, rest)
 
 
 def _parse(parser: DataclassParser, argv: Sequence[str]) -> tuple[Any, ...]:
-    *values, unknown = parser.parse_args_into_dataclasses(list(argv), return_remaining_strings=True)
+    options = {"return_remaining_strings": True, "look_for_args_file": False}
+    with _usage_errors(parser):
+        *values, unknown = parser.parse_args_into_dataclasses(list(argv), **options)
     if unknown:
-        raise ValueError(f"unknown arguments: {' '.join(unknown)}; --help-all lists the options")
+        parser.error(f"unknown arguments: {' '.join(unknown)}; --help-all lists the options")
     return tuple(values)
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+@contextmanager
+def _usage_errors(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """End with status 2 where a dataclass refuses the options."""
+    try:
+        yield
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _take_settings(parser: DataclassParser, path: Path) -> None:
+    """Make the settings of a file the defaults of the parser."""
+    settings = read_settings(path)
+    actions = {action.dest: action for action in reversed(parser._actions)}  # not --no-x, which comes after --x
+    unknown = sorted(map(str, set(settings) - set(actions)))
+    if unknown:
+        raise ValueError(f"{path}: unknown settings {unknown}")
+    for name, value in settings.items():
+        try:
+            settings[name] = _setting(parser, actions[name], value)
+        except (argparse.ArgumentError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from None
+        actions[name].required = False
+    parser.set_defaults(**settings)
+
+
+def _setting(parser: DataclassParser, action: argparse.Action, value: Any) -> Any:
+    """Return the value that an option takes; several values for an option that takes text stay what they are."""
+    several = isinstance(value, (list, dict))
+    is_number = action.type in (int, float) or action.const is True
+    if value is None or (several and action.nargs is None and not is_number):
+        return value
+    if isinstance(value, dict) or (several and action.nargs != "+"):
+        kind = "a list" if action.nargs == "+" else "a single value"
+        raise ValueError(f"setting {action.dest} must be {kind}, found {type(value).__name__}")
+    return parser._get_values(action, list(map(str, value if several else [value])))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a YAML or JSON file of settings.
+
+    Raises:
+        ValueError: the file is not a mapping, or has a key twice.
+    """
     import yaml
 
+    if path.suffix == ".json":
+        return read_json(path)
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML too
-    except yaml.YAMLError as error:
+        text = path.read_text(encoding="utf-8")
+        settings, node = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: expected a mapping of settings, found {type(settings).__name__}")
+    keys = [str(key.value) for key, _ in node.value]
+    if repeated := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ValueError(f"{path}: settings {repeated} are given twice")
     return settings
 
 
@@ -315,19 +361,20 @@ def parse_pretraining(argv: Sequence[str]) -> Any:
     """Read the `PretrainingCommand` of `adner pretrain`; with `--from-scratch` all names are texts.
 
     Raises:
-        ValueError: no text, or no folder for the output of a run.
+        SystemExit: no text, no folder for the output of a run, or wrong options (status 2).
     """
     from hf_adner.pretraining.arguments import PretrainingCommand
 
     parser = dataclass_parser("pretrain")
     args = parser.parse_intermixed_args(list(argv))  # options may come between the names
     if not args.check and not (args.output or args.output_dir):
-        raise ValueError("no folder for the result: give --output DIR")
+        parser.error("no folder for the result: give --output DIR")
     texts = list(args.names)
     encoder = None if args.from_scratch else texts.pop(0)
     if not texts:
-        raise ValueError("no text was given; expected ENCODER TEXT..., or TEXT... --from-scratch")
-    training, arguments = parser.parse_dict(vars(args), allow_extra_keys=True)
+        parser.error("no text was given; expected ENCODER TEXT..., or TEXT... --from-scratch")
+    with _usage_errors(parser):
+        training, arguments = parser.parse_dict(vars(args), allow_extra_keys=True)
     training.output_dir = args.output or args.output_dir or training.output_dir
     return PretrainingCommand(encoder, texts, arguments, training, args.check)
 

@@ -30,6 +30,21 @@ def write_json(path: Path, content: Any) -> None:
     write_file(path, [json.dumps(content, ensure_ascii=False, indent=2), "\n"], "utf-8")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object, as `write_json` writes it.
+
+    Raises:
+        ValueError: the file is not a JSON object; names the file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return content
+
+
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write into a temporary folder beside `path`, then rename it to `path`.
 

@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import os
 import pkgutil
 import re
 import subprocess
@@ -15,8 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 import adner_cli
-from adner_arguments import argument_groups
-from adner_cli import COMMANDS, command_parser, hyphenated
+from adner_cli import COMMANDS, argument_groups, command_parser, hyphenated
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Explanation, __version__
 from hf_adner import cli as commands
 from hf_adner.audit.measures import GROUPS, ExplanationSettings
@@ -127,10 +127,17 @@ def test_help_and_usage_errors_import_no_library():
 
 
 def test_names_and_defaults_are_those_of_the_package():
-    assert adner_cli.READ_FORMATS == tuple(READERS) and adner_cli.WRITTEN_FORMATS == tuple(WRITERS)
-    assert adner_cli.RANKED_FORMATS == RANKED_FORMATS and adner_cli.REPORTS == REPORTS
-    assert adner_cli.EXPLAINERS == tuple(EXPLAINERS) and adner_cli.TARGETS == TARGETS
-    assert adner_cli.PROBES == DEFAULT_PROBES and adner_cli.MEASURE_GROUPS == GROUPS
+    for names, reference in (
+        (EXPLAINERS, "explain.explainers:EXPLAINERS"),
+        (READERS, "data.formats.reading:READERS"),
+        (WRITERS, "data.formats.writing:WRITERS"),
+        (RANKED_FORMATS, "audit.ranking:RANKED_FORMATS"),
+        (TARGETS, "explain.targets:TARGETS"),
+        (DEFAULT_PROBES, "explain.probes:DEFAULT_PROBES"),
+        (GROUPS, "audit.measures:GROUPS"),
+        (REPORTS, "cards.checkpoint:REPORTS"),
+    ):
+        assert adner_cli.names_in(reference) == list(names)
     assert CARD_FILE in adner_cli.dataclass_help("card")
 
     def defaults(command, *options):
@@ -176,12 +183,65 @@ def test_underscores_are_accepted_in_options(checkpoint, tmp_path):
     assert training.output_dir == str(tmp_path)
 
 
-def test_unknown_options_of_dataclass_commands(tmp_path, capsys):
-    assert main(["train", "--dataset", "a", "--output-dir", str(tmp_path), "--max_speed", "3"]) == 1
-    assert "unknown arguments: --max-speed 3" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("command", "options", "message"),
+    [
+        ("train", [], "--dataset"),
+        ("train", ["--dataset", "a", "--output-dir", "b", "--max_speed", "3"], "unknown arguments: --max-speed 3"),
+        ("train", ["--dataset", "a", "--columns", "note"], "columns (--columns): 'note' is not NAME=COLUMN"),
+        ("cross-validate", ["--dataset", "a", "--folds", "few"], "invalid int value: 'few'"),
+        ("compare", ["--dataset", "a", "--eval-strategy", "often"], "often is not a valid IntervalStrategy"),
+        ("card", ["folder", "--base-model", "no/hub/name"], "'no/hub/name' is not a Hub name"),
+        ("pretrain", ["a.txt", "--from-scratch"], "no folder for the result: give --output DIR"),
+        ("pretrain", ["encoder", "--output", "b"], "no text was given"),
+        ("pretrain", ["a", "b", "--output", "c", "--longest-word", "0"], "longest_word is 0, expected 1 or more"),
+    ],
+)
+def test_wrong_options_of_dataclass_commands_have_status_2(command, options, message, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["train"])
-    assert stop.value.code == 2 and "--dataset" in capsys.readouterr().err
+        main([command, *options])
+    assert stop.value.code == 2
+    assert f"adner {command}: error: " in (shown := capsys.readouterr().err) and message in shown
+
+
+FAILURES = [
+    (ValueError("two\n  lines"), "ValueError: two lines", 1),
+    (FileNotFoundError(2, "No such file or directory", "a.txt"), "No such file or directory: 'a.txt'", 1),
+    (KeyError("x"), "KeyError: 'x' (adner --debug stats ... shows where)", 1),
+    (RecursionError("maximum recursion depth exceeded"), "RecursionError: maximum recursion depth exceeded (", 1),
+    (BrokenPipeError(32, "Broken pipe", "out.fifo"), "Broken pipe: 'out.fifo'", 1),
+    (BrokenPipeError(32, "Broken pipe"), "", 141),
+    (KeyboardInterrupt(), "adner stats: interrupted", 130),
+]
+
+
+@pytest.mark.parametrize(("error", "message", "status"), FAILURES)
+@pytest.mark.parametrize("debug", [["--debug", "stats", "a"], ["stats", "--debug", "a"], ["stats", "a", "--debug"]])
+def test_any_failure_is_one_line_and_a_traceback_only_with_debug(error, message, status, debug, capsys, monkeypatch):
+    def fail(name, arguments):
+        raise error
+
+    monkeypatch.setattr(commands, "run", fail)
+    assert main(["stats", "a"]) == status
+    shown = capsys.readouterr().err
+    assert message in shown and shown.count("\n") == bool(message)
+    with pytest.raises(type(error)):
+        main(debug)
+
+
+def test_debug_of_transformers_is_left_to_it():
+    options = ["train", "--dataset", "--debug", "underflow_overflow", "--", "--debug"]
+    assert adner_cli._without_debug(options) == (options, False)
+    assert adner_cli._without_debug(["a", "--debug"]) == (["a"], True)
+
+
+def test_output_that_nobody_reads_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    call = [sys.executable, adner_cli.__file__, "--help"]
+    done = subprocess.run(call, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_options_may_come_between_the_inputs(checkpoint, gold, tmp_path):
@@ -251,12 +311,43 @@ def test_settings_come_from_yaml_and_flags_win(tmp_path):
     )
     dataset, model, training, _ = parse_dataclasses("train", [str(tmp_path / "run.yaml"), "--seed", "6"])
     assert (dataset.dataset, model.architecture, training.seed) == ("a.jsonl", "bert-crf", 6)
-    (tmp_path / "bad.yaml").write_text("dataset: a\nspeed: 5\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"unknown settings \['speed'\]"):
-        parse_dataclasses("train", [str(tmp_path / "bad.yaml")])
-    (tmp_path / "list.yaml").write_text("- a\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="expected a mapping"):
-        parse_dataclasses("train", [str(tmp_path / "list.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.yaml", b"dataset: a\nspeed: 5\n7: x\n", "unknown settings ['7', 'speed']"),
+        ("a.yaml", b"- a\n", "expected a mapping of settings, found list"),
+        ("a.yaml", b"", "expected a mapping of settings, found NoneType"),
+        ("a.yaml", b"a: [\n", "not YAML: while parsing"),
+        ("a.yml", "dataset: 数据".encode("gb18030"), "not YAML: 'utf-8' codec"),
+        ("a.yaml", b"seed: 1\nseed: 2\n", "settings ['seed'] are given twice"),
+        ("a.yaml", b"seed: many\n", "argument --seed: invalid int value: 'many'"),
+        ("a.yaml", b"seed: [1]\n", "setting seed must be a single value, found list"),
+        ("a.yaml", b"skip_invalid: {a: b}\n", "setting skip_invalid must be a single value, found dict"),
+        ("a.yaml", b"columns: {text: note}\n", "setting columns must be a list, found dict"),
+        ("a.yaml", b"architecture: bert\n", "argument --architecture: invalid choice: 'bert'"),
+        ("a.yaml", b"overlaps: some\n", "argument --overlaps: invalid choice: 'some'"),
+        ("a.json", b'{"seed": 1', "not JSON: Expecting"),
+        ("a.json", b"[1]", "expected a JSON object, found list"),
+        ("a.json", b"[" * 100_000, "not JSON: maximum recursion depth"),
+    ],
+)
+def test_a_broken_file_of_settings_is_named(name, content, message, tmp_path, capsys):
+    (tmp_path / name).write_bytes(content)
+    assert main(["train", str(tmp_path / name), "--dataset", "a", "--output-dir", str(tmp_path)]) == 1
+    assert f"adner train: ValueError: {tmp_path / name}: {message}" in capsys.readouterr().err
+
+
+def test_settings_of_every_kind(tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        "dataset: a\ncolumns: [text=note, label=type]\nlexicon_counts: false\nlearning_rate: 1e-4\nmax_steps: -1\n"
+        "head_learning_rate: null\nlr_scheduler_kwargs: {num_cycles: 2}\nreport_to: [none]\nencoder_layers: 2\n"
+    )
+    dataset, model, training, _ = parse_dataclasses("train", [str(tmp_path / "a.yaml"), "--output-dir", str(tmp_path)])
+    assert dataset.columns == ["text=note", "label=type"] and (model.lexicon_counts, model.encoder_layers) == (False, 2)
+    assert (training.learning_rate, training.max_steps, training.head_learning_rate) == (1e-4, -1, None)
+    assert training.lr_scheduler_kwargs == {"num_cycles": 2}
 
 
 def test_explain_a_text_and_a_file(checkpoint, gold, tmp_path, capsys):

@@ -21,15 +21,12 @@ DEFAULT_EXPLAINER = "grad-x-input"
 Explainer = LocalExplainer | FusedExplainer
 
 LOCAL_EXPLAINERS: dict[str, type[LocalExplainer]] = {
-    explainer.name: explainer
-    for explainer in (
-        GradientTimesInput,
-        IntegratedGradients,
-        Occlusion,
-        Lime,
-        KernelShap,
-        AttentionTimesGradient,
-    )
+    "grad-x-input": GradientTimesInput,
+    "integrated-gradients": IntegratedGradients,
+    "occlusion": Occlusion,
+    "lime": Lime,
+    "kernel-shap": KernelShap,
+    "attention": AttentionTimesGradient,
 }
 """Local explainers by name."""
 

@@ -253,10 +253,9 @@ def test_the_command_line(capsys):
     between = parse_pretraining(["encoder", "--output", "out", "a.txt", "--max-steps", "3", "b.txt"])
     assert (between.encoder, between.texts, between.training.max_steps) == ("encoder", ["a.txt", "b.txt"], 3)
     for options, message in ((["--lexicon", "ad+train"], "no entities"), (["--longest-word", "0"], "1 or more")):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(SystemExit):
             parse_pretraining(["encoder", "a.txt", "--output", "out", *options])
-    assert main(["pretrain", "encoder", "a.txt"]) == 1 and "--output DIR" in capsys.readouterr().err
-    assert main(["pretrain", "encoder", "--output", "out"]) == 1 and "no text was given" in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 VOCABULARY = ["[PAD]", UNUSED, "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"面部红斑伴瘙痒"]
