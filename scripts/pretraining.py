@@ -24,7 +24,7 @@ from transformers import set_seed
 
 from hf_adner.files import write_json
 from hf_adner.pretraining.arguments import PretrainingArguments, PretrainingTrainingArguments
-from hf_adner.pretraining.run import build_masked_lm, load_tokenizer, run_pretraining, save_vocabulary
+from hf_adner.pretraining.run import block_length, build_masked_lm, load_tokenizer, run_pretraining, save_vocabulary
 from hf_adner.pretraining.text import read_texts
 from hf_adner.reporting import markdown_table
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
@@ -124,7 +124,7 @@ def make_random_encoder(folder: Path, args: argparse.Namespace) -> Path:
         tokenizer = load_tokenizer(None, read_texts([str(args.data / "unlabelled/medical_lines.txt")]), arguments)
         model = build_masked_lm(None, tokenizer, arguments)
         model.save_pretrained(folder)
-        save_vocabulary(tokenizer, folder, max_length=model.config.max_position_embeddings)
+        save_vocabulary(tokenizer, folder, max_length=block_length(None, model))
     return folder
 
 

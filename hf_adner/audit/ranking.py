@@ -19,13 +19,13 @@ from hf_adner.data.formats.doccano import doccano_text
 from hf_adner.data.formats.label_studio import label_studio_predictions_text
 from hf_adner.data.records import Document
 from hf_adner.files import write_file
+from hf_adner.model.encoders_adner import longest_text
 from hf_adner.model.pipeline_adner import (
     DEFAULT_OVERLAP,
     DEFAULT_WINDOW,
     REVIEW_THRESHOLD,
     STABILITY_THRESHOLD,
     AdnerPipeline,
-    longest_text,
 )
 from hf_adner.model.windows_adner import Window, prediction_windows
 

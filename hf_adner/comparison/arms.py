@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModelForTokenClassification, PreTrained
 
 from hf_adner.guided.arguments import FAST
 from hf_adner.model.configuration_adner import ARCHITECTURES
+from hf_adner.model.encoders_adner import limit_tokenizer
 from hf_adner.model.labels_adner import bio_labels
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.training.arguments import ModelArguments
@@ -190,7 +191,9 @@ def family_model(args: ModelArguments, family: str, tokenizer: AdnerTokenizer, t
         ValueError: an unknown family, too many encoder layers, or a configuration that `AdnerConfig` rejects.
     """
     if family == STOCK:
-        return _stock_model(args, tokenizer, types)
+        model = _stock_model(args, tokenizer, types)
+        limit_tokenizer(tokenizer, model)
+        return model
     return build_model(family_arguments(args, family), tokenizer, types)
 
 

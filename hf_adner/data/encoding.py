@@ -46,7 +46,7 @@ def encode_dataset(
             offsets: the first token of an entity is B-, the others I-).
         label2id: ids of O, and of B-x and I-x for each entity type.
         max_length: maximum tokens of a window, including special tokens; None takes the tokenizer's
-            `model_max_length`.
+            `model_max_length`, without which a text is one window.
         overlap: number of characters that neighbouring windows share.
         nested: which of overlapping entities are gold, `outermost` or `innermost`.
         on_misaligned: for an entity that begins or ends inside a token (sub-word tokenizers only): `error`, or `expand`
@@ -60,7 +60,8 @@ def encode_dataset(
     Raises:
         DataFormatError: the type of an entity is not in `label2id`, or an entity is longer than a window or not aligned
             with tokens.
-        ValueError: the tokenizer is slow, or `max_length` leaves no room for a character.
+        ValueError: the tokenizer is slow, or `max_length` leaves no room for a character or exceeds
+            `model_max_length`.
     """
     if on_misaligned not in ON_MISALIGNED:
         raise ValueError(f"on_misaligned must be one of {ON_MISALIGNED}, found {on_misaligned!r}")
@@ -107,6 +108,11 @@ class WindowEncoder:
         self.tokenizer, self.label2id = tokenizer, dict(label2id)
         self.overlap, self.nested, self.on_misaligned = overlap, nested, on_misaligned
         self.max_length = tokenizer.model_max_length if max_length is None else max_length
+        if self.max_length > tokenizer.model_max_length:
+            raise ValueError(
+                f"max_length (--max-length) is {self.max_length} tokens, but tokenizer and model take at most "
+                f"{tokenizer.model_max_length} (model_max_length of the tokenizer)"
+            )
         self.size = self.max_length - tokenizer.num_special_tokens_to_add()
         if self.size < 1:
             raise ValueError(f"max_length {self.max_length} leaves no room for text beside the special tokens")

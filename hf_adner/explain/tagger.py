@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from hf_adner.data.records import EntitySpan
 from hf_adner.explain.targets import EntityTokens, LabelTable, Tagging, Target
 from hf_adner.explain.text_windows import TextWindow, cover_text, place_entities
+from hf_adner.model.encoders_adner import token_limit
 from hf_adner.model.heads_adner import token_span_log_probs
 from hf_adner.model.labels_adner import repair_bio, tags_to_spans
 from hf_adner.model.pipeline_adner import AdnerPipeline, eval_mode
 from hf_adner.model.tokenization_adner import LEXICON_KEYS
 from hf_adner.model.windows_adner import Window, merge_window_entities
 from hf_adner.perturb.perturbation import masked_tokens
-
-UNLIMITED = 10**6  # tokenizers without a length limit report a larger number
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ class Tagger:
         names = [model.config.id2label[index] for index in range(len(model.config.id2label))]
         self.labels = LabelTable(names, is_chain=self.is_adner and bool(model.config.use_crf))
         self._accepted = _accepted_inputs(model, tokenizer)
-        self.max_tokens = _token_limit(model, tokenizer)
+        self.max_tokens = token_limit(model, tokenizer)
 
     @property
     def device(self) -> torch.device:
@@ -342,23 +341,6 @@ def _accepted_inputs(model: nn.Module, tokenizer: Any) -> set[str]:
     known = {"input_ids", "attention_mask", "token_type_ids", *LEXICON_KEYS}
     named = set(inspect.signature(model.forward).parameters)
     return known & (named if "input_ids" in named else {*tokenizer.model_input_names, "input_ids", "attention_mask"})
-
-
-def _token_limit(model: nn.Module, tokenizer: Any) -> int | None:
-    """Return the maximum number of tokens of both tokenizer and encoder; None if neither has a limit."""
-    limits = [tokenizer.model_max_length]
-    tables = [
-        module
-        for name, module in model.named_modules()
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding)
-    ]
-    for table in tables:  # RoBERTa models start to count positions after the padding row
-        limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
-    if not tables:
-        config = getattr(model.config, "encoder_config", None) or model.config
-        limits.append(getattr(config, "max_position_embeddings", None))
-    stated = [limit for limit in limits if limit and 0 < limit < UNLIMITED]
-    return min(stated) if stated else None
 
 
 class MaskedTagger(Tagger):

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_adner import AdnerConfig
 from .crf_adner import AdnerCRF
+from .encoders_adner import build_encoder, encoder_first_position, limit_tokenizer, load_encoder
 from .heads_adner import CrfHead, LabelStates, SoftmaxHead
 from .labels_adner import UNOBSERVED, bio_labels
 from .layers_adner import (
@@ -33,8 +33,6 @@ from .layers_adner import (
     normalise_adjacency,
 )
 from .word_vectors_adner import character_mean_vectors
-
-_HUB_OPTIONS = "cache_dir force_download local_files_only revision subfolder token trust_remote_code".split()
 
 
 @dataclass
@@ -113,41 +111,6 @@ class AdnerPreTrainedModel(PreTrainedModel):
             init.constant_(module.bias, 1.0)
 
 
-def build_encoder(config: Any) -> PreTrainedModel:
-    """Return a randomly initialised encoder for a Hugging Face configuration, without a pooling layer."""
-    encoder_class = MODEL_MAPPING[type(config)]
-    encoder_class = encoder_class[0] if isinstance(encoder_class, tuple) else encoder_class
-    return encoder_class._from_config(config, **_no_pooling(encoder_class))
-
-
-def _no_pooling(encoder_class: type) -> dict[str, bool]:
-    has_pooling = "add_pooling_layer" in inspect.signature(encoder_class.__init__).parameters
-    return {"add_pooling_layer": False} if has_pooling else {}
-
-
-def load_encoder(name_or_path: str, encoder_kwargs: dict[str, Any] | None = None) -> PreTrainedModel:
-    """Load a pretrained encoder in float32 (unless `encoder_kwargs` sets a dtype), without its pooling layer."""
-    kwargs = {"dtype": torch.float32, **(encoder_kwargs or {})}
-    hub_options = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
-    config = kwargs.pop("config", None) or AutoConfig.from_pretrained(name_or_path, **hub_options)
-    if type(config) in MODEL_MAPPING:
-        encoder_class = MODEL_MAPPING[type(config)]
-        kwargs = {**_no_pooling(encoder_class if isinstance(encoder_class, type) else encoder_class[0]), **kwargs}
-    return AutoModel.from_pretrained(name_or_path, config=config, **kwargs)
-
-
-def _first_position(encoder: PreTrainedModel) -> int | None:
-    """Return the first token's row in the encoder's table of absolute positions; None if it has no such table.
-
-    RoBERTa-like encoders number positions from `padding_idx` + 1; left to themselves they would derive the positions
-    from the input ids and mistake some of our tokenizer's ids for padding.
-    """
-    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
-    if not isinstance(table, nn.Embedding):
-        return None
-    return 0 if table.padding_idx is None else table.padding_idx + 1
-
-
 class AdnerModel(AdnerPreTrainedModel):
     """The network without its classifier (eqs. 1–15)."""
 
@@ -171,7 +134,7 @@ class AdnerModel(AdnerPreTrainedModel):
         self._no_split_modules = list(encoder._no_split_modules or [])
         accepted = inspect.signature(encoder.forward).parameters
         self._encoder_inputs = {name for name in ("token_type_ids", "position_ids") if name in accepted}
-        self._first_position = _first_position(encoder)
+        self._first_position = encoder_first_position(encoder)
         return encoder
 
     def get_input_embeddings(self) -> nn.Module:
@@ -316,6 +279,7 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
 
         Args:
             tokenizer: an `AdnerTokenizer`; word list, frequencies and initial word vectors are those of its lexicon.
+                Its `model_max_length` is lowered to what the encoder takes.
             labels: entity types.
             word_vectors: (lexicon size, lexicon_embedding_size), in place of the mean character vectors.
             encoder_kwargs: passed to `AutoModel.from_pretrained`.
@@ -377,6 +341,8 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         lexicon = getattr(tokenizer, "lexicon", None)
         if lexicon is not None and self.config.use_dual_stream:
             self._initialise_lexicon(tokenizer, word_vectors)
+        if tokenizer is not None:
+            limit_tokenizer(tokenizer, self)
         return self.eval()
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from transformers import BatchEncoding, TokenClassificationPipeline
 
+from .encoders_adner import longest_text
 from .labels_adner import split_tag
 from .windows_adner import Window, merge_window_entities, prediction_windows
 
@@ -354,19 +355,6 @@ def _check_model(model: Any, tokenizer: Any) -> None:
     if tokenizer is None:
         raise TypeError("AdnerPipeline needs a tokenizer, found None")
     model.check_tokenizer(tokenizer)
-
-
-def longest_text(model: Any, tokenizer: Any) -> int | None:
-    """Return how many characters both tokenizer and encoder take at once; None if neither has a limit."""
-    limits = [tokenizer.model_max_length]
-    config = model.config.encoder_config
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions and positions > 0:
-        embeddings = getattr(getattr(model.adner.encoder, "embeddings", None), "position_embeddings", None)
-        padding = getattr(embeddings, "padding_idx", None)  # RoBERTa numbers positions from padding_idx + 1
-        limits.append(positions if padding is None else positions - padding - 1)
-    stated = [limit for limit in limits if limit and limit < 1e6]  # "no limit" is a huge number in tokenizers
-    return min(stated) - tokenizer.num_special_tokens_to_add() if stated else None
 
 
 def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from transformers import BatchEncoding, TokenizersBackend
 from transformers.tokenization_utils_base import TruncationStrategy
 from transformers.utils import PaddingStrategy, to_py_obj
 
+from .encoders_adner import NO_LIMIT, hub_options_of, limit_of_checkpoint
 from .lexicon_adner import Lexicon, replace_surrogates
 from .remote_code_adner import save_code
 
@@ -134,6 +135,17 @@ class AdnerTokenizer(TokenizersBackend):
             if count >= min_count:
                 vocab.setdefault(character, len(vocab))
         return cls(vocab, lexicon=lexicon, do_lower_case=do_lower_case, **kwargs)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> AdnerTokenizer:
+        """Load like the base class; a `model_max_length` that is not stated is that of the model beside the files."""
+        tokenizer = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        if tokenizer.model_max_length >= NO_LIMIT:
+            limit = limit_of_checkpoint(pretrained_model_name_or_path, **hub_options_of(kwargs))
+            tokenizer.model_max_length = limit or tokenizer.model_max_length
+        return tokenizer
 
     # ---- lexicon ----------------------------------------------------------------------------------------------
 

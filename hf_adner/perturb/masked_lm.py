@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from hf_adner.data.records import Document
+from hf_adner.model.encoders_adner import token_limit
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.windows_adner import owned_ranges, prediction_windows
 from hf_adner.perturb.context import Terms
@@ -152,9 +153,8 @@ class MaskedLanguageModel:
 
     @cached_property
     def _truncation(self) -> dict[str, Any]:
-        positions = getattr(self.model.config, "max_position_embeddings", None) or 10**9
-        longest = min(self.tokenizer.model_max_length, positions)
-        return {"truncation": True, "max_length": longest} if longest < 10**6 else {}
+        longest = token_limit(self.model, self.tokenizer)
+        return {} if longest is None else {"truncation": True, "max_length": longest}
 
     def _allowed(self, text: str, unit: Unit, candidates: Iterable[Candidate]) -> list[Candidate]:
         old = text[unit.start : unit.end]

@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from hf_adner.files import write_file, write_json
+from hf_adner.model.encoders_adner import position_limit
 from hf_adner.model.labels_adner import UNOBSERVED
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import SPACE, UNUSED, AdnerTokenizer
@@ -147,7 +148,7 @@ def _scores(metrics: Mapping[str, float]) -> dict[str, float]:
 def _save(trainer: PretrainingTrainer, tokenizer: AdnerTokenizer, folder: Path, metrics: dict[str, Any]) -> None:
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
-        save_vocabulary(tokenizer, folder, max_length=block_length(None, trainer.model.config))
+        save_vocabulary(tokenizer, folder, max_length=block_length(None, trainer.model))
         write_json(folder / METRICS_FILE, metrics)
 
 
@@ -254,7 +255,7 @@ def build_trainer(
     training_args: PretrainingTrainingArguments,
 ) -> PretrainingTrainer:
     """Create the trainer of a run, with the text packed into blocks."""
-    length = block_length(args.max_length, model.config)
+    length = block_length(args.max_length, model)
     blocks = TextBlocks(text.train, tokenizer, length)
     if not text.held_out:
         training_args.eval_strategy = "no"
@@ -278,18 +279,16 @@ def build_trainer(
     )
 
 
-def block_length(asked: int | None, config: PreTrainedConfig) -> int:
+def block_length(asked: int | None, model: PreTrainedModel) -> int:
     """Return the tokens of a block: `asked`, or the positions of the encoder, at most 512.
 
     Raises:
         ValueError: if the encoder has fewer positions than asked for.
     """
-    positions = getattr(config, "max_position_embeddings", None) or 512
-    # RoBERTa and related models count positions from their padding row
-    positions -= (config.pad_token_id or 0) + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-    if asked is not None and asked > positions:
-        raise ValueError(f"max_length={asked}, but the encoder has only {positions} positions")
-    return asked or min(positions, 512)
+    positions = position_limit(model)
+    if asked is not None and positions is not None and asked > positions:
+        raise ValueError(f"max_length={asked} (--max-length), but the encoder has only {positions} positions")
+    return asked or min(positions or 512, 512)
 
 
 def similar_words_of(

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from hf_adner.files import write_folder
+from hf_adner.model.encoders_adner import limit_tokenizer, longest_text
 from hf_adner.model.layers_adner import BidirectionalLSTM, LexiconMatches, TextPositions
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
-from hf_adner.model.pipeline_adner import longest_text
 from hf_adner.model.tokenization_adner import LEXICON_KEYS, AdnerTokenizer
 
 GRAPH_FILE = "model.onnx"
@@ -33,7 +33,7 @@ def export_onnx(
 
     Args:
         model: any architecture.
-        tokenizer: its tokenizer.
+        tokenizer: its tokenizer; its `model_max_length` is lowered to what the encoder takes.
         folder: a new or empty folder.
         int8: store the weights of matrix products, LSTMs and embeddings in 8 bits and multiply in 8 bits, with scales
             determined at run time (dynamic quantisation). Measure the loss of accuracy on your own data.
@@ -46,6 +46,7 @@ def export_onnx(
     for module in ("onnx", "onnxscript", "onnxruntime"):
         _require(module)
     model.check_tokenizer(tokenizer)
+    limit_tokenizer(tokenizer, model)
 
     def fill(path: Path) -> None:
         _write_graph(EmissionNetwork(model).with_onnx_layers(), path / GRAPH_FILE)

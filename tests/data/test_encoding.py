@@ -36,7 +36,7 @@ DOCUMENTS = [
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return AdnerTokenizer.from_texts([TEXT], lexicon=Lexicon(["皮炎", "特应性皮炎", "瘙痒"]), model_max_length=32)
+    return AdnerTokenizer.from_texts([TEXT], lexicon=Lexicon(["皮炎", "特应性皮炎", "瘙痒"]))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_one_window_per_short_document(dataset, tokenizer):
 
 
 def test_long_documents_become_windows_that_cut_no_entity(dataset, tokenizer):
-    encoded = encode_dataset(dataset, tokenizer, LABEL2ID, overlap=8)
+    encoded = encode_dataset(dataset, tokenizer, LABEL2ID, max_length=32, overlap=8)
     rows = [row for row in encoded if row["document"] == 2]
     assert len(rows) > 1 and all(len(row["input_ids"]) <= 32 for row in rows)
     covered = {row["window_start"] + place for row in rows for place in range(len(row["labels"]) - 2)}
@@ -82,8 +82,8 @@ def test_innermost_gold(dataset, tokenizer):
 
 def test_the_result_does_not_depend_on_batches_or_processes(dataset, tokenizer):
     many = datasets.concatenate_datasets([dataset] * 100)
-    once = encode_dataset(many, tokenizer, LABEL2ID)
-    twice = encode_dataset(many, tokenizer, LABEL2ID, num_proc=2)
+    once = encode_dataset(many, tokenizer, LABEL2ID, max_length=32)
+    twice = encode_dataset(many, tokenizer, LABEL2ID, max_length=32, num_proc=2)
     assert once.to_list() == twice.to_list() and once._fingerprint == twice._fingerprint
     assert once[0]["labels"] == encode_dataset(dataset, tokenizer, LABEL2ID)[0]["labels"]
 
@@ -93,7 +93,7 @@ def test_the_fingerprint_depends_on_all_inputs(dataset, tokenizer):
         encode_dataset(dataset, tokenizer, LABEL2ID)._fingerprint,
         encode_dataset(dataset, tokenizer, LABEL2ID, overlap=4)._fingerprint,
         encode_dataset(dataset, tokenizer, LABEL2ID, max_length=16, overlap=4)._fingerprint,
-        encode_dataset(dataset, AdnerTokenizer.from_texts([TEXT], model_max_length=32), LABEL2ID)._fingerprint,
+        encode_dataset(dataset, AdnerTokenizer.from_texts([TEXT]), LABEL2ID)._fingerprint,
         encode_dataset(dataset.select([0]), tokenizer, LABEL2ID)._fingerprint,
     }
     assert len(prints) == 5
@@ -123,7 +123,7 @@ def subwords(tmp_path_factory):
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(set(TEXT)), "easi", "##12", "bp", "高"]
     path = tmp_path_factory.mktemp("bert") / "vocab.txt"
     path.write_text("\n".join(vocabulary), encoding="utf-8")
-    return BertTokenizerFast(str(path), model_max_length=32)
+    return BertTokenizerFast(str(path))
 
 
 def test_labels_of_a_subword_tokenizer_follow_its_offsets(subwords):

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertModel, TrainerCallback
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+    TrainerCallback,
+)
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer
 from hf_adner.cli import main, parse_pretraining
@@ -329,7 +337,8 @@ def test_a_vocabulary_from_text_survives_too(tmp_path):
 
 
 def test_blocks_are_no_longer_than_the_encoder():
-    assert block_length(None, config()) == 64 and block_length(16, config()) == 16
-    assert block_length(None, config(max_position_embeddings=2048)) == 512
-    with pytest.raises(ValueError, match="max_length=65, but the encoder has only 64 positions"):
-        block_length(65, config())
+    model = BertForMaskedLM(config())
+    assert block_length(None, model) == 64 and block_length(16, model) == 16
+    assert block_length(None, BertForMaskedLM(config(max_position_embeddings=2048))) == 512
+    with pytest.raises(ValueError, match="max_length=65 .*, but the encoder has only 64 positions"):
+        block_length(65, model)
