@@ -295,6 +295,8 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         model = cls._assemble(tokenizer, labels, architecture, encoder_config, config_kwargs, encoder)
         if not model.config.use_encoder:
             raise ValueError(f"architecture {architecture!r} has no encoder; build it with from_scratch()")
+        if tokenizer is not None:
+            limit_tokenizer(tokenizer, model)
         return model._initialise(tokenizer, word_vectors)
 
     @classmethod
@@ -341,8 +343,6 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         lexicon = getattr(tokenizer, "lexicon", None)
         if lexicon is not None and self.config.use_dual_stream:
             self._initialise_lexicon(tokenizer, word_vectors)
-        if tokenizer is not None:
-            limit_tokenizer(tokenizer, self)
         return self.eval()
 
     @torch.no_grad()

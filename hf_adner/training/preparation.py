@@ -11,6 +11,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from hf_adner.data.dataset import entity_labels, load_ner_dataset
 from hf_adner.data.splits import split_dataset
 from hf_adner.data.synthetic import ad_lexicon
+from hf_adner.model.encoders_adner import limit_tokenizer
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.tokenization_adner import AdnerTokenizer
@@ -119,7 +120,7 @@ def build_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence
 
     Args:
         args: encoder, architecture and overrides.
-        tokenizer: tokenizer with the lexicon.
+        tokenizer: tokenizer with the lexicon; its `model_max_length` is lowered to what the encoder takes.
         types: entity types.
 
     Raises:
@@ -144,9 +145,11 @@ def build_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence
             encoder_kwargs={"config": pretrained_config(args)},
             **overrides,
         )
-    return AdnerForTokenClassification.from_scratch(
+    model = AdnerForTokenClassification.from_scratch(
         tokenizer, types, args.architecture, encoder_config=random_config(args), **overrides
     )
+    limit_tokenizer(tokenizer, model)
+    return model
 
 
 def small_encoder(size: int, layers: int) -> dict[str, int | str | float]:

@@ -68,6 +68,7 @@ def test_a_tokenizer_states_what_the_model_takes(kind, tmp_path):
     model = AdnerForTokenClassification.from_scratch(tokenizer, ["Symptom"], architecture, encoder_config=encoder)
     limit = None if kind is None else LIMITS[kind][1]
     assert token_limit(model, tokenizer) == limit
+    limit_tokenizer(tokenizer, model)
     assert longest_text(model, tokenizer) == (limit and limit - 2)
     assert tokenizer.model_max_length == limit if limit else tokenizer.model_max_length >= NO_LIMIT
     model.save_pretrained(tmp_path)
