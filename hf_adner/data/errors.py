@@ -47,6 +47,12 @@ class DataFormatError(ValueError):
             record=self.record if self.record is not None else record,
         )
 
+    def renamed(self, path: Path, name: Path) -> DataFormatError:
+        """Return the error with `name` in place of the file `path`, which is a copy of it."""
+        if path == name or self.path != path:
+            return self
+        return DataFormatError(self.reason, path=name, line=self.line, record=self.record)
+
     def __reduce__(self):
         return _rebuild, (self.reason, self.path, self.line, self.record)
 

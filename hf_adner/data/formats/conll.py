@@ -139,7 +139,7 @@ class ConllReader(Reader):
         return _UNESCAPED.get(token, token), tag
 
 
-def _columns(line: str) -> list[str]:
+def columns_of_line(line: str) -> list[str]:
     """Return the columns of a line without blanks at its end: separated by tabs, or by blanks if it has no tab."""
     return [column.strip(" ") for column in line.split("\t")] if "\t" in line else re.split(" +", line)
 
@@ -149,7 +149,7 @@ def _token_and_tag(line: str, expected: int) -> tuple[str, str]:
 
     A blank token leaves one column less and at least two blanks or tabs at the beginning: itself and the separator.
     """
-    columns = _columns(line)
+    columns = columns_of_line(line)
     filled = [column for column in columns if column]
     if len(filled) == expected or (len(columns) == expected and columns[0]):
         return filled[0], filled[-1]
@@ -163,13 +163,14 @@ def _fault(line: str, expected: int, found: int) -> str:
     """Return what is wrong with a line that has `found` columns in place of `expected`."""
     if _INLINE_TAG.search(line):
         return "tags stand behind their words in the line ('word/B-Type'); expected one character and its tag per line"
-    if found == expected - 1 and (line[:1].isspace() or found == 1 and _is_tag(line)):
+    if found == expected - 1 and (line[:1].isspace() or found == 1 and is_tag(line)):
         return "the line has a tag but no character: a blank or tab was lost, write it before the separator"
     what = "character, tag" if expected == 2 else "as in the first line with a tag; the last is the tag"
     return f"expected {expected} columns ({what}) separated by tabs or blanks, found {found}"
 
 
-def _is_tag(column: str) -> bool:
+def is_tag(column: str) -> bool:
+    """Return whether a column is `O` or a tag in one of the known forms."""
     return column in ("O", "o") or any(form.fullmatch(column) for form in _FORMS)
 
 
@@ -216,7 +217,7 @@ def _split_comments(block: list[tuple[int, str]]) -> tuple[_Comments, list[tuple
 
 def _is_other_comment(line: str) -> bool:
     """Return whether a line is a comment of another tool, such as `# text = …`, and not the token `#` with its tag."""
-    return line.startswith("# ") and not _is_tag(_columns(line.rstrip(" \t"))[-1])
+    return line.startswith("# ") and not is_tag(columns_of_line(line.rstrip(" \t"))[-1])
 
 
 def _add_comment(comments: _Comments, kind: str, value: str) -> _Comments:
@@ -257,8 +258,8 @@ def detect_tags(source: TextSource, scheme: str | None = None) -> TagFile:
             has_comments = has_comments or _COMMENT.fullmatch(line) is not None
             continue
         first_line = first_line or (number, line)
-        found = _columns(line.rstrip(" \t"))
-        if len(found) > 1 and _is_tag(found[-1]):
+        found = columns_of_line(line.rstrip(" \t"))
+        if len(found) > 1 and is_tag(found[-1]):
             columns = columns or max(2, sum(map(bool, found)))
             first_seen.setdefault(found[-1], number)
     if not first_seen and not has_comments:

@@ -6,15 +6,19 @@ array of the same records is read too. Readers of plain text (one document per f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from hf_adner.data.errors import DataFormatError, error_location, excerpt
 from hf_adner.data.formats.offsets import SpanReader
-from hf_adner.data.formats.reader import RawRecord, Reader, as_object, given_id, required, without
+from hf_adner.data.formats.reader import RawRecord, Reader, as_object, given_id, merged, required, without
 from hf_adner.data.formats.source import TextSource, json_records
 from hf_adner.data.records import Document, Entity
 from hf_adner.data.strict_json import dump_json
+
+_INTEGER_ID = re.compile("0|[1-9][0-9]{0,17}")  # what a database of an annotation tool can hold
+NO_ENTITIES = "plain texts, which have no entities"
 
 
 class JsonReader(SpanReader):
@@ -109,11 +113,7 @@ def merged_meta(record: Mapping[str, Any], *known: str) -> dict[str, Any]:
     meta = record.get("meta")
     if meta is None:
         return without(record, "meta", *known)
-    extra = without(record, "meta", *known)
-    both = sorted(extra.keys() & as_object(meta, "meta").keys())
-    if both:
-        raise DataFormatError(f"key {excerpt(both[0], 20)} is both in the record and in its meta")
-    return {**extra, **meta}
+    return merged(without(record, "meta", *known), as_object(meta, "meta"), "in its meta")
 
 
 def json_text(value: Any, document_id: str) -> str:
@@ -124,8 +124,7 @@ def json_text(value: Any, document_id: str) -> str:
 
 def decimal_id(document_id: str) -> int | str:
     """Return an id as annotation tools store it: an integer if it is written as one."""
-    is_number = document_id.isascii() and document_id.isdigit() and str(int(document_id)) == document_id
-    return int(document_id) if is_number else document_id
+    return int(document_id) if _INTEGER_ID.fullmatch(document_id) else document_id
 
 
 def jsonl_text(documents: Iterable[Document]) -> Iterator[str]:
@@ -155,6 +154,7 @@ class TextReader(Reader):
 
     def document(self, raw: RawRecord) -> Document:
         """Return the text as a document."""
+        self.report.notes[NO_ENTITIES] += self.require_entities
         return Document(self.stem, raw.value)
 
 
@@ -169,4 +169,5 @@ class LinesReader(Reader):
 
     def document(self, raw: RawRecord) -> Document:
         """Return the line as a document."""
+        self.report.notes[NO_ENTITIES] += self.require_entities
         return Document(self.default_id(raw), raw.value)

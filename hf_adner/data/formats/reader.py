@@ -180,6 +180,23 @@ def given_id(record: Mapping[str, Any], default: str, key: str = "id") -> str:
     return str(value)
 
 
+def merged(own: Mapping[str, Any], other: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the entries of both mappings, which must have no key in common.
+
+    Args:
+        own: entries that the reader gives.
+        other: entries of the file.
+        where: where else the key is, for the error.
+
+    Raises:
+        DataFormatError: a key is in both.
+    """
+    both = own.keys() & other.keys()
+    if both:
+        raise DataFormatError(f"key {excerpt(min(both), 20)} is both in the record and {where}")
+    return {**own, **other}
+
+
 def without(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """Return the entries of a record except `keys`; readers keep them in `meta`."""
     if record.keys() <= frozenset(keys):

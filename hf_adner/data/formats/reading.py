@@ -1,11 +1,11 @@
-"""`read_documents`: read and check the documents of files one at a time; names and detection of the formats."""
+"""`read_documents`: read and check the documents of files one at a time; names of the formats."""
 
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from hf_adner.data.errors import DataFormatError, excerpt
 from hf_adner.data.formats.brat import BratReader
 from hf_adner.data.formats.conll import ConllReader
 from hf_adner.data.formats.corpora import ChipStsReader, CmeeeReader, ImcsReader
+from hf_adner.data.formats.detection import detect_format
 from hf_adner.data.formats.doccano import DoccanoReader
 from hf_adner.data.formats.jsonl import JsonlReader, LinesReader, TextReader
-from hf_adner.data.formats.label_studio import LabelStudioReader, is_label_studio
+from hf_adner.data.formats.label_studio import LabelStudioReader
 from hf_adner.data.formats.reader import RawRecord, Reader, ReadReport
-from hf_adner.data.formats.source import JsonStream, TextSource, begins_with, json_records
+from hf_adner.data.formats.source import regular_file
 from hf_adner.data.formats.table import CsvReader, ExcelReader, TsvReader
-from hf_adner.data.records import Document, first_overlap
+from hf_adner.data.records import Document, dump_meta, first_overlap
 
 READERS: dict[str, type[Reader]] = {
     "brat": BratReader,
@@ -56,14 +57,6 @@ ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
 """Other names: the format they stand for, and its options."""
 
 OVERLAPS = ("none", "nested", "any")
-_DETECTION_RECORDS = 50
-"""Number of lines or records from which a format is detected."""
-_JSON = re.compile(r"\s*[\[{]")
-_JSON_OBJECT = re.compile(r"\s*\{")
-_HEADER_WITH_TEXT = re.compile(r"[^\n]*\btext\b", re.IGNORECASE)
-_TAGGED_LINE = re.compile(r"[^\t]+[\t ](O|[BIMELSU]-\S.*)\s*")
-_EXCEL = {".xlsx", ".xlsm"}
-_SEPARATED = {".csv": "csv", ".tsv": "tsv"}
 
 
 def resolve_format(name: str) -> tuple[str, dict[str, Any]]:
@@ -79,109 +72,6 @@ def resolve_format(name: str) -> tuple[str, dict[str, Any]]:
     return format_name, dict(options)
 
 
-def detect_format(path: str | Path) -> str:
-    """Detect the format of a file from its suffix and its first records.
-
-    A folder is brat if it contains `.ann` files.
-
-    Raises:
-        DataFormatError: the format cannot be detected, or the file is empty or not text.
-        FileNotFoundError: the file does not exist.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return _format_of_folder(path)
-    if path.suffix.lower() in _EXCEL:
-        return "excel"
-    if path.suffix.lower() == ".ann" or (path.suffix == ".txt" and path.with_suffix(".ann").exists()):
-        return "brat"
-    return _format_of_text(TextSource(path))
-
-
-def _format_of_folder(path: Path) -> str:
-    if next(path.rglob("*.ann"), None):
-        return "brat"
-    raise DataFormatError("the folder has no .ann files; expected brat files, or the path of a data file", path=path)
-
-
-def _format_of_text(source: TextSource) -> str:
-    if begins_with(source, _JSON):
-        return _format_of_json(source)
-    suffix = source.path.suffix.lower()
-    if suffix in _SEPARATED and begins_with(source, _HEADER_WITH_TEXT):
-        return _SEPARATED[suffix]
-    if _has_tags(source):
-        return "conll"
-    if suffix == ".txt":
-        return "text"
-    raise DataFormatError(
-        f"the format cannot be detected; set format= to one of {', '.join(sorted(READERS))}",
-        path=source.path,
-    )
-
-
-def _has_tags(source: TextSource) -> bool:
-    lines = (line for _, line in source.lines() if line.strip(" \t") and not line.startswith(("# ", "-DOCSTART-")))
-    sample = list(islice(lines, _DETECTION_RECORDS))
-    tagged = sum(_TAGGED_LINE.fullmatch(line) is not None for line in sample)
-    return tagged > len(sample) / 2
-
-
-def _format_of_json(source: TextSource) -> str:
-    if _is_dialogue_file(source):
-        return "imcs"
-    records = [raw.value for raw in _first_records(json_records(source)) if isinstance(raw.value, dict)]
-    detected = next(filter(None, map(_format_of_record, records)), None)
-    if detected:
-        return detected
-    if any("text" in record for record in records):
-        return "cmeee" if source.path.suffix == ".json" else "jsonl"
-    raise DataFormatError(
-        "the format of the JSON records is unknown; expected a key such as 'text', 'text1', 'data' or 'dialogue'",
-        path=source.path,
-    )
-
-
-def _first_records(records: Iterator[Any]) -> list[Any]:
-    """Return the first records, up to one at which the file is broken: `read_documents` will report that."""
-    first: list[Any] = []
-    try:
-        first.extend(islice(records, 1))
-        first.extend(islice(records, _DETECTION_RECORDS))
-    except DataFormatError:
-        if not first:
-            raise
-    return first
-
-
-def _is_dialogue_file(source: TextSource) -> bool:
-    if not begins_with(source, _JSON_OBJECT):
-        return False
-    try:
-        first = next(JsonStream(source).members(), None)
-    except DataFormatError:
-        return False
-    return first is not None and isinstance(first.value, dict) and "dialogue" in first.value
-
-
-def _format_of_record(record: Mapping[str, Any]) -> str | None:
-    """Return the format of one record, None if it fits several formats."""
-    if "text1" in record and "text2" in record:
-        return "chip-sts"
-    if is_label_studio(record):
-        return "label-studio"
-    if isinstance(record.get("label", record.get("labels", record.get("annotations"))), list):
-        return "doccano"
-    return _format_of_entities(record.get("entities"))
-
-
-def _format_of_entities(entities: Any) -> str | None:
-    if not isinstance(entities, list) or not entities or not isinstance(entities[0], dict):
-        return None
-    by_key = {"start_idx": "cmeee", "start_offset": "doccano", "start": "jsonl"}
-    return next((name for key, name in by_key.items() if key in entities[0]), None)
-
-
 class DocumentStream(Iterator[Document]):
     """Iterator over the documents of one or more files that holds one record at a time; see `read_documents`.
 
@@ -189,16 +79,31 @@ class DocumentStream(Iterator[Document]):
         report: counts and skipped records so far.
     """
 
-    def __init__(self, readers: Iterable[Reader], report: ReadReport, checks: DocumentChecks, skip_invalid: bool):
+    def __init__(
+        self,
+        files: Iterable[tuple[Path, Callable[[Path], Reader]]],
+        report: ReadReport,
+        checks: DocumentChecks,
+        skip_invalid: bool,
+    ):
         self.report = report
         self._checks = checks
         self._skip_invalid = skip_invalid
-        self._documents = (document for reader in readers for document in self._documents_of(reader))
+        self._documents = (document for path, open_reader in files for document in self._read(path, open_reader))
 
     def __next__(self) -> Document:
         document = next(self._documents)
         self.report.count(document)
         return document
+
+    def _read(self, path: Path, open_reader: Callable[[Path], Reader]) -> Iterator[Document]:
+        with regular_file(path) as file:
+            self._copy, self._path = file, path
+            try:
+                reader = open_reader(file)
+            except DataFormatError as error:
+                raise error.renamed(file, path) from None
+            yield from self._documents_of(reader)
 
     def _documents_of(self, reader: Reader) -> Iterator[Document]:
         records, skipped = 0, len(self.report.skipped)
@@ -221,6 +126,7 @@ class DocumentStream(Iterator[Document]):
             self._raise_or_skip(error.located(reader.path))
 
     def _raise_or_skip(self, error: DataFormatError) -> None:
+        error = error.renamed(self._copy, self._path)
         if not self._skip_invalid:
             raise error from None
         self.report.skip(error)
@@ -236,14 +142,15 @@ class DocumentChecks:
 
     def __init__(self, labels: Iterable[str] | None = None, overlaps: str | None = None):
         if overlaps not in (*OVERLAPS, None):
-            raise ValueError(f"overlaps must be one of {OVERLAPS} or None, found {overlaps!r}")
+            raise ValueError(f"overlaps (--overlaps) must be one of {OVERLAPS} or None, found {overlaps!r}")
         self._labels = None if labels is None else frozenset(labels)
         self._overlaps = overlaps
         self._ids: set[int] = set()
 
     def check(self, document: Document, reader: Reader) -> None:
-        """Raise a `DataFormatError` for a label or overlap that is not allowed, or a duplicate id."""
+        """Raise a `DataFormatError` for a label or overlap that is not allowed, a duplicate id, or `meta` not JSON."""
         self._check_labels(document)
+        self._check_meta(document)
         self._check_overlaps(document, self._overlaps or reader.overlaps)
         key = hash(document.id)  # the ids of 100,000 documents would take much memory
         if key in self._ids:
@@ -259,6 +166,11 @@ class DocumentChecks:
                 )
 
     @staticmethod
+    def _check_meta(document: Document) -> None:
+        for meta in (document.meta, *(entity.meta for entity in document.entities)):
+            dump_meta(meta)
+
+    @staticmethod
     def _check_overlaps(document: Document, rule: str) -> None:
         if rule == "any" or not document.has_overlaps:
             return
@@ -268,7 +180,8 @@ class DocumentChecks:
             verb, allowed_by = ("cross", "any") if rule == "nested" else ("overlap", "nested")
             raise DataFormatError(
                 f"entities {first.start}-{first.end} and {second.start}-{second.end} {verb}; "
-                f"overlaps={allowed_by!r} allows it (a flat tagger is then trained on the longer entity)"
+                f"overlaps={allowed_by!r} (--overlaps {allowed_by}) allows it "
+                "(a flat tagger is then trained on the longer entity)"
             )
 
 
@@ -286,10 +199,11 @@ def read_documents(
     """Read documents one at a time, in constant memory.
 
     Args:
-        path: a file, a brat folder, or several of them (ids must be unique across them).
+        path: a file, a brat folder, or several of them (ids must be unique across them). A pipe is copied to a
+            temporary file first.
         format: name of the format; None detects it for each file.
         skip_invalid: list invalid records in the stream's `report` and go on, instead of raising for the first.
-        encoding: encoding of the files; None detects it (UTF-8, UTF-16 with byte order mark, GB18030).
+        encoding: encoding of the files; None detects it (UTF-8, UTF-16 and UTF-32 with byte order mark, GB18030).
         labels: allowed labels; None allows any.
         overlaps: allowed overlaps of entities, `none`, `nested` or `any` (crossing too); None takes the default of the
             format.
@@ -307,13 +221,16 @@ def read_documents(
         raise FileNotFoundError(f"there is no file or folder {missing}")
     report = ReadReport()
     common = {"encoding": encoding, "require_entities": require_entities, **options}
-    stems = _stems(paths)
-    readers = (_reader(file, format, report, stem=stem, **common) for file, stem in zip(paths, stems, strict=True))
-    return DocumentStream(readers, report, DocumentChecks(labels, overlaps), skip_invalid)
+    files = (
+        (path, partial(_reader, format=format, report=report, stem=stem, **common))
+        for path, stem in zip(paths, _stems(paths), strict=True)
+    )
+    return DocumentStream(files, report, DocumentChecks(labels, overlaps), skip_invalid)
 
 
 def _reader(path: Path, format: str | None, report: ReadReport, **options: Any) -> Reader:
-    name, alias_options = resolve_format(format or detect_format(path))
+    detected = format or detect_format(path, options["encoding"], options.get("text_column"))
+    name, alias_options = resolve_format(detected)
     classes = [cls for cls in READERS[name].__mro__ if "__init__" in vars(cls)]
     check_options(f"format {name!r}", options, *(cls.__init__ for cls in classes))
     return READERS[name](path, report, **{**alias_options, **options})
@@ -334,4 +251,5 @@ def check_options(name: str, options: Iterable[str], *functions: Callable[..., A
 def _stems(paths: list[Path]) -> list[str | None]:
     """Return stems for ids: None for the file's own name, the whole path if two files have the same name."""
     names = [path.name.split(".")[0] for path in paths]
-    return [None if names.count(name) == 1 else path.with_suffix("").as_posix() for path, name in zip(paths, names)]
+    counts = Counter(names)
+    return [None if counts[name] == 1 else path.with_suffix("").as_posix() for path, name in zip(paths, names)]

@@ -97,6 +97,8 @@ class TextSource:
             return decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             raise invalid_byte(self.path, self.encoding, offset - held_back + error.start) from None
+        except UnicodeError as error:  # such as UTF-16 without the byte order mark that tells the order
+            raise DataFormatError(f"the text is not {self.encoding}: {error}", path=self.path) from None
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Yield numbered lines, from 1, without `\\n` or `\\r\\n`.
