@@ -170,9 +170,7 @@ def _keys(value: Any) -> Mapping[str, Any]:
 
 
 def _are_regions(value: Any) -> bool:
-    return (
-        isinstance(value, list) and bool(value) and "start" in _keys(value[0]) and kind_of(_keys(value[0])) is not None
-    )
+    return isinstance(value, list) and bool(value) and kind_of(_keys(value[0])) is not None
 
 
 def _names(annotator: Any) -> list[str]:
