@@ -1,6 +1,15 @@
 """File formats: one module per format with its reader and writer, and the functions that select them."""
 
 from hf_adner.data.formats.reading import READERS, DocumentStream, detect_format, read_documents
+from hf_adner.data.formats.submission import check_submission
 from hf_adner.data.formats.writing import WRITERS, write_documents
 
-__all__ = ["READERS", "WRITERS", "DocumentStream", "detect_format", "read_documents", "write_documents"]
+__all__ = [
+    "READERS",
+    "WRITERS",
+    "DocumentStream",
+    "check_submission",
+    "detect_format",
+    "read_documents",
+    "write_documents",
+]

@@ -1,8 +1,8 @@
-"""JSON formats of the public Chinese medical corpora CMeEE, IMCS-V2-NER and CHIP-STS."""
+"""JSON formats of public Chinese corpora: CMeEE, CCKS 2019, CLUENER, IMCS-V2-NER and CHIP-STS."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hf_adner.data.errors import DataFormatError, excerpt
@@ -12,47 +12,148 @@ from hf_adner.data.formats.reader import RawRecord, Reader, as_object, given_id,
 from hf_adner.data.formats.source import JsonStream, TextSource, json_records
 from hf_adner.data.records import Document, Entity
 
+CMEEE_EDITIONS = {"v1": 1, "v2": 0}
+"""Characters from `end_idx` to the end of an entity, in the editions of CMeEE."""
 EMPTY_ENTITY = "entity that encloses no character (left out)"
+EXCLUSIVE = "CMeEE records with an exclusive end_idx, as in CMeEE-V2"
+UNKNOWN_EDITION = (
+    "CMeEE records in which nothing tells the edition, read as CMeEE-V1 (end_idx inclusive); "
+    "format='cmeee-v2' (--format cmeee-v2) reads it as exclusive"
+)
 SELF_REPORT = "dialogue self-reports, which have no labels, were not read"
 NO_SPANS = "texts of sentence pairs, which have no gold entities"
 
 
 class CmeeeReader(JsonReader):
-    """Reader of CMeEE-V1/V2: `{"text", "entities": [{"start_idx", "end_idx", "type", "entity"}]}`.
+    """Reader of CMeEE: `{"text", "entities": [{"start_idx", "end_idx", "type", "entity"}]}`.
 
-    **`end_idx` is inclusive.** The file is an array or has one record per line. Entities may be nested; test files have
-    none. The official train file has two crossing pairs, so crossing spans are allowed, and two empty entities, which
-    are dropped and counted.
+    **`end_idx` is inclusive in CMeEE-V1 and exclusive in CMeEE-V2.** The length of the `entity` texts tells which. The
+    file is an array or has one record per line. Entities may be nested; test files have none. The official train file
+    has two crossing pairs, so crossing spans are allowed, and two empty entities, which are dropped and counted.
+
+    Args:
+        args: of `Reader`.
+        edition: one of `CMEEE_EDITIONS`; None tells it by the entities' texts, without any it is V1.
+        options: of `JsonReader`.
     """
+
+    overlaps = "any"
+
+    def __init__(self, *args: Any, edition: str | None = None, **options: Any):
+        super().__init__(*args, **options)
+        self._edition = check_edition(edition) if edition is not None else None
+        self._found: str | None = None
+
+    def document(self, raw: RawRecord) -> Document:
+        """Parse a sentence."""
+        record = as_object(raw.value)
+        text_key = self.text_key(record)
+        text = required(record, text_key, str)
+        values = [_cmeee_entity(value) for value in entity_list(record, self.require_entities)]
+        after = CMEEE_EDITIONS[self._edition_of(values)]
+        kept = [value for value in values if value["entity"] != "" or value["end_idx"] + after != value["start_idx"]]
+        self.report.repaired[EMPTY_ENTITY] += len(values) - len(kept)
+        entities = self.in_characters((_entity(value, after) for value in kept), text)
+        document_id = given_id(record, self.default_id(raw))
+        return Document(document_id, text, entities, without(record, "id", text_key, "entities"))
+
+    def _edition_of(self, values: Sequence[Mapping[str, Any]]) -> str:
+        if self._edition is not None:
+            return self._edition
+        texts = [value for value in values if value["entity"]]
+        fitting = [
+            edition
+            for edition, after in CMEEE_EDITIONS.items()
+            if texts and all(value["end_idx"] + after - value["start_idx"] in _lengths(value) for value in texts)
+        ]
+        if len(fitting) == 1:
+            self._found = fitting[0]
+        self.report.notes[EXCLUSIVE] += fitting == ["v2"]
+        if self._found is None and values and not texts:
+            self.report.notes[UNKNOWN_EDITION] += 1
+        return self._found or "v1"
+
+
+def check_edition(edition: str) -> str:
+    """Return an edition of CMeEE.
+
+    Raises:
+        ValueError: it is unknown.
+    """
+    if edition not in CMEEE_EDITIONS:
+        raise ValueError(f"edition must be one of {', '.join(CMEEE_EDITIONS)}, found {edition!r}")
+    return edition
+
+
+def _cmeee_entity(value: Any) -> dict[str, Any]:
+    """Return an entity with checked types, its `entity` None if it has none."""
+    entity = as_object(value, "an entity")
+    for key, kind in (("start_idx", int), ("end_idx", int), ("type", str)):
+        required(entity, key, kind, "an entity")
+    surface = required(entity, "entity", str, "an entity") if "entity" in entity else None
+    return {**entity, "entity": surface}
+
+
+def _lengths(entity: Mapping[str, Any]) -> set[int]:
+    """Return the length of an entity's text in characters and in UTF-16 units."""
+    return {len(entity["entity"]), len(entity["entity"].encode("utf-16-le", "surrogatepass")) // 2}
+
+
+def _entity(value: Mapping[str, Any], after: int) -> Entity:
+    meta = without(value, "start_idx", "end_idx", "type", "entity")
+    return Entity(value["start_idx"], value["end_idx"] + after, value["type"], value["entity"], meta)
+
+
+class CcksReader(JsonReader):
+    """Reader of CCKS 2019 and Yidu-S4K: `{"originalText", "entities": [{"start_pos", "end_pos", "label_type"}]}`.
+
+    `end_pos` is exclusive. Other keys of an entity, such as `overlap`, are kept in its `meta`.
+    """
+
+    overlaps = "any"
+    text_keys = ("originalText", "text")
+
+    def document(self, raw: RawRecord) -> Document:
+        """Parse a note."""
+        record = as_object(raw.value)
+        text_key = self.text_key(record)
+        text = required(record, text_key, str)
+        entities = self.in_characters(map(_ccks_entity, entity_list(record, self.require_entities)), text)
+        document_id = given_id(record, self.default_id(raw))
+        return Document(document_id, text, entities, without(record, "id", text_key, "entities"))
+
+
+def _ccks_entity(value: Any) -> Entity:
+    entity = as_object(value, "an entity")
+    start, end = (required(entity, key, int, "an entity") for key in ("start_pos", "end_pos"))
+    label = required(entity, "label_type", str, "an entity")
+    return Entity(start, end, label, None, without(entity, "start_pos", "end_pos", "label_type"))
+
+
+class CluenerReader(JsonReader):
+    """Reader of CLUENER: `{"text", "label": {type: {surface: [[start, end], ...]}}}`; `end` is inclusive."""
 
     overlaps = "any"
 
     def document(self, raw: RawRecord) -> Document:
         """Parse a sentence."""
         record = as_object(raw.value)
-        text = required(record, "text", str)
-        values = [as_object(value, "an entity") for value in entity_list(record, self.require_entities)]
-        entities = self.in_characters((_entity(value, text) for value in values if not self._is_empty(value)), text)
+        text_key = self.text_key(record)
+        text = required(record, text_key, str)
+        labels = required(record, "label", dict) if self.require_entities or "label" in record else {}
+        entities = self.in_characters(_cluener_entities(labels), text)
         document_id = given_id(record, self.default_id(raw))
-        return Document(document_id, text, entities, without(record, "id", "text", "entities"))
-
-    def _is_empty(self, entity: Mapping[str, Any]) -> bool:
-        start, last = entity.get("start_idx"), entity.get("end_idx")
-        empty = entity.get("entity") == "" and type(start) is int and type(last) is int and last == start - 1
-        self.report.repaired[EMPTY_ENTITY] += empty
-        return empty
+        return Document(document_id, text, entities, without(record, "id", text_key, "label"))
 
 
-def _entity(entity: Mapping[str, Any], text: str) -> Entity:
-    start = required(entity, "start_idx", int, "an entity")
-    last = required(entity, "end_idx", int, "an entity")
-    label = required(entity, "type", str, "an entity")
-    surface = required(entity, "entity", str, "an entity") if "entity" in entity else None
-    if surface and surface == text[start:last] != text[start : last + 1]:
-        raise DataFormatError(
-            f"entity {start}-{last} matches its text only with an exclusive end_idx; in CMeEE it is inclusive"
-        )
-    return Entity(start, last + 1, label, surface, without(entity, "start_idx", "end_idx", "type", "entity"))
+def _cluener_entities(labels: Mapping[str, Any]) -> Iterator[Entity]:
+    for label in labels:
+        surfaces = required(labels, label, dict, "the label")
+        for surface in surfaces:
+            for span in required(surfaces, surface, list, f"type {excerpt(label, 20)}"):
+                if not isinstance(span, list) or [type(offset) for offset in span] != [int, int]:
+                    raise DataFormatError(f"a span of type {excerpt(label, 20)} must be [start, end], two integers")
+                yield Entity(span[0], span[1] + 1, label, surface)
 
 
 class Sentence(NamedTuple):

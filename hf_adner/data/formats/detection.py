@@ -199,6 +199,10 @@ def _format_of_record(record: Mapping[str, Any]) -> str | None:
     """Return the format of one record, None if it fits several formats."""
     if "text1" in record and "text2" in record:
         return "chip-sts"
+    if "originalText" in record:
+        return "ccks"
+    if isinstance(record.get("label"), dict):
+        return "cluener"
     if is_label_studio(record):
         return "label-studio"
     if isinstance(record.get("label", record.get("labels", record.get("annotations"))), list):
@@ -209,5 +213,5 @@ def _format_of_record(record: Mapping[str, Any]) -> str | None:
 def _format_of_entities(entities: Any) -> str | None:
     if not isinstance(entities, list) or not entities or not isinstance(entities[0], dict):
         return None
-    by_key = {"start_idx": "cmeee", "start_offset": "doccano", "start": "jsonl"}
+    by_key = {"start_idx": "cmeee", "start_pos": "ccks", "start_offset": "doccano", "start": "jsonl"}
     return next((name for key, name in by_key.items() if key in entities[0]), None)

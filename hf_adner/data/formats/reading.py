@@ -12,7 +12,7 @@ from typing import Any
 from hf_adner.data.errors import DataFormatError, excerpt
 from hf_adner.data.formats.brat import BratReader
 from hf_adner.data.formats.conll import ConllReader
-from hf_adner.data.formats.corpora import ChipStsReader, CmeeeReader, ImcsReader
+from hf_adner.data.formats.corpora import CcksReader, ChipStsReader, CluenerReader, CmeeeReader, ImcsReader
 from hf_adner.data.formats.detection import detect_format
 from hf_adner.data.formats.doccano import DoccanoReader
 from hf_adner.data.formats.jsonl import JsonlReader, LinesReader, TextReader
@@ -24,7 +24,9 @@ from hf_adner.data.records import Document, dump_meta, first_overlap
 
 READERS: dict[str, type[Reader]] = {
     "brat": BratReader,
+    "ccks": CcksReader,
     "chip-sts": ChipStsReader,
+    "cluener": CluenerReader,
     "cmeee": CmeeeReader,
     "conll": ConllReader,
     "csv": CsvReader,
@@ -40,8 +42,10 @@ READERS: dict[str, type[Reader]] = {
 """Reader of each format."""
 
 ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "cmeee-v1": ("cmeee", {}),
-    "cmeee-v2": ("cmeee", {}),
+    "cmeee-v1": ("cmeee", {"edition": "v1"}),
+    "cmeee-v2": ("cmeee", {"edition": "v2"}),
+    "ccks2019": ("ccks", {}),
+    "yidu-s4k": ("ccks", {}),
     "json": ("jsonl", {}),
     "bio": ("conll", {"scheme": "bio"}),
     "bmes": ("conll", {"scheme": "bmes"}),

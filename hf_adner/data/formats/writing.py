@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 from hf_adner.data.formats.brat import write_brat
 from hf_adner.data.formats.conll import conll_text
+from hf_adner.data.formats.corpora import CMEEE_EDITIONS
 from hf_adner.data.formats.doccano import doccano_text
 from hf_adner.data.formats.html import html_text
 from hf_adner.data.formats.jsonl import jsonl_text
 from hf_adner.data.formats.label_studio import label_studio_text
+from hf_adner.data.formats.submission import cmeee_text, imcs_text
 from hf_adner.data.formats.table import csv_text, tsv_text
 from hf_adner.data.records import Document
 from hf_adner.files import write_file, write_folder
@@ -33,10 +35,12 @@ class FolderWriter(NamedTuple):
 
 WRITERS: dict[str, TextWriter | FolderWriter] = {
     "brat": FolderWriter(write_brat),
+    "cmeee": TextWriter(cmeee_text),
     "conll": TextWriter(conll_text),
     "csv": TextWriter(csv_text, "utf-8-sig"),
     "doccano": TextWriter(doccano_text),
     "html": TextWriter(html_text),
+    "imcs": TextWriter(imcs_text),
     "jsonl": TextWriter(jsonl_text),
     "label-studio": TextWriter(label_studio_text),
     "tsv": TextWriter(tsv_text, "utf-8-sig"),
@@ -44,6 +48,11 @@ WRITERS: dict[str, TextWriter | FolderWriter] = {
 """Writer of each format; tables begin with a byte order mark, by which Excel recognises UTF-8."""
 
 SCHEMES = ("bio", "bmes", "bioes", "bilou")
+ALIASES: dict[str, tuple[str, dict[str, str]]] = {
+    **{name: ("conll", {"scheme": scheme}) for scheme in SCHEMES for name in (scheme, f"conll-{scheme}")},
+    **{f"cmeee-{edition}": ("cmeee", {"edition": edition}) for edition in CMEEE_EDITIONS},
+}
+"""Other names: the format they stand for, and its options."""
 SUFFIXES = {
     **{".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".html": "html", ".htm": "html"},
     **{".conll": "conll", **{f".{scheme}": scheme for scheme in SCHEMES}},
@@ -57,13 +66,13 @@ def resolve_writer(path: Path, format: str | None) -> tuple[TextWriter | FolderW
         ValueError: the format is unknown, or the suffix has no format.
     """
     name = (format or SUFFIXES.get(path.suffix.lower(), "")).lower().replace("_", "-")
-    scheme = name.removeprefix("conll-")
-    if scheme in SCHEMES:
-        return WRITERS["conll"], {"scheme": scheme}
+    if name in ALIASES:
+        format_name, options = ALIASES[name]
+        return WRITERS[format_name], dict(options)
     if name not in WRITERS:
-        known = ", ".join([*sorted(WRITERS), *(f"conll-{scheme}" for scheme in SCHEMES)])
-        unknown = f"format {format!r} is unknown" if format else f"{path.name!r} has no known suffix; set format="
-        raise ValueError(f"{unknown}; known: {known}")
+        known = ", ".join([*sorted(WRITERS), *ALIASES])
+        unknown = f"format {format!r} is unknown" if format else f"{path.name!r} has no known suffix"
+        raise ValueError(f"{unknown}; set format= (--output-format) to one of {known}")
     return WRITERS[name], {}
 
 
@@ -74,7 +83,7 @@ def write_documents(documents: Iterable[Document], path: str | Path, format: str
         documents: any iterable; only one document is held at a time.
         path: the file (replaced if it exists), or for brat the folder (which must be new or empty).
         format: name of the format; None takes it from the suffix.
-        options: options of the format: `scheme` and `comments` of CoNLL, `title` of HTML.
+        options: options of the format: `scheme` and `comments` of CoNLL, `edition` of CMeEE, `title` of HTML.
 
     Returns:
         Number of documents written.

@@ -129,7 +129,7 @@ BROKEN = {
     "array without comma": ("jsonl", f"[{jsonl()}\n{jsonl()}]", 2, "broken JSON: expected ','"),
     "array with something after": ("jsonl", f"[{jsonl()}]\n\n[]", 3, "expected the end of the file after ']'"),
     # CMeEE
-    "CMeEE: exclusive end": ("cmeee", cmeee(end_idx=6), 1, "only with an exclusive end_idx"),
+    "CMeEE: end of no edition": ("cmeee", cmeee(end_idx=7), 1, "is recorded as"),
     "CMeEE: other text": ("cmeee", cmeee(entity="红肿"), 1, "recorded as '红肿'"),
     "CMeEE: no type": ("cmeee", cmeee(type=...), 1, "an entity has no key 'type'"),
     "CMeEE: string offset": ("cmeee", cmeee(start_idx="4"), 1, "key 'start_idx' of an entity must be int, found str"),
@@ -441,5 +441,5 @@ def test_format_names():
     assert resolve_format("Label_Studio") == ("label-studio", {})
     assert resolve_format("BIOES") == ("conll", {"scheme": "bioes"})
     assert all(resolve_format(name) == (name, {}) for name in READERS)
-    with pytest.raises(ValueError, match="format 'word' is unknown; known: brat, chip-sts"):
+    with pytest.raises(ValueError, match="format 'word' is unknown; known: brat, ccks"):
         resolve_format("word")

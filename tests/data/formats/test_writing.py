@@ -130,7 +130,7 @@ def test_a_doccano_export_to_label_studio_and_back_is_equal(tmp_path):
 
 def test_formats_of_written_files_are_detected(tmp_path):
     corpus = [Document("a", "面部瘙痒", (Entity(2, 4, "Symptom"),))]
-    for format_name in sorted(set(WRITERS) - {"html"}):
+    for format_name in sorted(set(WRITERS) - {"html", "cmeee", "imcs"}):
         path = tmp_path / f"{format_name}{'.csv' if format_name == 'csv' else '.tsv' if format_name == 'tsv' else ''}"
         write_documents(corpus, path, format_name)
         assert detect_format(path) == format_name and list(read_documents(path)) == corpus
@@ -153,7 +153,7 @@ def test_the_suffix_selects_the_format(tmp_path, name, begins):
 
 
 def test_unknown_formats_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="'a.json' has no known suffix; set format=; known: brat, conll"):
+    with pytest.raises(ValueError, match=r"'a.json' has no known suffix; set format= \(--output-format\) to one of brat"):
         write_documents([], tmp_path / "a.json")
     with pytest.raises(ValueError, match="format 'word' is unknown"):
         write_documents([], tmp_path / "a", "word")
