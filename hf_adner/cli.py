@@ -398,8 +398,9 @@ def open_documents(args: argparse.Namespace, **options: Any) -> Any:
     Raises:
         ValueError: both an input and a text or neither, or the input has no such split.
     """
-    from hf_adner.data.dataset import documents_from_dataset, files_by_split
+    from hf_adner.data.dataset import documents_from_dataset
     from hf_adner.data.formats import read_documents
+    from hf_adner.data.input_files import files_by_split
     from hf_adner.data.records import Document
 
     text, split = getattr(args, "text", None), getattr(args, "split", None)

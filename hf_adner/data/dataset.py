@@ -6,9 +6,7 @@ have `silver: True` in their `meta`.
 
 from __future__ import annotations
 
-import glob
 import logging
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -20,7 +18,8 @@ from hf_adner.data.errors import DataFormatError
 from hf_adner.data.formats import read_documents
 from hf_adner.data.formats.reader import ReadReport
 from hf_adner.data.formats.reading import check_options
-from hf_adner.data.formats.source import TextSource
+from hf_adner.data.formats.source import TextSource, regular_file
+from hf_adner.data.input_files import Paths, files_by_split
 from hf_adner.data.records import Document, Entity, document_from_row, row_from_document
 from hf_adner.model.lexicon_adner import Lexicon, leftmost_longest
 
@@ -32,29 +31,6 @@ logger = logging.getLogger(__name__)
 SYNTHETIC = "ad-synthetic"
 SILVER = "silver"
 _BATCH = 1000
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "dev": "validation",
-    "devel": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "validation": "validation",
-    "eval": "validation",
-    "test": "test",
-    "testing": "test",
-    "contrast": "contrast",
-}
-"""Split of each word in the name of a file or folder."""
-
-SUFFIXES = {
-    *(".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".xlsx", ".xlsm"),
-    *(".txt", ".conll", ".bio", ".iob", ".bmes", ".bioes"),
-}
-"""Suffixes of data files; other files of a folder are ignored."""
-
-PathLike = str | Path
-Paths = PathLike | Iterable[PathLike]
 
 
 def load_ner_dataset(
@@ -178,75 +154,6 @@ def _labels_of(dataset: datasets.Dataset) -> set[str]:
     return labels
 
 
-def files_by_split(path: Paths | Mapping[str, Paths]) -> dict[str, list[Path]]:
-    """Return the files (for brat: folders) of each split, in a fixed order.
-
-    A mapping names the splits. Several files, a folder or a glob pattern are assigned by words in the file names
-    (`train`, `dev`, `test`, …; `dev` becomes `validation`). A single file, or files without any such word, are `train`.
-
-    Raises:
-        FileNotFoundError: no file exists.
-        DataFormatError: some file names have a split and others do not.
-    """
-    if isinstance(path, Mapping):
-        return {split: _all_files(part) for split, part in path.items()}
-    files = _all_files(path)
-    return {"train": files} if len(files) == 1 else _group_by_split(files)
-
-
-def _all_files(path: Paths) -> list[Path]:
-    paths = [path] if isinstance(path, (str, Path)) else path
-    return [file for path in paths for file in _expand(path)]
-
-
-def _expand(path: PathLike) -> list[Path]:
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        return _files_of_folder(path)
-    matches = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
-    matches = [match for match in matches if match.is_dir() or match.suffix.lower() in SUFFIXES or path.suffix]
-    if not matches:
-        raise FileNotFoundError(f"no file, folder or match of the pattern {path}")
-    return matches
-
-
-def _files_of_folder(folder: Path) -> list[Path]:
-    if next(folder.glob("*.ann"), None):
-        return [folder]
-    paths = sorted(folder.iterdir())
-    brat_folders = [path for path in paths if path.is_dir() and next(path.glob("*.ann"), None)]
-    files = [path for path in paths if path.is_file() and path.suffix.lower() in SUFFIXES]
-    if not brat_folders and not files:
-        raise FileNotFoundError(f"folder {folder} has no data files (known suffixes: {', '.join(sorted(SUFFIXES))})")
-    return brat_folders or files
-
-
-def _group_by_split(files: list[Path]) -> dict[str, list[Path]]:
-    by_split: dict[str, list[Path]] = {}
-    for file in files:
-        by_split.setdefault(split_of_name(file.name) or "", []).append(file)
-    unnamed = by_split.pop("", [])
-    if unnamed and by_split:
-        raise DataFormatError(
-            f"the file name has no split, but others have ({', '.join(by_split)}); "
-            'pass the files of each split: {"train": ..., "validation": ...}',
-            path=unnamed[0],
-        )
-    order = [*dict.fromkeys(SPLIT_WORDS.values()), *by_split]
-    return {split: by_split[split] for split in order if split in by_split} or {"train": unnamed}
-
-
-def split_of_name(name: str) -> str | None:
-    """Return the split that a file name contains; None if it contains no split or several."""
-    name = name.lower()
-    if "test_unseen" in name or "test-unseen" in name:
-        return "test_unseen"
-    splits = {SPLIT_WORDS[word] for word in re.split(r"[^a-z]+", name) if word in SPLIT_WORDS}
-    return splits.pop() if len(splits) == 1 else None
-
-
 def labelled_words(documents: Iterable[Document], min_count: int = 1, min_length: int = 2) -> dict[str, str]:
     """Collect labelled words from annotated documents: each entity text with its most frequent label.
 
@@ -276,14 +183,15 @@ def labelled_words_from_file(path: str | Path, encoding: str | None = None) -> d
         DataFormatError: a line without word or label, or a word with two labels.
     """
     words: dict[str, str] = {}
-    for number, line in TextSource(path, encoding).lines():
-        word, _, label = (part.strip() for part in line.partition("\t"))
-        if not line.strip():
-            continue
-        if not word or not label or "\t" in label:
-            raise DataFormatError("expected a word, a tab and a label", path=path, line=number)
-        if words.setdefault(word, label) != label:
-            raise DataFormatError("the word has another label on an earlier line", path=path, line=number)
+    with regular_file(Path(path)) as file:
+        for number, line in TextSource(file, encoding).lines():
+            word, _, label = (part.strip() for part in line.partition("\t"))
+            if not line.strip():
+                continue
+            if not word or not label or "\t" in label:
+                raise DataFormatError("expected a word, a tab and a label", path=path, line=number)
+            if words.setdefault(word, label) != label:
+                raise DataFormatError("the word has another label on an earlier line", path=path, line=number)
     return words
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from hf_adner.data.dataset import files_by_split
 from hf_adner.data.formats import read_documents
+from hf_adner.data.input_files import files_by_split
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.reporting import markdown_table
 
