@@ -19,7 +19,7 @@ from hf_adner.data.formats.jsonl import JsonlReader, LinesReader, TextReader
 from hf_adner.data.formats.label_studio import LabelStudioReader
 from hf_adner.data.formats.reader import RawRecord, Reader, ReadReport
 from hf_adner.data.formats.source import regular_file
-from hf_adner.data.formats.table import CsvReader, ExcelReader, TsvReader
+from hf_adner.data.formats.table_files import CsvReader, ExcelReader, TsvReader
 from hf_adner.data.records import Document, dump_meta, first_overlap
 
 READERS: dict[str, type[Reader]] = {

@@ -221,7 +221,8 @@ BROKEN = {
     "CSV: too many cells": ("csv", HEADER + "1,头痛,0,2,S,x\n", 2, "the row has 6 cells, the header 5"),
     "CSV: half an entity": ("csv", HEADER + "1,头痛,0,,S\n", 2, "end must be an integer, found ''"),
     "CSV: NaN offset": ("csv", HEADER + "1,头痛,nan,2,S\n", 2, "start must be an integer, found 'nan'"),
-    "CSV: float offset": ("csv", HEADER + "1,头痛,0.0,2,S\n", 2, "start must be an integer, found '0.0'"),
+    "CSV: float offset": ("csv", HEADER + "1,头痛,0.5,2,S\n", 2, "start must be an integer, found '0.5'"),
+    "CSV: huge offset": ("csv", HEADER + f"1,头痛,0,{'9' * 5000},S\n", 2, "end must be an integer, found '9999999…'"),
     "CSV: two texts": ("csv", HEADER + "1,头痛,0,2,S\n1,头晕,0,2,S\n", 3, "the text differs from the first row"),
     "CSV: open quote": ("csv", HEADER + '1,"头痛,0,2,S\n', 2, "broken quotes"),
     "CSV: document torn apart": (
