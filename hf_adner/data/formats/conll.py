@@ -224,8 +224,7 @@ def _add_comment(comments: _Comments, kind: str, value: str) -> _Comments:
     if kind != "entity" and getattr(comments, kind) is not None:
         raise DataFormatError(f"the document has two {kind} comments")
     if kind == "id":
-        name = parse_line(value)
-        return comments._replace(id=name if isinstance(name, str) else value)
+        return comments._replace(id=_id_of_comment(value))
     if kind == "meta":
         return comments._replace(meta=load_meta(value))
     entity = entity_of(load_meta(value))
@@ -234,6 +233,18 @@ def _add_comment(comments: _Comments, kind: str, value: str) -> _Comments:
         raise DataFormatError(f"two comments describe entity {entity.start}-{entity.end} {excerpt(entity.label, 20)}")
     comments.entities[span] = dict(entity.meta)
     return comments
+
+
+def _id_of_comment(value: str) -> str:
+    """Return an id, which other tools may write without quotes."""
+    if not value.startswith(('"', "[", "{")):
+        return value
+    parsed = parse_line(value)
+    if isinstance(parsed, DataFormatError):
+        raise parsed
+    if not isinstance(parsed, str):
+        raise DataFormatError(f"an id comment must be a JSON string, found {type(parsed).__name__}")
+    return parsed
 
 
 def detect_tags(source: TextSource, scheme: str | None = None) -> TagFile:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from hf_adner.data.errors import DataFormatError, error_location, excerpt
 from hf_adner.data.formats.jsonl import entity_of
 from hf_adner.data.formats.offsets import SpanReader
-from hf_adner.data.formats.reader import RawRecord
+from hf_adner.data.formats.reader import RawRecord, merged
 from hf_adner.data.formats.source import parse_line
 from hf_adner.data.records import Document, Entity, dump_meta, load_meta
 
@@ -268,11 +268,7 @@ def _meta_cell_of(rows: list[NumberedRow]) -> Any:
 
 def _meta(columns: Mapping[str, Any], cell: Any, name: str) -> Cells:
     """Return the columns and the JSON object of a cell as one `meta`."""
-    meta = {} if is_missing(cell) else load_meta(str(cell))
-    both = sorted(columns.keys() & meta.keys())
-    if both:
-        raise DataFormatError(f"key {excerpt(both[0], 20)} is both a column and in the column {name}")
-    return {**columns, **meta}
+    return merged(columns, {} if is_missing(cell) else load_meta(str(cell)), f"in its column {name}")
 
 
 def _entity(row: NumberedRow, rows: int, shared: Mapping[str, Any]) -> Entity | None:

@@ -88,11 +88,15 @@ def test_which_rows_are_one_document(read, text, expected):
         ("id,text,start,end,label,entity\n1,瘙痒,,,,瘙痒\n", 2, "start must be an integer, found ''"),
         ("id,text,start,end,label,entities\n", 1, "both entities and start, end, label"),
         ("id,text,start,end,label,meta\n" + '1,a,0,1,S,"{""k"": 1}"\n1,,0,1,T,"{""k"": 2}"\n', 3, "different meta"),
-        ("id,text,start,end,label,k,meta\n" + '1,a,0,1,S,x,"{""k"": 1}"\n', 2, "key 'k' is both a column and in"),
+        (
+            "id,text,start,end,label,k,meta\n" + '1,a,0,1,S,x,"{""k"": 1}"\n',
+            2,
+            "key 'k' is both in the record and in its column meta",
+        ),
         (
             "id,text,start,end,label,k,entity_meta\n1,a,0,1,S,x,\n" + '1,a,0,1,T,y,"{""k"": 1}"\n',
             3,
-            "column entity_meta",
+            "in its column entity_meta",
         ),
         (IDS + "1,瘙痒\r,0,2,S\n", 2, "a carriage return outside quotes"),
     ],
