@@ -58,7 +58,8 @@ def evaluate_explanations(
     `hf_adner.audit.measures.MEASURES`.
 
     Args:
-        model: an `AdnerForTokenClassification`, or any token classifier with BIO labels; its state is restored.
+        model: an `AdnerForTokenClassification`, or any token classifier with BIO labels. No other thread may use it
+            meanwhile: its weights are replaced by random ones and restored. It is left in evaluation mode.
         tokenizer: its fast tokenizer.
         documents: with gold entities that the model was not trained on.
         explainers: names of `make_explainer` or `CONTROL_EXPLAINERS`; or name -> explainer of this model.

@@ -54,7 +54,7 @@ class ModelResponses:
     """Readings of the entities of a sample in changed texts, computed on first use and cached.
 
     Args:
-        tagger: model and tokenizer; the caller keeps the model in evaluation mode (`Tagger.eval_mode`).
+        tagger: model and tokenizer; the caller has put the model into evaluation mode (`Tagger.eval_mode`).
         sample: the entities.
         batch_size: copies per forward pass.
         replacements: random characters tried in place of each unit.

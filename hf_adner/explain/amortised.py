@@ -138,8 +138,9 @@ class AmortisedExplainer(LocalExplainer):
 
     @torch.no_grad()
     def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
-        with last_states(self.tagger.model) as noted:
-            tagging = self.tagger.tag(batch.inputs)
+        tagger = self.tagger.with_own_modules()
+        with last_states(tagger.model) as noted:
+            tagging = tagger.tag(batch.inputs)
         flat = [place for row in places for place in row]
         shares = self._shares(noted.take(), batch.is_text, flat) if flat else ()
         values = self.target(tagging, flat).tolist()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -200,7 +199,7 @@ class AttentionTimesGradient(LocalExplainer):
     """Sum over heads of |attention x gradient| (Barkan et al. 2021; after Chefer et al. 2021).
 
     The scores, 0 or more, are averaged over the entity's tokens and the last layers of the encoder. As only eager
-    attention returns its weights, the model is switched to it during the call.
+    attention returns its weights, a copy of the model's modules is switched to it.
 
     Args:
         tagger, target, batch_size: as for `LocalExplainer`.
@@ -222,9 +221,10 @@ class AttentionTimesGradient(LocalExplainer):
         self.layers = layers
 
     def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
-        with eager_attention(self.tagger.model):
-            embeds = self.tagger.embed(batch.inputs["input_ids"]).requires_grad_()
-            outputs = self.tagger.run(batch.inputs, embeds, output_attentions=True)
+        tagger = self.tagger.with_own_modules()
+        set_eager_attention(tagger.model)
+        embeds = tagger.embed(batch.inputs["input_ids"]).requires_grad_()
+        outputs = tagger.run(batch.inputs, embeds, output_attentions=True)
         attentions = outputs.attentions
         if not attentions or attentions[-1] is None:
             raise ValueError(f"{type(self.tagger.model).__name__} returns no attention weights")
@@ -253,21 +253,11 @@ def _entity_rows(attentions: Sequence[Tensor], gradients: Sequence[Tensor], plac
     return torch.stack(rows).mean(0)
 
 
-@contextmanager
-def eager_attention(model: nn.Module) -> Iterator[None]:
-    """Switch the model and all its parts to eager attention; restore each part on exit."""
-    configs = {}
+def set_eager_attention(model: nn.Module) -> None:
+    """Switch the model and all its parts to eager attention."""
     for part in model.modules():
         for config in _with_parts(getattr(part, "config", None)):
-            configs.setdefault(id(config), config)
-    before = [(config, config._attn_implementation) for config in configs.values()]
-    try:
-        for config, _ in before:
             config._attn_implementation = "eager"
-        yield
-    finally:
-        for config, implementation in before:  # parts after the whole, which sets its parts too
-            config._attn_implementation = implementation
 
 
 def _with_parts(config: Any) -> Iterator[PreTrainedConfig]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,8 +18,8 @@ from hf_adner.explain.text_windows import TextWindow, cover_text, place_entities
 from hf_adner.model.encoders_adner import token_limit
 from hf_adner.model.heads_adner import token_span_log_probs
 from hf_adner.model.labels_adner import repair_bio, tags_to_spans
-from hf_adner.model.pipeline_adner import AdnerPipeline, eval_mode
-from hf_adner.model.tokenization_adner import LEXICON_KEYS
+from hf_adner.model.pipeline_adner import AdnerPipeline
+from hf_adner.model.tokenization_adner import ENCODING, LEXICON_KEYS
 from hf_adner.model.windows_adner import Window, merge_window_entities
 from hf_adner.perturb.perturbation import masked_tokens
 
@@ -104,7 +105,10 @@ class ScoredSpan(NamedTuple):
 
 
 class Tagger:
-    """A token classifier with BIO labels and its fast tokenizer; never changes the state of the model.
+    """A token classifier with BIO labels and its fast tokenizer.
+
+    Nothing of the model changes but that it is put into evaluation mode and stays there, so that several threads may
+    explain with one model.
 
     Args:
         model: an `AdnerForTokenClassification` or any `AutoModelForTokenClassification` that takes `inputs_embeds`.
@@ -147,15 +151,20 @@ class Tagger:
 
     @contextmanager
     def eval_mode(self) -> Iterator[None]:
-        """Switch to eval mode with autograd on; restore on exit."""
-        with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-            if self.device.type == "cuda" and any(isinstance(module, nn.RNNBase) for module in self.model.modules()):
-                # cudnn's recurrent layers have no backward in eval mode
-                stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-            stack.enter_context(eval_mode(self.model))
+        """Put the model into evaluation mode, where it stays; within the context this thread has autograd on."""
+        self.model.eval()
+        with torch.inference_mode(False), torch.enable_grad():
             yield
+
+    def with_own_modules(self) -> Tagger:
+        """Return a tagger whose model has the same weights in modules and configurations of its own.
+
+        Hooks and settings of these modules are not seen by other threads that use the model.
+        """
+        own = copy.copy(self)
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        own.model = copy.deepcopy(self.model, {id(tensor): tensor for tensor in tensors})
+        return own
 
     # ---- texts ------------------------------------------------------------------------------------------------
 
@@ -193,15 +202,17 @@ class Tagger:
     def _fits(self, texts: Sequence[str]) -> bool:
         if self.max_tokens is None:
             return True
-        ids = self.tokenizer(list(texts), verbose=False)["input_ids"]
+        with ENCODING:
+            ids = self.tokenizer(list(texts), verbose=False)["input_ids"]
         return max(map(len, ids), default=0) <= self.max_tokens
 
     def encode(self, texts: Sequence[str], windows: Sequence[TextWindow]) -> TokenBatch:
         """Return windows as a batch; `TextWindow.text` is an index into `texts`."""
         pieces = [texts[window.text][window.window.start : window.window.end] for window in windows]
-        encoded = self.tokenizer(
-            pieces, padding=True, padding_side="right", return_tensors="pt", return_offsets_mapping=True
-        )
+        with ENCODING:
+            encoded = self.tokenizer(
+                pieces, padding=True, padding_side="right", return_tensors="pt", return_offsets_mapping=True
+            )
         offsets, is_text = [], []
         for row, (window, spans) in enumerate(zip(windows, encoded["offset_mapping"].tolist())):
             inside = [
@@ -261,8 +272,9 @@ class Tagger:
         if embeds is not None:
             inputs.pop("input_ids")
             inputs["inputs_embeds"] = embeds
-        with _output_replaced(self._word_table, words):
-            return self.model(**inputs, return_dict=True, **options)
+        if words is not None:
+            inputs["lexicon_embeds"] = words
+        return self.model(**inputs, return_dict=True, **options)
 
     def read(self, outputs: Any) -> Tagging:
         """Convert a model output to log-probabilities."""
@@ -321,19 +333,6 @@ class Tagger:
                 )
                 for start, end, label in tags_to_spans(path)
             ]
-
-
-@contextmanager
-def _output_replaced(module: nn.Module | None, output: Tensor | None) -> Iterator[None]:
-    """Temporarily replace the output of a module."""
-    if output is None:
-        yield
-        return
-    handle = module.register_forward_hook(lambda *_: output)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _accepted_inputs(model: nn.Module, tokenizer: Any) -> set[str]:

@@ -166,7 +166,7 @@ def sweep(
 ) -> dict[Key, Observation]:
     """Explain one entity of each window, the one that the coming epoch has in focus.
 
-    The model is left as it was, and no random number is drawn.
+    The model is left in evaluation mode; a `Trainer` begins each step in training mode. No random number is drawn.
 
     Args:
         tagger: the unwrapped model and its tokenizer.

@@ -60,11 +60,15 @@ def count_positions(attention_mask: torch.Tensor, first: int) -> torch.Tensor:
 
 
 class LexiconMatches(NamedTuple):
-    """Matched words in text positions: `ids`, `starts`, `ends` each (batch, words), end exclusive, id 0 = padding."""
+    """Matched words in text positions: `ids`, `starts`, `ends` each (batch, words), end exclusive, id 0 = padding.
+
+    `vectors` (batch, words, size) replaces the word vectors of the ids.
+    """
 
     ids: torch.Tensor
     starts: torch.Tensor
     ends: torch.Tensor
+    vectors: torch.Tensor | None = None
 
     def covers(self, length: int) -> torch.Tensor:
         """Return whether word w covers position t, (batch, length, words)."""
@@ -124,6 +128,14 @@ class MultiHeadAttention(nn.Module):
         return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, length, size / heads)
 
 
+class TrainingModeLSTM(nn.LSTM):
+    """One LSTM layer, always in training mode: else cuDNN computes no gradients. It has no dropout to switch off."""
+
+    def train(self, mode: bool = True) -> "TrainingModeLSTM":
+        """Stay in training mode."""
+        return super().train(True)
+
+
 class BidirectionalLSTM(nn.Module):
     """One BiLSTM layer over left-aligned rows; padding never influences a text position.
 
@@ -134,8 +146,8 @@ class BidirectionalLSTM(nn.Module):
         super().__init__()
         if output_size % 2:
             raise ValueError(f"a BiLSTM's output size must be even, found {output_size}")
-        self.forward_lstm = nn.LSTM(input_size, output_size // 2, batch_first=True)
-        self.backward_lstm = nn.LSTM(input_size, output_size // 2, batch_first=True)
+        self.forward_lstm = TrainingModeLSTM(input_size, output_size // 2, batch_first=True)
+        self.backward_lstm = TrainingModeLSTM(input_size, output_size // 2, batch_first=True)
 
     def forward(self, states: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
         """(batch, length, input) -> (batch, length, output)."""
@@ -170,7 +182,8 @@ class SoftLexicon(nn.Module):
         weights = sets * self._word_weights(matches.ids)[:, None, None].to(sets.dtype)
         total = weights.sum((1, 3), keepdim=True).clamp(min=1e-9)
         weights = weights * (sets.shape[1] / total)
-        words = self.word_embeddings(matches.ids)  # (batch, words, size)
+        # (batch, words, size)
+        words = self.word_embeddings(matches.ids) if matches.vectors is None else matches.vectors
         features = torch.einsum("bslw,bwd->blsd", weights, words)
         empty = (sets.sum(-1) == 0).transpose(1, 2)[..., None]  # (batch, length, sets, 1)
         return torch.where(empty, self.null_word, features).flatten(2)

@@ -159,6 +159,7 @@ class AdnerModel(AdnerPreTrainedModel):
         lexicon_ids: torch.LongTensor | None = None,
         lexicon_starts: torch.LongTensor | None = None,
         lexicon_ends: torch.LongTensor | None = None,
+        lexicon_embeds: torch.FloatTensor | None = None,
         adjacency: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> AdnerModelOutput:
@@ -169,6 +170,7 @@ class AdnerModel(AdnerPreTrainedModel):
             inputs_embeds: (batch, tokens, hidden) instead of `input_ids`.
             lexicon_ids, lexicon_starts, lexicon_ends: (batch, words) matched words in token positions, end exclusive,
                 id 0 = padding (`AdnerTokenizer` makes them).
+            lexicon_embeds: (batch, words, size) word vectors instead of those of `lexicon_ids`.
             adjacency: (batch, tokens, tokens) edges of the graph instead of neighbours and lexicon lattice.
 
         Raises:
@@ -181,7 +183,7 @@ class AdnerModel(AdnerPreTrainedModel):
         if attention_mask is None:
             attention_mask = torch.ones(tokens, dtype=torch.long, device=self.device)
         positions = locate_text(attention_mask)
-        matches = self._matches(positions, lexicon_ids, lexicon_starts, lexicon_ends)
+        matches = self._matches(positions, lexicon_ids, lexicon_starts, lexicon_ends, lexicon_embeds)
         optional = {"token_type_ids": token_type_ids, "position_ids": position_ids}
         encoded = self._encode(input_ids, attention_mask, inputs_embeds, optional, kwargs)
         hidden = positions.take(encoded.last_hidden_state) * positions.mask[..., None]
@@ -203,7 +205,7 @@ class AdnerModel(AdnerPreTrainedModel):
         ids = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
         return self.encoder(attention_mask=attention_mask, **ids, **optional, **{**kwargs, "return_dict": True})
 
-    def _matches(self, positions: TextPositions, ids, starts, ends) -> LexiconMatches | None:
+    def _matches(self, positions: TextPositions, ids, starts, ends, vectors) -> LexiconMatches | None:
         if not self.config.needs_lexicon:
             return None
         if ids is None and self.config.lexicon_size > 1:
@@ -219,7 +221,7 @@ class AdnerModel(AdnerPreTrainedModel):
         words = max(self.config.lexicon_size, 1)
         if self.dual_stream is not None and ids.numel() and ids.max() >= words:
             raise ValueError(f"lexicon_ids contains word {ids.max()}, the model's lexicon has only {words - 1} words")
-        return LexiconMatches(ids, positions.before.gather(1, starts), positions.before.gather(1, ends))
+        return LexiconMatches(ids, positions.before.gather(1, starts), positions.before.gather(1, ends), vectors)
 
     def _head(self, hidden, matches, positions: TextPositions, adjacency) -> tuple[torch.Tensor, tuple]:
         mask, attentions = positions.mask, ()
@@ -387,6 +389,7 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         lexicon_ids: torch.LongTensor | None = None,
         lexicon_starts: torch.LongTensor | None = None,
         lexicon_ends: torch.LongTensor | None = None,
+        lexicon_embeds: torch.FloatTensor | None = None,
         adjacency: torch.Tensor | None = None,
         labels: torch.LongTensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
@@ -414,6 +417,7 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
             lexicon_ids=lexicon_ids,
             lexicon_starts=lexicon_starts,
             lexicon_ends=lexicon_ends,
+            lexicon_embeds=lexicon_embeds,
             adjacency=adjacency,
             return_dict=True,
             **kwargs,

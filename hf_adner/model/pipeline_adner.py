@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -32,8 +31,8 @@ class AdnerPipeline(TokenClassificationPipeline):
     Entities are those of the model's best path. An entity's `score` is the exact posterior of its span and label given
     the text (softmax heads: the product of its tokens' probabilities); `start_score` and `end_score` are the marginals
     of its boundaries, with a CRF never below `score`. A text longer than `window_size` is split into overlapping
-    windows; each entity is taken from the window in which it has most context. The model runs in evaluation mode; its
-    own mode is restored afterwards.
+    windows; each entity is taken from the window in which it has most context. The model is put into evaluation mode
+    and stays there, so that several threads may use a pipeline, or pipelines of one model, at once.
 
     Args:
         model: an `AdnerForTokenClassification`. For any other token classifier use the stock `token-classification`.
@@ -204,11 +203,10 @@ class AdnerPipeline(TokenClassificationPipeline):
         ]
         rows.sort(key=lambda row: row.window.start - row.window.end)  # longest first: too little memory shows at once
         group_size = settings.batch_size * -(-SCORING_BATCH_SIZE // settings.batch_size)
-        with eval_mode(self.model):
-            for group in _chunks(rows, group_size):
-                outputs = [self._run(batch, texts, first) for batch in _chunks(group, settings.batch_size)]
-                for row, entities in zip(group, self.postprocess(outputs, group, texts)):
-                    found[row.text][row.number] = entities
+        for group in _chunks(rows, group_size):
+            outputs = [self._run(batch, texts, first) for batch in _chunks(group, settings.batch_size)]
+            for row, entities in zip(group, self.postprocess(outputs, group, texts)):
+                found[row.text][row.number] = entities
         merged = [
             lists[0] if len(lists) == 1 else merge_window_entities(ranges, lists)
             for ranges, lists in zip(windows, found)
@@ -242,6 +240,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         `spans` (entities, 4): row, start and end in the row's text, label id; `boundaries` (entities, 2): marginals of
         start and end; `emissions` (batch, text, states) and `mask` (batch, text) as returned by the model.
         """
+        self.model.eval()  # not for the call alone: other threads may be in the middle of theirs
         outputs = self.model(**model_inputs)
         spans, tokens = self._path_spans(outputs.predictions, model_inputs["attention_mask"])
         row, first, last = tokens.unbind(1)
@@ -417,16 +416,3 @@ def _concatenate(outputs: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, tor
         "emissions": torch.cat([pad(output["emissions"], (0, 0, 0, extra)) for output, extra in zip(outputs, missing)]),
         "mask": torch.cat([pad(output["mask"], (0, extra)) for output, extra in zip(outputs, missing)]),
     }
-
-
-@contextmanager
-def eval_mode(model: torch.nn.Module) -> Iterator[None]:
-    """Switch to evaluation mode; restore each module's own mode on exit."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -7,6 +7,7 @@ token whose offsets are ``(i, i + 1)``. The vocabulary may come from any BERT or
 from __future__ import annotations
 
 import os
+import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,11 @@ LEXICON_KEYS = ("lexicon_ids", "lexicon_starts", "lexicon_ends")
 LEXICON_FILE = "lexicon.json"
 REFUSE = "error"  # truncation strategy: raise an error instead of truncating
 INVISIBLE = r"[\p{Z}\p{Cc}\p{Cf}]"  # separators, control and format characters (zero-width ones too)
+
+ENCODING = threading.RLock()
+"""Held while a fast tokenizer encodes: its backend keeps padding and truncation of a call, which all threads see."""
+if hasattr(os, "register_at_fork"):  # a process that is forked meanwhile must not wait for a thread that it lacks
+    os.register_at_fork(before=ENCODING.acquire, after_in_parent=ENCODING.release, after_in_child=ENCODING.release)
 
 Columns = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # word ids, starts, ends (characters)
 Rows = tuple[list[int], list[int], list[int]]  # word ids, first tokens, tokens after the last
@@ -229,11 +235,12 @@ class AdnerTokenizer(TokenizersBackend):
 
     def _encode_batch(self, text: Any, text_pair: Any, options: dict[str, Any]) -> tuple[BatchEncoding, Any, Any]:
         """Encode a batch and return it with its texts, in which lone surrogates, if any, have been replaced."""
-        try:
-            return super()._encode_plus(text, text_pair, **options), text, text_pair
-        except (TypeError, UnicodeEncodeError):
-            text, text_pair = _without_surrogates(text), _without_surrogates(text_pair)
-            return super()._encode_plus(text, text_pair, **options), text, text_pair
+        with ENCODING:
+            try:
+                return super()._encode_plus(text, text_pair, **options), text, text_pair
+            except (TypeError, UnicodeEncodeError):
+                text, text_pair = _without_surrogates(text), _without_surrogates(text_pair)
+                return super()._encode_plus(text, text_pair, **options), text, text_pair
 
     def _lexicon_rows(
         self,

