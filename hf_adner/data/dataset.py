@@ -47,8 +47,9 @@ def load_ner_dataset(
     """Load a corpus with its splits; all entities are kept as annotated, including nested entities.
 
     Args:
-        path_or_name: a file (split `train`), a folder or glob pattern (splits by file name), a mapping of splits to
-            files, or `"ad-synthetic"`.
+        path_or_name: a file (split `train`), a folder or glob pattern (splits by file name), a saved `DatasetDict` or
+            the name `owner/name` of a dataset on the Hub (its own splits), a mapping of splits to any of these, or
+            `"ad-synthetic"`.
         format: name of the format; None detects it for each file.
         labels: allowed labels; None allows any.
         skip_invalid: skip and list invalid records, instead of raising for the first.

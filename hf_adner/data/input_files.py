@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.formats.detection import EXCEL_SUFFIXES, JSON_SUFFIXES, TABLE_SUFFIXES, TAG_SUFFIXES, TEXT_SUFFIXES
+from hf_adner.data.formats.hf_dataset import PARQUET, dataset_splits, is_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ SPLIT_WORDS = {
 }
 """Split of each word in the name of a file or folder."""
 
-SUFFIXES = frozenset((*JSON_SUFFIXES, *TABLE_SUFFIXES, *EXCEL_SUFFIXES, *TAG_SUFFIXES, *TEXT_SUFFIXES))
+SUFFIXES = frozenset((*JSON_SUFFIXES, *TABLE_SUFFIXES, *EXCEL_SUFFIXES, *TAG_SUFFIXES, *TEXT_SUFFIXES, PARQUET))
 """Suffixes of data files; other files of a folder are not read."""
 
 _ABOUT_THE_DATA = re.compile(r"(readme|licen[cs]e|changelog|notice|citation)([^a-z].*)?", re.IGNORECASE)
@@ -49,18 +50,40 @@ Named = tuple[Path, str]
 def files_by_split(path: Paths | Mapping[str, Paths]) -> dict[str, list[Path]]:
     """Return the files (for brat: folders) of each split, in a fixed order.
 
-    A mapping names the splits. Several files, a folder or a glob pattern are assigned by words in the file names, or in
-    the names of subfolders (`train`, `dev`, `test`, …; `dev` becomes `validation`). A single file, or files without any
-    such word, are `train`.
+    A mapping names the splits. A saved `DatasetDict` or a dataset on the Hub (`owner/name`) has its own. Several files,
+    a folder or a glob pattern are assigned by words in the file names, or in the names of subfolders (`train`, `dev`,
+    `test`, …; `dev` becomes `validation`). A single file, or files without any such word, are `train`.
 
     Raises:
         FileNotFoundError: no file exists.
         DataFormatError: some file names have a split and others do not, or file and subfolder name different splits.
     """
     if isinstance(path, Mapping):
-        return {split: [file for file, _ in _all_files(part)] for split, part in path.items()}
+        return {split: _files_of_split(part, split) for split, part in path.items()}
+    splits = dataset_splits(Path(path)) if isinstance(path, (str, Path)) else {}
+    if splits:
+        usual = {split: SPLIT_WORDS.get(split, split) for split in splits}
+        is_clear = len(set(usual.values())) == len(usual)
+        return {usual[split] if is_clear else split: [file] for split, file in splits.items()}
     files = _all_files(path)
     return {"train": [files[0][0]]} if len(files) == 1 else _group_by_split(files)
+
+
+def _files_of_split(path: Paths, split: str) -> list[Path]:
+    """Return the files to read for a split; of a dataset with splits of its own, its split of that name.
+
+    Raises:
+        DataFormatError: the dataset has several splits, but not this one.
+    """
+    splits = dataset_splits(Path(path)) if isinstance(path, (str, Path)) else {}
+    own = [file for name, file in splits.items() if SPLIT_WORDS.get(name, name) == split]
+    if len(splits) > 1 and not own and split in SPLIT_WORDS.values():
+        raise DataFormatError(
+            f"the dataset has no split {split!r}, only {', '.join(splits)}; name the one to take, such as "
+            f"{next(iter(splits.values()))}",
+            path=path,
+        )
+    return own or [file for file, _ in _all_files(path)]
 
 
 def _all_files(path: Paths) -> list[Named]:
@@ -77,7 +100,10 @@ def _expand(path: Path) -> list[Named]:
     Raises:
         FileNotFoundError: there is none.
     """
-    if path.exists() and not path.is_dir():
+    splits = dataset_splits(path)
+    if splits:
+        return [(file, split) for split, file in splits.items()]
+    if is_dataset(path) or (path.exists() and not path.is_dir()):
         return [(path, path.name)]
     matches = {path} if path.is_dir() else set(map(Path, glob.glob(str(path), recursive=True)))
     folders = {match for match in matches if match.is_dir()}

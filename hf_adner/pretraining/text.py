@@ -19,6 +19,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from hf_adner.data.formats import read_documents
+from hf_adner.data.formats.hf_dataset import is_dataset
 from hf_adner.data.input_files import files_by_split
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.reporting import markdown_table
@@ -65,7 +66,7 @@ def read_texts(paths: Sequence[str], format: str = "lines", **options: Any) -> l
 
 def _read_file(file: Path, format: str, options: dict[str, Any]) -> list[str]:
     _check_lines(file, format)
-    stream = read_documents(file, format, **options)
+    stream = read_documents(file, "dataset" if is_dataset(file) else format, **options)
     texts = [document.text for document in stream if document.text.strip()]
     for warning in stream.report.warnings():
         logger.warning("%s", warning)

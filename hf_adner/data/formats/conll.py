@@ -102,11 +102,8 @@ class ConllReader(Reader):
             if not (is_plain and tag in parsed and line[1] in "\t "):
                 token, tag = self._split_line(number, line, notes)
             tokens.append(token)
-            parts.append(parsed[tag])
-            if len(token) > 1:
-                prefix, label = parsed[tag]
-                parts += [("I" if label else prefix, label)] * (len(token) - 1)
-                notes[SEVERAL_CHARACTERS] += 1
+            parts += parts_of_token(parsed[tag], len(token))
+            notes[SEVERAL_CHARACTERS] += len(token) > 1
         if not is_plain and len(tokens) > 1 and tokens == [str(number) for number, _ in enumerate(tokens, 1)]:
             raise DataFormatError("the first column numbers the lines; expected the characters there")
         document = self._document("".join(tokens), parts, comments, self.default_id(raw))
@@ -275,8 +272,7 @@ def detect_tags(source: TextSource, scheme: str | None = None) -> TagFile:
             first_seen.setdefault(found[-1], number)
     if not first_seen and not has_comments:
         raise _no_tags(source.path, first_line)
-    form = max(_FORMS, key=lambda form: sum(form.fullmatch(tag) is not None for tag in first_seen))
-    scheme = _scheme_of_tags(first_seen, form, scheme, source.path)
+    form, scheme = form_of_tags(first_seen, scheme, source.path)
     return TagFile(columns or 2, form, scheme, positions.fit and bool(first_seen))
 
 
@@ -304,19 +300,39 @@ class _Positions:
         self._previous = -1
 
 
-def _scheme_of_tags(first_seen: dict[str, int], form: re.Pattern[str], scheme: str | None, path: Path) -> str:
-    prefixes: dict[str, int] = {}
+def form_of_tags(first_seen: Mapping[str, int | None], scheme: str | None, path: Path) -> tuple[re.Pattern[str], str]:
+    """Return the form and the scheme of tags; a given `scheme` is checked, not detected.
+
+    Args:
+        first_seen: line of each tag, if known.
+        scheme: tag scheme; None detects it.
+        path: the file, for errors.
+
+    Raises:
+        DataFormatError: no single scheme has all the tags.
+    """
+    form = max(_FORMS, key=lambda form: sum(form.fullmatch(tag) is not None for tag in first_seen))
+    prefixes: dict[str, int | None] = {}
     for tag, number in first_seen.items():
         match = form.fullmatch(tag)
         prefixes.setdefault(match["prefix"].upper() if match else OUTSIDE, number)
     scheme = scheme or _detect_scheme(prefixes, path)
     _check_prefixes(prefixes, scheme, path)
-    return scheme
+    return form, scheme
 
 
-def _detect_scheme(first_seen: Mapping[str, int], path: Path) -> str:
+def parts_of_token(part: tuple[str, str], length: int) -> list[tuple[str, str]]:
+    """Return the prefix and label of each character of a token of several characters, given those of the token."""
+    prefix, label = part
+    if length < 2 or prefix == OUTSIDE:
+        return [part] * length
+    first, last = {"E": ("I", "E"), "L": ("I", "L"), "S": ("B", "E"), "U": ("B", "L")}.get(prefix, (prefix, "I"))
+    return [(first, label), *[("I", label)] * (length - 2), (last, label)]
+
+
+def _detect_scheme(first_seen: Mapping[str, int | None], path: Path) -> str:
     seen: list[str] = []
-    for prefix, number in sorted(first_seen.items(), key=lambda item: item[1]):
+    for prefix, number in sorted(first_seen.items(), key=lambda item: item[1] or 0):
         seen.append(prefix)
         if not fitting_scheme(seen):
             others = ", ".join(f"{known}-" for known in seen[:-1] if known != OUTSIDE)
@@ -324,7 +340,7 @@ def _detect_scheme(first_seen: Mapping[str, int], path: Path) -> str:
     return fitting_scheme(seen) or "bio"
 
 
-def _check_prefixes(first_seen: Mapping[str, int], scheme: str, path: Path) -> None:
+def _check_prefixes(first_seen: Mapping[str, int | None], scheme: str, path: Path) -> None:
     for prefix, number in first_seen.items():
         if prefix not in SCHEMES[scheme]:
             raise DataFormatError(f"prefix {prefix}- does not belong to scheme {scheme}", path=path, line=number)

@@ -14,6 +14,7 @@ from typing import Any
 
 from hf_adner.data.errors import DataFormatError, excerpt
 from hf_adner.data.formats.conll import columns_of_line, is_tag
+from hf_adner.data.formats.hf_dataset import is_dataset
 from hf_adner.data.formats.label_studio import is_label_studio
 from hf_adner.data.formats.reader import RawRecord, as_object
 from hf_adner.data.formats.source import JsonStream, TextSource, begins_with, json_records
@@ -54,6 +55,8 @@ def detect_format(path: str | Path, encoding: str | None = None, text_column: st
         FileNotFoundError: the file does not exist.
     """
     path = Path(path)
+    if is_dataset(path):
+        return "dataset"
     if path.is_dir():
         return _format_of_folder(path)
     suffix = path.suffix.lower()

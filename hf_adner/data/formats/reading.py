@@ -15,6 +15,7 @@ from hf_adner.data.formats.conll import ConllReader
 from hf_adner.data.formats.corpora import CcksReader, ChipStsReader, CluenerReader, CmeeeReader, ImcsReader
 from hf_adner.data.formats.detection import detect_format
 from hf_adner.data.formats.doccano import DoccanoReader
+from hf_adner.data.formats.hf_dataset import DatasetReader, dataset_splits, is_dataset
 from hf_adner.data.formats.jsonl import JsonlReader, LinesReader, TextReader
 from hf_adner.data.formats.label_studio import LabelStudioReader
 from hf_adner.data.formats.reader import RawRecord, Reader, ReadReport
@@ -30,6 +31,7 @@ READERS: dict[str, type[Reader]] = {
     "cmeee": CmeeeReader,
     "conll": ConllReader,
     "csv": CsvReader,
+    "dataset": DatasetReader,
     "doccano": DoccanoReader,
     "excel": ExcelReader,
     "imcs": ImcsReader,
@@ -46,6 +48,7 @@ ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     "cmeee-v2": ("cmeee", {"edition": "v2"}),
     "ccks2019": ("ccks", {}),
     "yidu-s4k": ("ccks", {}),
+    "parquet": ("dataset", {}),
     "json": ("jsonl", {}),
     "bio": ("conll", {"scheme": "bio"}),
     "bmes": ("conll", {"scheme": "bmes"}),
@@ -220,7 +223,8 @@ def read_documents(
         ValueError: unknown format, encoding or value of `overlaps`.
     """
     paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(file) for file in path]
-    missing = next((file for file in paths if not file.exists()), None)
+    paths = [file for path in paths for file in dataset_splits(path).values() or [path]]
+    missing = next((file for file in paths if not file.exists() and not is_dataset(file)), None)
     if missing:
         raise FileNotFoundError(f"there is no file or folder {missing}")
     report = ReadReport()

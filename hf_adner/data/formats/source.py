@@ -38,8 +38,11 @@ _HEAD = max(map(len, _NOT_TEXT))
 
 @contextmanager
 def regular_file(path: Path) -> Iterator[Path]:
-    """Give a file that can be read more than once: `path`, or a private temporary copy of a pipe or device."""
-    if path.is_file() or path.is_dir():
+    """Give a file that can be read more than once: `path`, or a private temporary copy of a pipe or device.
+
+    A path that does not exist, such as the name of a dataset on the Hub, is given as it is.
+    """
+    if path.is_file() or path.is_dir() or not path.exists():
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="adner-") as folder:

@@ -288,3 +288,20 @@ def test_tags_round_trip(pieces, scheme):
         position += length
     tags = tags_of_entities(entities, position + 1, scheme)
     assert parse(" ".join(tags), scheme) == ([(entity.start, entity.end, entity.label) for entity in entities], {})
+
+
+@pytest.mark.parametrize(
+    "lines, spans",
+    [
+        ("面部 E-A\n好 O\n", [(0, 2, "A")]),
+        ("面 B-A\n部瘙痒 E-A\n好 O\n", [(0, 4, "A")]),
+        ("面部 S-A\n瘙痒 S-B\n", [(0, 2, "A"), (2, 4, "B")]),
+        ("面部 U-A\n瘙痒 B-B\n好 L-B\n", [(0, 2, "A"), (2, 5, "B")]),
+        ("面部 B-A\n瘙痒 M-A\n好的 E-A\n", [(0, 6, "A")]),
+    ],
+)
+def test_words_with_end_tags_are_single_entities(tmp_path, lines, spans):
+    (tmp_path / "a.conll").write_text(lines, encoding="utf-8")
+    stream = read_documents(tmp_path / "a.conll", "conll")
+    assert [document.spans for document in stream] == [spans]
+    assert stream.report.repaired.total() == lines.startswith("面部 E")

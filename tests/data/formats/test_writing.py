@@ -153,7 +153,9 @@ def test_the_suffix_selects_the_format(tmp_path, name, begins):
 
 
 def test_unknown_formats_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"'a.json' has no known suffix; set format= \(--output-format\) to one of brat"):
+    with pytest.raises(
+        ValueError, match=r"'a.json' has no known suffix; set format= \(--output-format\) to one of brat"
+    ):
         write_documents([], tmp_path / "a.json")
     with pytest.raises(ValueError, match="format 'word' is unknown"):
         write_documents([], tmp_path / "a", "word")
