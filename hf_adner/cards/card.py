@@ -138,7 +138,7 @@ def _emissions(record: CardRecord) -> Mapping[str, Any] | None:
     """Return the Hub's `co2_eq_emissions`, in grams, None if they were not measured."""
     if record.co2_grams is None:
         return None
-    return {"emissions": record.co2_grams, "training_type": "fine-tuning" if record.encoder else "pre-training"}
+    return {"emissions": record.co2_grams, "training_type": "fine-tuning" if record.from_encoder else "pre-training"}
 
 
 # ---- body -------------------------------------------------------------------------------------------------------
@@ -218,4 +218,4 @@ def _table_context(record: CardRecord) -> dict[str, Any]:
 def _encoder(record: CardRecord) -> str:
     if record.base_model:
         return f"[{escape_markdown(record.base_model)}](https://huggingface.co/{record.base_model})"
-    return f"{escape_markdown(record.encoder)}, a local folder" if record.encoder else "none pretrained"
+    return "pretrained, a local folder" if record.from_encoder else "none pretrained"

@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import torch
 
 from hf_adner.cards.examples import Example
+from hf_adner.data.dataset import SYNTHETIC
 
 Report = Mapping[str, Any]
 """A report as its `to_dict()` returns it, or as read from JSON."""
@@ -33,9 +33,9 @@ PACKAGES = (
 
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/~]|\.{1,2}[\\/])[^,+=\s]*|[^,+=\s]+[\\/][^,+=\s]*")
-_SPLIT_NAMES = {"train", "training", "data", "dataset", "corpus", "all"}
 _MODEL_SETTINGS = ("encoder_layers", "encoder_size", "encoder_dropout", "config_overrides", "word_vectors")
 _DATASET_SETTINGS = ("max_length", "window_overlap")
+_FILE_SETTINGS = ("word_vectors", "masked_lm")
 
 
 @dataclass
@@ -47,7 +47,10 @@ class CardOptions:
     """
 
     model_title: str | None = field(default=None, metadata={"help": "title of the model card"})
-    dataset_title: str | None = field(default=None, metadata={"help": "name of the data in the card"})
+    dataset_title: str | None = field(
+        default=None,
+        metadata={"help": "public name of the data (default: its Hub name, if it has one)"},
+    )
     dataset_ids: list[str] = field(
         default_factory=list, metadata={"help": "Hub names of the training data, if it is there"}
     )
@@ -83,10 +86,10 @@ class CardRecord:
         title: heading of the card.
         architecture: a name of `ARCHITECTURES`, or the class of a foreign model.
         labels: entity types.
-        dataset: name of the training data.
+        dataset: public name of the training data.
         dataset_ids: its names on the Hub.
         base_model: Hub name of the encoder.
-        encoder: name of an encoder that is not on the Hub; None for one trained from scratch, or none.
+        from_encoder: whether it was made from a pretrained encoder.
         model_id: `owner/name` on the Hub, or a folder.
         revision: hash of the commit to load.
         license: of the weights.
@@ -115,7 +118,7 @@ class CardRecord:
     dataset: str = UNNAMED_DATA
     dataset_ids: Sequence[str] = ()
     base_model: str | None = None
-    encoder: str | None = None
+    from_encoder: bool = False
     model_id: str | None = None
     revision: str | None = None
     license: str | None = None
@@ -173,19 +176,19 @@ def record_of_run(
         **_options(options or CardOptions()),
         **others,
     }
-    return CardRecord(**{"title": f"{fields['architecture']} trained on {fields['dataset']}", **fields})
+    named = "" if fields["dataset"] == UNNAMED_DATA else f" trained on {fields['dataset']}"
+    return CardRecord(**{"title": f"{fields['architecture']}{named}", **fields})
 
 
 def _network(metrics: Report) -> dict[str, Any]:
     model, labels = _part(metrics, "model"), metrics.get("labels")
     if not model.get("architecture") or not labels:
         raise ReportError(f"the report names no {'architecture (model.architecture)' if labels else 'labels'}")
-    encoder = model.get("encoder")
     return {
         "architecture": model["architecture"],
         "labels": tuple(labels),
-        "base_model": metrics["base_model"] if "base_model" in metrics else base_model_of(encoder),
-        "encoder": last_name(encoder) if encoder else None,
+        "base_model": metrics.get("base_model"),
+        "from_encoder": bool(model.get("encoder")),
         "parameters": metrics.get("parameters"),
         "lexicon_words": metrics.get("lexicon_words") or 0,
         "lexicon_from_training": metrics.get("lexicon_origin") in ("documents", "mix"),
@@ -193,9 +196,9 @@ def _network(metrics: Report) -> dict[str, Any]:
 
 
 def _data(metrics: Report) -> dict[str, Any]:
-    source = _part(metrics, "dataset").get("dataset")
+    is_synthetic = _part(metrics, "dataset").get("dataset") == SYNTHETIC
     return {
-        "dataset": dataset_title(source) if source else UNNAMED_DATA,
+        "dataset": metrics.get("dataset_name") or (SYNTHETIC if is_synthetic else UNNAMED_DATA),
         "statistics": _part(metrics, "statistics") or None,
         "scores": {split: _scores(metrics, split) for split in ("test", "validation") if metrics.get(split)},
     }
@@ -217,7 +220,7 @@ def _options(options: CardOptions) -> dict[str, Any]:
     """Return the fields of the record that the user has set."""
     fields = {
         "title": options.model_title,
-        "dataset": options.dataset_title,
+        "dataset": options.dataset_title or ", ".join(options.dataset_ids) or None,
         "dataset_ids": tuple(options.dataset_ids) or None,
         "base_model": options.base_model,
         "license": options.model_license,
@@ -252,34 +255,27 @@ def _settings(model: Report, dataset: Report, training: Report) -> dict[str, Any
         del settings["encoder_size"]  # size of an encoder from scratch, not used with a pretrained one
     if settings.get("max_steps") == -1:
         del settings["max_steps"]  # -1: determined by the epochs
-    return {name: without_paths(value) for name, value in settings.items() if value is not None}
+    given = {name: value for name, value in settings.items() if value is not None}
+    return {name: "given" if name in _FILE_SETTINGS else without_paths(value) for name, value in given.items()}
 
 
-# ---- names without folders --------------------------------------------------------------------------------------
+# ---- names that may be published --------------------------------------------------------------------------------
 
 
-def last_name(path: str) -> str:
-    """Return the last part of a Posix or Windows path, `name` of `/folder/name/`."""
-    return PurePosixPath(PureWindowsPath(path).as_posix()).name or "files"
+def public_name(source: str | None) -> str | None:
+    """Return the name of a data set or a model if it is on the Hub or built in, None for a file, a folder or no name.
 
-
-def dataset_title(source: str) -> str:
-    """Return the title of a data set: its name, or of a path the file (its folder if the file is just `train`)."""
-    path = PurePosixPath(PureWindowsPath(source).as_posix())
-    name = path.name.partition(".")[0] if path.suffix else path.name
-    return path.parent.name if name.lower() in _SPLIT_NAMES and path.parent.name else name or "files"
-
-
-def base_model_of(encoder: str | None) -> str | None:
-    """Return the encoder if it is a Hub name, None for a folder or no encoder."""
-    if not encoder or os.path.exists(encoder) or not _REPOSITORY.fullmatch(encoder):
+    Names of files and folders may tell of patients or of the machine. Whether a name is one of them can only be said
+    where it was read: a run records the answer.
+    """
+    if not source or os.path.exists(source) or not _REPOSITORY.fullmatch(source):
         return None
-    return encoder
+    return source
 
 
 def without_paths(value: Any) -> Any:
-    """Shorten every path in a setting to its last part; values other than strings are returned unchanged."""
-    return _PATH.sub(lambda match: last_name(match[0]), value) if isinstance(value, str) else value
+    """Hide every path in a setting; values other than strings are returned unchanged."""
+    return _PATH.sub("(path)", value) if isinstance(value, str) else value
 
 
 # ---- environment ------------------------------------------------------------------------------------------------

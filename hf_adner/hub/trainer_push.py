@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
-from transformers import Trainer
+from transformers import Trainer, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import PushInProgress
 
@@ -127,15 +128,27 @@ def _additions(folder: Path, names: Iterable[str], target: str = "") -> list[Com
 
 
 def _stage(checkpoint: Path, output: Path) -> Path:
-    """Link a checkpoint's files into a new folder, because the checkpoint may be deleted before it is uploaded."""
+    """Link a checkpoint's files into a new folder, because the checkpoint may be deleted before it is uploaded.
+
+    The trainer's state is written again: it names the folder of the best checkpoint on this machine.
+    """
     staged = Path(tempfile.mkdtemp(prefix=".push-", dir=output))
     for name in resumed_files(checkpoint):
         (staged / name).parent.mkdir(parents=True, exist_ok=True)
+        if name == TRAINER_STATE_NAME:
+            _write_state(checkpoint / name, staged / name)
+            continue
         try:
             os.link(checkpoint / name, staged / name)
         except OSError:  # a file system without hard links
             shutil.copy2(checkpoint / name, staged / name)
     return staged
+
+
+def _write_state(source: Path, target: Path) -> None:
+    state = TrainerState.load_from_json(str(source))
+    state.best_model_checkpoint = state.best_model_checkpoint and Path(state.best_model_checkpoint).name
+    state.save_to_json(str(target))
 
 
 def _after_push(job: Future, staged: Path) -> None:

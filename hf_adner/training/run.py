@@ -22,7 +22,7 @@ from hf_adner.audit.calibration import calibration_report
 from hf_adner.audit.evaluation import EvaluationReport, compare_documents
 from hf_adner.audit.prediction import predict_documents
 from hf_adner.cards.examples import example_texts
-from hf_adner.cards.record import CardOptions, base_model_of
+from hf_adner.cards.record import CardOptions, public_name
 from hf_adner.data.dataset import documents_from_dataset
 from hf_adner.data.encoding import AdnerDataCollator, encode_dataset
 from hf_adner.data.formats import write_documents
@@ -94,7 +94,8 @@ def run_training(
         **facts,
         "dataset": asdict(dataset_args),
         "model": asdict(model_args),
-        "base_model": base_model_of(model_args.encoder),
+        "base_model": public_name(model_args.encoder),
+        "dataset_name": public_name(dataset_args.dataset),
         "documents": {name: len(split) for name, split in splits.items()},
         "lexicon_words": len(tokenizer.lexicon or ()),
         "lexicon_origin": tokenizer.lexicon.origin if tokenizer.lexicon else None,

@@ -19,7 +19,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from hf_adner.cards.card import write_card
-from hf_adner.cards.record import CardOptions, base_model_of, hardware, record_of_run, versions
+from hf_adner.cards.record import CardOptions, hardware, public_name, record_of_run, versions
 from hf_adner.hub.trainer_push import CheckpointPush
 from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.model.labels_adner import UNOBSERVED, entity_types, tags_to_spans
@@ -254,7 +254,7 @@ def trainer_facts(trainer: Trainer) -> dict[str, Any]:
     return {
         "labels": _label_names([config.id2label[index] for index in sorted(config.id2label)]),
         "model": {"architecture": getattr(config, "architecture", None) or type(model).__name__, "encoder": encoder},
-        "base_model": base_model_of(encoder),
+        "base_model": public_name(encoder),
         "training": reported_arguments(trainer.args),
         "parameters": model.num_parameters(),
         "steps": trainer.state.global_step,

@@ -151,7 +151,7 @@ def test_base_model_and_licence_reach_the_head():
     head = model_card(full_record()).data
     assert head.base_model == "hfl/chinese-macbert-base" and head.license == "apache-2.0"
     local = model_card(record_of_run(metrics(base_model=None, model={"architecture": "bert-crf", "encoder": "/a/enc"})))
-    assert local.data.base_model is None and "| enc, a local folder |" in local.text
+    assert local.data.base_model is None and "| encoder | pretrained, a local folder |" in local.text
     named = model_card(record_of_run(metrics(), CardOptions(dataset_ids=["me/derma"], base_model="a/b"))).data
     assert (
         named.datasets == ["me/derma"]

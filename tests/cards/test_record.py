@@ -25,9 +25,7 @@ from hf_adner.cards.record import (
     UNNAMED_DATA,
     CardOptions,
     ReportError,
-    base_model_of,
-    dataset_title,
-    last_name,
+    public_name,
     record_of_run,
     without_paths,
 )
@@ -43,7 +41,7 @@ def test_what_the_user_says_goes_first():
     record = record_of_run(metrics(), OPTIONS, model_id="me/derma")
     assert (record.title, record.dataset, record.license) == ("Derma tagger", "Derma notes", "apache-2.0")
     own = record_of_run(metrics())
-    assert (own.title, own.dataset, own.license) == ("m-dscmg trained on derma", "derma", None)
+    assert (own.title, own.dataset, own.license) == ("m-dscmg", UNNAMED_DATA, None)
     assert record_of_run({"labels": ["a"], "model": {"architecture": "bert-crf"}}).dataset == UNNAMED_DATA
 
 
@@ -55,7 +53,7 @@ def test_a_report_given_apart_goes_before_the_runs_own():
 
 def test_settings_name_no_folder_and_nothing_unset():
     settings = record_of_run(metrics()).settings
-    assert settings["word_vectors"] == "medical.txt" and settings["learning_rate"] == 5e-5
+    assert settings["word_vectors"] == "given" and settings["learning_rate"] == 5e-5
     assert "early_stopping_patience" not in settings and "lexicon" not in settings
 
 
@@ -222,30 +220,14 @@ def test_training_on_everything_leaves_no_example():
 
 
 @pytest.mark.parametrize(
-    ("source", "title"),
-    [
-        ("ad-synthetic", "ad-synthetic"),
-        ("/home/wang/derma/train.jsonl", "derma"),
-        ("/home/wang/derma/", "derma"),
-        ("derma.v2.jsonl", "derma"),
-        ("train.jsonl", "train"),
-        (r"C:\Users\wang\皮炎\Train.JSON", "皮炎"),
-        ("/", "files"),
-    ],
-)
-def test_dataset_title(source, title):
-    assert dataset_title(source) == title
-
-
-@pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("/srv/words.tsv+train", "words.tsv+train"),
-        ("ad+../lists/words.tsv", "ad+words.tsv"),
-        (r"D:\lists\words.tsv", "words.tsv"),
-        ("~/v/vectors.txt", "vectors.txt"),
+        ("/srv/words.tsv+train", "(path)+train"),
+        ("ad+../lists/words.tsv", "ad+(path)"),
+        (r"D:\lists\words.tsv", "(path)"),
+        ("~/v/vectors.txt", "(path)"),
         ("stream_size=128,word_layer=lstm", "stream_size=128,word_layer=lstm"),
-        ("vectors=/a/b.txt,x=1", "vectors=b.txt,x=1"),
+        ("vectors=/a/b.txt,x=1", "vectors=(path),x=1"),
         (0.5, 0.5),
         (None, None),
     ],
@@ -254,13 +236,19 @@ def test_settings_lose_their_folders(value, told):
     assert without_paths(value) == told
 
 
-def test_last_name():
-    assert [last_name(path) for path in ("/a/b/", r"C:\a\b", "b", "/")] == ["b", "b", "b", "files"]
-
-
-def test_base_model_is_a_name_on_the_hub(tmp_path, monkeypatch):
-    assert base_model_of("hfl/chinese-macbert-base") == "hfl/chinese-macbert-base"
-    assert base_model_of(None) is None and base_model_of(str(tmp_path)) is None and base_model_of("/gone/away") is None
-    (tmp_path / "hfl" / "local").mkdir(parents=True)
+def test_names_of_files_and_folders_are_not_public(tmp_path, monkeypatch):
+    names = ("hfl/chinese-macbert-base", "ad-synthetic")
+    assert [public_name(name) for name in names] == list(names)
     monkeypatch.chdir(tmp_path)
-    assert base_model_of("hfl/local") is None
+    (tmp_path / "hfl" / "local").mkdir(parents=True)
+    for name in (None, "", str(tmp_path), "/gone/away", "hfl/local", "hfl", "notes/*.jsonl", r"C:\wang\derma"):
+        assert public_name(name) is None
+
+
+@pytest.mark.parametrize("source", ["/home/wang/derma/train.jsonl", "derma", "wards/derma", r"C:\wang\derma"])
+def test_a_data_set_is_named_by_the_user_or_by_the_hub_only(source):
+    known = metrics(dataset={"dataset": source})
+    assert record_of_run(known).dataset == UNNAMED_DATA and record_of_run(known).title == "m-dscmg"
+    assert record_of_run(metrics(dataset_name="me/derma")).dataset == "me/derma"
+    assert record_of_run(known, CardOptions(dataset_ids=["me/derma"])).dataset == "me/derma"
+    assert record_of_run(metrics(dataset={"dataset": "ad-synthetic"})).title == "m-dscmg trained on ad-synthetic"
