@@ -54,10 +54,12 @@ def demo(args: argparse.Namespace) -> None:
 
 
 def _print_scores(strict: dict[str, Any]) -> None:
+    from hf_adner.reporting import code_points
+
     print(f"\n{'test split, strict':<20}{'precision':>10}{'recall':>10}{'F1':>10}{'entities':>10}")
     for name, scores in [*strict["per_label"].items(), ("all", strict)]:
         figures = "".join(f"{scores[figure]:>10.4f}" for figure in ("precision", "recall", "f1"))
-        print(f"{name:<20}{figures}{scores['support']:>10}")
+        print(f"{code_points(name):<20}{figures}{scores['support']:>10}")
 
 
 def train(argv: Sequence[str], command: str = "train") -> None:
@@ -450,15 +452,16 @@ def with_progress(documents: Iterable[Any], activity: str) -> Iterator[Any]:
 
 
 def write_or_print(documents: Iterator[Any], output: str | None = None, format: str | None = None) -> None:
-    """Write documents to a file or, without one, to standard output as JSON lines."""
+    """Write documents to a file or, without one, to standard output as JSON lines, which escape what does not print."""
     from hf_adner.data.formats import write_documents
     from hf_adner.data.formats.jsonl import jsonl_text
+    from hf_adner.reporting import printable_json
 
     if output:
         write_documents(documents, output, format=format)
         return
     for line in jsonl_text(documents):
-        print(line, end="", flush=True)
+        print(printable_json(line.rstrip("\n")), flush=True)
 
 
 if __name__ == "__main__":

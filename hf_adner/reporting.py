@@ -1,11 +1,12 @@
-"""Values, Markdown tables, JSON and figures of reports and model cards."""
+"""Values, Markdown tables, JSON and figures of reports and model cards, and text that shows all its characters."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,49 @@ _LIST_START = re.compile(r"^(\d+)([.)])(?=\s|$)|^([-+=])")
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f\x85\u2028\u2029]+")
 _OPEN_PIPE = re.compile(r"(?<!\\)((?:\\\\)*)\|")
 _DIGITS = 6
+
+_REPLACEMENT = "\ufffd"
+_INVISIBLE = "\u200c"  # replaces the carriage return of a Windows line end
+_CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n\r"}
+_UNSAFE = (
+    *range(0xD800, 0xE000),  # half surrogates
+    *range(0x80, 0xA0),  # controls, some of which a terminal obeys
+    *(0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),  # direction marks, which reorder a line
+    *(0xAD, 0x180E, 0x200B, *range(0x2060, 0x2065), 0xFEFF),  # of no width, but not the joiners of emoji
+)
+_TABLE = {**_CONTROL_PICTURES, 0x7F: "\u2421", **dict.fromkeys(_UNSAFE, _REPLACEMENT)}
+
+
+def visible(text: str) -> str:
+    """Replace the characters that a browser drops, joins or reorders by, one for one, so that positions stay valid.
+
+    Control characters become control pictures; half surrogates, direction marks and characters of no width U+FFFD; a
+    carriage return a line feed or, before a line feed, an invisible character. What is visible stays as it is; markup is
+    not escaped.
+    """
+    return re.sub(r"\r(?!\n)", "\n", text.translate(_TABLE)).replace("\r", _INVISIBLE)
+
+
+def code_points(text: str) -> str:
+    """Return a text for one line, with every character that does not print as its code point, such as U+202E.
+
+    These are control characters, line breaks, direction marks, characters of no width and half surrogates; spaces stay.
+    """
+    return _escaped(text, lambda character: f"U+{ord(character):04X}")
+
+
+def printable_json(line: str) -> str:
+    """Return a line of JSON with every character that does not print (see `code_points`) as an escape; equal values."""
+    return _escaped(line, lambda character: json.dumps(character)[1:-1])
+
+
+def _escaped(text: str, escape: Callable[[str], str]) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or unicodedata.category(character) == "Zs" else escape(character)
+        for character in text
+    )
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], align: str | None = None) -> str:
@@ -60,8 +104,12 @@ def cell(value: Any) -> str:
 
 
 def escape_markdown(value: Any) -> str:
-    """Return a value as one line of plain text: every character that Markdown or HTML reads as markup is escaped."""
-    line = _SPECIAL.sub(r"\\\1", _BREAKS.sub(" ", str(value)).strip().replace("&", "&amp;"))
+    """Return a value as one line of plain text: every character that Markdown or HTML reads as markup is escaped.
+
+    Characters that do not print are written as in `code_points`.
+    """
+    line = code_points(_BREAKS.sub(" ", str(value)).strip())
+    line = _SPECIAL.sub(r"\\\1", line.replace("&", "&amp;"))
     return _LIST_START.sub(lambda match: match[0][:-1] + "\\" + match[0][-1], line)
 
 

@@ -26,6 +26,9 @@ QUICK = {
 }
 """Training arguments of a few silent steps on the CPU."""
 
+HIDDEN = "\u202e\u2066\u200b\ufeff\x9b\x1b"
+"""Characters that reorder a line, have no width, or control a terminal."""
+
 DISEASES, SYMPTOMS = ("湿疹", "特应性皮炎", "荨麻疹"), ("瘙痒", "红斑", "丘疹")
 
 

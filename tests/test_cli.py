@@ -36,6 +36,8 @@ from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
 from hf_adner.training.run import run_demo
 from hf_adner.view.output import run_explanations
 
+from .corpora import HIDDEN
+
 TEXTS = ["面部红斑伴瘙痒。", "否认发热。"]
 WITH_DATACLASSES = [name for name, command in COMMANDS.items() if command.dataclasses]
 
@@ -258,6 +260,12 @@ def test_predict_a_text_and_a_file(checkpoint, gold, tmp_path, capsys):
     output = tmp_path / "found.jsonl"
     assert main(["predict", checkpoint, gold, "--output", str(output), "--device", "cpu"]) == 0
     assert [document.text for document in read_documents(output)] == TEXTS
+
+
+def test_the_terminal_gets_no_controls(checkpoint, capsys):
+    assert main(["predict", checkpoint, "--text", f"红斑{HIDDEN}", "--device", "cpu"]) == 0
+    line = capsys.readouterr().out
+    assert json.loads(line)["text"] == f"红斑{HIDDEN}" and not set(HIDDEN) & set(line)
 
 
 def test_predict_a_folder_of_notes(checkpoint, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Values as Markdown, read back by a Markdown parser."""
 
+import json
 import math
 
 import pytest
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 from hf_adner.reporting import (
     NOTHING,
     cell,
+    code_points,
     duration,
     escape_markdown,
     literal,
     markdown_table,
     new_figure,
+    printable_json,
     setting,
     share,
 )
@@ -33,6 +36,24 @@ def test_escaped_text_is_one_line_without_markup(value):
 @pytest.mark.parametrize(("value", "line"), [("- a", r"\- a"), ("1. a", r"1\. a"), ("a\n\n---", "a ---"), ("=", r"\=")])
 def test_no_line_opens_a_list_or_a_heading(value, line):
     assert escape_markdown(value) == line
+
+
+HIDDEN = "a\u202e\u2066\u200b\ufeff\x9b\x1bb"
+"""Direction marks, characters of no width and terminal controls between two letters."""
+
+
+def test_what_does_not_print_is_a_code_point():
+    assert code_points(HIDDEN) == "aU+202EU+2066U+200BU+FEFFU+009BU+001Bb"
+    assert code_points("红斑\u3000 (a)") == "红斑\u3000 (a)" and code_points("a\n\ud83d") == "aU+000AU+D83D"
+    assert escape_markdown("<a\u202e>") == r"\<aU+202E\>"
+
+
+@given(TEXT)
+def test_printable_json_has_the_same_value(value):
+    for text in (value, HIDDEN + value):
+        line = printable_json(json.dumps(text, ensure_ascii=False))
+        assert json.loads(line) == text
+        assert code_points(line) == line
 
 
 @given(TEXT)

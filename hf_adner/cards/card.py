@@ -15,7 +15,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from hf_adner.cards import tables
 from hf_adner.cards.record import CardRecord
 from hf_adner.files import write_file
-from hf_adner.reporting import cell, duration, escape_markdown, literal, markdown_table
+from hf_adner.reporting import cell, code_points, duration, escape_markdown, literal, markdown_table
 
 CARD_FILE = "README.md"
 PLACEHOLDER_ID = "your-name/your-model"
@@ -130,8 +130,8 @@ def _result(record: CardRecord, split: str, metric_type: str, name: str, value: 
 
 
 def _line(value: str) -> str:
-    """Collapse white space and line breaks, not all of which survive a round trip through YAML."""
-    return " ".join(value.split())
+    """Collapse white space and line breaks, not all of which survive a round trip through YAML; see `code_points`."""
+    return code_points(" ".join(value.split()))
 
 
 def _emissions(record: CardRecord) -> Mapping[str, Any] | None:

@@ -222,7 +222,7 @@ def plot_forest(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
             _draw_interval(axes, row, contrast.f1, _COLOURS[contrast.outcome], "o")
         _draw_interval(axes, len(own), mean.f1, "black", "D")
         names = [*(f"{contrast.corpus}, {contrast.model}" for contrast in own), "all"]
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), names, parse_math=False)
         axes.invert_yaxis()
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_title(f"{mean.first} - {mean.second}", fontsize="medium")
@@ -244,9 +244,9 @@ def plot_seeds(report: ComparisonReport, path: str | os.PathLike[str]) -> None:
             scores = [100 * record.f1() for record in records.of(cell, arm)]
             axes.plot(scores, [row] * len(scores), "o", color="tab:blue", alpha=0.6)
             axes.plot([sum(scores) / len(scores)], [row], "|", color="black", markersize=14)
-        axes.set_yticks(range(len(arms)), arms)
+        axes.set_yticks(range(len(arms)), arms, parse_math=False)
         axes.set_ylim(len(arms) - 0.5, -0.5)
-        axes.set_title(", ".join(cell), fontsize="medium")
+        axes.set_title(", ".join(cell), fontsize="medium", parse_math=False)
         axes.set_xlabel("strict F1, %")
     write_figure(path, figure, _DOTS_PER_INCH)
 

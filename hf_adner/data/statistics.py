@@ -342,7 +342,7 @@ def _draw_labels(axes, statistics: CorpusStatistics) -> None:
         shares = [100 * split.labels.get(label, 0) / max(1, split.entities) for label in labels]
         positions = [row + 0.4 - (number + 0.5) * thickness for row in range(len(labels))]
         axes.barh(positions, shares, height=thickness, label=name)
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.set_xlabel("share of the split's entities, %")
     axes.set_title("labels")
 

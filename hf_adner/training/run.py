@@ -32,7 +32,7 @@ from hf_adner.files import write_json
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
-from hf_adner.reporting import plain
+from hf_adner.reporting import code_points, plain
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.preparation import build_model, build_tokenizer, entity_types_of, load_splits
 from hf_adner.training.trainer import AdnerTrainer, predicted_labels, span_scores, trainer_facts
@@ -272,6 +272,7 @@ def write_report(output: str) -> Document:
 def entity_lines(document: Document) -> list[str]:
     """Format one line per entity: label, offsets, posterior and surface form."""
     return [
-        f"{entity.label:<10} {entity.start:>4}-{entity.end:<4} {entity.meta['score']:.3f}  {entity.text}"
+        f"{code_points(entity.label):<10} {entity.start:>4}-{entity.end:<4} {entity.meta['score']:.3f}  "
+        f"{code_points(entity.text)}"
         for entity in document.entities
     ]

@@ -1,11 +1,12 @@
-"""Building blocks of a page: visible characters, charts with a column per character, and shades of scores."""
+"""Building blocks of a page: charts with a column per character, and shades of scores."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
+
+from hf_adner.reporting import visible
 
 COLUMN_WIDTH = 22
 BARS_WIDTH = 16
@@ -28,24 +29,8 @@ STRONG = LEVELS // 2 - 1
 STRONG_REACH = 8
 SHORTEST_GAP = 12
 
-_REPLACEMENT = "\ufffd"
-_INVISIBLE = "\u200b"  # replaces the carriage return of a Windows line end
-_CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n\r"}
-# surrogates, C1 controls, and direction overrides, which could reorder a line
-_UNSAFE = [*range(0xD800, 0xE000), *range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_TABLE = {**_CONTROL_PICTURES, 0x7F: "\u2421", **dict.fromkeys(_UNSAFE, _REPLACEMENT)}
-
 
 # ---- characters -------------------------------------------------------------------------------------------------
-
-
-def visible(text: str) -> str:
-    """Replace the characters that an HTML parser drops, joins or changes, one for one, so that positions stay valid.
-
-    Control characters become control pictures, surrogates and direction overrides U+FFFD, a carriage return a line feed
-    or, before a line feed, an invisible character. Markup is not escaped.
-    """
-    return re.sub(r"\r(?!\n)", "\n", text).replace("\r", _INVISIBLE).translate(_TABLE)
 
 
 def shortened(text: str, limit: int) -> str:

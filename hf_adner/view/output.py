@@ -18,7 +18,8 @@ from hf_adner.explain.explanation import ExplainedNote, Explanation
 from hf_adner.explain.probes import DEFAULT_PROBES
 from hf_adner.explain.stability import DEFAULT_VIEWS
 from hf_adner.files import write_file
-from hf_adner.view.charts import shortened, visible
+from hf_adner.reporting import code_points
+from hf_adner.view.charts import shortened
 from hf_adner.view.page import notes_of, notes_to_html, page_text
 
 HEIGHT = 620
@@ -65,12 +66,12 @@ def explanation_lines(explanation: Explanation) -> list[str]:
     facts = [f"{entity.start}–{entity.end}", f"{explanation.method}, {explanation.target} {explanation.value:.3g}"]
     facts += [] if explanation.posterior is None else [f"posterior {explanation.posterior:.3f}"]
     facts += [] if explanation.stability is None else [f"stability {explanation.stability:.2f}"]
-    lines = [f"{shortened(visible(entity.text or ''), 40)} ({visible(entity.label)})  {'  '.join(facts)}"]
+    lines = [f"{shortened(code_points(entity.text or ''), 40)} ({code_points(entity.label)})  {'  '.join(facts)}"]
     top = [span for span in explanation.top(TOP) if span.score]
     largest = max((abs(span.score) for span in top), default=1.0)
     for span in top:
         bar = "#" * max(1, round(BAR * abs(span.score) / largest))
-        lines.append(f"  {visible(span.text)!s:<2} {span.start:>5}  {span.score:>9.3g}  {bar}")
+        lines.append(f"  {code_points(span.text):<2} {span.start:>5}  {span.score:>9.3g}  {bar}")
     return lines
 
 
@@ -164,5 +165,5 @@ def run_explanations(
         write_explanations(notes, output, table=checkpoint.shown_table)
         return
     for note in notes:
-        print(f"{note.name}: {len(note.explanations)} entities")
+        print(f"{code_points(note.name)}: {len(note.explanations)} entities")
         print("\n".join(line for explanation in note.explanations for line in explanation_lines(explanation)))

@@ -23,7 +23,8 @@ from hf_adner.data.records import nested_pieces
 from hf_adner.explain.explanation import ExplainedNote, Explanation
 from hf_adner.files import write_file
 from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD, STABILITY_THRESHOLD
-from hf_adner.view.charts import LEVELS, visible
+from hf_adner.reporting import visible
+from hf_adner.view.charts import LEVELS
 from hf_adner.view.section import ROLES, Section, make_section, number, percent
 
 if TYPE_CHECKING:
@@ -253,6 +254,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,  # markup is a subclass of str
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,

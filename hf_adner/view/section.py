@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from hf_adner.data.records import Entity
 from hf_adner.explain.explanation import Explanation, Probe
+from hf_adner.reporting import visible
 from hf_adner.view.charts import (
     CharacterChart,
     encode_levels,
@@ -17,7 +18,6 @@ from hf_adner.view.charts import (
     heat_runs,
     shortened,
     stacked_chart,
-    visible,
 )
 
 TOP_CHARACTERS = 10
@@ -274,7 +274,7 @@ def _scores(rows: Sequence[tuple[int, int, float, str]], text: str) -> list[Scor
 
 
 def _marked_space(text: str) -> str:
-    return text.replace("\n", "↵").replace("\t", "⇥").replace(" ", "␣").replace("\u200b", "↵")
+    return text.replace("\n", "↵").replace("\t", "⇥").replace(" ", "␣").replace("\u200c", "↵")
 
 
 def _roles(explanation: Explanation, shares: Sequence[float]) -> list[RoleShare]:

@@ -36,6 +36,7 @@ from hf_adner.cards.tables import (
     robustness_tables,
     sample_line,
 )
+from hf_adner.reporting import code_points
 
 from .reports import OPTIONS, evaluation, explanations, metrics, robustness
 
@@ -178,6 +179,7 @@ AWKWARD = [
     "yes",
     "\n---\n",
     "~e~",
+    "a\u202eb\u2066\u200b\x9b",
 ]
 
 
@@ -196,8 +198,8 @@ def test_odd_names_stay_names(labels, name):
 
 
 def test_awkward_names_stay_names():
-    for name in AWKWARD[:3]:
-        check_odd_names(AWKWARD, name + AWKWARD[-2])
+    for name in [*AWKWARD[:2], AWKWARD[-1]]:
+        check_odd_names(AWKWARD, name + AWKWARD[-3])
 
 
 def check_odd_names(labels: list[str], name: str) -> None:
@@ -206,9 +208,10 @@ def check_odd_names(labels: list[str], name: str) -> None:
     card = model_card(record_of_run(metrics(labels, examples=examples), options, model_id=f"me/{name}"))
     assert list(sections(card)) == SECTIONS
     check_metadata(card)
-    told = " ".join(f"x{name}".split())
+    told = code_points(" ".join(f"x{name}".split()))
     assert card.data.model_name == told and card.data.widget[0]["text"] == told
     assert len(card.data.eval_results) == 4 + len(labels)
+    assert not re.search("[\u200b\u202e\u2066\x9b]", str(card))
     for block in code_blocks(card):
         values: dict = {}
         exec("\n".join(line for line in block.splitlines() if line.startswith("MODEL")), values)

@@ -27,6 +27,7 @@ from hf_adner.training.run import (
 from hf_adner.training.trainer import AdnerTrainer
 
 from ..corpora import (
+    HIDDEN,
     InterruptAfterSave,
     largest_difference,
     note,
@@ -161,4 +162,6 @@ def test_an_interrupted_demo_resumes(small_demo, tmp_path):
 
 def test_entity_lines_show_label_offsets_posterior_and_surface():
     entity = Entity(0, 2, "BodySite", meta={"score": 0.98765})
+    odd = Document("a", f"面{HIDDEN}", (Entity(0, 7, f"x{HIDDEN}", meta={"score": 0.5}),))
+    assert not set(HIDDEN) & set(entity_lines(odd)[0])
     assert entity_lines(Document("a", "面部红斑", (entity,))) == ["BodySite      0-2    0.988  面部"]

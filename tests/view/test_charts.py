@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hf_adner.reporting import visible
 from hf_adner.view.charts import (
     CHART_REACH,
     COLUMN_WIDTH,
@@ -21,7 +22,6 @@ from hf_adner.view.charts import (
     heat_runs,
     shortened,
     stacked_chart,
-    visible,
 )
 
 TEXT = "患者四肢红斑伴瘙痒"
@@ -69,7 +69,7 @@ ANY = st.text(st.characters(codec=None, exclude_categories=()), max_size=40)
 @given(ANY)
 def test_one_for_one_and_the_same_in_a_parser(text):
     shown = visible(text)
-    assert len(shown) == len(text)
+    assert len(shown) == len(text) and visible(shown) == shown
     found = []
     parser = HTMLParser(convert_charrefs=True)
     parser.handle_data = found.append
@@ -79,8 +79,9 @@ def test_one_for_one_and_the_same_in_a_parser(text):
 
 
 def test_what_is_replaced():
-    assert visible("红\r\n斑\r痒\t\n") == "红\u200b\n斑\n痒\t\n"
+    assert visible("红\r\n斑\r痒\t\n") == "红\u200c\n斑\n痒\t\n"
     assert visible("\x00\x1b\x7f\x85\ud83d\u202e") == "\u2400\u241b\u2421\ufffd\ufffd\ufffd"
+    assert visible("Dis\u2066\u200b\u200f\ufeffease") == "Dis\ufffd\ufffd\ufffd\ufffdease"
     assert visible("<b>&红斑👩‍⚕️") == "<b>&红斑👩‍⚕️"
 
 

@@ -24,6 +24,8 @@ from hf_adner.view.output import (
     write_explanations,
 )
 
+from ..corpora import HIDDEN
+
 TEXT = "红斑</script>痒"
 
 
@@ -79,6 +81,13 @@ def test_a_terminal_shows_the_strongest_characters(capsys):
     assert [line.split()[:3] for line in lines[1:]] == [["红", "0", "2"], ["斑", "1", "-1"], [">", "4", "0.1"]]
     assert [line.count("#") for line in lines[1:]] == [BAR, BAR // 2, 1]
     assert len(explanation_lines(display_make(scores=[0.0] * 6, stability=None, posterior=None))) == 1
+
+
+def test_a_terminal_gets_no_controls(capsys):
+    text, label = f"{HIDDEN}红斑痒", f"Symptom{HIDDEN}"
+    explained = Explanation(text, Entity(0, len(text), label), [1.0] * len(text), "lime", "label", 1.5)
+    assert not set(HIDDEN) & set("".join(explanation_lines(explained)))
+    assert explanation_lines(explained)[0].startswith("U+202EU+2066U+200B")
 
 
 def test_a_notebook_shows_the_page_in_a_frame(monkeypatch, capsys):

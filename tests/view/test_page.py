@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner import Entity, Explanation
-from hf_adner.explain.explanation import ExplainedNote
+from hf_adner.explain.explanation import Cue, ExplainedNote, Probe
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.view.page import explanations_to_html, make_note_view, notes_of, page_text, summarise
 
+from ..corpora import HIDDEN
 from .notes import NOTE, SPANS, Page, explanation, many, render
 
 BAD = "<script>alert(1)</script></script><!--\"'&<img src=x onerror=alert(1)>{{ 7*7 }}]]>\u2028"
@@ -73,6 +74,22 @@ def test_markup_in_notes_labels_and_details_is_shown_not_run():
     assert page.text_of("h1") == BAD == page.text_of("h2") and page.text_of("title").startswith(BAD)
     assert page.text_of("dl").count(BAD) >= 3
     assert "49" not in page.text_of("h1")
+
+
+def test_no_character_reorders_a_line_or_is_not_seen():
+    bad = f"红斑{HIDDEN}"
+    note = explanation(
+        bad,
+        (0, 8, bad),
+        method=bad,
+        target=bad,
+        details={bad: bad},
+        fusion_weights={bad: [1.0] * len(bad)},
+        cues=[Cue(0, 1, bad, 1.5)],
+        probes=[Probe(bad, bad, bad, Entity(0, 8, bad), [(0, 1)], 0.97, 0.03)],
+    )
+    page = "".join(page_text([ExplainedNote(bad, bad, (note,)), ExplainedNote(bad, "a")], title=bad))
+    assert not set(HIDDEN) & set(page)
 
 
 @given(

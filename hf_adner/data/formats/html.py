@@ -1,7 +1,7 @@
 """HTML page with the entities of documents highlighted; a single file without scripts.
 
 All content of documents is escaped, so that a note with `<script>` is displayed and not executed; the content security
-policy of the page forbids scripts as well.
+policy of the page forbids scripts as well. Characters that would not be seen or would reorder a line are replaced.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from hf_adner.data.records import Document, Entity, Piece, nested_pieces
+from hf_adner.reporting import visible
 
 _HUES = (212, 4, 140, 36, 276, 178, 330, 88, 250, 18, 195, 305)
 _MAX_TIP_VALUE = 120
@@ -103,14 +104,14 @@ def _head(title: str) -> str:
         '<!DOCTYPE html>\n<html lang="zh-CN">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}{tones}\n</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        f"<title>{_escaped(title)}</title>\n<style>{_STYLE}{tones}\n</style>\n</head>\n<body>\n<h1>{_escaped(title)}</h1>\n"
     )
 
 
 def _legend(documents: int, colours: _Colours) -> str:
     total = sum(colours.counts.values())
     labels = "".join(
-        f'<span class="label {colours.style_class(label)}"><b>{escape(label)}</b><i>{count}</i></span>'
+        f'<span class="label {colours.style_class(label)}"><b>{_escaped(label)}</b><i>{count}</i></span>'
         for label, count in colours.counts.most_common()
     )
     totals = f"{_quantity(documents, 'document', 'documents')} · {_quantity(total, 'entity', 'entities')}"
@@ -123,28 +124,29 @@ def _quantity(number: int, singular: str, plural: str) -> str:
 
 def _article(document: Document, colours: _Colours) -> str:
     colours.counts.update(entity.label for entity in document.entities)
-    meta = "".join(f"<span>{escape(key)}: {escape(value)}</span>" for key, value in _plain_values(document.meta))
+    meta = "".join(f"<span>{_escaped(key)}: {_escaped(value)}</span>" for key, value in _plain_values(document.meta))
     body = "".join(_highlighted(document, colours)) or '<span class="empty">(no text)</span>'
     total = _quantity(len(document.entities), "entity", "entities")
     return (
-        f"<article><header><b>{escape(document.id)}</b><span>{total}</span>{meta}</header>"
+        f"<article><header><b>{_escaped(document.id)}</b><span>{total}</span>{meta}</header>"
         f'<div class="text">{body}</div></article>\n'
     )
 
 
 def _highlighted(document: Document, colours: _Colours) -> Iterator[str]:
+    text = visible(document.text)
     position, open_pieces = 0, []  # pieces whose element is not closed yet, outermost first
     for piece in nested_pieces(document.entities):
         while open_pieces and open_pieces[-1].end <= piece.start:
-            yield escape(document.text[position : open_pieces[-1].end]) + "</mark>"
+            yield escape(text[position : open_pieces[-1].end]) + "</mark>"
             position = open_pieces.pop().end
-        yield escape(document.text[position : piece.start]) + _opening_tag(piece, colours)
+        yield escape(text[position : piece.start]) + _opening_tag(piece, colours)
         position = piece.start
         open_pieces.append(piece)
     for piece in reversed(open_pieces):
-        yield escape(document.text[position : piece.end]) + "</mark>"
+        yield escape(text[position : piece.end]) + "</mark>"
         position = piece.end
-    yield escape(document.text[position:])
+    yield escape(text[position:])
 
 
 def _opening_tag(piece: Piece, colours: _Colours) -> str:
@@ -152,8 +154,8 @@ def _opening_tag(piece: Piece, colours: _Colours) -> str:
     classes = [colours.style_class(entity.label)]
     classes += ["goes-on"] if piece.goes_on else []
     classes += ["review"] if entity.meta.get("needs_review") is True else []
-    tip = escape(_tip(entity))
-    return f'<mark class="{" ".join(classes)}" data-label="{escape(entity.label)}" data-tip="{tip}" tabindex="0">'
+    tip = _escaped(_tip(entity))
+    return f'<mark class="{" ".join(classes)}" data-label="{_escaped(entity.label)}" data-tip="{tip}" tabindex="0">'
 
 
 def _tip(entity: Entity) -> str:
@@ -170,3 +172,7 @@ def _plain_values(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, f"{value:.3g}"
         elif isinstance(value, (int, str)):
             yield key, str(value)[:_MAX_TIP_VALUE]
+
+
+def _escaped(value: str) -> str:
+    return escape(visible(value))

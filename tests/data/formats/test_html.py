@@ -12,6 +12,9 @@ from hf_adner.data.formats import write_documents
 from hf_adner.data.formats.html import html_text
 from hf_adner.data.records import Document, Entity
 
+HIDDEN = "\u202e\u2066\u200b\ufeff\x9b\x1b"
+"""Characters that reorder a line, have no width, or control a terminal."""
+
 
 class Page(HTMLParser):
     """Collects tags, attributes, and the text of each document."""
@@ -53,6 +56,13 @@ def test_a_script_in_a_note_is_escaped():
     allowed = {"class", "data-label", "data-tip", "tabindex", "lang", "charset", "http-equiv", "content", "name"}
     assert {name for attributes in page.attributes for name in attributes} <= allowed
     assert any("default-src 'none'" in attributes.get("content", "") for attributes in page.attributes)
+
+
+def test_no_character_reorders_a_line_or_is_not_seen():
+    bad = f"红斑{HIDDEN}"
+    page = "".join(html_text([Document(bad, bad, (Entity(0, 2, bad, meta={bad: bad}),), {bad: bad})], title=bad))
+    assert not set(HIDDEN) & set(page)
+    assert parse([Document("a", bad)]).texts == [f"红斑{chr(0xFFFD) * 5}\u241b"]
 
 
 def test_the_page_has_no_external_resources():
