@@ -38,8 +38,8 @@ def visible(text: str) -> str:
     """Replace the characters that a browser drops, joins or reorders by, one for one, so that positions stay valid.
 
     Control characters become control pictures; half surrogates, direction marks and characters of no width U+FFFD; a
-    carriage return a line feed or, before a line feed, an invisible character. What is visible stays as it is; markup is
-    not escaped.
+    carriage return a line feed or, before a line feed, an invisible character. Markup is not escaped. What is visible
+    already stays as it is.
     """
     return re.sub(r"\r(?!\n)", "\n", text.translate(_TABLE)).replace("\r", _INVISIBLE)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -17,6 +18,9 @@ SEED = 20_250
 SHORTEST_SENTENCE = 5
 """Least characters of a sentence that is checked; shorter ones (无发热) occur in any text."""
 
+LONGEST_RUN = 12
+"""Characters in a row, punctuation and spaces not counted, that an example may not share with a training text."""
+
 _CANDIDATES = 150
 _NOTE_TYPES = ("门诊病历", "现病史", "医嘱", "主诉", "问句病例")
 _LENGTHS = range(15, 81)
@@ -25,7 +29,7 @@ _SENTENCE_END = re.compile(r"[。！？!?；;\n\r]+")
 
 
 class TrainingTextError(ValueError):
-    """An example contains a sentence of the training data."""
+    """An example repeats a part of the training data."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +46,39 @@ class Example:
 
 
 class TrainingText:
-    """Index of the sentences of training documents.
+    """Index of training documents that tells whether a text repeats a part of one of them.
+
+    Only letters and digits are compared, in their Unicode compatibility form (NFKC) and without case: other spaces,
+    line breaks, punctuation, full-width forms or invisible characters make no difference.
 
     Args:
         texts: the texts of the training documents.
     """
 
     def __init__(self, texts: Iterable[str]):
-        self._texts = "\n".join(texts)
-        self._sentences = set(sentences(self._texts))
+        documents = list(texts)
+        self._letters = "\n".join(map(_letters, documents))
+        self._sentences = {sentence for text in documents for sentence in _compared_sentences(text)}
 
     def shows_in(self, text: str) -> bool:
-        """Return whether a sentence of `text` occurs in a training text, or a training sentence in `text`."""
-        if any(sentence in self._texts for sentence in sentences(text)):
+        """Return whether `text` and a training text share a sentence or `LONGEST_RUN` characters in a row.
+
+        A sentence is shared if one of either text occurs in the other text.
+        """
+        letters = _letters(text)
+        runs = (letters[start : start + LONGEST_RUN] for start in range(len(letters) - LONGEST_RUN + 1))
+        if any(part in self._letters for part in itertools.chain(_compared_sentences(text), runs)):
             return True
-        return any(sentence in text for sentence in self._sentences)
+        return any(sentence in letters for sentence in self._sentences)
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+
+
+def _compared_sentences(text: str) -> Iterator[str]:
+    parts = map(_letters, sentences(unicodedata.normalize("NFKC", text)))
+    return (part for part in parts if len(part) >= SHORTEST_SENTENCE)
 
 
 def sentences(text: str) -> list[str]:
@@ -76,20 +98,21 @@ def checked_texts(texts: Sequence[str], training: TrainingText) -> list[str]:
 
     Raises:
         ValueError: an empty text.
-        TrainingTextError: a text contains a sentence of the training data.
+        TrainingTextError: a text repeats a part of the training data; see `TrainingText`.
     """
     for number, text in enumerate(texts, 1):
         if not text.strip():
             raise ValueError(f"example text {number} is empty")
         if training.shows_in(text):
             raise TrainingTextError(
-                f"example text {number} contains a sentence of the training data, which a card must not publish"
+                f"example text {number} contains a sentence of the training data, or {LONGEST_RUN} characters in a row "
+                "of it, which a card must not publish; write an example (--example-texts) of your own"
             )
     return list(texts)
 
 
 def synthetic_texts(training: TrainingText, number: int = 3) -> list[str]:
-    """Return texts of the synthetic corpus with many kinds of entities and no sentence of the training data.
+    """Return texts of the synthetic corpus with many kinds of entities and nothing that the training data repeats.
 
     There are fewer than `number` if the training data contains most of the candidates.
     """

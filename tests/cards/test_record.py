@@ -170,7 +170,8 @@ def test_command_refuses_a_training_sentence(run_folder, capsys):
     assert not (run_folder / "model" / "README.md").exists()
 
 
-NOTE = "王某，男，6岁。面部红斑伴瘙痒三年！加重一周"
+NOTE = "王某，男，6岁。面部红斑伴瘙痒三年！加重一周。昨日复查IgE 860 IU/mL，余无特殊不适"
+SECOND = "复查IGE860，余无特殊。"
 
 
 @pytest.mark.parametrize(
@@ -181,16 +182,23 @@ NOTE = "王某，男，6岁。面部红斑伴瘙痒三年！加重一周"
         "红斑伴瘙痒三年。别的话都是新写的。",  # the end of one
         "主诉：面部红斑伴瘙痒三年，别的话都是新写的。",  # one inside a longer sentence
         "新写的一句话。\n加重一周。面部红斑伴瘙痒三年",
+        "面部 红斑\t伴\u3000瘙痒\n三年",  # in other white space
+        "面部\u200b红斑\ufeff伴瘙痒\u202e三年",  # with invisible characters
+        "面部红斑，伴：瘙痒、三年",  # with other punctuation
+        "面部。红斑。伴瘙。痒三年",  # cut into short sentences
+        "⾯部红斑伴瘙痒三年",  # with a compatibility character
+        "复查ＩＧＥ８６０，余无特殊",  # full-width letters and digits in another case
+        "新写的话：复查IgE 860 IU/ML余无特",  # a long run that is no sentence
     ],
 )
 def test_a_text_with_a_training_sentence_is_refused(text):
     with pytest.raises(TrainingTextError, match="example text 2 contains a sentence") as error:
-        checked_texts(["完全不同的一句话。", text], TrainingText([NOTE, "另一篇。"]))
+        checked_texts(["完全不同的一句话。", text], TrainingText([NOTE, SECOND, "另一篇。"]))
     assert not any(sentence in str(error.value) for sentence in sentences(text))
 
 
 def test_other_texts_pass_and_short_common_sentences_do_no_harm():
-    texts = ["双手湿疹两个月。谢谢！", "四肢屈侧丘疹"]
+    texts = ["双手湿疹两个月。谢谢！", "四肢屈侧丘疹", "新写的话：昨日复查IgE 860，余"]  # 11 in a row
     assert example_texts(texts, [NOTE, "谢谢！"]) == texts
 
 
