@@ -29,6 +29,7 @@ from hf_adner.explain.unit_statistics import (
     UnitStatistics,
     character_roles,
     own_moments,
+    rounded,
     shrink,
 )
 from hf_adner.model.lexicon_adner import Lexicon
@@ -291,7 +292,10 @@ class GlobalTable:
         """Return a table that may be shared: without rare statistics, and without documents.
 
         Statistics of fewer documents are removed, so that their lookups back off to the coarser level; units and words
-        without any statistic are not named.
+        without any statistic are not named. Because exact numbers of two versions of a corpus tell of the documents
+        between them, counts are rounded down to multiples of `min_documents`, means and variances to multiples of
+        `ROUNDED_TO`, and the noise to two digits. This lowers what two tables tell and does not make it nothing: it
+        is no differential privacy. With `min_documents=1` nothing is rounded or removed.
 
         Args:
             min_documents: least number of distinct documents, or groups, of each statistic, 1 to 256.
@@ -310,12 +314,15 @@ class GlobalTable:
             return self
         group_of = group_key.__getitem__ if isinstance(group_key, Mapping) else group_key
         keys, documents = self._documents.count(group_of)
-        public = self._subset(keys[documents >= min_documents])
+        public = self._subset(keys[documents >= min_documents], min_documents)
         public.min_documents = min_documents
         return public
 
-    def _subset(self, keys: np.ndarray) -> GlobalTable:
-        """Return a table of some statistics; sorted names, as their order would show where they were in the corpus."""
+    def _subset(self, keys: np.ndarray, step: int) -> GlobalTable:
+        """Return a table of some statistics, rounded.
+
+        Names are sorted, as their order would show where they were in the corpus.
+        """
         units, labels, roles = _unpack(keys)
         names = sorted(self._units.names[unit - FIRST_UNIT] for unit in set(units[units >= FIRST_UNIT].tolist()))
         lexicon = None if self.lexicon is None else Lexicon(tuple(name for name in names if len(name) > 1))
@@ -326,9 +333,9 @@ class GlobalTable:
         for number in sorted(set(labels.tolist()), key=lambda number: self.labels[number]):
             label, own = self.labels[number], labels == number
             subset._statistics.table(label, len(names) + FIRST_UNIT)
-            moments = self._statistics.read(label, units[own], roles[own])
+            moments = rounded(self._statistics.read(label, units[own], roles[own]), step)
             subset._statistics.add(label, numbers[units[own]], roles[own], moments)
-        subset.noise = self.noise
+        subset.noise = None if self.noise is None else self.noise.rounded(step)
         return subset
 
     def save(self, folder: str | Path) -> None:

@@ -159,6 +159,13 @@ class TableNoise:
             total,
         )
 
+    def rounded(self, step: int) -> TableNoise:
+        """Return the estimates with two significant digits, and the entities rounded down to a multiple, 1 or more."""
+        if step == 1:
+            return self
+        numbers = (float(f"{value:.2g}") for value in (self.local_variance, *self.tau2))
+        return TableNoise(next(numbers), tuple(numbers), max(self.entities // step * step, 1))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the estimates as JSON values."""
         return {

@@ -25,6 +25,9 @@ PRIOR_VARIANCE = 1.0
 MIN_COUNT = 1e-6
 """Smaller counts are rounding errors of 0."""
 
+ROUNDED_TO = 0.1
+"""Means and variances of published statistics are multiples of it."""
+
 LOG_LIMIT = 5.0
 """Log attributions are clipped to [-LOG_LIMIT, LOG_LIMIT]."""
 
@@ -152,6 +155,26 @@ def own_moments(keys: np.ndarray, moments: np.ndarray) -> np.ndarray:
     _, inverse = np.unique(keys.ravel(), return_inverse=True)
     columns = [np.bincount(inverse, np.tile(column, len(keys))) for column in moments.T]
     return np.stack(columns, -1)[inverse].reshape(*keys.shape, 3)
+
+
+def rounded(moments: np.ndarray, step: int) -> np.ndarray:
+    """Round statistics, so that they tell less of single observations.
+
+    Args:
+        moments: (..., 3) count, sum and sum of squares, counts above 0.
+        step: counts are rounded down to its multiples, but not to 0, and means and variances to multiples of
+            `ROUNDED_TO`; 1 leaves all as it is.
+
+    Returns:
+        (..., 3).
+    """
+    if step == 1:
+        return moments
+    count, first, second = np.moveaxis(moments, -1, 0)
+    mean = np.round(first / count / ROUNDED_TO) * ROUNDED_TO
+    variance = np.round(np.maximum(second / count - (first / count) ** 2, 0.0) / ROUNDED_TO) * ROUNDED_TO
+    count = np.maximum(np.floor(count / step), 1) * step
+    return np.stack([count, mean * count, (variance + mean**2) * count], -1)
 
 
 def shrink(moments: np.ndarray, kappa: float, has_word: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,7 +11,8 @@ import pytest
 from hf_adner import Lexicon
 from hf_adner.explain.explanation import ROLES
 from hf_adner.explain.global_table import GlobalTable, TopUnit, tops_to_markdown
-from hf_adner.explain.unit_statistics import character_roles
+from hf_adner.explain.table_files import TableNoise
+from hf_adner.explain.unit_statistics import ANY, ROUNDED_TO, character_roles
 
 WORDS = ["红斑", "瘙痒", "他克莫司"]
 KAPPA = 3.0
@@ -208,9 +209,40 @@ def test_published_cells_were_seen_in_enough_documents(samples, table, by_group)
         expected |= {(label, role, unit)} if len(documents) >= 3 else set()
     assert {one[:3] for one in contents(public)} == expected
     for label, role, unit in expected:
-        assert observed(samples, label, role, unit).size == next(
+        assert observed(samples, label, role, unit).size // 3 * 3 == next(
             top.count for top in public.top(label, role, 1000) if top.unit == unit
         )
+
+
+def test_published_statistics_are_rounded(samples, table):
+    table = table_of(samples)
+    table.noise = TableNoise(0.123456, (0.111111,) * len(ROLES), 32)
+    public = table.publish(5)
+    assert public.noise == TableNoise(0.12, (0.11,) * len(ROLES), 30)
+    _, numbers = public._state()
+    count, first, second = numbers["moments"].T
+    mean = first / count
+    for values, step in ((count, 5), (mean, ROUNDED_TO), (second / count - mean**2, ROUNDED_TO)):
+        assert np.allclose(values / step, np.round(values / step), atol=1e-6) and len(set(np.round(values, 6))) > 1
+    values = observed(samples, "Disease", "left-context", None)
+    public = {tuple(cell): row for cell, row in zip(numbers["cells"].tolist(), zip(count, mean), strict=True)}
+    whole = (ANY, table.labels.index("Disease"), ROLES.index("left-context"))
+    assert public[whole] == (len(values) // 5 * 5, pytest.approx(values.mean(), abs=ROUNDED_TO / 2))
+
+
+def test_decayed_statistics_are_not_rounded_away(samples):
+    table = table_of(samples)
+    cells = {one[:3] for one in contents(table.publish(3))}
+    table.decay(0.1)
+    assert {one[:3] for one in contents(table.publish(3))} == cells
+
+
+def test_a_table_published_before_counts_were_rounded_loads(tmp_path, samples, table):
+    exact = table.publish(1)
+    exact.min_documents = 5
+    exact.save(tmp_path / "table")
+    again = GlobalTable.load(tmp_path / "table")
+    assert again.min_documents == 5 and contents(again) == contents(exact)
 
 
 def test_rare_units_fall_back_and_are_not_named(tmp_path, samples):
