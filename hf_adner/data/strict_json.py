@@ -97,7 +97,7 @@ def _check_value(value: Any, text: str, start: int, end: int) -> None:
 
 def _is_deeper(value: Any, levels: int) -> bool:
     layer = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         nested = (outer.values() if isinstance(outer, dict) else outer for outer in layer)
         layer = [inner for values in nested for inner in values if isinstance(inner, (dict, list))]
         if not layer:

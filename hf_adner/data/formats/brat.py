@@ -235,7 +235,8 @@ def write_brat(documents: Iterable[Document], folder: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="")
+    # a reader takes a leading U+FEFF for a byte order mark, so that one of the text needs such a mark before it
+    path.write_text(text, encoding="utf-8-sig" if text.startswith("\ufeff") else "utf-8", newline="")
 
 
 class _AnnFile:

@@ -90,6 +90,10 @@ def detect_encoding(path: Path) -> str:
         return "utf-8"
     if not _is_mostly_utf8(path) and _first_invalid_byte(path, "gb18030") is None:
         return "gb18030"
+    with path.open("rb") as file:
+        other = _probable_encoding(file.read(_SAMPLE), "utf-8")
+    if other in _WIDE:
+        raise _refusal(path, f"the text is not UTF-8 or GB18030; it reads well as {other}")
     raise invalid_byte(path, "UTF-8 or GB18030", invalid)
 
 

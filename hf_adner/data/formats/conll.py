@@ -445,9 +445,11 @@ def conll_text(documents: Iterable[Document], scheme: str = "bio", comments: boo
         DataFormatError: entities overlap, a label is not valid in a tag, or the text is empty and comments are off.
     """
     scheme = check_scheme(scheme)
-    for document in documents:
+    for number, document in enumerate(documents):
         with error_location(record=document.id):
             block = "".join(_block_lines(document, scheme, comments))
+        if number == 0 and block.startswith("\ufeff"):
+            yield "\ufeff"  # a byte order mark, for which a reader would take the first character
         yield block + "\n"
 
 
