@@ -34,7 +34,7 @@ _CHARACTER_AND_TAG = re.compile(
     r"\S{1,4}[ \t,;:|/]+(?P<tag>[BIMESLUO]|[BIMESLU][-_.:|/#]\S+|\S+[-_.:|/#][BIMESLU])\s*", re.I
 )
 _CHARACTER_AND_WORD = re.compile(r"[^\x00-\x7f][ \t]+(?P<tag>\S+)\s*")
-_INLINE_TAG = re.compile(r"[^\s/|\\]+[/|\\_](?P<tag>O\b|[BIMESLU][-_][^\s/|\\]+)")
+_INLINE_TAG = re.compile(r"[^\s/|\\]+?[/|\\_](?P<tag>O\b|[BIMESLU][-_](?:[A-Za-z0-9_-]+|[^\s/|\\]+))")
 _WORD_AND_LABEL = re.compile(r"[^\s/|\\]*[\u4e00-\u9fff][/|\\_](?P<tag>[A-Za-z][\w-]*)")
 _ELEMENT = re.compile(r"<(?P<tag>[^\W\d][\w:.-]*)(?:\s[^<>]*)?>[^<>]+</(?P=tag)>")
 _LISTED_ENTITY = re.compile(r"(?P<surface>[^\t]+)\t(?P<start>\d{1,9})\t(?P<end>\d{1,9})\t(?P<tag>\S+)")

@@ -1,13 +1,16 @@
 """Tests of `read_documents`: invalid input is reported with file, line and reason, or skipped and listed; detection."""
 
 import json
+import os
 import re
+import threading
 
 import pytest
 
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.formats import read_documents
-from hf_adner.data.formats.reading import READERS, detect_format, resolve_format
+from hf_adner.data.formats.reading import READERS, _stems, resolve_format
+from hf_adner.data.records import Document
 
 TEXT = "患者面部红斑伴瘙痒三年余，曾外用他克莫司软膏。"  # 红斑 4-6, 瘙痒 7-9, 他克莫司软膏 16-22
 
@@ -399,48 +402,95 @@ def test_a_record_of_300_000_characters(tmp_path):
     assert len(document.text) == 301_300 and document.entities[0].text == text[-2:]
 
 
-@pytest.mark.parametrize(
-    "name, text, format_name",
-    [
-        ("a.json", '[{"text": "a", "entities": [{"start_idx": 0, "end_idx": 0, "type": "b"}]}]', "cmeee"),
-        ("a.jsonl", '{"text": "a", "entities": [{"start": 0, "end": 1, "label": "b"}]}', "jsonl"),
-        ("a.jsonl", '{"text": "a", "entities": []}\n{"text": "a", "entities": [{"start_offset": 0}]}', "doccano"),
-        ("a.jsonl", '{"text": "a", "entities": []}', "jsonl"),
-        ("a.jsonl", '{"text": "a", "label": []}', "doccano"),
-        ("a.json", '[{"text": "a", "label": [{"start": 0, "end": 1, "labels": ["b"]}]}]', "label-studio"),
-        ("a.json", '[{"data": {"text": "a"}}]', "label-studio"),
-        ("a.json", '[{"text1": "a", "text2": "b"}]', "chip-sts"),
-        ("a.json", '{"1": {"dialogue": []}}', "imcs"),
-        ("a.csv", "id,text,start\n", "csv"),
-        ("a.tsv", "id\ttext\tstart\n", "tsv"),
-        ("a.tsv", "红\tB-A\n斑\tI-A\n", "conll"),
-        ("a.txt", "红 B-A\n斑 I-A\n", "conll"),
-        ("a.txt", "面部红斑。\n", "text"),
-    ],
-)
-def test_detect_format(tmp_path, name, text, format_name):
-    path = tmp_path / name
-    path.write_text(text, encoding="utf-8")
-    assert detect_format(path) == format_name
-
-
-@pytest.mark.parametrize("name, text", [("a.json", '[{"sentence": "a"}]'), ("a.md", "# notes")])
-def test_unknown_formats_are_not_detected(tmp_path, name, text):
-    path = tmp_path / name
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(DataFormatError, match="cannot be detected|is unknown"):
-        detect_format(path)
-
-
-def test_the_format_of_a_truncated_file_is_detected(tmp_path):
-    path = tmp_path / "a.json"
-    path.write_text('[{"text": "a", "entities": [{"start_idx": 0}]}, {"te', encoding="utf-8")
-    assert detect_format(path) == "cmeee"
-
-
 def test_format_names():
     assert resolve_format("Label_Studio") == ("label-studio", {})
     assert resolve_format("BIOES") == ("conll", {"scheme": "bioes"})
     assert all(resolve_format(name) == (name, {}) for name in READERS)
     with pytest.raises(ValueError, match="format 'word' is unknown; known: brat, ccks"):
         resolve_format("word")
+
+
+PIPES = {
+    "jsonl": jsonl() + "\n" + jsonl() + "\n",
+    "conll": "红\tB-Symptom\n斑\tI-Symptom\n\n瘙\tO\n",
+    "csv": HEADER + "1,头痛,0,2,S\n2,头痛,0,2,S\n",
+    "cmeee": cmeee(),
+    "imcs": imcs(),
+}
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    """A function that makes a named pipe which is written to once, as by another process."""
+    writers = []
+
+    def make(content):
+        path = tmp_path / f"pipe{len(writers)}"
+        os.mkfifo(path)
+        writers.append(threading.Thread(target=path.write_bytes, args=(content,), daemon=True))
+        writers[-1].start()
+        return path
+
+    yield make
+    for writer in writers:
+        writer.join(timeout=60)
+        assert not writer.is_alive()
+
+
+@pytest.mark.parametrize("format_name, content", PIPES.items(), ids=list(PIPES))
+@pytest.mark.parametrize("is_detected", [True, False])
+def test_a_pipe_is_read_once_and_completely(tmp_path, pipe, format_name, content, is_detected):
+    copy = tmp_path / "copy.jsonl" if format_name == "jsonl" else tmp_path / "copy"
+    copy.write_text(content, "utf-8")
+    is_detected = is_detected and format_name != "cmeee"  # which only the suffix tells from JSONL
+    given = None if is_detected else format_name
+    expected = [(document.text, document.spans) for document in read_documents(copy, given)]
+    assert [(document.text, document.spans) for document in read_documents(pipe(content.encode()), given)] == expected
+
+
+def test_errors_in_a_pipe_name_the_pipe(pipe):
+    path = pipe((jsonl() + "\n{").encode())
+    with pytest.raises(DataFormatError, match="line 2") as caught:
+        list(read_documents(path, "jsonl"))
+    assert caught.value.path == path
+    path = pipe("红斑".encode())
+    with pytest.raises(DataFormatError, match="format cannot be detected") as caught:
+        list(read_documents(path))
+    assert caught.value.path == path
+    path = pipe(b"{")
+    stream = read_documents(path, "jsonl", skip_invalid=True)
+    assert list(stream) == [] and [record.file for record in stream.report.skipped] == [str(path)]
+
+
+class CountedName(str):
+    """A name that counts comparisons."""
+
+    comparisons = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        CountedName.comparisons += 1
+        return str.__eq__(self, other)
+
+    def split(self, *_):
+        return [self]
+
+
+def test_naming_many_files_takes_linear_time():
+    class NamedPath:
+        def __init__(self, number):
+            self.name = CountedName(number)
+
+    assert _stems([NamedPath(number) for number in range(2000)]) == [None] * 2000
+    assert CountedName.comparisons < 4000
+
+
+@pytest.mark.parametrize(
+    "meta", [{"a": float("inf")}, {"a": "\ud800"}, {"a": {1}}], ids=["infinite", "half a pair", "no JSON"]
+)
+def test_meta_that_a_reader_makes_must_be_json(tmp_path, monkeypatch, meta):
+    path = tmp_path / "a.txt"
+    path.write_text("红斑", "utf-8")
+    monkeypatch.setattr(READERS["text"], "document", lambda self, raw: Document("a", raw.value, meta=meta))
+    with pytest.raises(DataFormatError, match=r"a\.txt, line 1, record 'a': meta"):
+        list(read_documents(path))

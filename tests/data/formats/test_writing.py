@@ -175,3 +175,15 @@ def test_meta_that_is_not_json_is_refused(tmp_path):
 def test_reserved_meta_keys_are_refused(tmp_path, format_name, key):
     with pytest.raises(DataFormatError, match=f"record 'n1': meta has the key '{key}', which is reserved"):
         write_documents([Document("n1", "痒", (), {key: 1})], tmp_path / "a", format_name)
+
+
+@pytest.mark.parametrize("text", ["\ufeff红斑", "\ufeff\ufeff红斑", "红\ufeff斑\ufeff"], ids=ascii)
+@pytest.mark.parametrize("format_name", sorted(set(WRITERS) - {"html", "cmeee", "imcs"}))
+def test_a_byte_order_mark_in_a_text_is_kept(tmp_path, text, format_name):
+    start = text.index("红")
+    corpus = [Document("1", text, (Entity(start, start + 1, "A"),)), Document("2", text)]
+    write_documents(corpus, tmp_path / "out", format_name)
+    assert list(read_documents(tmp_path / "out", format_name)) == corpus
+    if format_name == "conll":
+        write_documents(corpus, tmp_path / "bare", format_name, comments=False)
+        assert [document.spans for document in read_documents(tmp_path / "bare", "conll")] == [corpus[0].spans, []]
