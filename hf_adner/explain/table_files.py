@@ -1,4 +1,8 @@
-"""Files of the global table (names as JSON, numbers as safetensors), and the two records that belong to its state.
+"""The file of the global table, and the two records that belong to its state.
+
+It is a single file, so that a process that dies while a table is replaced leaves the old one or the new one:
+safetensors with the numbers, and the names as JSON in the bytes of a further tensor. Version 1 had the names in a file
+of their own.
 
 `TableNoise` holds the estimates that a fusion needs; `DistinctDocuments` counts in how many documents, or of how many
 patients, each statistic was seen, so that rare ones can be left out of a published table.
@@ -8,8 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -18,27 +20,29 @@ from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from hf_adner.explain.explanation import ROLES
 from hf_adner.explain.unit_statistics import FIRST_UNIT
-from hf_adner.files import write_folder
+from hf_adner.files import output_file, read_json
 
 FORMAT = "hf_adner.global_table"
-VERSION = 1
+VERSION = 2
+TABLE_FILE = "global_table.safetensors"
 NAMES_FILE = "global_table.json"
-NUMBERS_FILE = "global_table.safetensors"
+"""File of the names in version 1."""
+_NAMES = "names"
 
 TableT = TypeVar("TableT")
 
 
 def has_table(folder: Path) -> bool:
     """Return whether a folder holds a table."""
-    return (folder / NAMES_FILE).is_file() and (folder / NUMBERS_FILE).is_file()
+    return (folder / TABLE_FILE).is_file()
 
 
 def write_table(folder: Path, names: Mapping[str, Any], numbers: Mapping[str, np.ndarray]) -> None:
-    """Write the state of a table; an existing table is replaced, and restored if writing fails.
+    """Write the state of a table; an existing table is replaced at once.
 
     Args:
         folder: where to write.
@@ -50,25 +54,15 @@ def write_table(folder: Path, names: Mapping[str, Any], numbers: Mapping[str, np
     Raises:
         FileExistsError: the folder holds other files.
     """
-
-    def fill(path: Path) -> None:
-        content = {"format": FORMAT, "version": VERSION, **names}
-        text = json.dumps(content, ensure_ascii=False, indent=None, separators=(",", ":"))
-        (path / NAMES_FILE).write_text(text + "\n", encoding="utf-8")
-        save_file({name: np.ascontiguousarray(array) for name, array in numbers.items()}, path / NUMBERS_FILE)
-
-    files = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if files != {NAMES_FILE, NUMBERS_FILE}:
-        write_folder(folder, fill)
-        return
-    backup = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
-    folder.replace(backup)
-    try:
-        write_folder(folder, fill)
-    except BaseException:
-        backup.replace(folder)
-        raise
-    shutil.rmtree(backup)
+    others = {path.name for path in folder.iterdir()} - {TABLE_FILE, NAMES_FILE} if folder.is_dir() else ()
+    if any(not name.startswith(f".{TABLE_FILE[:6]}") for name in others):  # such as one that a dead process left
+        raise FileExistsError(f"{folder} holds other files than a global table")
+    content = {"format": FORMAT, "version": VERSION, **names}
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    arrays = {name: np.ascontiguousarray(array) for name, array in numbers.items()}
+    with output_file(folder / TABLE_FILE) as file:
+        file.write(save({**arrays, _NAMES: np.frombuffer(text.encode(), dtype=np.uint8)}))
+    (folder / NAMES_FILE).unlink(missing_ok=True)
 
 
 def read_table(folder: Path, build: Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], TableT]) -> TableT:
@@ -80,19 +74,20 @@ def read_table(folder: Path, build: Callable[[Mapping[str, Any], Mapping[str, np
 
     Raises:
         FileNotFoundError: there is no table.
-        ValueError: one of the files is damaged, or of a later version; names the folder and the reason.
+        ValueError: the table is damaged, or of a later version; names the folder and the reason.
     """
     if not has_table(folder):
-        raise FileNotFoundError(f"{folder} holds no global table ({NAMES_FILE} and {NUMBERS_FILE})")
+        raise FileNotFoundError(f"{folder} holds no global table ({TABLE_FILE})")
     try:
-        names = json.loads((folder / NAMES_FILE).read_text(encoding="utf-8"))
+        numbers = load_file(folder / TABLE_FILE)
+        text = numbers.pop(_NAMES, None)
+        names = read_json(folder / NAMES_FILE) if text is None else json.loads(text.tobytes())
         _check_format(names)
-        numbers = load_file(folder / NUMBERS_FILE)
         _check_numbers(names, numbers)
         return build(names, numbers)
     except KeyError as error:
         raise ValueError(f"{folder}: the global table lacks {error.args[0]!r}") from None
-    except (ValueError, TypeError, AttributeError, SafetensorError) as error:
+    except (ValueError, OSError, TypeError, AttributeError, SafetensorError) as error:
         raise ValueError(f"{folder}: the global table is damaged: {error}") from None
 
 

@@ -32,7 +32,7 @@ PUBLISHED = (
     "vocab.txt",
     "lexicon.json",
     "explainer_head.safetensors",
-    "global_table/*",
+    "global_table/global_table.*",
     "README.md",
     "LICENSE",
 )

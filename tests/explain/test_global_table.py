@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from hf_adner import Lexicon
 from hf_adner.explain.explanation import ROLES
@@ -251,16 +252,17 @@ def test_rare_units_fall_back_and_are_not_named(tmp_path, samples):
     for text, entity, values, document, group in samples:
         table.add(text, entity, values, document=document, group=group)
     for _ in range(9):  # often, but in one document, of which there is one patient
-        table.add("张三丰患瘙痒", (4, 6, "Disease"), [5.0] * 6, document="record 4711", group="patient 8")
+        table.add("张三丰患瘙痒", (4, 6, "Disease"), [5.0] * 6, document="record A4711", group="patient 8")
     public = table.publish(2)
     entry, unknown = (public.lookup(text, (4, 6, "Disease")) for text in ("张三丰患瘙痒", "XYZW瘙痒"))
     same(entry, unknown)
     public.save(tmp_path / "public")
     written = b"".join(path.read_bytes() for path in (tmp_path / "public").iterdir())
-    for secret in ("张", "三", "丰", "4711", "patient", "d1", "p1"):
+    for secret in ("张", "三", "丰", "A4711", "patient", "d1", "p1"):
         assert secret.encode() not in written
     assert set(public.lexicon.words) == set(WORDS)
-    names = json.loads((tmp_path / "public" / "global_table.json").read_text(encoding="utf-8"))
+    (file,) = (tmp_path / "public").iterdir()
+    names = json.loads(load_file(file)["names"].tobytes())
     assert names["documents"] == [] and names["units"] == sorted(names["units"])
 
 

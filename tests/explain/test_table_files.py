@@ -1,14 +1,17 @@
 """Files of the global table, the count of documents per statistic, and the noise record."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from hf_adner import Lexicon
 from hf_adner.explain import table_files
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.table_files import NAMES_FILE, NUMBERS_FILE, DistinctDocuments, TableNoise, has_table, merge_noise
+from hf_adner.explain.table_files import NAMES_FILE, TABLE_FILE, DistinctDocuments, TableNoise, has_table, merge_noise
 
 
 @pytest.fixture
@@ -20,11 +23,21 @@ def folder(tmp_path):
     return tmp_path / "table"
 
 
+def parts_of(folder):
+    numbers = load_file(folder / TABLE_FILE)
+    return json.loads(numbers.pop("names").tobytes()), numbers
+
+
 def change(folder, **values):
-    names = json.loads((folder / NAMES_FILE).read_text(encoding="utf-8"))
-    names.update(values)
-    names = {name: value for name, value in names.items() if value != "gone"}
-    (folder / NAMES_FILE).write_text(json.dumps(names), encoding="utf-8")
+    names, numbers = parts_of(folder)
+    text = json.dumps({name: value for name, value in {**names, **values}.items() if value != "gone"})
+    save_file({**numbers, "names": np.frombuffer(text.encode(), dtype=np.uint8)}, folder / TABLE_FILE)
+
+
+def as_version_1(folder):
+    names, numbers = parts_of(folder)
+    (folder / NAMES_FILE).write_text(json.dumps({**names, "version": 1}, ensure_ascii=False), encoding="utf-8")
+    save_file(numbers, folder / TABLE_FILE)
 
 
 def test_everything_comes_back(folder):
@@ -38,7 +51,7 @@ def test_everything_comes_back(folder):
     ("values", "message"),
     [
         ({"format": "x"}, "format 'hf_adner.global_table'"),
-        ({"version": 2}, "version 2 is unknown"),
+        ({"version": 3}, "version 3 is unknown"),
         ({"roles": ["inside"]}, "roles are"),
         ({"kappa": "gone"}, "lacks 'kappa'"),
         ({"kappa": -1}, "kappa must be above 0"),
@@ -56,17 +69,29 @@ def test_damaged_names(folder, values, message):
 
 
 def test_damaged_files(folder):
-    numbers = (folder / NUMBERS_FILE).read_bytes()
-    (folder / NUMBERS_FILE).write_bytes(numbers[:-8])
+    content = (folder / TABLE_FILE).read_bytes()
+    (folder / TABLE_FILE).write_bytes(content[:-8])
     with pytest.raises(ValueError, match=f"{folder}: the global table is damaged"):
         GlobalTable.load(folder)
-    (folder / NUMBERS_FILE).write_bytes(numbers)
-    (folder / NAMES_FILE).write_text("{", encoding="utf-8")
-    with pytest.raises(ValueError, match="the global table is damaged"):
-        GlobalTable.load(folder)
-    (folder / NUMBERS_FILE).unlink()
+    (folder / TABLE_FILE).unlink()
     assert not has_table(folder)
     with pytest.raises(FileNotFoundError, match="holds no global table"):
+        GlobalTable.load(folder)
+
+
+def test_a_table_of_version_1_is_read_and_replaced(folder):
+    expected = GlobalTable.load(folder).lookup("红斑", (0, 2, "Disease"))
+    as_version_1(folder)
+    table = GlobalTable.load(folder)
+    assert all(np.array_equal(*pair) for pair in zip(table.lookup("红斑", (0, 2, "Disease")), expected))
+    table.save(folder)
+    assert [path.name for path in folder.iterdir()] == [TABLE_FILE]
+    as_version_1(folder)
+    (folder / NAMES_FILE).write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match=f"the global table is damaged: .*{NAMES_FILE}: not JSON"):
+        GlobalTable.load(folder)
+    (folder / NAMES_FILE).unlink()
+    with pytest.raises(ValueError, match=f"the global table is damaged: .*{NAMES_FILE}"):
         GlobalTable.load(folder)
 
 
@@ -79,16 +104,42 @@ def test_only_a_table_is_replaced(folder):
 
 
 def test_a_table_stays_when_its_successor_cannot_be_written(folder, monkeypatch):
-    def fail(tensors, path):
+    def fail(tensors):
         raise OSError("disk full")
 
-    before = GlobalTable.load(folder).lookup("红斑", (0, 2, "Disease"))
-    monkeypatch.setattr(table_files, "save_file", fail)
+    before = (folder / TABLE_FILE).read_bytes()
+    monkeypatch.setattr(table_files, "save", fail)
     with pytest.raises(OSError, match="disk full"):
         GlobalTable().save(folder)
-    after = GlobalTable.load(folder).lookup("红斑", (0, 2, "Disease"))
-    assert all(np.array_equal(one, other) for one, other in zip(before, after))
-    assert sorted(path.name for path in folder.parent.iterdir()) == ["table"]
+    assert (folder / TABLE_FILE).read_bytes() == before and [path.name for path in folder.iterdir()] == [TABLE_FILE]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_at_every_step_of_replacing_a_table_there_is_one(folder, version, monkeypatch):
+    successor = GlobalTable(3.0)
+    successor.add("痒", (0, 1, "Symptom"), [1.0], document="e")
+    if version == 1:
+        as_version_1(folder)
+    calls = [(os, name) for name in ("chmod", "chown", "replace", "unlink")] + [(Path, "mkdir"), (Path, "unlink")]
+    seen = []
+    for owner, name in calls:
+        original = getattr(owner, name)
+
+        def watched(*args, original=original, **options):
+            seen.append(GlobalTable.load(folder).kappa)  # what another process, or the next, finds here
+            result = original(*args, **options)
+            seen.append(GlobalTable.load(folder).kappa)
+            return result
+
+        monkeypatch.setattr(owner, name, watched)
+    successor.save(folder)
+    assert set(seen) == {2.0, 3.0} and seen == sorted(seen)
+
+
+def test_what_a_dead_process_left_is_no_obstacle(folder):
+    (folder / ".global_table.safetens.x.part").write_bytes(b"half")
+    GlobalTable(3.0).save(folder)
+    assert GlobalTable.load(folder).kappa == 3.0
 
 
 def counted(documents, **options):

@@ -15,7 +15,7 @@ from hf_adner.hub.checkpoint_files import is_published, published_files, resumed
 CODE = {"configuration_adner.py", "modeling_adner.py", "pipeline_adner.py", "tokenization_adner.py", "crf_adner.py"}
 MODEL = {"config.json", "model.safetensors"}
 TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "lexicon.json"}
-TABLE = {"global_table/global_table.json", "global_table/global_table.safetensors"}
+TABLE = {"global_table/global_table.safetensors"}
 EVERYTHING = CODE | MODEL | TOKENIZER | TABLE | {"README.md", "explainer_head.safetensors"}
 
 
@@ -196,6 +196,7 @@ GOES = [
     "config.json",
     "explainer_head.safetensors",
     "global_table/global_table.json",
+    "global_table/global_table.safetensors",
     "lexicon.json",
     "model-00001-of-00002.safetensors",
     "model.safetensors.index.json",
@@ -206,6 +207,7 @@ RESUMES = ["optimizer.pt", "optimizer_0/.metadata", "pytorch_model_fsdp_0/__0_0.
 STAYS = [
     ".push-1/config.json",
     "checkpoint-2/config.json",
+    "global_table/.global_table.safetens.x.part",
     "model/model.safetensors",
     "notes.jsonl",
     "predictions.json",
