@@ -16,20 +16,19 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import PartialState
 from tqdm.auto import tqdm
 
 from hf_adner.audit.prediction import predict_documents
-from hf_adner.data.formats import read_documents, write_documents
+from hf_adner.data.formats import check_written_path, read_documents, write_documents
 from hf_adner.data.formats.jsonl import jsonl_text
-from hf_adner.data.formats.writing import resolve_writer
 from hf_adner.data.records import Document
-from hf_adner.files import write_file
+from hf_adner.files import is_stream, read_json, write_file, write_json
 from hf_adner.model.pipeline_adner import AdnerPipeline
 
 MANIFEST_FILE = "manifest.json"
@@ -37,7 +36,7 @@ PARTS_SUFFIX = ".parts"
 BLOCK_SIZE = 1000
 """Documents of a part, the most that a process repeats after an interruption."""
 
-_NAME = re.compile(r"part-(\d+)-([0-9a-f]{16})\.jsonl")
+_NAME = re.compile(r"part-(\d+)-([0-9a-f]{16})-([0-9a-f]{16})\.jsonl")
 _IGNORED_SETTINGS = ("_name_or_path", "transformers_version", "architectures", "auto_map", "custom_pipelines")
 
 
@@ -78,7 +77,8 @@ def predict_to_file(
     Args:
         pipe: the pipeline, the same in every process.
         documents: read once, block by block; the same in every process and every attempt.
-        output: the file to write, for brat the folder.
+        output: the file to write, for brat the folder; a device or pipe is written as documents are predicted, without
+            parts.
         format: of the output; None: by the suffix.
         state: the processes that share the work, each of which makes this call; None: a single process.
         batch_size: windows per forward pass.
@@ -88,9 +88,17 @@ def predict_to_file(
 
     Raises:
         BlockingIOError: another run is writing the same output.
-        ValueError: unknown format, or parts of an interrupted run with other settings, another model or other input.
+        OSError: the output cannot be written.
+        ValueError: unknown format, parts of an interrupted run that are damaged or of other settings, another model or
+            other input, or a device or pipe for several processes.
     """
-    resolve_writer(Path(output), format)
+    check_written_path(output, format)
+    if is_stream(output):
+        if state is not None:
+            raise ValueError(f"{state.num_processes} processes cannot share the device or pipe {output}; name a file")
+        tagged = (predict_documents(pipe, block, batch_size, **parameters) for block in blocks(documents, block_size))
+        write_documents(chain.from_iterable(tagged), output, format)
+        return
     index, count = (0, 1) if state is None else (state.process_index, state.num_processes)
     parts = PartFiles(Path(f"{output}{PARTS_SUFFIX}"))
     settings = {"block_size": block_size, "batch_size": batch_size, **parameters}
@@ -124,7 +132,7 @@ def write_parts(
     """Predict the unfinished blocks of process `index` of `count`; returns the number of all blocks.
 
     Raises:
-        ValueError: a finished part was made from other documents than the block that is read now.
+        ValueError: a finished part was made from other documents than the block that is read now, or is damaged.
     """
     finished, number = parts.finished(), -1
     for number, block in enumerate(blocks(documents, block_size)):
@@ -132,11 +140,13 @@ def write_parts(
             digest = block_digest(block)
             if number not in finished:
                 parts.write(number, digest, predict_documents(pipe, block, batch_size, **parameters))
-            elif finished[number] != digest:
+            elif finished[number].digest != digest:
                 raise ValueError(
                     f"{parts.folder}: part {number} of the interrupted run was made from other documents than the "
                     "input has now; give the same input to go on with it, or remove the folder to start anew"
                 )
+            else:
+                finished[number].check()
         bar.update(len(block))
     return number + 1
 
@@ -163,8 +173,38 @@ def block_digest(block: Sequence[Document]) -> str:
     return digest.hexdigest()
 
 
+class Part(NamedTuple):
+    """A finished part.
+
+    Attributes:
+        path: the file.
+        digest: of the block that it was made from.
+        checksum: of its own content.
+    """
+
+    path: Path
+    digest: str
+    checksum: str
+
+    def check(self) -> None:
+        """Check that the file is as it was written.
+
+        Raises:
+            ValueError: it has changed.
+        """
+        if _checksum(self.path.read_bytes()) != self.checksum:
+            raise ValueError(
+                f"{self.path}: the part has changed since it was written (lines lost or edited); remove this file and "
+                "repeat the command, which predicts its documents again"
+            )
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
 class PartFiles:
-    """A folder with one JSONL file per block, named by the number and the digest of the block; files are atomic.
+    """A folder with one JSONL file per block, named by number, digest and checksum (see `Part`); files are atomic.
 
     Args:
         folder: created by `locked` if missing; for processes on several machines, on a shared file system.
@@ -199,20 +239,22 @@ class PartFiles:
         """
         # hidden files: the lock, and unfinished files of dead processes
         if all(path.name.startswith(".") for path in self.folder.iterdir()):
-            text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-            write_file(self.folder / MANIFEST_FILE, [text], "utf-8")
+            write_json(self.folder / MANIFEST_FILE, manifest)
         self.check(manifest)
 
     def check(self, manifest: Mapping[str, Any]) -> None:
         """Check that the parts were made with the settings in `manifest` (JSON values).
 
         Raises:
-            ValueError: settings differ, each is named, or there is no manifest.
+            ValueError: settings differ, each is named, or there is no manifest or a damaged one.
         """
         path = self.folder / MANIFEST_FILE
         if not path.is_file():
             raise ValueError(f"{self.folder} is not a folder of parts that this process can read: no {MANIFEST_FILE}")
-        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(manifest))
+        try:
+            before, now = read_json(path), json.loads(json.dumps(manifest))
+        except ValueError as error:
+            raise ValueError(f"{error}; remove the folder {self.folder} to start anew") from None
         names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
         if names:
             changes = "; ".join(f"{name} was {before.get(name)!r}, now {now.get(name)!r}" for name in names)
@@ -221,24 +263,22 @@ class PartFiles:
                 "repeat that run's command to go on with it, or remove the folder to start anew"
             )
 
-    def finished(self) -> dict[int, str]:
-        """Return number -> digest of the existing parts."""
+    def finished(self) -> dict[int, Part]:
+        """Return the existing parts by number."""
         matches = filter(None, (_NAME.fullmatch(path.name) for path in self.folder.iterdir()))
-        return {int(match[1]): match[2] for match in matches}
-
-    def path(self, number: int, digest: str) -> Path:
-        """Return the file of one block."""
-        return self.folder / f"part-{number:08}-{digest}.jsonl"
+        return {int(match[1]): Part(self.folder / match[0], match[2], match[3]) for match in matches}
 
     def write(self, number: int, digest: str, documents: Iterable[Document]) -> None:
         """Write one part."""
-        write_file(self.path(number, digest), jsonl_text(documents), "utf-8")
+        text = "".join(jsonl_text(documents))
+        name = f"part-{number:08}-{digest}-{_checksum(text.encode())}.jsonl"
+        write_file(self.folder / name, [text], "utf-8")
 
     def documents(self, count: int) -> Iterator[Document]:
         """Yield the documents of all parts in the order of the blocks.
 
         Raises:
-            ValueError: the parts are not those of the blocks 0 to `count` - 1.
+            ValueError: the parts are not those of the blocks 0 to `count` - 1, or one is damaged.
         """
         parts = self.finished()
         if sorted(parts) != list(range(count)):
@@ -248,7 +288,9 @@ class PartFiles:
                 f"{self.folder}: the input has {count} blocks, but parts {missing} are missing and {surplus} too many; "
                 "if the input was shortened, remove the folder to start anew"
             )
-        paths = [self.path(number, parts[number]) for number in range(count)]
+        for part in parts.values():
+            part.check()
+        paths = [parts[number].path for number in range(count)]
         return iter(read_documents(paths, "jsonl", encoding="utf-8", overlaps="any")) if paths else iter(())
 
     def remove(self) -> None:

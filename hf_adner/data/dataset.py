@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.formats import read_documents
-from hf_adner.data.formats.reader import ReadReport
-from hf_adner.data.formats.reading import check_options
+from hf_adner.data.formats.reader import ReadReport, check_options
 from hf_adner.data.formats.source import TextSource, regular_file
 from hf_adner.data.input_files import Paths, files_by_split
 from hf_adner.data.records import Document, Entity, document_from_row, row_from_document

@@ -6,6 +6,8 @@ Part files: named by what they are made from, complete or absent.
 import json
 import os
 import signal
+import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -140,6 +142,59 @@ def test_other_settings_model_or_input_do_not_mix(pipe, tmp_path):
     assert len(list(read_documents(output))) == 23
 
 
+@pytest.mark.parametrize("change", ["a lost line", "another label", "nothing left"])
+def test_a_part_that_has_changed_is_noticed_and_can_be_made_again(change, pipe, whole, tmp_path):
+    output = tmp_path / "found.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_file(pipe, interrupted(corpus(), 10), output, block_size=4, batch_size=3)
+    part = min(tmp_path.glob("found.jsonl.parts/part-*"))
+    lines = part.read_text(encoding="utf-8").splitlines(keepends=True)
+    changed = {"a lost line": lines[:-1], "another label": [*lines[:-1], lines[-1].replace("id", "ID")]}
+    part.write_text("".join(changed.get(change, [])), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"{part.name}: the part has changed"):
+        predict_to_file(pipe, corpus(), output, block_size=4, batch_size=3)
+    assert not output.exists()
+    part.unlink()
+    predict_to_file(pipe, corpus(), output, block_size=4, batch_size=3)
+    assert output.read_bytes() == whole
+
+
+def test_a_part_that_changes_before_it_is_joined_is_noticed(tmp_path):
+    parts = PartFiles(tmp_path)
+    parts.write(0, "0" * 16, DOCUMENTS[:2])
+    (path,) = tmp_path.iterdir()
+    path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="the part has changed"):
+        parts.documents(1)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\ud800"])
+def test_a_broken_manifest_is_named(content, tmp_path):
+    (tmp_path / "manifest.json").write_bytes(content.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ValueError, match=f"{tmp_path}/manifest.json: .*; remove the folder {tmp_path} to start anew"):
+        PartFiles(tmp_path).check({"seed": 1})
+
+
+def test_a_pipe_is_written_without_parts(pipe, whole, tmp_path):
+    os.mkfifo(tmp_path / "found.jsonl")
+    received = []
+    reader = threading.Thread(target=lambda: received.append((tmp_path / "found.jsonl").read_bytes()))
+    reader.start()
+    predict_to_file(pipe, corpus(), tmp_path / "found.jsonl", block_size=4, batch_size=3)
+    reader.join()
+    assert received == [whole] and [path.name for path in tmp_path.iterdir()] == ["found.jsonl"]
+    with pytest.raises(ValueError, match="2 processes cannot share the device or pipe .*found.jsonl; name a file"):
+        predict_to_file(pipe, corpus(), tmp_path / "found.jsonl", state=SimpleNamespace(num_processes=2))
+
+
+def test_an_output_that_cannot_be_written_is_told_before_any_work(pipe, tmp_path):
+    (tmp_path / "file").touch()
+    for output, format_name in (("file/found.jsonl", None), (".", "jsonl"), ("file", "brat")):
+        with pytest.raises(OSError, match=f"{tmp_path}"):
+            predict_to_file(pipe, interrupted([], 0), tmp_path / output, format_name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_folder_of_something_else_is_left_alone(pipe, tmp_path):
     (tmp_path / "found.jsonl.parts").mkdir()
     (tmp_path / "found.jsonl.parts" / "thesis.txt").write_text("x")
@@ -206,7 +261,7 @@ def test_parts_come_back_in_order(tmp_path):
         parts.claim({"seed": 1, "pair": (1, 2)})
         parts.write(1, "f" * 16, DOCUMENTS[2:])
         parts.write(0, "0" * 16, DOCUMENTS[:2])
-        assert parts.finished() == {0: "0" * 16, 1: "f" * 16}
+        assert {number: part.digest for number, part in parts.finished().items()} == {0: "0" * 16, 1: "f" * 16}
         assert list(parts.documents(2)) == DOCUMENTS
         with pytest.raises(ValueError, match=r"3 blocks, but parts \[2\] are missing"):
             parts.documents(3)

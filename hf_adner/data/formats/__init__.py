@@ -2,13 +2,14 @@
 
 from hf_adner.data.formats.reading import READERS, DocumentStream, detect_format, read_documents
 from hf_adner.data.formats.submission import check_submission
-from hf_adner.data.formats.writing import WRITERS, write_documents
+from hf_adner.data.formats.writing import WRITERS, check_written_path, write_documents
 
 __all__ = [
     "READERS",
     "WRITERS",
     "DocumentStream",
     "check_submission",
+    "check_written_path",
     "detect_format",
     "read_documents",
     "write_documents",

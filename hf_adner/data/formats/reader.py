@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -202,3 +203,15 @@ def without(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     if record.keys() <= frozenset(keys):
         return {}
     return {key: value for key, value in record.items() if key not in keys}
+
+
+def check_options(name: str, options: Iterable[str], *functions: Callable[..., Any]) -> None:
+    """Check that one of the functions has a parameter for each option.
+
+    Raises:
+        ValueError: `name` has no such option.
+    """
+    known = {parameter for function in functions for parameter in inspect.signature(function).parameters}
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{name} has no option {option}= (--{option.replace('_', '-')}), which was given")

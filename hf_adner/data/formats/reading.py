@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -18,7 +17,7 @@ from hf_adner.data.formats.doccano import DoccanoReader
 from hf_adner.data.formats.hf_dataset import DatasetReader, dataset_splits, is_dataset
 from hf_adner.data.formats.jsonl import JsonlReader, LinesReader, TextReader
 from hf_adner.data.formats.label_studio import LabelStudioReader
-from hf_adner.data.formats.reader import RawRecord, Reader, ReadReport
+from hf_adner.data.formats.reader import RawRecord, Reader, ReadReport, check_options
 from hf_adner.data.formats.source import regular_file
 from hf_adner.data.formats.table_files import CsvReader, ExcelReader, TsvReader
 from hf_adner.data.records import Document, dump_meta, first_overlap
@@ -242,18 +241,6 @@ def _reader(path: Path, format: str | None, report: ReadReport, **options: Any) 
     classes = [cls for cls in READERS[name].__mro__ if "__init__" in vars(cls)]
     check_options(f"format {name!r}", options, *(cls.__init__ for cls in classes))
     return READERS[name](path, report, **{**alias_options, **options})
-
-
-def check_options(name: str, options: Iterable[str], *functions: Callable[..., Any]) -> None:
-    """Check that one of the functions has a parameter for each option.
-
-    Raises:
-        ValueError: `name` has no such option.
-    """
-    known = {parameter for function in functions for parameter in inspect.signature(function).parameters}
-    for option in options:
-        if option not in known:
-            raise ValueError(f"{name} has no option {option}= (--{option.replace('_', '-')}), which was given")
 
 
 def _stems(paths: list[Path]) -> list[str | None]:

@@ -17,7 +17,7 @@ from hf_adner.data.formats.label_studio import label_studio_text
 from hf_adner.data.formats.submission import cmeee_text, imcs_text
 from hf_adner.data.formats.table import csv_text, tsv_text
 from hf_adner.data.records import Document
-from hf_adner.files import write_file, write_folder
+from hf_adner.files import check_output, check_output_folder, write_file, write_folder
 
 
 class TextWriter(NamedTuple):
@@ -101,6 +101,18 @@ def write_documents(documents: Iterable[Document], path: str | Path, format: str
     else:
         write_file(path, writer.text(counter, **{**alias_options, **options}), writer.encoding)
     return counter.number
+
+
+def check_written_path(path: str | Path, format: str | None = None) -> None:
+    """Check that `write_documents` can write a format to a path, without writing; for use before long work.
+
+    Raises:
+        FileExistsError: the brat folder is not empty.
+        OSError: the path cannot be written, see `hf_adner.files.check_output`.
+        ValueError: the format is unknown.
+    """
+    writer, _ = resolve_writer(Path(path), format)
+    (check_output_folder if isinstance(writer, FolderWriter) else check_output)(path)
 
 
 class _CountingIterator(Iterator[Document]):
