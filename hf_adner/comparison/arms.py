@@ -22,6 +22,7 @@ from hf_adner.guided.arguments import FAST
 from hf_adner.model.configuration_adner import ARCHITECTURES
 from hf_adner.model.encoders_adner import limit_tokenizer
 from hf_adner.model.labels_adner import bio_labels
+from hf_adner.model.loading_adner import load_complete
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.training.arguments import ModelArguments
 from hf_adner.training.preparation import (
@@ -208,4 +209,6 @@ def _stock_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequenc
         return AutoModelForTokenClassification.from_config(config)
     config = pretrained_config(args)
     config.update(labels)
-    return AutoModelForTokenClassification.from_pretrained(args.encoder, config=config, dtype=torch.float32)
+    return load_complete(
+        AutoModelForTokenClassification, args.encoder, new_head=True, config=config, dtype=torch.float32
+    )

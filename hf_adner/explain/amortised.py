@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from hf_adner.explain.explainer import DEFAULT_BATCH_SIZE, Attribution, LocalExplainer, Places
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, last_states
+from hf_adner.model.loading_adner import named_errors
 
 HEAD_FILE = "explainer_head.safetensors"
 _FORMAT = "hf_adner explainer head 1"
@@ -91,20 +92,21 @@ class ExplainerHead(nn.Module):
 
         Raises:
             FileNotFoundError: the folder holds none.
-            ValueError: the file is something else.
+            ValueError: the file is something else, or damaged.
         """
         path = Path(folder) / HEAD_FILE
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist; ExplanationGuidedTrainer writes it")
-        with safe_open(path, framework="pt") as file:
-            told = file.metadata() or {}
-            if told.get("format") != _FORMAT:
-                raise ValueError(f"{path} is no explainer head (format {told.get('format')!r})")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        size, hidden_size = tensors["query.weight"].shape
-        types = json.loads(told["types"])
-        head = cls(hidden_size, len(types), size, types)
-        head.load_state_dict(tensors)
+        with named_errors(str(path)):
+            with safe_open(path, framework="pt") as file:
+                told = file.metadata() or {}
+                if told.get("format") != _FORMAT:
+                    raise ValueError(f"it is no explainer head (format {told.get('format')!r})")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+            size, hidden_size = tensors["query.weight"].shape
+            types = json.loads(told["types"])
+            head = cls(hidden_size, len(types), size, types)
+            head.load_state_dict(tensors)
         return head.eval()
 
 

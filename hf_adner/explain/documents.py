@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from transformers import pipeline
+from transformers import AutoModelForTokenClassification, pipeline
 
 from hf_adner.data.records import Document
 from hf_adner.explain.explainers import DEFAULT_EXPLAINER, make_explainer
@@ -23,6 +23,7 @@ from hf_adner.explain.table_building import (
     find_global_table,
     resolve_global_table,
 )
+from hf_adner.model.loading_adner import load_complete
 
 DOCUMENTS_AT_ONCE = 8
 ANNOTATION = "annotation"
@@ -142,9 +143,10 @@ class ExplainedCheckpoint:
 
         Raises:
             FileNotFoundError: `table_folder` holds no table, or the table would be built into a Hub checkpoint.
-            ValueError: no entity to build a table from.
+            ValueError: no entity to build a table from, or a checkpoint without all weights of its model.
         """
-        loaded = pipeline("token-classification", model=name, revision=revision, device=device)
+        model = load_complete(AutoModelForTokenClassification, name, revision=revision or "main")
+        loaded = pipeline("token-classification", model, tokenizer=name, revision=revision, device=device)
         model, tokenizer = loaded.model, loaded.tokenizer
         if build_from is not None:
             return cls(model, tokenizer, _build_table(name, model, tokenizer, table_folder, build_from))

@@ -32,6 +32,7 @@ TABLE_FILE = "global_table.safetensors"
 NAMES_FILE = "global_table.json"
 """File of the names in version 1."""
 _NAMES = "names"
+RESTORE_TABLE = "restore it from a copy, or build it again (`adner explain --build-table`)"
 
 TableT = TypeVar("TableT")
 
@@ -86,9 +87,9 @@ def read_table(folder: Path, build: Callable[[Mapping[str, Any], Mapping[str, np
         _check_numbers(names, numbers)
         return build(names, numbers)
     except KeyError as error:
-        raise ValueError(f"{folder}: the global table lacks {error.args[0]!r}") from None
-    except (ValueError, OSError, TypeError, AttributeError, SafetensorError) as error:
-        raise ValueError(f"{folder}: the global table is damaged: {error}") from None
+        raise ValueError(f"{folder}: the global table lacks {error.args[0]!r}; {RESTORE_TABLE}") from None
+    except (ValueError, OSError, TypeError, AttributeError, IndexError, RecursionError, SafetensorError) as error:
+        raise ValueError(f"{folder}: the global table is damaged: {error}; {RESTORE_TABLE}") from None
 
 
 def _check_format(names: Any) -> None:

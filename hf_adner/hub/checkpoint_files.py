@@ -6,7 +6,6 @@ may disclose documents) and `training_args.bin` (a pickle with paths, and with t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,9 +13,12 @@ from typing import Any
 
 from transformers.dynamic_module_utils import get_relative_import_files
 
+from hf_adner.explain.amortised import HEAD_FILE, ExplainerHead
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.model.lexicon_adner import Lexicon
-from hf_adner.model.tokenization_adner import LEXICON_FILE
+from hf_adner.model.loading_adner import named_errors, read_json_object
+from hf_adner.model.modeling_adner import AdnerForTokenClassification
+from hf_adner.model.tokenization_adner import LEXICON_FILE, AdnerTokenizer
 
 TABLE_FOLDER = "global_table"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -63,7 +65,8 @@ def checkpoint_to_publish(folder: Path, allow_document_lexicon: bool = False) ->
 
     Raises:
         FileNotFoundError: configuration, weights, tokenizer, lexicon or code is missing.
-        ValueError: another kind of model, a lexicon made from documents, or a global table that names documents.
+        ValueError: another kind of model, files that are damaged or do not belong together, a lexicon made from
+            documents, or a global table that names documents.
     """
     config = _read(folder, "config.json")
     if config.get("model_type") != "adner":
@@ -73,6 +76,7 @@ def checkpoint_to_publish(folder: Path, allow_document_lexicon: bool = False) ->
     _check_lexicon(folder, _read(folder, "tokenizer_config.json"), allow_document_lexicon)
     _check_code(folder, config)
     _check_table(folder / TABLE_FOLDER)
+    _check_loading(folder)
     return published_files(folder)
 
 
@@ -105,10 +109,7 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no {name}: save model and tokenizer there with save_pretrained")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
+    return read_json_object(path)
 
 
 def _check_lexicon(folder: Path, tokenizer: dict[str, Any], allow: bool) -> None:
@@ -117,17 +118,18 @@ def _check_lexicon(folder: Path, tokenizer: dict[str, Any], allow: bool) -> None
     if not (folder / LEXICON_FILE).is_file():
         raise FileNotFoundError(f"{folder} has no {LEXICON_FILE}, which its tokenizer was saved with")
     lexicon = Lexicon.load(folder / LEXICON_FILE)
-    if lexicon.hash != tokenizer["lexicon_hash"]:
+    if not lexicon.has_hash(tokenizer["lexicon_hash"]):
         raise ValueError(f"{folder}: {LEXICON_FILE} is not the word list that the tokenizer was saved with")
     lexicon.check_shareable(allow)
 
 
 def _check_code(folder: Path, config: dict[str, Any]) -> None:
     """Check that the code files named in `config.json` are there, with all files that they import."""
-    references = [*config.get("auto_map", {}).values()]
-    references += [pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()]
-    names = (reference if isinstance(reference, str) else reference[0] for reference in references)
-    modules = {name.partition(".")[0] for name in names}
+    with named_errors(str(folder / "config.json")):
+        references = [*config.get("auto_map", {}).values()]
+        references += [pipeline["impl"] for pipeline in config.get("custom_pipelines", {}).values()]
+        names = (reference if isinstance(reference, str) else reference[0] for reference in references)
+        modules = {name.partition(".")[0] for name in names}
     try:
         imported = {name for module in modules for name in get_relative_import_files(folder / f"{module}.py")}
         missing = sorted(Path(name).name for name in imported if not Path(name).is_file())
@@ -143,3 +145,10 @@ def _check_code(folder: Path, config: dict[str, Any]) -> None:
 def _check_table(folder: Path) -> None:
     if folder.is_dir() and GlobalTable.load(folder).min_documents is None:
         raise ValueError(f"{folder} holds a raw table, which names documents; replace it by table.publish()")
+
+
+def _check_loading(folder: Path) -> None:
+    """Load everything as a user of the checkpoint will: what is damaged is better told before the upload."""
+    AdnerForTokenClassification.from_pretrained(folder).check_tokenizer(AdnerTokenizer.from_pretrained(folder))
+    if (folder / HEAD_FILE).is_file():
+        ExplainerHead.from_pretrained(folder)

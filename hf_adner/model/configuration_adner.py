@@ -2,12 +2,15 @@
 
 import logging
 import os
+import re
 from typing import Any, ClassVar
 
+from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from .labels_adner import OUTSIDE, bio_labels, entity_types, state_names
+from .loading_adner import CONFIG_FILE, named_errors
 from .remote_code_adner import RegisteredPipelines, auto_map, custom_pipelines, save_code
 
 logger = logging.getLogger(__name__)
@@ -53,7 +56,18 @@ _CHOICES = {
     "word_layer": {"lstm", "transformer"},
 }
 
+_LEAST = {
+    "num_stream_heads": 1,
+    "graph_rounds": 1,
+    "lexicon_size": 0,
+    "lexicon_embedding_size": 1,
+    "character_vocab_size": 0,
+    "character_embedding_size": 1,
+}
+"""Smallest value of each size."""
 
+
+@strict
 class AdnerConfig(PreTrainedConfig):
     """Configuration of `AdnerModel` and `AdnerForTokenClassification`.
 
@@ -118,7 +132,7 @@ class AdnerConfig(PreTrainedConfig):
     num_stream_heads: int = 4
     graph_rounds: int = 2
     bilstm_size: int = 256
-    head_dropout: float = 0.1
+    head_dropout: float | int = 0.1
     character_vocab_size: int = 0
     character_embedding_size: int = 128
     pad_token_id: int | None = 0
@@ -143,6 +157,19 @@ class AdnerConfig(PreTrainedConfig):
         if not self.use_encoder:
             self.encoder_config = None
         self.check()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Any:
+        """Load like the base class; an error names `config.json`."""
+        with named_errors(f"{pretrained_model_name_or_path}: {CONFIG_FILE}"):
+            kwargs.setdefault("name_or_path", str(pretrained_model_name_or_path))
+            return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Create like the base class, for `AutoConfig` too; an error names `config.json`."""
+        with named_errors(f"{kwargs.get('name_or_path') or 'the configuration'}: {CONFIG_FILE}"):
+            return super().from_dict(config_dict, **kwargs)
 
     def _mark_pipelines(self, pipelines: dict[str, Any]) -> None:
         self.custom_pipelines = RegisteredPipelines(pipelines) if self.pipeline_is_registered else pipelines
@@ -179,6 +206,8 @@ class AdnerConfig(PreTrainedConfig):
         ids = sorted(self.id2label)
         if not ids or ids != list(range(len(ids))):
             raise ValueError(f"id2label must number its labels from 0 without a gap, found {ids[:10]}")
+        if not all(isinstance(label, str) for label in self.labels):
+            raise ValueError(f"id2label must map ids to strings, found {self.labels[:10]}")
         if self.labels[0] != OUTSIDE:
             raise ValueError(f"label 0 must be {OUTSIDE!r}, found {self.labels[0]!r}")
         expected = bio_labels(self.entity_types)
@@ -188,9 +217,11 @@ class AdnerConfig(PreTrainedConfig):
             raise ValueError("label2id is not the inverse of id2label")
 
     def _check_sizes(self) -> None:
-        for name in ("num_stream_heads", "graph_rounds", "lexicon_embedding_size", "character_embedding_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
+        if self.stream_size is not None and self.stream_size < 1:
+            raise ValueError(f"stream_size must be at least 1 (or null), found {self.stream_size}")
         if self.bilstm_size < 2 or self.bilstm_size % 2:
             raise ValueError(f"bilstm_size must be even and at least 2, found {self.bilstm_size}")
         if not 0 <= self.head_dropout < 1:
@@ -246,6 +277,8 @@ class AdnerConfig(PreTrainedConfig):
 
 def _check_format(version: str) -> None:
     """Refuse a checkpoint of another major version, warn about a newer minor one."""
+    if not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}", str(version)):
+        raise ValueError(f"format_version must be a version such as {FORMAT_VERSION!r}, found {version!r}")
     major, minor = (int(number) for number in str(version).split("."))
     known_major, known_minor = (int(number) for number in FORMAT_VERSION.split("."))
     if major != known_major:

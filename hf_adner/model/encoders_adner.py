@@ -13,6 +13,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+from .loading_adner import load_complete, named_errors
+
 HUB_OPTIONS = "cache_dir force_download local_files_only revision subfolder token trust_remote_code".split()
 POSITION_TABLES = {"position_embeddings", "embed_positions", "wpe", "char_position_embeddings"}
 """Names that transformers gives to tables of absolute positions."""
@@ -22,9 +24,10 @@ NO_LIMIT = 10**6
 
 def build_encoder(config: Any) -> PreTrainedModel:
     """Return a randomly initialised encoder for a Hugging Face configuration, without a pooling layer."""
-    encoder_class = MODEL_MAPPING[type(config)]
-    encoder_class = encoder_class[0] if isinstance(encoder_class, tuple) else encoder_class
-    return encoder_class._from_config(config, **_no_pooling(encoder_class))
+    with named_errors("encoder_config (of config.json)"):
+        encoder_class = MODEL_MAPPING[type(config)]
+        encoder_class = encoder_class[0] if isinstance(encoder_class, tuple) else encoder_class
+        return encoder_class._from_config(config, **_no_pooling(encoder_class))
 
 
 def _no_pooling(encoder_class: type) -> dict[str, bool]:
@@ -40,7 +43,7 @@ def load_encoder(name_or_path: str, encoder_kwargs: dict[str, Any] | None = None
     if type(config) in MODEL_MAPPING:
         encoder_class = MODEL_MAPPING[type(config)]
         kwargs = {**_no_pooling(encoder_class if isinstance(encoder_class, type) else encoder_class[0]), **kwargs}
-    return AutoModel.from_pretrained(name_or_path, config=config, **kwargs)
+    return load_complete(AutoModel, name_or_path, config=config, **kwargs)
 
 
 def hub_options_of(kwargs: Mapping[str, Any]) -> dict[str, Any]:

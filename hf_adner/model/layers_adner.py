@@ -334,9 +334,13 @@ class CharacterEmbedding(nn.Module):
 
     def __init__(self, config: AdnerConfig):
         super().__init__()
-        self.word_embeddings = nn.Embedding(
-            max(config.character_vocab_size, 1), config.character_embedding_size, padding_idx=config.pad_token_id
-        )
+        size, padding = config.character_vocab_size, config.pad_token_id
+        if size < 1 or not 0 <= (padding or 0) < size:
+            raise ValueError(
+                f"character_vocab_size is {size} and pad_token_id {padding}: an architecture without an encoder needs "
+                "the size of its tokenizer's vocabulary and an id below it"
+            )
+        self.word_embeddings = nn.Embedding(size, config.character_embedding_size, padding_idx=padding)
         self.dropout = nn.Dropout(config.head_dropout)
 
     def forward(self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None) -> torch.Tensor:

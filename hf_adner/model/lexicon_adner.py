@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from .loading_adner import RESTORE, CheckpointError, named_errors, read_json_object
 from .word_vectors_adner import read_word_vectors
 
 try:
@@ -31,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 ORIGINS = ("list", "documents", "mix")
 FORMAT = "adner-lexicon"
-VERSION = 1
+VERSION = 2
+"""Version of the file; in version 1 the hash does not cover the origin."""
 PUBLIC_DOCUMENTS = 5
 """A count over at least this many texts does not disclose any one of them."""
 
@@ -107,13 +109,23 @@ class Lexicon:
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hexadecimal) over words and frequencies in their order; the same in every process."""
+        """SHA-256 (hexadecimal) over origin, words and frequencies in their order; the same in every process."""
         if self._hash is None:
-            digest = hashlib.sha256()
-            for word, frequency in zip(self.words, self.frequencies):
-                digest.update(f"{word}\t{frequency}\n".encode())
-            self._hash = digest.hexdigest()
+            self._hash = self._digest(f"{VERSION}\t{self.origin}\n")
         return self._hash
+
+    def _digest(self, heading: str) -> str:
+        digest = hashlib.sha256(heading.encode())
+        for word, frequency in zip(self.words, self.frequencies):
+            digest.update(f"{word}\t{frequency}\n".encode())
+        return digest.hexdigest()
+
+    def has_hash(self, expected: str) -> bool:
+        """Return whether `expected` is the hash of this lexicon, also as checkpoints before version 2 have it.
+
+        The hash of version 1 covers words and frequencies, not the origin.
+        """
+        return expected in (self.hash, self._digest(""))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Lexicon) and self.origin == other.origin and self.hash == other.hash
@@ -271,23 +283,30 @@ class Lexicon:
     def load(cls, path: str | os.PathLike[str]) -> Lexicon:
         """Read a file written by `save`.
 
+        A file of version 1 is read too, with a warning: its origin may have been edited.
+
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: invalid JSON, another format or version, or a hash that does not fit the words.
+            ValueError: not a JSON object, another format or version, or a hash that does not fit the content.
         """
-        try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: not a lexicon file: {error}") from error
-        header = (record.get("format"), record.get("version")) if isinstance(record, dict) else type(record).__name__
-        if header != (FORMAT, VERSION):
-            raise ValueError(f"{path}: found format {header!r}, expected {(FORMAT, VERSION)!r}")
+        record = read_json_object(Path(path))
+        header = (record.get("format"), record.get("version"))
+        if header not in [(FORMAT, version) for version in range(1, VERSION + 1)]:
+            raise CheckpointError(f"{path}: found format {header!r}, expected {(FORMAT, VERSION)!r}")
         missing = {"words", "frequencies", "origin", "hash"} - record.keys()
         if missing:
-            raise ValueError(f"{path}: the lexicon file lacks {sorted(missing)}")
-        lexicon = cls(record["words"], record["frequencies"], record["origin"])
-        if lexicon.hash != record["hash"]:
-            raise ValueError(f"{path}: words have hash {lexicon.hash[:12]}, the file says {str(record['hash'])[:12]}")
+            raise CheckpointError(f"{path}: the lexicon file lacks {sorted(missing)}; {RESTORE}")
+        with named_errors(str(path)):
+            lexicon = cls(record["words"], record["frequencies"], record["origin"])
+        is_old = header[1] == 1
+        if record["hash"] != (lexicon._digest("") if is_old else lexicon.hash):
+            found = str(record["hash"])[:12]
+            raise CheckpointError(
+                f"{path} was changed after it was saved (its content is not that of {found}); {RESTORE}"
+            )
+        if is_old:
+            message = "%s is of version 1, whose hash does not cover the origin (%r): check that before sharing it"
+            logger.warning(message, path, lexicon.origin)
         return lexicon
 
     def vectors_from_file(

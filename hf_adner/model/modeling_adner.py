@@ -11,10 +11,11 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
-from .configuration_adner import AdnerConfig
+from .configuration_adner import ARCHITECTURES, AdnerConfig
 from .crf_adner import AdnerCRF
-from .encoders_adner import build_encoder, encoder_first_position, limit_tokenizer, load_encoder
+from .encoders_adner import build_encoder, encoder_first_position, limit_tokenizer, load_encoder, position_limit
 from .heads_adner import CrfHead, LabelStates, SoftmaxHead
+from .inputs_adner import batch_shape, check_length, check_matches, check_shapes, check_values
 from .labels_adner import UNOBSERVED, bio_labels
 from .layers_adner import (
     BidirectionalLSTM,
@@ -32,6 +33,7 @@ from .layers_adner import (
     locate_text,
     normalise_adjacency,
 )
+from .loading_adner import CheckedModel
 from .word_vectors_adner import character_mean_vectors
 
 
@@ -81,7 +83,7 @@ class AdnerTokenClassifierOutput(ModelOutput):
     attentions: tuple[torch.FloatTensor, ...] | None = None
 
 
-class AdnerPreTrainedModel(PreTrainedModel):
+class AdnerPreTrainedModel(CheckedModel):
     """Weights, initialisation and loading shared by the Adner models."""
 
     config: AdnerConfig
@@ -114,6 +116,8 @@ class AdnerPreTrainedModel(PreTrainedModel):
 class AdnerModel(AdnerPreTrainedModel):
     """The network without its classifier (eqs. 1–15)."""
 
+    weights_of_heads = ("head.",)
+
     def __init__(self, config: AdnerConfig, encoder: PreTrainedModel | None = None):
         super().__init__(config)
         config.check()
@@ -124,6 +128,7 @@ class AdnerModel(AdnerPreTrainedModel):
         self.self_attention = MultiHeadAttention(config, size) if config.use_self_attention else None
         self.graph = GatedGraphNetwork(config, size) if config.use_graph else None
         self.dropout = nn.Dropout(config.head_dropout)
+        self._position_limit = position_limit(self)
         self.post_init()
 
     def _set_up_encoder(self, encoder: PreTrainedModel | None) -> PreTrainedModel:
@@ -174,17 +179,19 @@ class AdnerModel(AdnerPreTrainedModel):
             adjacency: (batch, tokens, tokens) edges of the graph instead of neighbours and lexicon lattice.
 
         Raises:
-            ValueError: not exactly one of ids and embeddings, or the model was built with a lexicon and the matches are
-                missing or belong to another lexicon.
+            ValueError: not exactly one of ids and embeddings, no row, more tokens than positions, tensors of other
+                shapes, no matches although there is a lexicon, or (checked on the CPU only) ids or positions out of
+                range.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("give exactly one of input_ids and inputs_embeds")
-        tokens = (input_ids if inputs_embeds is None else inputs_embeds).shape[:2]
+        tokens = batch_shape(input_ids, inputs_embeds)
         if attention_mask is None:
             attention_mask = torch.ones(tokens, dtype=torch.long, device=self.device)
+        optional = {"token_type_ids": token_type_ids, "position_ids": position_ids}
+        check_shapes(tokens, attention_mask=attention_mask, **optional)
+        check_values("input_ids", input_ids, self.config.vocab_size, "the model has no embedding for more")
+        check_length(tokens[1], self._position_limit)
         positions = locate_text(attention_mask)
         matches = self._matches(positions, lexicon_ids, lexicon_starts, lexicon_ends, lexicon_embeds)
-        optional = {"token_type_ids": token_type_ids, "position_ids": position_ids}
         encoded = self._encode(input_ids, attention_mask, inputs_embeds, optional, kwargs)
         hidden = positions.take(encoded.last_hidden_state) * positions.mask[..., None]
         states, attentions = self._head(hidden, matches, positions, adjacency)
@@ -216,11 +223,9 @@ class AdnerModel(AdnerPreTrainedModel):
             )
         if ids is None:
             ids = starts = ends = positions.index.new_zeros(len(positions.index), 0)
-        if starts is None or ends is None:
-            raise ValueError("lexicon_ids came without lexicon_starts or lexicon_ends; give all three")
-        words = max(self.config.lexicon_size, 1)
-        if self.dual_stream is not None and ids.numel() and ids.max() >= words:
-            raise ValueError(f"lexicon_ids contains word {ids.max()}, the model's lexicon has only {words - 1} words")
+        tokens = torch.Size((len(positions.before), positions.before.shape[1] - 1))
+        matches = {"lexicon_ids": ids, "lexicon_starts": starts, "lexicon_ends": ends}
+        check_matches(tokens, max(self.config.lexicon_size, 1), matches)
         return LexiconMatches(ids, positions.before.gather(1, starts), positions.before.gather(1, ends), vectors)
 
     def _head(self, hidden, matches, positions: TextPositions, adjacency) -> tuple[torch.Tensor, tuple]:
@@ -291,12 +296,12 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
             ValueError: the architecture has no encoder, the tokenizer has more characters than the encoder, or
                 `word_vectors` has another shape.
         """
+        if not {**ARCHITECTURES.get(architecture, {}), **config_kwargs}.get("use_encoder", True):
+            raise ValueError(f"architecture {architecture!r} has no encoder; build it with from_scratch()")
         encoder = load_encoder(name_or_path, encoder_kwargs)
         encoder_config = encoder.config.to_dict()
         encoder_config.pop("_name_or_path", None)
         model = cls._assemble(tokenizer, labels, architecture, encoder_config, config_kwargs, encoder)
-        if not model.config.use_encoder:
-            raise ValueError(f"architecture {architecture!r} has no encoder; build it with from_scratch()")
         if tokenizer is not None:
             limit_tokenizer(tokenizer, model)
         return model._initialise(tokenizer, word_vectors)
@@ -337,15 +342,20 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         return cls(config, encoder=encoder)
 
     def _initialise(self, tokenizer: Any, word_vectors: torch.Tensor | None) -> "AdnerForTokenClassification":
-        if tokenizer is not None and len(tokenizer) > self.config.vocab_size:
-            raise ValueError(
-                f"the tokenizer has {len(tokenizer)} characters, the encoder only {self.config.vocab_size}; "
-                "use the encoder's own vocabulary or resize_token_embeddings"
-            )
+        if tokenizer is not None:
+            self._check_vocabulary(tokenizer)
         lexicon = getattr(tokenizer, "lexicon", None)
         if lexicon is not None and self.config.use_dual_stream:
             self._initialise_lexicon(tokenizer, word_vectors)
         return self.eval()
+
+    def _check_vocabulary(self, tokenizer: Any) -> None:
+        size = max(tokenizer.get_vocab().values(), default=-1) + 1
+        if size > self.config.vocab_size:
+            raise ValueError(
+                f"the tokenizer has {size} characters, the model's embedding only {self.config.vocab_size}; "
+                "use the vocabulary that the model (or its encoder) was trained with, or resize_token_embeddings"
+            )
 
     @torch.no_grad()
     def _initialise_lexicon(self, tokenizer: Any, word_vectors: torch.Tensor | None) -> None:
@@ -362,20 +372,22 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         table.frequencies.copy_(torch.tensor([0, *tokenizer.lexicon.frequencies], dtype=torch.float32))
 
     def check_tokenizer(self, tokenizer: Any) -> None:
-        """Check that a tokenizer has the word list that the model was trained with.
+        """Check that a tokenizer has no more characters than the model, and the word list that it was trained with.
 
         Raises:
-            ValueError: the lexicon is missing or its hash differs.
+            ValueError: the vocabulary is too large, or the lexicon is missing or its hash differs.
         """
+        self._check_vocabulary(tokenizer)
         lexicon = getattr(tokenizer, "lexicon", None)
         if self.config.lexicon_hash is None:
             return
         if lexicon is None:
             raise ValueError("the model was trained with a lexicon, but its tokenizer has none")
-        if lexicon.hash != self.config.lexicon_hash:
+        if not lexicon.has_hash(self.config.lexicon_hash):
             raise ValueError(
                 f"the tokenizer's lexicon ({len(lexicon)} words, hash {lexicon.hash[:12]}) is not the one the model "
-                f"was trained with ({self.config.lexicon_size - 1} words, hash {self.config.lexicon_hash[:12]})"
+                f"was trained with ({self.config.lexicon_size - 1} words, hash {self.config.lexicon_hash[:12]}; "
+                "lexicon_hash in config.json)"
             )
 
     @can_return_tuple
@@ -405,7 +417,8 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         Raises:
             ValueError: as `AdnerModel.forward`, a label that does not exist, or emissions that are nan or infinite.
         """
-        tokens = (input_ids if inputs_embeds is None else inputs_embeds).shape[:2]
+        tokens = batch_shape(input_ids, inputs_embeds)
+        check_shapes(tokens, labels=labels)
         if attention_mask is None:
             attention_mask = torch.ones(tokens, dtype=torch.long, device=self.device)
         outputs = self.adner(

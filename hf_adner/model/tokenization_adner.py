@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from transformers.utils import PaddingStrategy, to_py_obj
 
 from .encoders_adner import NO_LIMIT, hub_options_of, limit_of_checkpoint
 from .lexicon_adner import Lexicon, replace_surrogates
+from .loading_adner import RESTORE, CheckpointError, check_tokenizer_files, named_errors
 from .remote_code_adner import save_code
 
 SPACE = "\u2581"  # the vocabulary entry of white space and other invisible characters
@@ -143,14 +145,20 @@ class AdnerTokenizer(TokenizersBackend):
         return cls(vocab, lexicon=lexicon, do_lower_case=do_lower_case, **kwargs)
 
     @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
-    ) -> AdnerTokenizer:
-        """Load like the base class; a `model_max_length` that is not stated is that of the model beside the files."""
-        tokenizer = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        if tokenizer.model_max_length >= NO_LIMIT:
-            limit = limit_of_checkpoint(pretrained_model_name_or_path, **hub_options_of(kwargs))
-            tokenizer.model_max_length = limit or tokenizer.model_max_length
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+        """Load like the base class; a `model_max_length` that is not stated is that of the model beside the files.
+
+        Raises:
+            OSError: the files are not there.
+            CheckpointError: a file is damaged, or the files do not belong together.
+        """
+        place = os.path.join(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
+        check_tokenizer_files(Path(place))
+        with named_errors(f"{place}: the tokenizer (tokenizer_config.json, tokenizer.json or vocab.txt)"):
+            tokenizer = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+            if tokenizer.model_max_length >= NO_LIMIT:
+                limit = limit_of_checkpoint(pretrained_model_name_or_path, **hub_options_of(kwargs))
+                tokenizer.model_max_length = limit or tokenizer.model_max_length
         return tokenizer
 
     # ---- lexicon ----------------------------------------------------------------------------------------------
@@ -416,13 +424,14 @@ def _load_lexicon(path: str | None, expected_hash: str | None) -> Lexicon | None
     if expected_hash is None:
         return None
     if path is None or not os.path.isfile(path):
-        raise ValueError(
-            f"the tokenizer was saved with a lexicon ({expected_hash[:12]}), but {LEXICON_FILE} is missing"
+        raise CheckpointError(
+            f"the tokenizer was saved with a lexicon ({expected_hash[:12]}), but {LEXICON_FILE} is missing; {RESTORE}"
         )
     lexicon = Lexicon.load(path)
-    if lexicon.hash != expected_hash:
-        raise ValueError(
-            f"{path}: lexicon has hash {lexicon.hash[:12]}, the tokenizer was saved with {expected_hash[:12]}"
+    if not lexicon.has_hash(expected_hash):
+        raise CheckpointError(
+            f"{path}: lexicon has hash {lexicon.hash[:12]}, the tokenizer was saved with {expected_hash[:12]} "
+            f"(lexicon_hash in tokenizer_config.json); {RESTORE}"
         )
     return lexicon
 

@@ -15,6 +15,7 @@ import torch
 from hf_adner.data.records import Document
 from hf_adner.model.encoders_adner import token_limit
 from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.model.loading_adner import load_complete
 from hf_adner.model.windows_adner import owned_ranges, prediction_windows
 from hf_adner.perturb.context import Terms
 from hf_adner.perturb.edits import Edit, draw_weighted
@@ -68,7 +69,7 @@ class MaskedLanguageModel:
         """Load the model and the tokenizer of a checkpoint; `options` are arguments of the class."""
         from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-        return cls(AutoModelForMaskedLM.from_pretrained(path), AutoTokenizer.from_pretrained(path), **options)
+        return cls(load_complete(AutoModelForMaskedLM, path), AutoTokenizer.from_pretrained(path), **options)
 
     def covers(self, document: Document, unit: Unit) -> bool:
         """Return True: only the model can tell."""

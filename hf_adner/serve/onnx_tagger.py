@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +17,8 @@ from hf_adner.model.labels_adner import (
     split_tag,
     tags_to_spans,
 )
-from hf_adner.model.pipeline_adner import DEFAULT_OVERLAP, DEFAULT_WINDOW
+from hf_adner.model.loading_adner import named_errors, read_json_object
+from hf_adner.model.pipeline_adner import DEFAULT_OVERLAP, DEFAULT_WINDOW, check_count
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.model.windows_adner import Window, merge_window_entities, prediction_windows
 from hf_adner.serve.onnx_export import DECODER_FILE, DECODER_VERSION, GRAPH_FILE
@@ -46,9 +46,10 @@ class OnnxTagger:
 
     def __init__(self, folder: str | Path, *, threads: int = 0, providers: Sequence[str] | None = None):
         record = _read_record(Path(folder) / DECODER_FILE)
-        self.labels = record["labels"]
-        self.head = make_head(record)
-        self.window_size = record["longest_text"] or DEFAULT_WINDOW
+        with named_errors(str(Path(folder) / DECODER_FILE)):
+            self.labels = record["labels"]
+            self.head = make_head(record)
+            self.window_size = check_count(record["longest_text"] or DEFAULT_WINDOW, "longest_text")
         self.window_overlap = min(DEFAULT_OVERLAP, self.window_size // 2)
         self.tokenizer = AdnerTokenizer.from_pretrained(folder)
         self.session = _session(Path(folder) / GRAPH_FILE, threads, list(providers or ["CPUExecutionProvider"]))
@@ -115,9 +116,10 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{path.parent} is not an ONNX export: {path.name} is missing; create one with `adner export`"
         )
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record["version"] != DECODER_VERSION:
-        raise ValueError(f"{path} has version {record['version']}, expected {DECODER_VERSION}: export the model again")
+    record = read_json_object(path)
+    if record.get("version") != DECODER_VERSION:
+        found = record.get("version")
+        raise ValueError(f"{path} has version {found!r}, expected {DECODER_VERSION}: export the model again")
     return record
 
 
@@ -128,7 +130,8 @@ def _session(path: Path, threads: int, providers: list[str]) -> Any:
         raise ImportError("an ONNX export needs onnxruntime: pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    with named_errors(str(path)):
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
 
 
 def _as_dictionary(text: str, entity: ScoredEntity) -> dict[str, Any]:

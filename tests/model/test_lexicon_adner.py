@@ -311,12 +311,12 @@ def test_saved_lexicons_come_back_equal(tmp_path_factory, words, data):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"湿疹"', '"痒疹"', "the file says"),
+        ('"湿疹"', '"痒疹"', "was changed after it was saved"),
         ('"adner-lexicon"', '"other"', "found format"),
-        ('"version":1', '"version":2', "found format"),
+        ('"version":2', '"version":3', "found format"),
         ('"words"', '"terms"', "lacks"),
-        ("{", "", "not a lexicon file"),
-        ("{", "[{", "not a lexicon file"),
+        ("{", "", "lexicon.json cannot be read: Extra data"),
+        ("{", "[{", "lexicon.json cannot be read: Expecting"),
     ],
 )
 def test_changed_files_are_refused(tmp_path, old, new, message):

@@ -99,7 +99,9 @@ def test_base_model_out_of_a_tagger_and_into_one(architecture, build, tokenizer,
     assert type(base) is AdnerModel
     assert_equal(state(base), state(model.adner))
     base.save_pretrained(tmp_path / "base")
-    tagger = AutoModelForTokenClassification.from_pretrained(tmp_path / "base")
+    with pytest.raises(ValueError, match=r"base does not hold .*: lacks \d+ weights \(head.classifier.bias"):
+        AutoModelForTokenClassification.from_pretrained(tmp_path / "base")
+    tagger = AutoModelForTokenClassification.from_pretrained(tmp_path / "base", ignore_mismatched_sizes=True)
     assert_equal(state(tagger.adner), state(model.adner))
     assert logits(tagger, tokenizer, texts).isfinite().all()
     if model.config.use_crf:
@@ -115,14 +117,16 @@ def assert_constrained(model) -> None:
     assert model.head.label_states.label_of_state.max() == len(model.config.labels) - 1
 
 
-def test_weights_missing_from_a_checkpoint_start_fresh(build, tmp_path):
+def test_weights_missing_from_a_checkpoint_are_refused_or_start_fresh(build, tmp_path):
     """Never what lay in memory: all that is not in the file is initialised as in a new model."""
     model = build("m-dscmg")
     model.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     encoder_weights = {name: weight for name, weight in weights.items() if name.startswith("adner.encoder")}
     save_file(encoder_weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    loaded = AdnerForTokenClassification.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"lacks \d+ weights \(adner.dual_stream"):
+        AdnerForTokenClassification.from_pretrained(tmp_path)
+    loaded = AdnerForTokenClassification.from_pretrained(tmp_path, ignore_mismatched_sizes=True)
     assert_constrained(loaded)
     assert all(0 < weight.abs().max() <= 0.1 for weight in loaded.head.crf.parameters())
     assert loaded.adner.dual_stream.fusion.mix.bias.eq(1).all()
@@ -287,7 +291,8 @@ def test_a_checkpoint_that_does_not_fit_its_config_is_refused(build, tmp_path):
     build("m-dscmg").save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     (tmp_path / "config.json").write_text(json.dumps({**config, "lexicon_size": 5}), encoding="utf-8")
-    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+    expected = r"word_embeddings.weight has shape \(8, 6\) where config.json says \(5, 6\)"
+    with pytest.raises(ValueError, match=expected):
         AdnerForTokenClassification.from_pretrained(tmp_path)
 
 
@@ -299,7 +304,7 @@ def test_what_cannot_be_built_is_refused(encoder_folder, tokenizer):
     with pytest.raises(ValueError, match="more than once"):
         load(folder, tokenizer, ["Disease", "Disease"], "bert-crf")
     large = AdnerTokenizer.from_texts(["".join(map(chr, range(0x4E00, 0x4E40)))])
-    with pytest.raises(ValueError, match="the tokenizer has 70 characters, the encoder only 30"):
+    with pytest.raises(ValueError, match="the tokenizer has 70 characters, the model's embedding only 30"):
         load(folder, large, ["Disease"], "bert-crf")
 
 
