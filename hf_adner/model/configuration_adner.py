@@ -5,12 +5,13 @@ import os
 import re
 from typing import Any, ClassVar
 
+import torch
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from .labels_adner import OUTSIDE, bio_labels, entity_types, state_names
-from .loading_adner import CONFIG_FILE, named_errors
+from .loading_adner import CONFIG_FILE, CheckpointError, named_errors
 from .remote_code_adner import RegisteredPipelines, auto_map, custom_pipelines, save_code
 
 logger = logging.getLogger(__name__)
@@ -169,6 +170,8 @@ class AdnerConfig(PreTrainedConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Create like the base class, for `AutoConfig` too; an error names `config.json`."""
         with named_errors(f"{kwargs.get('name_or_path') or 'the configuration'}: {CONFIG_FILE}"):
+            if config_dict.get("model_type", cls.model_type) != cls.model_type:
+                raise ValueError(f"model_type is {config_dict['model_type']!r}, expected {cls.model_type!r}")
             return super().from_dict(config_dict, **kwargs)
 
     def _mark_pipelines(self, pipelines: dict[str, Any]) -> None:
@@ -224,6 +227,11 @@ class AdnerConfig(PreTrainedConfig):
             raise ValueError(f"stream_size must be at least 1 (or null), found {self.stream_size}")
         if self.bilstm_size < 2 or self.bilstm_size % 2:
             raise ValueError(f"bilstm_size must be even and at least 2, found {self.bilstm_size}")
+        for name in ("num_hidden_layers", "num_attention_heads"):  # a negative one would build an encoder
+            if (getattr(self.encoder_config, name, None) or 0) < 0:
+                raise ValueError(f"{name} of encoder_config is {getattr(self.encoder_config, name)}")
+        if not isinstance(self.dtype, str | torch.dtype | None):
+            raise ValueError(f"dtype must be a type of torch, such as 'float32', found {self.dtype!r}")
         if not 0 <= self.head_dropout < 1:
             raise ValueError(f"head_dropout must be in [0, 1), found {self.head_dropout}")
 
@@ -282,7 +290,7 @@ def _check_format(version: str) -> None:
     major, minor = (int(number) for number in str(version).split("."))
     known_major, known_minor = (int(number) for number in FORMAT_VERSION.split("."))
     if major != known_major:
-        raise ValueError(
+        raise CheckpointError(
             f"the checkpoint has format {version}, this version of hf_adner reads {FORMAT_VERSION}; "
             f"install a {'newer' if major > known_major else 'older'} hf_adner, or do not import it and load the "
             "checkpoint with its own code (trust_remote_code=True)"

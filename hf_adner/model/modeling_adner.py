@@ -382,7 +382,10 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         if self.config.lexicon_hash is None:
             return
         if lexicon is None:
-            raise ValueError("the model was trained with a lexicon, but its tokenizer has none")
+            raise ValueError(
+                "the model was trained with a lexicon, but its tokenizer has none (lexicon_hash in "
+                "tokenizer_config.json, and lexicon.json)"
+            )
         if not lexicon.has_hash(self.config.lexicon_hash):
             raise ValueError(
                 f"the tokenizer's lexicon ({len(lexicon)} words, hash {lexicon.hash[:12]}) is not the one the model "

@@ -96,8 +96,10 @@ class AdnerTokenizer(TokenizersBackend):
         for key in ("tokenizer_file", "vocab_file", "post_processor", "tokenizer_padding", "tokenizer_truncation"):
             kwargs.pop(key, None)  # the backend is always built here, not read from the repository
         vocab = _read_vocab(vocab)
-        known = vocab.keys() | {str(token) for token in (kwargs.get("added_tokens_decoder") or {}).values()}
-        _check_special_tokens(known, unk_token, sep_token, pad_token, cls_token)
+        added = {str(token): int(number) for number, token in (kwargs.get("added_tokens_decoder") or {}).items()}
+        known = vocab.keys() | added
+        _check_special_tokens(vocab, unk_token)
+        _check_special_tokens(known, sep_token, pad_token, cls_token)
         self.do_lower_case = do_lower_case
         self._lexicon: Lexicon | None = None
         self._tokenizer = _build_backend(vocab, str(unk_token), do_lower_case)
@@ -112,6 +114,9 @@ class AdnerTokenizer(TokenizersBackend):
             mask_token=mask_token if str(mask_token) in known else None,
             **kwargs,
         )
+        moved = [token for token, number in added.items() if self._tokenizer.token_to_id(token) != number]
+        if moved:
+            raise ValueError(f"the vocabulary has the added tokens {moved[:3]} at other ids, or not at all")
         self._tokenizer.post_processor = processors.BertProcessing(
             (self.sep_token, self.sep_token_id), (self.cls_token, self.cls_token_id)
         )
@@ -149,8 +154,7 @@ class AdnerTokenizer(TokenizersBackend):
         """Load like the base class; a `model_max_length` that is not stated is that of the model beside the files.
 
         Raises:
-            OSError: the files are not there.
-            CheckpointError: a file is damaged, or the files do not belong together.
+            OSError, CheckpointError: files are missing, damaged, or do not belong together.
         """
         place = os.path.join(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
         check_tokenizer_files(Path(place))
@@ -159,6 +163,8 @@ class AdnerTokenizer(TokenizersBackend):
             if tokenizer.model_max_length >= NO_LIMIT:
                 limit = limit_of_checkpoint(pretrained_model_name_or_path, **hub_options_of(kwargs))
                 tokenizer.model_max_length = limit or tokenizer.model_max_length
+            if tokenizer.model_max_length <= tokenizer.num_special_tokens_to_add():
+                raise ValueError(f"model_max_length is {tokenizer.model_max_length}, too little for a text")
         return tokenizer
 
     # ---- lexicon ----------------------------------------------------------------------------------------------
@@ -424,22 +430,18 @@ def _load_lexicon(path: str | None, expected_hash: str | None) -> Lexicon | None
     if expected_hash is None:
         return None
     if path is None or not os.path.isfile(path):
-        raise CheckpointError(
-            f"the tokenizer was saved with a lexicon ({expected_hash[:12]}), but {LEXICON_FILE} is missing; {RESTORE}"
-        )
+        raise CheckpointError(f"the tokenizer was saved with a lexicon, but {LEXICON_FILE} is missing; {RESTORE}")
     lexicon = Lexicon.load(path)
-    if not lexicon.has_hash(expected_hash):
-        raise CheckpointError(
-            f"{path}: lexicon has hash {lexicon.hash[:12]}, the tokenizer was saved with {expected_hash[:12]} "
-            f"(lexicon_hash in tokenizer_config.json); {RESTORE}"
-        )
-    return lexicon
+    if lexicon.has_hash(expected_hash):
+        return lexicon
+    raise CheckpointError(
+        f"{path}: lexicon has hash {lexicon.hash[:12]}, lexicon_hash of tokenizer_config.json is {expected_hash[:12]}"
+    )
 
 
 def _is_batched(text: Any, is_split_into_words: bool) -> bool:
-    if not isinstance(text, (list, tuple)):
-        return False
-    return bool(text) and isinstance(text[0], (list, tuple)) if is_split_into_words else True
+    is_list = isinstance(text, (list, tuple))
+    return bool(text) and isinstance(text[0], (list, tuple)) if is_list and is_split_into_words else is_list
 
 
 def _samples(text: Sequence[Any], text_pair: Sequence[Any] | None, is_split_into_words: bool) -> list[tuple[Any, ...]]:

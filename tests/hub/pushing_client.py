@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import pickle
 import shutil
 import sys
@@ -18,6 +19,7 @@ from transformers import AutoModelForTokenClassification, pipeline
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Lexicon
 from hf_adner.cards.card import PLACEHOLDER_ID
 from hf_adner.cli import main
+from hf_adner.explain.amortised import ExplainerHead
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.hub.push import push_checkpoint
 from hf_adner.training.arguments import AdnerTrainingArguments
@@ -67,7 +69,7 @@ def save(architecture: str, tokenizer: AdnerTokenizer, folder: Path) -> AdnerFor
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     table().publish().save(folder / "global_table")
-    (folder / "explainer_head.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    ExplainerHead(model.config.output_size, 2, types=["Disease", "Drug"]).save_pretrained(folder)
     card = f"---\nlicense: apache-2.0\n---\n# A card of {PLACEHOLDER_ID}\n"
     (folder / "README.md").write_text(card, encoding="utf-8")
     (folder / "optimizer.pt").write_bytes(b"momenta")
@@ -156,9 +158,14 @@ def refused_checkpoints(folder: Path, tokenizer: AdnerTokenizer) -> dict[str, st
 
     private = AdnerTokenizer(tokenizer.get_vocab(), lexicon=Lexicon.from_documents(WORDS))
     pipe = pipeline("adner-ner", model=model_of("bert-crf", private), tokenizer=private, device="cpu")
+
+    def save_private(path: Path) -> None:
+        model_of("m-dscmg", private).save_pretrained(path)
+        private.save_pretrained(path)
+
     allowed = {"revision": "documents", "allow_document_lexicon": True}
     return {
-        "document lexicon": changed("documents", lambda path: private.save_pretrained(path)),
+        "document lexicon": changed("documents", save_private),
         "document lexicon, allowed": error_of(
             lambda: push_checkpoint(folder / "documents", "alice/m-dscmg", **allowed)
         ),
@@ -171,6 +178,7 @@ def refused_checkpoints(folder: Path, tokenizer: AdnerTokenizer) -> dict[str, st
         "raw table": changed("raw", lambda path: table().save(path / "global_table")),
         "no code": changed("no-code", lambda path: (path / "crf_adner.py").unlink()),
         "no weights": changed("no-weights", lambda path: (path / "model.safetensors").unlink()),
+        "damaged": changed("damaged", lambda path: os.truncate(path / "model.safetensors", 1000)),
         "no lexicon": changed("no-lexicon", lambda path: (path / "lexicon.json").unlink()),
         "another model": changed("other", lambda path: (path / "config.json").write_text('{"model_type": "bert"}')),
     }

@@ -84,6 +84,7 @@ def test_a_model_goes_with_its_code_a_pipeline_with_its_tokenizer(pushed, hub):
         ("raw table", r"ValueError: .*raw table, which names documents; replace it by table.publish\(\)"),
         ("no code", r"FileNotFoundError: .*lacks code .*\(crf_adner.py\); load the checkpoint and save it again"),
         ("no weights", "FileNotFoundError: .*no weights, expected model.safetensors"),
+        ("damaged", "CheckpointError: .*model.safetensors is damaged or incomplete"),
         ("no lexicon", "FileNotFoundError: .*has no lexicon.json, which its tokenizer"),
         ("another model", "ValueError: .*holds a model of type 'bert', expected 'adner'"),
     ],
@@ -122,7 +123,10 @@ def test_the_shell_says_it_in_one_line(pushed):
         ("missing revision", "OSError: nowhere is not a valid git identifier"),
         ("wrong token", r"OSError: .*(Invalid|401)"),
         ("someone else's", "OSError: alice/bert-crf is not a local folder and is not a valid model identifier"),
-        ("future", "ValueError: the checkpoint has format 2.0, this version of hf_adner reads 1.0; install a newer"),
+        (
+            "future",
+            "CheckpointError: the checkpoint has format 2.0, this version of hf_adner reads 1.0; install a newer",
+        ),
         ("offline", "OSError: We couldn't connect to"),
     ],
 )

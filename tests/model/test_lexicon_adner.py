@@ -1,6 +1,8 @@
 """The lexicon: its files, matches, counts and vectors, and initial word vectors from character embeddings."""
 
 import copy
+import hashlib
+import json
 import logging
 import os
 import pickle
@@ -465,3 +467,49 @@ def test_leftmost_longest_is_greedy_from_left_to_right(drawn):
         expected.append((start, -negative_end))
         position = -negative_end
     assert [(start, end) for _, start, end in leftmost_longest(matches)] == expected
+
+
+# ---- the origin --------------------------------------------------------------------------------------------------
+
+
+def of_version_1(path, lexicon):
+    """Write a lexicon as version 1 did: its hash covers words and frequencies only."""
+    lines = "".join(f"{word}\t{count}\n" for word, count in zip(lexicon.words, lexicon.frequencies))
+    record = {"format": "adner-lexicon", "version": 1, "origin": lexicon.origin, "words": lexicon.words}
+    record |= {"frequencies": lexicon.frequencies, "hash": hashlib.sha256(lines.encode()).hexdigest()}
+    path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+    return record["hash"]
+
+
+def test_an_edited_origin_is_noticed(tmp_path):
+    lexicon = Lexicon.from_documents(WORDS)
+    AdnerTokenizer.from_texts([TEXT], lexicon=lexicon).save_pretrained(tmp_path)
+    path = tmp_path / "lexicon.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**record, "origin": "list"}), encoding="utf-8")
+    with pytest.raises(ValueError, match="lexicon.json was changed after it was saved"):
+        AdnerTokenizer.from_pretrained(tmp_path)
+    disguised = Lexicon(lexicon.words, lexicon.frequencies, origin="list")
+    for write in (disguised.save, lambda path: of_version_1(path, disguised)):
+        write(path)
+        with pytest.raises(ValueError, match="lexicon_hash of tokenizer_config.json is"):
+            AdnerTokenizer.from_pretrained(tmp_path)
+
+
+def test_a_lexicon_of_version_1_loads_and_says_that_its_origin_is_unprotected(tmp_path, build, caplog):
+    lexicon = Lexicon(WORDS, range(5))
+    tokenizer = AdnerTokenizer.from_texts([TEXT], lexicon=lexicon)
+    tokenizer.save_pretrained(tmp_path)
+    old_hash = of_version_1(tmp_path / "lexicon.json", lexicon)
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text(settings.read_text(encoding="utf-8").replace(lexicon.hash, old_hash), encoding="utf-8")
+    with caplog.at_level(logging.WARNING):
+        loaded = AdnerTokenizer.from_pretrained(tmp_path)
+    assert loaded.lexicon == lexicon and "is of version 1, whose hash does not cover the origin ('list')" in caplog.text
+    model = build("m-dscmg", lexicon_hash=old_hash)
+    model.config.vocab_size = 100
+    model.check_tokenizer(loaded)
+    loaded.save_pretrained(tmp_path)
+    caplog.clear()
+    assert AdnerTokenizer.from_pretrained(tmp_path).lexicon == lexicon and not caplog.text
+    model.check_tokenizer(AdnerTokenizer.from_pretrained(tmp_path))
