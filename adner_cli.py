@@ -314,12 +314,12 @@ _READING = f"{PACKAGE}.data.reading_arguments:ReadingArguments"
 _CARD = f"{PACKAGE}.cards.record:CardOptions"
 _DATASET = f"{PACKAGE}.training.arguments:DatasetArguments"
 _MODEL = f"{PACKAGE}.training.arguments:ModelArguments"
-_TRAINING = f"{PACKAGE}.training.arguments:AdnerTrainingArguments"
-_GUIDED = f"{PACKAGE}.guided.arguments:ExplanationGuidedTrainingArguments"
+_TRAINING = f"{PACKAGE}.training.arguments:TrainCommandArguments"
+_GUIDED = f"{PACKAGE}.guided.arguments:GuidedCommandArguments"
 _FOLDS = f"{PACKAGE}.comparison.cross_validation:CrossValidationArguments"
 _COMPARISON = f"{PACKAGE}.comparison.comparison:ComparisonArguments"
 _PRETRAINING = tuple(
-    f"{PACKAGE}.pretraining.arguments:{name}" for name in ("PretrainingTrainingArguments", "PretrainingArguments")
+    f"{PACKAGE}.pretraining.arguments:{name}" for name in ("PretrainCommandArguments", "PretrainingArguments")
 )
 _RUN = "[SETTINGS.yaml] --dataset DATASET --output-dir DIR [options]"
 _PRETRAIN = "ENCODER TEXT... --output DIR [options], or TEXT... --from-scratch --output DIR"

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from .data.records import Document, Entity
     from .explain.explainers import make_explainer
     from .explain.global_table import GlobalTable
-    from .guided.arguments import ExplanationGuidedTrainingArguments
+    from .guided.arguments import ExplanationGuidedTrainingArguments, GuidedCommandArguments
     from .guided.trainer import ExplanationGuidedTrainer
     from .hub.push import push_checkpoint
     from .metrics.boundary_f1 import boundary_f1
     from .metrics.entity_f1 import entity_f1
     from .pretraining.collator import MacBertCollator
     from .serve.onnx_tagger import OnnxTagger
-    from .training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+    from .training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments, TrainCommandArguments
     from .training.run import run_training
     from .training.trainer import AdnerTrainer
     from .view.page import explanations_to_html
@@ -62,6 +62,7 @@ _LAZY = {
     "make_explainer": "explain.explainers",
     "GlobalTable": "explain.global_table",
     "ExplanationGuidedTrainingArguments": "guided.arguments",
+    "GuidedCommandArguments": "guided.arguments",
     "ExplanationGuidedTrainer": "guided.trainer",
     "push_checkpoint": "hub.push",
     "boundary_f1": "metrics.boundary_f1",
@@ -71,6 +72,7 @@ _LAZY = {
     "AdnerTrainingArguments": "training.arguments",
     "DatasetArguments": "training.arguments",
     "ModelArguments": "training.arguments",
+    "TrainCommandArguments": "training.arguments",
     "run_training": "training.run",
     "AdnerTrainer": "training.trainer",
     "explanations_to_html": "view.page",
@@ -94,10 +96,12 @@ __all__ = [
     "ExplanationGuidedTrainer",
     "ExplanationGuidedTrainingArguments",
     "GlobalTable",
+    "GuidedCommandArguments",
     "Lexicon",
     "MacBertCollator",
     "ModelArguments",
     "OnnxTagger",
+    "TrainCommandArguments",
     "boundary_f1",
     "dataset_from_documents",
     "documents_from_dataset",

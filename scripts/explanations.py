@@ -51,7 +51,7 @@ RANDOM_DOCUMENTS = 50
 TABLES_FILE, PLOT_FILE = "tables.md", "stability-faithfulness.png"
 SHOWN = (
     "discriminative_stability", "cosine", "normalised_comprehensiveness", "soft_comprehensiveness_gain", "agreement",
-    "agreement_given_position", "auprc", "context_auprc", "random_agreement_given_position",
+    "agreement_given_position", "average_precision", "context_average_precision", "random_agreement_given_position",
 )  # fmt: skip
 """Measures of the short table."""
 

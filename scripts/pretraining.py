@@ -23,7 +23,7 @@ from results_table import load_records, update_section
 from transformers import set_seed
 
 from hf_adner.files import write_json
-from hf_adner.pretraining.arguments import PretrainingArguments, PretrainingTrainingArguments
+from hf_adner.pretraining.arguments import PretrainCommandArguments, PretrainingArguments
 from hf_adner.pretraining.run import block_length, build_masked_lm, load_tokenizer, run_pretraining, save_vocabulary
 from hf_adner.pretraining.text import read_texts
 from hf_adner.reporting import markdown_table
@@ -100,7 +100,7 @@ def make_encoder(arm: str, args: argparse.Namespace) -> Path:
             None if arm in SCRATCH else str(start),
             [str(args.data / "unlabelled/medical_lines.txt")],
             pretraining_arguments(arm, args),
-            PretrainingTrainingArguments(
+            PretrainCommandArguments(
                 output_dir=str(folder),
                 resume_from_checkpoint="auto",
                 max_steps=args.steps,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hf_adner.audit.measures import HIGHER, LOWER, MEASURES, NEAR_ZERO, Measure
+from hf_adner.audit.measures import HIGHER, LOWER, MEASURES, NEAR_ZERO, Measure, current_names
 from hf_adner.files import write_figure
 from hf_adner.reporting import markdown_table, new_figure, plain
 
@@ -56,8 +56,9 @@ class ExplainerScores:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> ExplainerScores:
-        """Create scores from a result of `to_dict`."""
-        return cls(**content)
+        """Create scores from a result of `to_dict`, also one whose measures have former names."""
+        renamed = {name: current_names(content[name]) for name in ("estimates", "values")}
+        return cls(**{**content, **renamed})
 
 
 @dataclass(frozen=True)

@@ -76,10 +76,12 @@ MEASURES = (
     Measure("agreement_given_position", "boundary", "BFA, position out", HIGHER, "-1..1"),
     Measure("replaced_agreement_given_position", "boundary", "BFA, replaced, position out", HIGHER, "-1..1"),
     Measure("boundary_mass_lift", "boundary", "boundary mass lift", DESCRIPTION, "0..L"),
-    Measure("auprc", "plausibility", "AUPRC", HIGHER, "0..1"),
-    Measure("auprc_lift", "plausibility", "AUPRC lift", HIGHER, "-1..1"),
-    Measure("context_auprc", "plausibility", "AUPRC, context", HIGHER, "0..1"),
-    Measure("context_auprc_lift", "plausibility", "AUPRC lift, context", HIGHER, "-1..1"),
+    Measure("average_precision", "plausibility", "average precision", HIGHER, "0..1"),
+    Measure("average_precision_lift", "plausibility", "average precision lift", HIGHER, "-1..1"),
+    Measure("context_average_precision", "plausibility", "average precision, context", HIGHER, "0..1"),
+    Measure("context_average_precision_lift", "plausibility", "average precision lift, context", HIGHER, "-1..1"),
+    Measure("auprc_trapezoid", "plausibility", "AUPRC (trapezoid)", HIGHER, "0..1"),
+    Measure("context_auprc_trapezoid", "plausibility", "AUPRC (trapezoid), context", HIGHER, "0..1"),
     Measure("context_token_f1", "plausibility", "token-F1, context", HIGHER, "0..1"),
     Measure("context_iou_f1", "plausibility", "IOU-F1, context", HIGHER, "0..1"),
     Measure("random_agreement", "randomisation", "random weights", NEAR_ZERO, "-1..1"),
@@ -90,6 +92,16 @@ MEASURES = (
     Measure("seed_top_k_jaccard", "seed-noise", "seed top-k", HIGHER, "0..1"),
 )
 """All measures with a value per entity."""
+
+_FORMER_NAMES = {
+    f"{part}auprc{lift}": f"{part}average_precision{lift}" for part in ("", "context_") for lift in ("", "_lift")
+}
+
+
+def current_names(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Return scores by measure under today's names: older records call the average precision `auprc`."""
+    return {_FORMER_NAMES.get(name, name): score for name, score in scores.items()}
+
 
 GROUPS = ("stability", "sensitivity", "faithfulness", "boundary", "plausibility", "randomisation", "seed-noise")
 """Groups of measures; see `hf_adner.audit.explanations.MEASUREMENTS`."""

@@ -21,10 +21,12 @@ Order = Sequence[int]
 
 _EDGES = ("start", "end")
 _PLAUSIBILITY = {
-    "auprc": ("all", "auprc"),
-    "auprc_lift": ("all", "auprc_lift"),
-    "context_auprc": ("context", "auprc"),
-    "context_auprc_lift": ("context", "auprc_lift"),
+    "average_precision": ("all", "average_precision"),
+    "average_precision_lift": ("all", "average_precision_lift"),
+    "context_average_precision": ("context", "average_precision"),
+    "context_average_precision_lift": ("context", "average_precision_lift"),
+    "auprc_trapezoid": ("all", "auprc_trapezoid"),
+    "context_auprc_trapezoid": ("context", "auprc_trapezoid"),
     "context_token_f1": ("context", "token_f1"),
     "context_iou_f1": ("context", "iou_f1"),
 }
@@ -245,8 +247,8 @@ def measure_plausibility(run: ExplainerRun) -> Measurement:
             for name, (part, score) in _PLAUSIBILITY.items():
                 columns[name][number] = scores[part][score]
     details = {
-        "with_cues": float(np.isfinite(columns["auprc"]).mean()) if run.count else None,
-        "with_context_cues": float(np.isfinite(columns["context_auprc"]).mean()) if run.count else None,
+        "with_cues": float(np.isfinite(columns["average_precision"]).mean()) if run.count else None,
+        "with_context_cues": float(np.isfinite(columns["context_average_precision"]).mean()) if run.count else None,
     }
     return Measurement(columns, details)
 

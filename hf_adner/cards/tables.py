@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hf_adner.audit.measures import HIGHER, LOWER, MEASURES, NEAR_ZERO, Measure
+from hf_adner.audit.measures import HIGHER, LOWER, MEASURES, NEAR_ZERO, Measure, current_names
 from hf_adner.model.configuration_adner import ARCHITECTURES
 from hf_adner.reporting import NOTHING, cell, escape_markdown, markdown_table, setting, share
 
@@ -224,7 +224,8 @@ def explanation_tables(report: Report | None) -> str:
     """
     report = report or {}
     explainers = _plainly_named(report.get("explainers"))
-    estimates = {name: scores.get("estimates", scores) for name, scores in explainers if isinstance(scores, Mapping)}
+    scored = ((name, scores) for name, scores in explainers if isinstance(scores, Mapping))
+    estimates = {name: current_names(scores.get("estimates", scores)) for name, scores in scored}
     groups = (_group_table(group, description, estimates) for group, description in GROUPS.items())
     parts = (*groups, _sensitivity_table((report.get("model") or {}).get("boundary_sensitivity") or {}))
     return "".join(f"\n{part}\n" for part in parts if part)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from hf_adner.training.arguments import AdnerTrainingArguments
+from hf_adner.training.arguments import AdnerTrainingArguments, BestEpochDefaults
 
 EXPLANATION_CONTROLS = ("none", "shuffled", "other-sentence", "random")
 """Replacement of the explanation: none, its own scores shuffled, the explanation of an entity of another sentence, or
@@ -119,6 +119,11 @@ class ExplanationGuidedTrainingArguments(AdnerTrainingArguments):
     def is_guided(self) -> bool:
         """Whether anything differs from plain training."""
         return self.uses_explanations or self.uses_views or any((self.r_drop_weight, self.boundary_smoothing))
+
+
+@dataclass
+class GuidedCommandArguments(BestEpochDefaults, ExplanationGuidedTrainingArguments):
+    """`ExplanationGuidedTrainingArguments` with the defaults of the commands: the best epoch is the result."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from hf_adner.data.dataset import dataset_from_documents
-from hf_adner.data.encoding import AdnerDataCollator, encode_dataset
+from hf_adner.data.encoding import encode_dataset
 from hf_adner.data.records import Document
 from hf_adner.explain.amortised import HEAD_FILE, ExplainerHead
 from hf_adner.explain.fusion import make_fusion
@@ -58,12 +58,12 @@ class ExplanationGuidedTrainer(AdnerTrainer):
     and in `private/` what must not leave, which no push carries.
 
     Args:
-        model: the tagger.
+        model: the tagger; or `model_init`, which makes it anew for each `train`, as a hyper-parameter search needs.
         args: `ExplanationGuidedTrainingArguments`.
         train_documents: the documents that `train_dataset` was made of by `encode_dataset`, in their order, or the
             dataset of them; without `train_dataset` they are encoded here.
         lexicon: words that views edit as a whole; default: the tokenizer's own, if it has one.
-        kwargs: of `Trainer`; `processing_class` is the fast tokenizer, `data_collator` by default `AdnerDataCollator`.
+        kwargs: of `AdnerTrainer`; `processing_class` is the fast tokenizer.
 
     Raises:
         ValueError: documents that are not those of the dataset, or without entities; a model without word embeddings,
@@ -73,6 +73,7 @@ class ExplanationGuidedTrainer(AdnerTrainer):
 
     head: ExplainerHead | None = None
     guidance: ExplanationState | None = None
+    objective: GuidedObjective | None = None
 
     def __init__(
         self,
@@ -83,16 +84,29 @@ class ExplanationGuidedTrainer(AdnerTrainer):
         lexicon: Lexicon | None = None,
         **kwargs: Any,
     ):
-        if kwargs.get("processing_class") is not None:
-            kwargs.setdefault("data_collator", AdnerDataCollator(kwargs["processing_class"]))
-        if kwargs.get("train_dataset") is None and train_documents is not None:
-            train_documents = _as_dataset(train_documents)
-            kwargs["train_dataset"] = encode_dataset(train_documents, kwargs["processing_class"], model.config.label2id)
         super().__init__(model, args, **kwargs)
-        self.is_guided = isinstance(args, ExplanationGuidedTrainingArguments) and args.is_guided
+        self._lexicon_of_views = lexicon
+        is_stream = train_documents is not None and not hasattr(train_documents, "__len__")
+        self._documents = list(train_documents) if is_stream else train_documents
+        if self.train_dataset is None and self._documents is not None:
+            rows = _as_dataset(self._documents)
+            self.train_dataset = encode_dataset(rows, self.processing_class, self.model.config.label2id)
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Begin anew with the present model and arguments."""
+        self.remove_callback(ExplanationCallback)
+        self.head, self.guidance, self.objective = None, None, None
+        self.is_guided = isinstance(self.args, ExplanationGuidedTrainingArguments) and self.args.is_guided
+        self.loss_is_scaled_for_ga = True if self.is_guided else None
         if self.is_guided:
             self._check()
-            self._build(train_documents, lexicon)
+            self._build(self._documents, self._lexicon_of_views)
+
+    def _hp_search_setup(self, trial: Any) -> None:
+        super()._hp_search_setup(trial)
+        if self.model_init is not None:  # the model is new, and a trial has its own arguments
+            self._set_up()
 
     @classmethod
     def for_documents(cls, documents: Any, **options: Any) -> ExplanationGuidedTrainer:
@@ -102,7 +116,6 @@ class ExplanationGuidedTrainer(AdnerTrainer):
     def _check(self) -> None:
         args = self.args
         refused = {
-            "model_init": self.model_init is not None and "explanations belong to one model; pass model",
             "label_smoothing_factor": args.label_smoothing_factor and "use boundary_smoothing",
             "dataloader_persistent_workers": args.dataloader_persistent_workers and "views change with the epoch",
             "fsdp": bool(args.fsdp) and "explaining needs whole word embeddings; use several processes (DDP)",
@@ -140,10 +153,8 @@ class ExplanationGuidedTrainer(AdnerTrainer):
             torch.manual_seed(args.seed)
             self.head = ExplainerHead(states_size(model), len(self.tagger.labels.types), types=self.tagger.labels.types)
         self.head.to(args.device)
-        self.objective: GuidedObjective | None = None
         self._best: dict[str, float] = {}
         self._figures: dict[str, float] = {}
-        self.loss_is_scaled_for_ga = True
         self.add_callback(ExplanationCallback(self))
 
     # ---- batches ------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from .inputs import (
 from .similarity import average_ranks, top_membership, top_size
 
 LEAST_OVERLAP = 0.5
-SCORES = ("auprc", "token_f1", "iou_f1")
+SCORES = ("average_precision", "auprc_trapezoid", "token_f1", "iou_f1")
 
 
 def plausibility(
@@ -35,7 +35,9 @@ def plausibility(
     spans: Sequence[Sequence[int]],
     k: int | None = None,
 ) -> dict[str, Any]:
-    """Compute AUPRC, token-F1@k and IOU-F1 of attribution maps against cue positions, their lifts and context variants.
+    """Compute the agreement of attribution maps with cue positions, its lifts and its variants in the context alone.
+
+    The area under the precision-recall curve is given twice, because the two conventions differ by up to 0.25.
 
     Args:
         maps: per entity its map, (L,): importance, so magnitudes or only positive evidence.
@@ -44,11 +46,12 @@ def plausibility(
         k: number of characters that count as selected; by default `similarity.top_size` of those considered.
 
     Returns:
-        `all` and `context` (without the entity's characters), each with the means of `auprc` (`average_precision`),
-        `token_f1` (`token_f1_at_k`) and `iou_f1`, in [0, 1], higher is better; `auprc_lift`, `token_f1_lift`,
-        `iou_f1_lift`, the difference to the explanation that is uniform inside the entity (in the context: to a
-        constant one), in [-1, 1]; `kept`, the number of entities with a cue there, over which the means are taken (NaN
-        without any), and `coverage` = kept / entities. `entities`.
+        `all` and `context` (without the entity's characters), each with the means of `average_precision`,
+        `auprc_trapezoid` (as ERASER has it), `token_f1` (`token_f1_at_k`) and `iou_f1`, in [0, 1], higher is better;
+        `average_precision_lift`, `auprc_trapezoid_lift`, `token_f1_lift`, `iou_f1_lift`, the difference to the
+        explanation that is uniform inside the entity (in the context: to a constant one), in [-1, 1]; `kept`, the
+        number of entities with a cue there, over which the means are taken (NaN without any), and `coverage` = kept /
+        entities. `entities`.
 
     Raises:
         ValueError: columns of different lengths, a cue or entity outside its text, or numbers that are not finite.
@@ -91,18 +94,37 @@ def cue_flags(cues: Sequence[int], length: int, name: str = "cues") -> np.ndarra
 def average_precision(values: Numbers, positive: Numbers) -> float:
     """Compute the area under the precision-recall curve: sum over thresholds of (R_n - R_{n-1}) P_n, not interpolated.
 
-    Tied values share a threshold, so their order does not matter. Range [0, 1], higher is better; a constant map scores
-    the share of positives.
+    This is scikit-learn's `average_precision_score`. Tied values share a threshold, so their order does not matter.
+    Range [0, 1], higher is better; a constant map scores the share of positives.
 
     Raises:
         ValueError: no positive, or not vectors of one length.
     """
+    precision, recall = _curve(values, positive)
+    return float(precision[1:] @ np.diff(recall))
+
+
+def auprc_trapezoid(values: Numbers, positive: Numbers) -> float:
+    """Compute the area under the precision-recall curve by trapezoids, from precision 1 at recall 0.
+
+    This is scikit-learn's `auc` of its `precision_recall_curve`, which ERASER (DeYoung et al., ACL 2020) reports. It
+    interpolates between thresholds and so is too high where values are tied: a constant map scores (1 + share of
+    positives) / 2. Otherwise as `average_precision`.
+
+    Raises:
+        ValueError: no positive, or not vectors of one length.
+    """
+    precision, recall = _curve(values, positive)
+    return float((precision[1:] + precision[:-1]) @ np.diff(recall) / 2)
+
+
+def _curve(values: Numbers, positive: Numbers) -> tuple[np.ndarray, np.ndarray]:
+    """Return precision and recall, (1 + thresholds,) each, from no character selected to all of them."""
     values = as_vector(values, "values")
     positive = _positives(positive, values.size)
     _, group, sizes = np.unique(-values, return_inverse=True, return_counts=True)
-    hits = np.bincount(group, weights=positive)  # (thresholds,) from the highest value down
-    precision = np.cumsum(hits) / np.cumsum(sizes)
-    return float(precision @ hits / positive.sum())
+    hits = np.cumsum(np.bincount(group, weights=positive))  # (thresholds,) from the highest value down
+    return np.r_[1.0, hits / np.cumsum(sizes)], np.r_[0.0, hits / positive.sum()]
 
 
 def token_f1_at_k(values: Numbers, positive: Numbers, k: int | None = None) -> float:
@@ -144,11 +166,12 @@ def iou_f1(values: Numbers, positive: Numbers, k: int | None = None, least_overl
 
 
 def _scores(values: Vector, positive: np.ndarray, where: np.ndarray, k: int | None) -> np.ndarray:
-    """Return the (3,) `SCORES` over the characters in `where`; runs are those of the text, so none spans a gap."""
+    """Return the (4,) `SCORES` over the characters in `where`; runs are those of the text, so none spans a gap."""
     used, flags = values[where], positive[where]
     ranks = np.where(where, average_ranks(values), 0.0)  # ranks begin at 1, so the other characters come last
     run_score = iou_f1(ranks, positive & where, top_size(used.size, k))
-    return np.array([average_precision(used, flags), token_f1_at_k(used, flags, k), run_score])
+    areas = average_precision(used, flags), auprc_trapezoid(used, flags)
+    return np.array([*areas, token_f1_at_k(used, flags, k), run_score])
 
 
 def _means(rows: list[list[float]], count: int) -> dict[str, float]:

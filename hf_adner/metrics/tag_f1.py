@@ -17,7 +17,9 @@ def tag_f1(
     """Compute strict entity precision, recall and F1 of BIO labels: micro, per label and macro.
 
     An entity is a B label and the I labels of the same type directly after it; an I label that continues nothing
-    belongs to no entity (seqeval's strict mode under IOB2).
+    belongs to no entity (seqeval's strict mode under IOB2). Scorers that follow the rule of conlleval, such as the
+    official one of IMCS and seqeval's default mode, let such an I label begin an entity: on well-formed BIO they give
+    the same figures, on ill-formed BIO others (0.766 in place of 0.756 on IMCS predictions without a CRF).
 
     Args:
         predictions: per document the predicted labels, "O", "B-x" or "I-x", one per token.

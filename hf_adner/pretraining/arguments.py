@@ -67,8 +67,8 @@ class PretrainingArguments(ReadingArguments):
 class PretrainingTrainingArguments(TrainingArguments):
     """`TrainingArguments` with defaults for continued pretraining.
 
-    Different from transformers: a checkpoint and an evaluation every 1,000 steps, only the last checkpoint kept, 6 %
-    warm-up, two data-loader workers, no reporting service.
+    Different from transformers: 6 % warm-up, two data-loader workers, no reporting service. Evaluation and saving are
+    as in transformers; `PretrainCommandArguments` have those of the command.
     """
 
     learning_rate: float = field(default=1e-4, metadata={"help": "peak learning rate"})
@@ -77,11 +77,6 @@ class PretrainingTrainingArguments(TrainingArguments):
     num_train_epochs: float = field(default=3.0, metadata={"help": "passes over the text"})
     per_device_train_batch_size: int = field(default=32, metadata={"help": "blocks per step and process"})
     per_device_eval_batch_size: int = field(default=32, metadata={"help": "blocks per evaluation step and process"})
-    eval_strategy: str = field(default="steps", metadata={"help": "when to evaluate perplexity"})
-    eval_steps: float | None = field(default=1000, metadata={"help": "steps between two evaluations"})
-    save_strategy: str = field(default="steps", metadata={"help": "when to write a checkpoint"})
-    save_steps: float = field(default=1000, metadata={"help": "steps between two checkpoints"})
-    save_total_limit: int | None = field(default=1, metadata={"help": "number of checkpoints to keep"})
     logging_steps: float = field(default=100, metadata={"help": "steps between two log entries"})
     dataloader_num_workers: int = field(default=2, metadata={"help": "data-loader processes, which mask"})
     dataloader_pin_memory: bool = field(
@@ -89,6 +84,17 @@ class PretrainingTrainingArguments(TrainingArguments):
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "not needed: blocks have no other columns"})
     report_to: str | None = field(default="none", metadata={"help": "reporting service of the Trainer"})
+
+
+@dataclass
+class PretrainCommandArguments(PretrainingTrainingArguments):
+    """Evaluation and saving of `adner pretrain`: every 1,000 steps, and only the last checkpoint is kept."""
+
+    eval_strategy: str = field(default="steps", metadata={"help": "when to evaluate perplexity"})
+    eval_steps: float | None = field(default=1000, metadata={"help": "steps between two evaluations"})
+    save_strategy: str = field(default="steps", metadata={"help": "when to write a checkpoint"})
+    save_steps: float = field(default=1000, metadata={"help": "steps between two checkpoints"})
+    save_total_limit: int | None = field(default=1, metadata={"help": "number of checkpoints to keep"})
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class MacBertCollator:
         _check(tokenizer, replacement, share, ngram_shares)
         self.replacement, self.seed = replacement, seed
         self._mask_id = tokenizer.mask_token_id  # no attribute `tokenizer`: the Trainer would save it
-        self.share, self.ngram_shares = share, tuple(ngram_shares)
+        self.share, self.ngram_shares, self.longest_word = share, tuple(ngram_shares), longest_word
         self.lexicon = lexicon if lexicon is not None else getattr(tokenizer, "lexicon", None)
         self.words = TokenWords(tokenizer, self.lexicon, longest_word)
         self.substitutes = Substitutes(tokenizer, self.words, similar_words)

@@ -22,7 +22,6 @@ from transformers import (
     EvalPrediction,
     PreTrainedConfig,
     PreTrainedModel,
-    Trainer,
     TrainerCallback,
     set_seed,
 )
@@ -39,7 +38,7 @@ from hf_adner.pretraining.text import TextBlocks, VocabularyCoverage, hold_out_t
 from hf_adner.pretraining.word_vectors import WordSequences, cooccurrence_vectors
 from hf_adner.pretraining.words import UNKNOWN
 from hf_adner.training.preparation import build_lexicon, small_encoder
-from hf_adner.training.run import METRICS_FILE, checkpoint_to_resume
+from hf_adner.training.resume import METRICS_FILE, CheckedResume, checkpoint_to_resume
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +90,9 @@ def run_pretraining(
         The content of `metrics.json`.
 
     Raises:
-        FileExistsError: if `output_dir` has another run and resuming it was not asked for.
-        ValueError, DataFormatError: if the texts, the vocabulary or the arguments are invalid.
+        FileExistsError: if `output_dir` has another run or a model and resuming was not asked for.
+        ValueError, DataFormatError: if the texts, the vocabulary or the arguments are invalid, or the checkpoint to
+            resume from is of another run.
     """
     checkpoint = checkpoint_to_resume(training_args)
     set_seed(training_args.seed)
@@ -134,10 +134,7 @@ def _train(trainer: PretrainingTrainer, checkpoint: str | None) -> dict[str, Any
 
 
 def _first_scores(trainer: PretrainingTrainer) -> dict[str, float]:
-    """Return the first evaluation, of the original run if this one was resumed.
-
-    If that run had no held-out text, this is the last evaluation.
-    """
+    """Return the first evaluation, of the original run if this one was resumed."""
     return _scores(next(entry for entry in trainer.state.log_history if "eval_perplexity" in entry))
 
 
@@ -269,7 +266,7 @@ def build_trainer(
         "seed": training_args.seed,
     }
     training, held_out = (MacBertCollator(tokenizer, lexicon, similar, **options) for _ in range(2))
-    return PretrainingTrainer(
+    trainer = PretrainingTrainer(
         model=model,
         args=training_args,
         collator=training,
@@ -277,6 +274,8 @@ def build_trainer(
         train_dataset=blocks,
         eval_dataset=TextBlocks(text.held_out, tokenizer, length) if text.held_out else None,
     )
+    trainer.data_settings = asdict(args)
+    return trainer
 
 
 def block_length(asked: int | None, model: PreTrainedModel) -> int:
@@ -331,7 +330,7 @@ def given_vectors(words: list[str], path: str, lower_case: bool = False) -> torc
     return rows
 
 
-class PretrainingTrainer(Trainer):
+class PretrainingTrainer(CheckedResume):
     """`Trainer` whose loss is the mean over all masked tokens of a step, across batches and processes.
 
     The masks of training text change every epoch, the masks of held-out text never.
@@ -352,6 +351,12 @@ class PretrainingTrainer(Trainer):
             callbacks=[_SetEpoch(collator)],
             **options,
         )
+
+    def learned_settings(self) -> dict[str, Any]:
+        """Return what the masks follow, and the digest of the words that are masked as a whole."""
+        collator, names = self.data_collator, ("replacement", "share", "ngram_shares", "longest_word")
+        lexicon = None if collator.lexicon is None else collator.lexicon.hash
+        return {**{name: getattr(collator, name) for name in names}, "lexicon": lexicon}
 
     def compute_loss(
         self,

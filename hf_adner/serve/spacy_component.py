@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from spacy.language import Language
+from spacy.scorer import Scorer, get_ner_prf
 from spacy.tokens import Doc, Span
+from spacy.training import Example
 from spacy.util import minibatch
 
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
@@ -72,6 +74,27 @@ class AdnerComponent:
         for batch in minibatch(stream, batch_size):
             yield from self._tagged(batch)
 
+    def score(self, examples: Iterable[Example], **options: Any) -> dict[str, Any]:
+        """Return strict scores, as `nlp.evaluate` needs them.
+
+        `ents_p`, `ents_r`, `ents_f` and `ents_per_type` compare `doc.ents`; `spans_adner_p`, `_r`, `_f` and `_per_type`
+        compare `doc.spans["adner"]`, whose entities may overlap, in references that have such a group. A figure is None
+        where no reference is annotated; a reference without entities needs `doc.ents = []` to count as annotated.
+
+        Args:
+            examples: predicted and reference documents.
+            options: of spaCy's scorer, ignored.
+        """
+        examples = list(examples)
+        overlapping = Scorer.score_spans(
+            examples,
+            f"spans_{SPANS_KEY}",
+            getter=lambda doc, name: doc.spans.get(SPANS_KEY, []),
+            has_annotation=lambda doc: SPANS_KEY in doc.spans,
+            allow_overlap=True,
+        )
+        return {**get_ner_prf(examples), **overlapping}
+
     def _tagged(self, docs: list[Doc]) -> Iterator[Doc]:
         texts = [doc.text for doc in docs]
         found = self._tagger(texts, batch_size=self.batch_size, threshold=self.threshold)
@@ -113,6 +136,7 @@ def _disjoint(spans: list[Span], others: tuple[Span, ...]) -> list[Span]:
 @Language.factory(
     "adner",
     assigns=["doc.ents", "doc.spans", "span._.adner"],
+    default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
     default_config={
         "revision": None,
         "device": None,

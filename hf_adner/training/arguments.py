@@ -87,8 +87,12 @@ class ModelArguments:
 class AdnerTrainingArguments(TrainingArguments):
     """`TrainingArguments` with separate learning rates for encoder, head and CRF.
 
-    Defaults that differ from transformers: evaluate and save once per epoch, load the best checkpoint (strict entity
-    F1) at the end, group batches by length, warm up over 10 % of the steps, report to no service.
+    Defaults that differ from transformers: group batches by length, warm up over 10 % of the steps, report to no
+    service. Evaluation, saving and the choice of the best checkpoint are as in transformers (none, every 500 steps,
+    none); `TrainCommandArguments` have those of the commands.
+
+    Raises:
+        ValueError: early stopping without evaluation or without a metric.
     """
 
     trainer_class: ClassVar[str] = "hf_adner.training.trainer:AdnerTrainer"
@@ -111,17 +115,6 @@ class AdnerTrainingArguments(TrainingArguments):
     num_train_epochs: float = field(default=10.0, metadata={"help": "passes over the training documents"})
     per_device_train_batch_size: int = field(default=16, metadata={"help": "windows per step and process"})
     per_device_eval_batch_size: int = field(default=32, metadata={"help": "windows per evaluation step and process"})
-    eval_strategy: str = field(default="epoch", metadata={"help": "when to evaluate on the validation split"})
-    save_strategy: str = field(default="epoch", metadata={"help": "when to save a checkpoint"})
-    save_total_limit: int | None = field(
-        default=1, metadata={"help": "checkpoints to keep in addition to the best one"}
-    )
-    load_best_model_at_end: bool = field(
-        default=True, metadata={"help": "load the checkpoint with the best validation score at the end"}
-    )
-    metric_for_best_model: str | None = field(
-        default="f1", metadata={"help": "validation metric that selects the best checkpoint"}
-    )
     train_sampling_strategy: str = field(
         default="group_by_length", metadata={"help": "order of training windows: group_by_length, random or sequential"}
     )
@@ -135,3 +128,38 @@ class AdnerTrainingArguments(TrainingArguments):
         default=False, metadata={"help": "also push a lexicon made from documents, which may contain private text"}
     )
     report_to: str | None = field(default="none", metadata={"help": "experiment tracker to report to"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.early_stopping_patience is None:
+            return
+        if self.early_stopping_patience < 1:
+            raise ValueError(f"early_stopping_patience is {self.early_stopping_patience}, expected 1 or more")
+        if self.eval_strategy == "no" or self.metric_for_best_model is None:
+            raise ValueError(
+                "early_stopping_patience (--early-stopping-patience) needs evaluations and their metric; set "
+                "eval_strategy='epoch' (--eval-strategy epoch) and metric_for_best_model='f1' "
+                "(--metric-for-best-model f1)"
+            )
+
+
+@dataclass
+class BestEpochDefaults(TrainingArguments):
+    """Evaluation and saving once per epoch; the epoch with the best strict entity F1 is the result."""
+
+    eval_strategy: str = field(default="epoch", metadata={"help": "when to evaluate on the validation split"})
+    save_strategy: str = field(default="epoch", metadata={"help": "when to save a checkpoint"})
+    save_total_limit: int | None = field(
+        default=1, metadata={"help": "checkpoints to keep in addition to the best one"}
+    )
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "load the checkpoint with the best validation score at the end"}
+    )
+    metric_for_best_model: str | None = field(
+        default="f1", metadata={"help": "validation metric that selects the best checkpoint"}
+    )
+
+
+@dataclass
+class TrainCommandArguments(BestEpochDefaults, AdnerTrainingArguments):
+    """`AdnerTrainingArguments` with the defaults of the commands: the best epoch is the result."""

@@ -6,7 +6,6 @@ synthetic corpus and shows it on a sample note.
 
 import itertools
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 from datasets import Dataset, DatasetDict
 from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from hf_adner.audit.calibration import calibration_report
 from hf_adner.audit.evaluation import EvaluationReport, compare_documents
@@ -33,14 +31,13 @@ from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.reporting import code_points, plain
-from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments, TrainCommandArguments
 from hf_adner.training.preparation import build_model, build_tokenizer, entity_types_of, load_splits
+from hf_adner.training.resume import METRICS_FILE, MODEL_FOLDER, checkpoint_to_resume
 from hf_adner.training.trainer import AdnerTrainer, predicted_labels, span_scores, trainer_facts
 
 logger = logging.getLogger(__name__)
 
-MODEL_FOLDER = "model"
-METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
 
 SAMPLE_NOTE = (
@@ -76,6 +73,7 @@ def run_training(
 
     Raises:
         FileExistsError: `output_dir` holds another run and `resume_from_checkpoint` is not set.
+        FileNotFoundError: there is no such checkpoint to resume from.
         ValueError, DataFormatError: invalid data, lexicon or arguments, or an example text for the card that shows a
             sentence of the data.
     """
@@ -114,25 +112,6 @@ def run_training(
     return metrics
 
 
-def checkpoint_to_resume(args: AdnerTrainingArguments) -> str | None:
-    """Return the checkpoint to resume from (`auto`: the last one in `output_dir`), or None for a new run.
-
-    Raises:
-        FileExistsError: a new run would write into the folder of an earlier one.
-    """
-    last = get_last_checkpoint(args.output_dir) if os.path.isdir(args.output_dir) else None
-    if args.resume_from_checkpoint == "auto":
-        return last
-    if args.resume_from_checkpoint:
-        return args.resume_from_checkpoint
-    if last or os.path.exists(os.path.join(args.output_dir, METRICS_FILE)):
-        raise FileExistsError(
-            f"{args.output_dir} holds an earlier run; continue it with --resume-from-checkpoint auto, "
-            "or choose another --output-dir"
-        )
-    return None
-
-
 def train(
     model: AdnerForTokenClassification,
     tokenizer: AdnerTokenizer,
@@ -147,6 +126,11 @@ def train(
         for name in ("train", "validation")
         if name in splits
     }
+    if training_args.eval_strategy != "no" and "validation" not in splits:
+        raise ValueError(
+            "there are no validation documents to choose the best epoch by; give a split (--validation) or a share "
+            "(--validation-share), or leave evaluation out (--eval-strategy no --load-best-model-at-end false)"
+        )
     patience = training_args.early_stopping_patience
     trainer = make_trainer(
         training_args,
@@ -160,6 +144,7 @@ def train(
         preprocess_logits_for_metrics=predicted_labels,
         callbacks=[] if patience is None else [EarlyStoppingCallback(patience)],
     )
+    trainer.data_settings = asdict(dataset_args)
     trainer.train(resume_from_checkpoint=checkpoint)
     return trainer
 
@@ -236,7 +221,7 @@ def demo_arguments(output: str, seed: int = 42) -> tuple[DatasetArguments, Model
     return (
         DatasetArguments(dataset="ad-synthetic"),
         ModelArguments(architecture="m-dscmg", lexicon="ad", encoder_size=128, encoder_layers=2),
-        AdnerTrainingArguments(
+        TrainCommandArguments(
             output_dir=output,
             learning_rate=1e-3,
             head_learning_rate=1e-3,

@@ -15,15 +15,17 @@ import torch
 from datasets import Dataset
 from torch import nn
 from torch.utils.data import Sampler
-from transformers import Trainer, TrainingArguments
+from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from hf_adner.cards.card import write_card
 from hf_adner.cards.record import CardOptions, hardware, public_name, record_of_run, versions
+from hf_adner.data.encoding import AdnerDataCollator
 from hf_adner.hub.trainer_push import CheckpointPush
 from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.model.labels_adner import UNOBSERVED, entity_types, tags_to_spans
 from hf_adner.training.arguments import AdnerTrainingArguments
+from hf_adner.training.resume import CheckedResume
 
 _CRF_PARAMETERS = {"start_transitions", "end_transitions", "transitions"}
 
@@ -37,19 +39,53 @@ _REPORTED_ARGUMENTS = (
 )  # fmt: skip
 
 
-class AdnerTrainer(CheckpointPush):
+class AdnerTrainer(CheckedResume, CheckpointPush):
     """`Trainer` with separate learning rates for encoder, head and CRF (`AdnerTrainingArguments`).
 
-    Works for our models and for any `AutoModelForTokenClassification`.
+    Works for our models and for any `AutoModelForTokenClassification`. Without `data_collator` batches are padded by
+    `AdnerDataCollator`; without `compute_metrics` and `preprocess_logits_for_metrics` evaluation reports strict entity
+    precision, recall and F1 (`eval_f1`) of a model with BIO labels.
+
+    Args:
+        model, args, data_collator, positional, options: as for `Trainer`.
 
     Attributes:
         measured: figures for the model card beyond `trainer_facts`, with the keys of `metrics.json` (`statistics`,
             `test`, `calibration`, `explanations`, `robustness`, `examples`, ...).
         card_options: statements of the card that no run can measure.
+
+    Raises:
+        ValueError: label smoothing of a CRF.
     """
 
     measured: Mapping[str, Any] | None = None
     card_options: CardOptions | None = None
+
+    def __init__(
+        self, model: Any = None, args: Any = None, data_collator: Any = None, *positional: Any, **options: Any
+    ) -> None:
+        super().__init__(model, args, data_collator, *positional, **options)
+        if data_collator is None and isinstance(self.processing_class, PreTrainedTokenizerBase):
+            self.data_collator = AdnerDataCollator(self.processing_class)
+        names = _bio_names(self._model_config())
+        if names and self.compute_metrics is None and self.preprocess_logits_for_metrics is None:
+            self.compute_metrics, self.preprocess_logits_for_metrics = span_scores(names), predicted_labels
+
+    def _model_config(self) -> Any:
+        return getattr(self.accelerator.unwrap_model(self.model), "config", None)
+
+    def _validate_args(self) -> None:
+        super()._validate_args()
+        if self.label_smoother is not None and getattr(self._model_config(), "use_crf", False):
+            raise ValueError(
+                f"label_smoothing_factor={self.args.label_smoothing_factor} (--label-smoothing-factor) is not defined "
+                "for a CRF, which gives forbidden labels a probability of 0; use --architecture bert-softmax, or "
+                "boundary_smoothing (adner train-guided --boundary-smoothing)"
+            )
+
+    def learned_settings(self) -> dict[str, Any]:
+        """Return the fields that a subclass of `AdnerTrainingArguments` adds: a resumed run must not change them."""
+        return {name: getattr(self.args, name) for name in added_arguments(self.args)}
 
     @classmethod
     def for_documents(cls, documents: Dataset, **options: Any) -> AdnerTrainer:
@@ -145,16 +181,13 @@ def parameter_groups(model: nn.Module, args: Any, decayed: Iterable[str]) -> lis
 
     Args:
         model: unwrapped model.
-        args: `AdnerTrainingArguments`.
+        args: `AdnerTrainingArguments`; plain `TrainingArguments` have one learning rate for all parts.
         decayed: names of the parameters with weight decay. Embeddings are excluded, because decay would pull the
             vectors of words that never occur towards zero.
     """
-    head = args.learning_rate if args.head_learning_rate is None else args.head_learning_rate
-    rates = {
-        "encoder": args.learning_rate,
-        "head": head,
-        "crf": head if args.crf_learning_rate is None else args.crf_learning_rate,
-    }
+    head, crf = (getattr(args, f"{part}_learning_rate", None) for part in ("head", "crf"))  # not in stock arguments
+    head = args.learning_rate if head is None else head
+    rates = {"encoder": args.learning_rate, "head": head, "crf": head if crf is None else crf}
     embeddings = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
     decayed = set(decayed) - embeddings
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
@@ -216,9 +249,10 @@ def predicted_labels(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
 
     For the Trainer's `preprocess_logits_for_metrics`, so that it does not collect the logits of the whole split.
     """
-    if isinstance(outputs, (tuple, list)):
-        return outputs[1] if len(outputs) > 1 and outputs[1].dtype == torch.long else outputs[0].argmax(-1)
-    return outputs.argmax(-1)
+    logits, *others = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+    if others and isinstance(others[0], torch.Tensor) and others[0].dtype == torch.long:
+        return others[0]
+    return logits.argmax(-1)
 
 
 def span_scores(labels: Sequence[str]) -> Callable[[Any], dict[str, float]]:
@@ -266,15 +300,28 @@ def trainer_facts(trainer: Trainer) -> dict[str, Any]:
 
 def reported_arguments(args: TrainingArguments) -> dict[str, Any]:
     """Return the arguments that shape a model: common ones, and all that a subclass of ours adds."""
+    return {name: getattr(args, name) for name in (*_REPORTED_ARGUMENTS, *added_arguments(args)) if hasattr(args, name)}
+
+
+def added_arguments(args: TrainingArguments) -> list[str]:
+    """Return the fields of arguments that `AdnerTrainingArguments` does not have."""
     inherited = {field.name for field in fields(AdnerTrainingArguments)}
-    added = [field.name for field in fields(args) if field.name not in inherited]
-    return {name: getattr(args, name) for name in (*_REPORTED_ARGUMENTS, *added) if hasattr(args, name)}
+    return [field.name for field in fields(args) if field.name not in inherited]
 
 
 def last_logged(trainer: Trainer, name: str) -> float | None:
     """Return the latest value of a figure in the trainer's log, or None if it was never logged."""
     values = (entry[name] for entry in reversed(trainer.state.log_history) if name in entry)
     return next(values, None)
+
+
+def _bio_names(config: Any) -> list[str] | None:
+    """Return the labels of a configuration in id order if they are BIO labels, else None."""
+    names = [config.id2label[index] for index in sorted(getattr(config, "id2label", None) or {})]
+    try:
+        return names if entity_types(names) else None
+    except ValueError:
+        return None
 
 
 def _label_names(labels: Sequence[str]) -> list[str]:

@@ -102,7 +102,7 @@ def test_plausibility_reads_the_entitys_own_cues(run_of):
     found = measure_plausibility(run)
     assert found.details["with_cues"] == 1
     has_context = [audited.span[0] > 0 for audited in run.entities]
-    assert np.isfinite(found.values["context_auprc"]).tolist() == has_context
+    assert np.isfinite(found.values["context_average_precision"]).tolist() == has_context
     document = Document(
         "a", "红斑痒", meta={"cues": [{"entity": 0, "start": 0, "end": 2}, {"entity": 1, "start": 2, "end": 3}]}
     )

@@ -5,7 +5,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from seqeval.metrics import classification_report
+from seqeval.metrics import classification_report, f1_score
 from seqeval.scheme import IOB2, Entities
 
 import hf_adner.metrics.entity_f1 as entity_f1_module
@@ -164,6 +164,17 @@ def test_known_counts_of_tags():
     scores = tag_f1(predicted, gold)
     assert (scores["correct"], scores["predicted"], scores["support"]) == (2, 2, 4)
     assert scores["per_label"]["b"]["recall"] == 0.5
+
+
+ILL_FORMED = [["O", "I-a", "I-a", "O", "B-a", "I-b"]]
+
+
+def test_an_i_that_continues_nothing_is_no_entity_unlike_in_lenient_scorers():
+    gold = [["O", "B-a", "I-a", "O", "B-a", "O"]]
+    scores = tag_f1(ILL_FORMED, gold)
+    assert (scores["correct"], scores["predicted"], scores["support"]) == (1, 1, 2)
+    assert scores["f1"] == pytest.approx(f1_score(gold, ILL_FORMED, mode="strict", scheme=IOB2)) == pytest.approx(2 / 3)
+    assert f1_score(gold, ILL_FORMED) == pytest.approx(4 / 5)  # a, a and b are predicted
 
 
 @given(st.lists(st.tuples(TAG_SEQUENCES, TAG_SEQUENCES), min_size=1, max_size=4))

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hf_adner.metrics.plausibility as plausibility_module
-from hf_adner.metrics.plausibility import Plausibility, average_precision, iou_f1, plausibility, token_f1_at_k
+from hf_adner.metrics.plausibility import (
+    Plausibility,
+    auprc_trapezoid,
+    average_precision,
+    iou_f1,
+    plausibility,
+    token_f1_at_k,
+)
 
 RANKED = st.integers(1, 7).flatmap(
     lambda size: st.tuples(
@@ -28,6 +35,23 @@ def test_average_precision_equals_its_definition(ranked):
         area += (recall - previous) * positive[selected].mean()
         previous = recall
     assert average_precision(values, positive) == pytest.approx(area)
+
+
+def test_the_two_areas_differ_by_their_interpolation():
+    values, positive = [0.9, 0.8, 0.7, 0.6], [0, 1, 0, 1]  # precision 0, 1/2, 1/3, 1/2 at recall 0, 1/2, 1/2, 1
+    assert average_precision(values, positive) == pytest.approx(1 / 2 * 1 / 2 + 1 / 2 * 1 / 2)
+    assert auprc_trapezoid(values, positive) == pytest.approx((0 + 1 / 2) / 4 + (1 / 3 + 1 / 2) / 4)
+    assert auprc_trapezoid([1, 1, 1, 1], [1, 0, 0, 0]) == (1 + 1 / 4) / 2
+    assert auprc_trapezoid([3, 2, 1, 0], [1, 1, 0, 0]) == 1
+
+
+@given(ranked=RANKED)
+def test_the_trapezoid_is_that_of_scikit_learn(ranked):
+    metrics = pytest.importorskip("sklearn.metrics")
+    values, positive = ranked
+    precision, recall, _ = metrics.precision_recall_curve(positive, values)
+    assert auprc_trapezoid(values, positive) == pytest.approx(metrics.auc(recall, precision))
+    assert average_precision(values, positive) == pytest.approx(metrics.average_precision_score(positive, values))
 
 
 def test_average_precision_at_its_limits():
@@ -64,7 +88,7 @@ def test_constant_map_selects_no_run():
     assert iou_f1([1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0], 3) == 1  # the tied third place is left out
 
 
-@pytest.mark.parametrize("score", [average_precision, token_f1_at_k, iou_f1])
+@pytest.mark.parametrize("score", [average_precision, auprc_trapezoid, token_f1_at_k, iou_f1])
 @given(ranked=RANKED, scale=st.sampled_from([1e-9, 3.0, 1e9]))
 def test_scale_does_not_matter_and_scores_are_in_range(score, ranked, scale):
     values, positive = ranked
@@ -72,7 +96,7 @@ def test_scale_does_not_matter_and_scores_are_in_range(score, ranked, scale):
     assert 0 <= score(values, positive) <= 1 + 1e-12
 
 
-@pytest.mark.parametrize("score", [average_precision, token_f1_at_k, iou_f1])
+@pytest.mark.parametrize("score", [average_precision, auprc_trapezoid, token_f1_at_k, iou_f1])
 def test_scores_need_a_positive(score):
     with pytest.raises(ValueError, match="at least one of 2 characters"):
         score([1, 2], [0, 0])
@@ -88,10 +112,10 @@ SPANS = [(3, 5), (2, 4)]
 def test_known_plausibility():
     scores = plausibility(MAPS, CUES, SPANS, k=3)
     assert scores["entities"] == 2
-    assert scores["all"]["auprc"] == pytest.approx((1 + 1 / 2) / 2)
-    assert scores["context"]["auprc"] == 1.0
+    assert scores["all"]["average_precision"] == pytest.approx((1 + 1 / 2) / 2)
+    assert scores["context"]["average_precision"] == 1.0
     assert (scores["context"]["kept"], scores["context"]["coverage"]) == (1, 0.5)
-    assert scores["context"]["auprc_lift"] == pytest.approx(1 - 1 / 6)
+    assert scores["context"]["average_precision_lift"] == pytest.approx(1 - 1 / 6)
     assert scores["context"]["token_f1"] == pytest.approx(2 * 1 / (3 + 1))
 
 
@@ -99,7 +123,7 @@ def test_uniform_entity_has_no_lift():
     inside = [[float(start <= place < end) for place in range(len(row))] for row, (start, end) in zip(MAPS, SPANS)]
     scores = plausibility(inside, CUES, SPANS)
     lifts = [value for part in ("all", "context") for name, value in scores[part].items() if name.endswith("lift")]
-    assert lifts == [0.0] * 6
+    assert lifts == [0.0] * 8
 
 
 def test_context_runs_do_not_span_the_entity():
@@ -112,7 +136,7 @@ def test_context_runs_do_not_span_the_entity():
 def test_entities_without_cues_only_lower_coverage():
     scores = plausibility([*MAPS, [1, 2]], [*CUES, []], [*SPANS, (0, 2)], k=3)
     assert scores["all"] == {**plausibility(MAPS, CUES, SPANS, k=3)["all"], "coverage": pytest.approx(2 / 3)}
-    assert np.isnan(plausibility([[1, 2]], [[]], [(0, 1)])["all"]["auprc"])
+    assert np.isnan(plausibility([[1, 2]], [[]], [(0, 1)])["all"]["average_precision"])
 
 
 @pytest.mark.parametrize("cue", [-1, 4, 0.5])

@@ -139,12 +139,34 @@ def test_a_killed_run_resumed_ends_with_the_same_bits(lines, tmp_path, monkeypat
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_resumed_run_may_begin_to_hold_text_out(lines, tmp_path):
-    saving = {"save_strategy": "steps", "save_steps": 2}
-    run_pretraining(None, [lines], small(validation_share=0.0), quick(tmp_path, max_steps=2, **saving))
-    options = quick(tmp_path, max_steps=4, resume_from_checkpoint="auto", **saving)
-    found = run_pretraining(None, [lines], small(), options)
-    assert found["steps"] == 4 and found["held_out"]["before"] == found["held_out"]["after"]
+CHANGED = {
+    "text": ({"validation_share": 0.3}, "train data: .*validation_share: 0.1 → 0.3"),
+    "blocks": ({"max_length": 32}, "train data: .*max_length: 64 → 32"),
+    "masks": ({"masked_share": 0.3}, "share: 0.15 → 0.3"),
+    "words": ({"lexicon": None}, "lexicon: [0-9a-f]+ → None"),
+}
+
+
+@pytest.fixture(scope="module")
+def saved(lines, tmp_path_factory):
+    """The folder of a run of a step, with its checkpoint."""
+    folder = tmp_path_factory.mktemp("saved")
+    run_pretraining(None, [lines], small(), quick(folder, max_steps=1, save_strategy="steps", save_steps=1))
+    return folder
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_a_run_with_other_text_or_masks_is_not_resumed(change, saved, lines, tmp_path):
+    options, told = CHANGED[change]
+    resumed = quick(tmp_path, max_steps=2, resume_from_checkpoint=str(saved / "checkpoint-1"))
+    with pytest.raises(ValueError, match=f"is of another run.*{told}"):
+        run_pretraining(None, [lines], small(**options), resumed)
+
+
+def test_evaluation_may_change_when_a_run_is_resumed(saved, lines, tmp_path):
+    options = {"max_steps": 2, "resume_from_checkpoint": str(saved / "checkpoint-1")}
+    found = run_pretraining(None, [lines], small(), quick(tmp_path, eval_strategy="steps", eval_steps=1, **options))
+    assert found["steps"] == 2
 
 
 def without_dropout(encoder: Path, folder: Path) -> Path:

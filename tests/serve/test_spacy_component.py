@@ -7,6 +7,9 @@ from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
 
 spacy = pytest.importorskip("spacy")
 
+from spacy.training import Example  # noqa: E402
+
+from hf_adner.metrics.entity_f1 import entity_f1  # noqa: E402
 from hf_adner.serve.spacy_component import AdnerComponent, MisalignedEntityWarning  # noqa: E402
 
 TEXTS = ["患者反复红斑三年，外用他克莫司软膏后好转。", "瘙痒", "", "丘疹，皮肤干燥"]
@@ -89,6 +92,41 @@ def test_entities_of_other_components_can_stay():
     assert len(doc.spans["adner"]) == 2
     AdnerComponent(Found())(doc)
     assert [(span.text, span.label_) for span in doc.ents] == [("斑三", "病"), ("外用", "药")]
+
+
+def reference(nlp, text, entities, overlapping=None):
+    doc = nlp.make_doc(text)
+    doc.ents = [doc.char_span(start, end, label=label) for start, end, label in entities]
+    if overlapping is not None:
+        doc.spans["adner"] = [doc.char_span(start, end, label=label) for start, end, label in overlapping]
+    return doc
+
+
+def test_evaluate_gives_the_strict_f1_of_the_same_documents(folder, pipe):
+    nlp = spacy.blank("zh")
+    nlp.add_pipe("adner", config={"model": folder, "device": "cpu"})
+    predicted = [[(e["start"], e["end"], e["entity_group"]) for e in found] for found in pipe(TEXTS)]
+    gold = [spans[:-1] + [(start, end, "病" if label == "药" else "药") for start, end, label in spans[-1:]]
+            for spans in predicted]  # fmt: skip
+    examples = [Example(nlp.make_doc(text), reference(nlp, text, spans)) for text, spans in zip(TEXTS, gold)]
+    scores, ours = nlp.evaluate(examples), entity_f1(predicted, gold)
+    assert 0 < ours["f1"] < 1
+    assert [scores[f"ents_{name}"] for name in "prf"] == pytest.approx(
+        [ours[name] for name in ("precision", "recall", "f1")]
+    )
+    for label, figures in ours["per_label"].items():
+        assert scores["ents_per_type"][label]["f"] == pytest.approx(figures["f1"])
+    assert scores["spans_adner_f"] is None  # no reference has such spans
+
+
+def test_overlapping_entities_are_scored_in_the_span_group():
+    nlp = spacy.blank("zh")
+    component = AdnerComponent(Found())
+    gold = reference(nlp, "红斑三年外用药", [(1, 3, "病")], [(1, 3, "病"), (1, 6, "药"), (4, 6, "药")])
+    example = Example(component(nlp.make_doc(gold.text)), gold)
+    scores = component.score([example])
+    assert (scores["ents_p"], scores["ents_r"]) == (0.5, 1.0)
+    assert (scores["spans_adner_p"], scores["spans_adner_r"]) == (1.0, pytest.approx(2 / 3))
 
 
 def test_unknown_alignment_mode():

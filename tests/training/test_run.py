@@ -13,11 +13,10 @@ from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
 from hf_adner.data.records import Document, Entity
 from hf_adner.training import run as run_module
 from hf_adner.training import trainer as trainer_module
+from hf_adner.training.resume import METRICS_FILE, checkpoint_to_resume
 from hf_adner.training.run import (
-    METRICS_FILE,
     REPORT_FILE,
     SAMPLE_NOTE,
-    checkpoint_to_resume,
     demo_arguments,
     entity_lines,
     run_demo,
