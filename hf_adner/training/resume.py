@@ -193,8 +193,8 @@ class CheckedResume(Trainer):
         if differences:
             more = [f"and {len(differences) - _TOLD} more"] if len(differences) > _TOLD else []
             raise ValueError(
-                f"{checkpoint} is of another run (checkpoint → now): {'; '.join([*differences[:_TOLD], *more])}. Resume "
-                "it with the data and arguments that it was made with, or train anew in another output_dir "
+                f"{checkpoint} is of another run (checkpoint → now): {'; '.join([*differences[:_TOLD], *more])}. "
+                "Resume it with the data and arguments that it was made with, or train anew in another output_dir "
                 "(--output-dir)"
             )
         if not any(next(checkpoint.glob(pattern), None) for pattern in ("optimizer*", "global_step*")):

@@ -4,12 +4,14 @@ import copy
 import logging
 import math
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 from datasets import Dataset
 from torch import nn
 from transformers import Trainer, set_seed
+from transformers.trainer_utils import HPSearchBackend
 
 from hf_adner import AdnerForTokenClassification, make_explainer
 from hf_adner.data.dataset import dataset_from_documents
@@ -18,7 +20,7 @@ from hf_adner.data.records import Document, Entity
 from hf_adner.explain.amortised import HEAD_FILE, ExplainerHead
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.guided.batches import GUIDANCE
-from hf_adner.guided.trainer import ExplanationGuidedTrainer
+from hf_adner.guided.trainer import ExplanationCallback, ExplanationGuidedTrainer
 from hf_adner.training.trainer import AdnerTrainer
 
 from ..corpora import InterruptAfterSave, largest_difference, note
@@ -352,6 +354,45 @@ def test_views_recompute_the_lexicons_words(tmp_path):
     batch = next(iter(trainer.get_train_dataloader()))
     rows = 8 + sum(one.view is not None for one in batch[GUIDANCE])
     assert len(batch["lexicon_ids"]) == len(batch["labels"]) == rows
+
+
+# ---- a model for every trial -------------------------------------------------------------------------------------
+
+
+def test_every_training_with_model_init_begins_anew(crf, tmp_path):
+    def trainer_of(**model):
+        options = {"train_dataset": crf.rows, "train_documents": list(map(note, range(16)))}
+        set_seed(0)
+        return ExplanationGuidedTrainer(
+            args=arguments(tmp_path), processing_class=crf.tokenizer, **options, **model
+        )  # fmt: skip
+
+    plain = trainer_of(model=copy.deepcopy(crf.model))
+    plain.train()
+    expected = weights(plain)
+    trainer = trainer_of(model_init=lambda: copy.deepcopy(crf.model))
+    for _ in range(2):
+        trainer.train()
+        assert largest_difference(weights(trainer), expected) == 0.0
+
+
+def test_a_trial_has_its_own_terms_and_head(crf, tmp_path):
+    trainer = ExplanationGuidedTrainer(
+        model_init=lambda trial: copy.deepcopy(crf.model),
+        args=arguments(tmp_path),
+        train_documents=crf.documents,
+        processing_class=crf.tokenizer,
+    )
+    trainer.hp_search_backend, trainer.hp_space = HPSearchBackend.OPTUNA, lambda trial: trial.params
+    found = []
+    for number, params in enumerate((NO_TERMS, {"stability_weight": 0.1, "explainer_learning_rate": 1e-3}, NO_TERMS)):
+        trainer.train(trial=SimpleNamespace(number=number, params=params))
+        heads = {id(one) for one in trainer.head.parameters()} if trainer.is_guided else set()
+        rates = {group["initial_lr"] for group in trainer.optimizer.param_groups
+                 if heads & {id(one) for one in group["params"]}}  # fmt: skip
+        callbacks = [one for one in trainer.callback_handler.callbacks if isinstance(one, ExplanationCallback)]
+        found.append((trainer.is_guided, trainer.guidance is not None, rates, len(callbacks)))
+    assert found == [(False, False, set(), 0), (True, True, {1e-3}, 1), (False, False, set(), 0)]
 
 
 # ---- bad input ---------------------------------------------------------------------------------------------------

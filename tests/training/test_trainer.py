@@ -14,7 +14,11 @@ from transformers import BertConfig, BertForTokenClassification, Trainer, Traini
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Lexicon
 from hf_adner.cards.examples import sentences
 from hf_adner.cards.record import CardOptions
-from hf_adner.training.arguments import AdnerTrainingArguments
+from hf_adner.data.dataset import dataset_from_documents
+from hf_adner.data.encoding import encode_dataset
+from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments, GuidedCommandArguments
+from hf_adner.pretraining.arguments import PretrainCommandArguments, PretrainingTrainingArguments
+from hf_adner.training.arguments import AdnerTrainingArguments, TrainCommandArguments
 from hf_adner.training.run import run_training
 from hf_adner.training.trainer import (
     AdnerTrainer,
@@ -28,7 +32,7 @@ from hf_adner.training.trainer import (
     trainer_facts,
 )
 
-from ..corpora import note, quick, tiny_model, write_corpus
+from ..corpora import QUICK, note, quick, tiny_model, write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +174,129 @@ def test_last_logged(trainer):
     assert last_logged(trainer, "loss") == 1.0 and last_logged(trainer, "missing") is None
 
 
+def evaluated(folder, types=("Disease", "Symptom"), **options):
+    """Return a trainer of a small CRF tagger, with encoded notes to train and evaluate on."""
+    data = dataset_from_documents(map(note, range(8)))
+    tokenizer = AdnerTokenizer.from_texts(data["text"])
+    sizes = {"character_embedding_size": 16, "bilstm_size": 16}
+    model = AdnerForTokenClassification.from_scratch(tokenizer, list(types), "bilstm-crf", **sizes)
+    rows = encode_dataset(data, tokenizer, model.config.label2id)
+    given = {name: options.pop(name) for name in ("compute_metrics", "data_collator", "model_init") if name in options}
+    args = AdnerTrainingArguments(str(folder), **{**QUICK, "max_steps": 2, **options})
+    own = {} if "model_init" in given else {"model": model}
+    return AdnerTrainer(
+        **own, args=args, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer, **given
+    )  # fmt: skip
+
+
+def test_the_metric_is_strict_f1_without_compute_metrics(tmp_path):
+    options = {"eval_strategy": "steps", "eval_steps": 6, "save_strategy": "steps", "save_steps": 6, "max_steps": 12}
+    options |= {"head_learning_rate": 3e-2, "crf_learning_rate": 3e-2, "load_best_model_at_end": True}
+    trainer = evaluated(tmp_path, metric_for_best_model="f1", **options)
+    trainer.train()
+    entries = [entry for entry in trainer.state.log_history if "eval_f1" in entry]
+    assert len(entries) == 2 and trainer.state.best_metric == max(entry["eval_f1"] for entry in entries) > 0
+    names = [trainer.model.config.id2label[index] for index in range(5)]
+    explicit = evaluated(tmp_path, compute_metrics=span_scores(names))
+    explicit.model, explicit.preprocess_logits_for_metrics = trainer.model, predicted_labels
+    ours, theirs = trainer.evaluate(), explicit.evaluate()
+    assert [ours[f"eval_{name}"] for name in ("precision", "recall", "f1")] == [
+        theirs[f"eval_{name}"] for name in ("precision", "recall", "f1")
+    ]
+
+
+def test_accumulated_and_named_evaluation_is_the_same(tmp_path):
+    trainer = evaluated(tmp_path)
+    with torch.no_grad():
+        trainer.model.head.classifier.weight.mul_(30)  # finds entities
+    whole = trainer.evaluate()
+    assert whole["eval_precision"] > 0
+    for options in ({"eval_accumulation_steps": 1, "per_device_eval_batch_size": 3}, {"label_names": ["labels"]}):
+        other = evaluated(tmp_path, **options)
+        other.model.load_state_dict(trainer.model.state_dict())
+        found = other.evaluate()
+        assert found["eval_loss"] == pytest.approx(whole["eval_loss"], rel=1e-2)  # a mean over batches
+        assert [found[f"eval_{name}"] for name in ("precision", "recall", "f1")] == [
+            whole[f"eval_{name}"] for name in ("precision", "recall", "f1")
+        ]
+
+
+def test_a_metric_of_ones_own_is_kept(tmp_path):
+    trainer = evaluated(tmp_path, compute_metrics=lambda evaluated: {"rows": len(evaluated.label_ids)})
+    assert trainer.evaluate()["eval_rows"] == 8
+
+
+def test_labels_that_are_not_bio_have_no_default_metric(tmp_path):
+    config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    assert AdnerTrainer(model=BertForTokenClassification(config), args=quick(tmp_path)).compute_metrics is None
+
+
+def test_model_init_makes_a_new_model_for_every_training(tmp_path):
+    models = []
+
+    def model_init():
+        models.append(evaluated(tmp_path).model)
+        return models[-1]
+
+    trainer = evaluated(tmp_path, model_init=model_init)
+    ends = []
+    for rate in (1e-3, 1e-3, 0.0):
+        trainer.args.head_learning_rate = trainer.args.crf_learning_rate = rate
+        trainer.train()
+        assert trainer.model is models[-1]
+        assert {group["initial_lr"] for group in trainer.optimizer.param_groups} == {rate}
+        ends.append(trainer.model.head.classifier.weight.detach().clone())
+    assert len(models) == 4 and torch.equal(ends[0], ends[1]) and not torch.equal(ends[1], ends[2])
+
+
+def test_label_smoothing_of_a_crf_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="--label-smoothing-factor.*not defined for a CRF.*bert-softmax.*boundary"):
+        evaluated(tmp_path / "run", label_smoothing_factor=0.1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_label_smoothing_of_independent_labels_is_that_of_transformers(tmp_path):
+    tokenizer = AdnerTokenizer.from_texts(["面部红斑"])
+    model = AdnerForTokenClassification.from_scratch(tokenizer, ["Symptom"], "bert-softmax", encoder_config=ENCODER)
+    trainer = AdnerTrainer(model=model.eval(), args=quick(tmp_path, label_smoothing_factor=0.1))
+    batch = {**tokenizer(["面部红斑"], return_tensors="pt"), "labels": torch.tensor([[-100, 0, 0, 1, 2, -100]])}
+    log_probs = model(**batch).logits[0, 1:-1]  # (tokens, labels)
+    gold = log_probs[torch.arange(4), torch.tensor([0, 0, 1, 2])]
+    expected = -(0.9 * gold.mean() + 0.1 * log_probs.mean())
+    assert trainer.compute_loss(model, batch).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+CLASSES = [AdnerTrainingArguments, ExplanationGuidedTrainingArguments, PretrainingTrainingArguments]
+COMMANDS = [TrainCommandArguments, GuidedCommandArguments, PretrainCommandArguments]
+CHOICES = (
+    "eval_strategy", "eval_steps", "save_strategy", "save_steps", "save_total_limit", "load_best_model_at_end",
+    "metric_for_best_model", "greater_is_better",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_in_python_evaluation_and_saving_are_as_in_transformers(kind, tmp_path):
+    for options in ({}, {"save_strategy": "no"}, {"eval_strategy": "epoch"}):
+        stock, ours = (one(str(tmp_path), **options) for one in (TrainingArguments, kind))
+        assert [getattr(ours, name) for name in CHOICES] == [getattr(stock, name) for name in CHOICES]
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_the_commands_evaluate_and_save_by_themselves(kind, tmp_path):
+    args = kind(str(tmp_path))
+    when = "steps" if kind is PretrainCommandArguments else "epoch"
+    assert (args.eval_strategy, args.save_strategy, args.save_total_limit) == (when, when, 1)
+    assert (args.load_best_model_at_end, args.metric_for_best_model) == ((False, None), (True, "f1"))[when == "epoch"]
+
+
+def test_early_stopping_needs_evaluations(tmp_path):
+    for options in ({}, {"eval_strategy": "epoch"}, {"metric_for_best_model": "f1"}):
+        with pytest.raises(ValueError, match=r"early_stopping_patience \(--early-stopping-patience\) needs"):
+            AdnerTrainingArguments(str(tmp_path), early_stopping_patience=2, **options)
+    with pytest.raises(ValueError, match="early_stopping_patience is 0, expected 1 or more"):
+        TrainCommandArguments(str(tmp_path), early_stopping_patience=0)
+
+
 LENGTHS = [5, 50, 7, 48, 6, 52, 8, 49, 5, 51, 6, 47] * 8
 
 
@@ -202,6 +329,7 @@ def test_predicted_labels_are_the_viterbi_path_if_there_is_one():
     assert torch.equal(predicted_labels((logits, path), path), path)
     assert torch.equal(predicted_labels(logits, path), logits.argmax(-1))
     assert torch.equal(predicted_labels((logits, torch.randn(2, 3)), path), logits.argmax(-1))
+    assert torch.equal(predicted_labels((logits, (torch.randn(2, 3, 4),)), path), logits.argmax(-1))  # hidden states
 
 
 def test_scores_count_whole_entities_and_ignore_padding():
