@@ -144,7 +144,7 @@ class AdnerTrainingArguments(TrainingArguments):
 
 
 @dataclass
-class BestEpochDefaults(TrainingArguments):
+class BestEpochDefaults:  # no TrainingArguments, whose other defaults would hide those of the second base class
     """Evaluation and saving once per epoch; the epoch with the best strict entity F1 is the result."""
 
     eval_strategy: str = field(default="epoch", metadata={"help": "when to evaluate on the validation split"})

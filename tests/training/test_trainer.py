@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -286,6 +286,9 @@ def test_the_commands_evaluate_and_save_by_themselves(kind, tmp_path):
     args = kind(str(tmp_path))
     when = "steps" if kind is PretrainCommandArguments else "epoch"
     assert (args.eval_strategy, args.save_strategy, args.save_total_limit) == (when, when, 1)
+    python = kind.__mro__[1 if kind is PretrainCommandArguments else 2](str(tmp_path))
+    others = {field.name for field in fields(python)} - {*CHOICES, "do_eval"}
+    assert {name: getattr(args, name) for name in others} == {name: getattr(python, name) for name in others}
     assert (args.load_best_model_at_end, args.metric_for_best_model) == ((False, None), (True, "f1"))[when == "epoch"]
 
 
