@@ -4,13 +4,15 @@ An entity's id, attributes, note and normalizations are kept in its `meta` (`id`
 `normalizations`); relations, events and equivalences are kept verbatim in the document's `meta` (`brat`). The writer
 puts the rest of the document's `meta` into `name.meta.json`, and numbers entities without an id with a leading zero
 (`T01`); the reader drops such ids. A span that brat split at line ends is one entity; other discontinuous spans raise.
+Hidden files are not read, and a file without its partner is named in the report.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +20,8 @@ from urllib.parse import unquote
 
 from hf_adner.data.errors import DataFormatError, error_location, excerpt
 from hf_adner.data.formats.jsonl import json_text
-from hf_adner.data.formats.reader import RawRecord, Reader
+from hf_adner.data.formats.offsets import SpanReader
+from hf_adner.data.formats.reader import RawRecord, merged
 from hf_adner.data.formats.source import TextSource
 from hf_adner.data.records import Document, Entity, load_meta
 
@@ -28,8 +31,9 @@ META_NOTE = "Meta"
 """Type of the notes in which the writer stores entity `meta` that brat has no field for."""
 META_SUFFIX = ".meta.json"
 OTHER_LINES = "brat relations, events and other lines, kept in the document's meta"
+WITHOUT_PARTNER = "files without the .ann or .txt file that belongs to them, which were not read: {names}"
 
-_SPAN = re.compile(r"(\S+) (\d+ \d+(?:;\d+ \d+)*)")
+_SPAN = re.compile(r"(\S+) (\d{1,18} \d{1,18}(?:;\d{1,18} \d{1,18})*)")
 _ATTRIBUTE = re.compile(r"(\S+) (T\d+)(?: (.+))?")
 _TARGET = re.compile(r"(\S+) (T\d+)(?: .*)?")
 _GENERATED_ID = re.compile(r"T0\d*")
@@ -39,6 +43,8 @@ _LINE = re.compile(r"[^\r\n]+")
 _ENTITY_ID = re.compile(r"T[1-9]\d*")
 _WORD = re.compile(r"\S+")
 _ONE_LINE = re.compile(r"[^\t\r\n]+")
+_OF_BRAT = re.compile(r".*\.(txt|ann|meta\.json)", re.IGNORECASE | re.DOTALL)
+_MAX_NAMES = 10
 _NORMALIZATION = re.compile(r"(N\d+)\t(\S+) T\d+( [^\r\n]*)")
 
 
@@ -49,7 +55,7 @@ class BratFiles(NamedTuple):
     annotation: Path
 
 
-class BratReader(Reader):
+class BratReader(SpanReader):
     """Reader of brat standoff."""
 
     def records(self) -> Iterator[RawRecord]:
@@ -57,9 +63,21 @@ class BratReader(Reader):
         if not self.path.is_dir():
             yield self._record(self.path.with_suffix(".txt"), self.path.parent)
             return
-        texts = {path.with_suffix(".txt") for suffix in ("*.txt", "*.ann") for path in self.path.rglob(suffix)}
+        files = {path for path in self.path.rglob("*") if path.is_file() and not _is_hidden(path, self.path)}
+        texts = {path.with_suffix(".txt") for path in files if path.suffix == ".ann"}
+        if not (texts and self.require_entities):
+            texts |= {path for path in files if path.suffix == ".txt"}
+        self._note_rest(files, texts)
         for path in sorted(texts, key=_natural_order):
             yield self._record(path, self.path)
+
+    def _note_rest(self, files: set[Path], texts: set[Path]) -> None:
+        read = {path.with_suffix(suffix) for path in texts for suffix in (".txt", ".ann", META_SUFFIX)}
+        rest = sorted(path for path in files - read if _OF_BRAT.fullmatch(path.name))
+        names = [path.relative_to(self.path).as_posix() for path in rest[:_MAX_NAMES]]
+        names += ["…"] * (len(rest) > _MAX_NAMES)
+        if rest:
+            self.report.notes[WITHOUT_PARTNER.format(names=", ".join(names))] += len(rest)
 
     @staticmethod
     def _record(path: Path, folder: Path) -> RawRecord:
@@ -70,22 +88,24 @@ class BratReader(Reader):
         """Parse a pair of files."""
         files: BratFiles = raw.value
         text = self._text(files)
-        annotations = self._annotations(files, text)
+        annotations = self._annotations(files)
+        text = _with_counted_mark(files.text, text, annotations.spans.values())
         meta = _document_meta(files.text)
         if annotations.other_lines:
             self.report.notes[OTHER_LINES] += len(annotations.other_lines)
-            meta[META_KEY] = annotations.other_lines
+            with error_location(files.text.with_suffix(META_SUFFIX)):
+                meta = merged(meta, {META_KEY: annotations.other_lines}, "in the lines of the .ann file")
         with error_location(files.annotation):
-            return Document(raw.key, text, annotations.entities(), meta)
+            return Document(raw.key, text, self._entities(annotations, text), meta)
 
     def _text(self, files: BratFiles) -> str:
-        if not files.text.exists():
+        if not files.text.is_file():
             raise DataFormatError("there is no .txt file beside the .ann file", path=files.annotation)
         return TextSource(files.text, self.encoding).text()
 
-    def _annotations(self, files: BratFiles, text: str) -> _Annotations:
-        annotations = _Annotations(text)
-        if not files.annotation.exists():
+    def _annotations(self, files: BratFiles) -> _Annotations:
+        annotations = _Annotations()
+        if not files.annotation.is_file():
             if self.require_entities:
                 raise DataFormatError("there is no .ann file beside the .txt file", path=files.text)
             return annotations
@@ -98,6 +118,27 @@ class BratReader(Reader):
             raise DataFormatError(f"{target} is referred to but not defined", path=files.annotation, line=number)
         return annotations
 
+    def _entities(self, annotations: _Annotations, text: str) -> tuple[Entity, ...]:
+        spans = annotations.spans
+        placed = self.in_characters((span.entity for span in spans.values()), text)
+        for (key, span), entity in zip(spans.items(), placed, strict=True):
+            with error_location(line=span.line):
+                span.check(key, entity, text)
+        return tuple(
+            replace(entity, text=None, meta=annotations.meta(key)) for key, entity in zip(spans, placed, strict=True)
+        )
+
+    def _with_blanks_of(self, entity: Entity, text: str) -> Entity:
+        """As in `SpanReader`, but without a note where brat itself records a line break as a blank."""
+        surface = text[entity.start : entity.end]
+        if re.search(r"[\r\n]", surface) and entity.text is not None and entity.text.split() == surface.split():
+            return replace(entity, text=None)
+        return super()._with_blanks_of(entity, text)
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:
     parts = re.split(r"(\d+)", path.as_posix())
@@ -106,19 +147,58 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
 
 def _document_meta(text_path: Path) -> dict[str, Any]:
     path = text_path.with_suffix(META_SUFFIX)
-    if not path.exists():
+    if not path.is_file():
         return {}
     with error_location(path):
-        return load_meta(path.read_text(encoding="utf-8"))
+        return load_meta(TextSource(path).text())
+
+
+def _with_counted_mark(path: Path, text: str, spans: Iterable[_Span]) -> str:
+    """Return the text with the byte order mark of its file if the spans count it as a character, as brat does."""
+    spans = list(spans)
+    with path.open("rb") as file:
+        has_mark = file.read(3) == codecs.BOM_UTF8
+    marked = f"\ufeff{text}"
+    return marked if has_mark and spans and all(span.fits(marked) for span in spans) else text
+
+
+class _Span(NamedTuple):
+    """A text-bound annotation: its fragments from first to last as one entity, and the line that defines it."""
+
+    entity: Entity
+    fragments: str
+    line: int
+
+    def fits(self, text: str) -> bool:
+        """Return whether the recorded text is that of the span, apart from white space."""
+        return (self.entity.text or "").split() == text[self.entity.start : self.entity.end].split()
+
+    def check(self, key: str, placed: Entity, text: str) -> None:
+        """Check the recorded text of an entity with offsets in characters.
+
+        Raises:
+            DataFormatError: the text there is another, or the span is discontinuous or beyond the text.
+        """
+        found = text[placed.start : placed.end]
+        if placed.text in (None, found):
+            return
+        place = f"{key} {placed.start}-{placed.end}"
+        if placed.end > len(text):
+            raise DataFormatError(f"{place} reaches outside the text of {len(text)} characters")
+        if ";" in self.fragments:
+            raise DataFormatError(f"{key} is discontinuous ({self.fragments}); entities must be contiguous")
+        raise DataFormatError(
+            f"{place} is recorded as {excerpt(placed.text, 5)}, but the text there is {excerpt(found, 5)}"
+        )
 
 
 @dataclass
 class _Annotations:
     """Annotations collected from the lines of one .ann file."""
 
-    text: str
-    spans: dict[str, Entity] = field(default_factory=dict)
+    spans: dict[str, _Span] = field(default_factory=dict)
     metas: dict[str, dict[str, Any]] = field(default_factory=dict)
+    own_metas: dict[str, dict[str, Any]] = field(default_factory=dict)
     targets: dict[str, int] = field(default_factory=dict)
     other_lines: list[str] = field(default_factory=list)
 
@@ -141,25 +221,9 @@ class _Annotations:
             raise DataFormatError(f"{key} must have the form 'T1<tab>Label start end<tab>text'")
         if key in self.spans:
             raise DataFormatError(f"{key} is defined twice")
-        fragments = [tuple(map(int, part.split(" "))) for part in match[2].split(";")]
-        start, end = self._joined(key, fragments)
-        expected = " ".join(self.text[first:last] for first, last in fragments)
-        if end > len(self.text):
-            raise DataFormatError(f"{key} {start}-{end} reaches outside the text of {len(self.text)} characters")
-        if surface not in (expected, expected.removesuffix("\r")):
-            raise DataFormatError(
-                f"{key} {start}-{end} is recorded as {excerpt(surface, 5)}, "
-                f"but the text there is {excerpt(expected, 5)}"
-            )
-        self.spans[key] = Entity(start, end, match[1])
+        start, *_, end = (int(offset) for offset in re.split("[ ;]", match[2]))
+        self.spans[key] = _Span(Entity(start, end, match[1], surface), match[2], number)
         return True
-
-    def _joined(self, key: str, fragments: list[tuple[int, int]]) -> tuple[int, int]:
-        """Return start and end of fragments that only line ends separate."""
-        for (_, end), (start, _) in zip(fragments, fragments[1:]):
-            if start <= end or self.text[end:start].strip("\r\n"):
-                raise DataFormatError(f"{key} is discontinuous ({end}…{start}); entities must be contiguous")
-        return fragments[0][0], fragments[-1][1]
 
     def _add_attribute(self, key: str, body: str, number: int) -> bool:
         match = _ATTRIBUTE.fullmatch(body)
@@ -186,7 +250,7 @@ class _Annotations:
             return False
         meta = self._meta_of(match[2], number)
         if match[1] == META_NOTE:
-            meta.update(load_meta(note))
+            self.own_metas[match[2]] = merged(self.own_metas.get(match[2], {}), load_meta(note), "in an earlier note")
             return True
         if match[1] != "AnnotatorNotes" or "note" in meta:
             return False
@@ -201,12 +265,14 @@ class _Annotations:
         """Return undefined entities that a line refers to, each with the number of that line."""
         return [(target, number) for target, number in self.targets.items() if target not in self.spans]
 
-    def entities(self) -> tuple[Entity, ...]:
-        """Return the entities with their `meta`."""
-        return tuple(
-            Entity(entity.start, entity.end, entity.label, None, {**_id_meta(key), **self.metas.get(key, {})})
-            for key, entity in self.spans.items()
-        )
+    def meta(self, key: str) -> dict[str, Any]:
+        """Return the `meta` of an entity.
+
+        Raises:
+            DataFormatError: a note repeats what another line says.
+        """
+        own = {**_id_meta(key), **self.metas.get(key, {})}
+        return merged(own, self.own_metas.get(key, {}), f"in a note on {key}")
 
 
 def _id_meta(key: str) -> dict[str, str]:
@@ -227,7 +293,8 @@ def write_brat(documents: Iterable[Document], folder: Path) -> None:
             raise DataFormatError("two documents have this id", record=document.id)
         if not document.text:
             raise DataFormatError("brat has no documents without text", record=document.id)
-        _write(path, document.text)
+        is_mark_counted = document.entities or not document.text.startswith("\ufeff")
+        _write(path, document.text if is_mark_counted else f"\ufeff{document.text}")
         _write(folder / f"{name}.ann", _AnnFile(document).text())
         meta = {key: value for key, value in document.meta.items() if key != META_KEY}
         if meta:

@@ -4,6 +4,7 @@ import pytest
 
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.formats import detect_format, read_documents, write_documents
+from hf_adner.data.formats.brat import WITHOUT_PARTNER
 from hf_adner.data.records import Document, Entity
 
 TEXT = "患者面部红斑，\n无发热。"
@@ -58,6 +59,101 @@ def test_one_pair_and_sub_folders(folder):
 def test_spans_split_at_line_ends_are_joined(folder):
     (folder / "a.ann").write_text("T1\tX 4 7;8 10\t红斑， 无发\n", encoding="utf-8")
     assert next(read_documents(folder)).spans == [(4, 10, "X")]
+
+
+@pytest.mark.parametrize(
+    "text, line, span",
+    [
+        ("Foo\n  Bar", "T1\tX 0 3;6 9\tFoo Bar", (0, 9)),
+        ("Foo \nBar", "T1\tX 0 3;5 8\tFoo Bar", (0, 8)),
+        ("Foo\r\n\r\n\u3000Bar", "T1\tX 0 3;8 11\tFoo Bar", (0, 11)),
+        ("Foo\nBar", "T1\tX 0 7\tFoo Bar", (0, 7)),
+        ("FooBar", "T1\tX 0 3;3 6\tFooBar", (0, 6)),
+    ],
+)
+def test_a_span_that_is_cut_at_line_ends_is_one_entity(folder, text, line, span):
+    (folder / "a.txt").write_text(text, encoding="utf-8", newline="")
+    (folder / "a.ann").write_text(f"{line}\n", encoding="utf-8")
+    stream = read_documents(folder)
+    assert [document.spans for document in stream] == [[(*span, "X")]]
+    assert stream.report.warnings() == []
+    write_documents(read_documents(folder), folder / "out", "brat")
+    assert next(read_documents(folder / "out")).spans == [(*span, "X")]
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("😷\n红斑", "T1\tX 3 5\t红斑"),  # UTF-16 code units
+        ("患者\r\n红斑", "T1\tX 3 5\t红斑"),  # CRLF as one character
+        ("\ufeff患者，红斑", "T1\tX 4 6\t红斑"),  # the byte order mark as a character
+    ],
+)
+def test_offsets_that_count_otherwise_are_told_by_the_recorded_text(folder, text, line):
+    (folder / "a.txt").write_text(text, encoding="utf-8", newline="")
+    (folder / "a.ann").write_text(f"{line}\n", encoding="utf-8")
+    (document,) = read_documents(folder)
+    assert document.text == text and [entity.text for entity in document.entities] == ["红斑"]
+
+
+@pytest.mark.parametrize("entities", [(), (Entity(1, 2, "A"), Entity(4, 5, "A"))])
+@pytest.mark.parametrize("text", ["\ufeff红红红红", "\ufeff\ufeff红红红红", "\ufeff"])
+def test_a_text_that_begins_with_a_byte_order_mark(tmp_path, text, entities):
+    document = Document("a", text, tuple(entity for entity in entities if entity.end <= len(text)))
+    write_documents([document], tmp_path / "out", "brat")
+    (read,) = read_documents(tmp_path / "out", "brat")
+    assert (read.text, read.spans) == (document.text, document.spans)
+
+
+def test_files_without_their_partner_are_named(folder):
+    for name in ("README.txt", "b.TXT", "c.meta.json", ".hidden.txt", "._a.ann", "annotation.conf"):
+        (folder / name).write_text("{}", encoding="utf-8")
+    (folder / "d.txt").mkdir()
+    (folder / "d.ann").mkdir()
+    (folder / ".git").mkdir()
+    (folder / ".git" / "e.ann").write_text("T1", encoding="utf-8")
+    stream = read_documents(folder)
+    assert [document.id for document in stream] == ["a"]
+    assert stream.report.notes[WITHOUT_PARTNER.format(names="README.txt, b.TXT, c.meta.json")] == 3
+    texts = read_documents(folder, require_entities=False)
+    assert [document.id for document in texts] == ["README", "a"]
+
+
+def test_many_files_without_their_partner_are_named_in_part(folder):
+    for number in range(12):
+        (folder / f"{number:02}.txt").write_text("x", encoding="utf-8")
+    stream = read_documents(folder)
+    assert len(list(stream)) == 1
+    names = ", ".join([*(f"{number:02}.txt" for number in range(10)), "…"])
+    assert stream.report.notes[WITHOUT_PARTNER.format(names=names)] == 12
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings_of_side_files(folder, encoding):
+    (folder / "a.meta.json").write_text('{"ward": "甲"}', encoding=encoding)
+    (folder / "a.ann").write_text(ANN, encoding=encoding)
+    assert next(read_documents(folder)).meta["ward"] == "甲"
+
+
+@pytest.mark.parametrize(
+    "name, content, line, reason",
+    [
+        ("a.ann", f"T1\tX 0 {'9' * 5000}\t红斑", 1, "T1 must have the form"),
+        ("a.ann", "T1\tX 6 4\t红斑", 1, "found start 6, end 4"),
+        ("a.ann", "T1\tX -1 4\t红斑", 1, "T1 must have the form"),
+        ("a.ann", "T1\tX 4 6;8 10\t红斑 无发", 1, r"T1 is discontinuous \(4 6;8 10\)"),
+        ("a.ann", 'T1\tX 4 6\t红斑\n#1\tMeta T1\t{"k": ' + "[" * 100_000, 2, "nested too deeply"),
+        ("a.ann", 'T1\tX 4 6\t红斑\n#1\tMeta T1\t{"attributes": 3}\nA1\tN T1\n', None, "'attributes' is both"),
+        ("a.ann", 'T1\tX 4 6\t红斑\n#1\tMeta T1\t{"k": 1}\n#2\tMeta T1\t{"k": 2}\n', 3, "'k' is both"),
+        ("a.meta.json", '{"k": 1, "k": 2}', None, "duplicate key 'k'"),
+        ("a.meta.json", '{"brat": []}', None, "'brat' is both"),
+    ],
+)
+def test_broken_annotations_name_their_file(folder, name, content, line, reason):
+    (folder / name).write_text(content, encoding="utf-8")
+    with pytest.raises(DataFormatError, match=reason) as caught:
+        list(read_documents(folder))
+    assert (caught.value.path, caught.value.line) == (folder / name, line)
 
 
 def test_texts_without_annotation(folder):

@@ -181,7 +181,7 @@ BROKEN = {
     "brat: id twice": ("brat", ann(GOOD_T, "T1\tDrug 16 22\t他克莫司软膏"), 2, "T1 is defined twice"),
     "brat: unknown target": ("brat", ann(GOOD_T, "A1\tNegated T7"), 2, "T7 is referred to but not defined"),
     "brat: no .txt": ("brat", {"a.ann": GOOD_T}, None, "no .txt file beside"),
-    "brat: no .ann": ("brat", {"a.txt": TEXT, "b.txt": TEXT, "b.ann": GOOD_T}, None, "no .ann file beside"),
+    "brat: no .ann": ("brat", {"a.txt": TEXT}, None, "no .ann file beside"),
     "brat: empty text": ("brat", {"a.txt": "", "a.ann": ""}, None, "the file is empty"),
     # doccano
     "doccano: two values": ("doccano", doccano([[4, 6]]), 1, r"a label must be \[start, end, label\], found 2"),
