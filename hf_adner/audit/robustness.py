@@ -14,15 +14,12 @@ from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.metrics.robustness import robustness, seen_unseen_recall
 from hf_adner.perturb.context import EntitySurfaces
 from hf_adner.perturb.perturbation import LABEL_PRESERVING, Perturbation, Perturbed
-from hf_adner.perturb.registry import make_perturbation
+from hf_adner.perturb.registry import HELD_OUT, make_perturbation, seen_in_training
 from hf_adner.perturb.similar_words import SimilarWords
 from hf_adner.reporting import markdown_table, plain
 
 DEFAULT_FAMILIES = ("context-masking", "similar-words", "punctuation", "outer-neighbour")
 """Families of label-preserving edits that move little of the text."""
-
-HELD_OUT = ("similar-words", "clause-shuffle", "confusions", "virtual-boundary")
-"""Families that models should not be trained on, so that they can serve as a test."""
 
 Spans = list[EntitySpan]
 
@@ -113,8 +110,9 @@ class RobustnessReport:
         rows = [(family, *(scores[name] for name in names)) for family, scores in self.families.items()]
         parts = [
             f"Strict F1 {self.f1:.4f} on {self.documents:,} documents. Each family beside the same documents "
-            "unperturbed; after a virtual boundary labels need not hold.",
+            "unperturbed.",
             markdown_table(("perturbed", "F1", "clean F1", "relative loss", "views", "documents", "coverage"), rows),
+            *filter(None, [seen_in_training(self.families), _boundary_note(self.families)]),
         ]
         if self.recall is not None:
             rows = [
@@ -123,6 +121,11 @@ class RobustnessReport:
             ]
             parts.append(markdown_table(("gold entities", "recall", "entities"), rows))
         return "\n\n".join(parts) + "\n"
+
+
+def _boundary_note(families: Mapping[str, Mapping[str, Any]]) -> str:
+    named = ", ".join(name for name, scores in families.items() if scores["kind"] != LABEL_PRESERVING)
+    return f"Labels need not hold after {named}." if named else ""
 
 
 def robustness_report(
@@ -143,8 +146,8 @@ def robustness_report(
         model: an `AdnerForTokenClassification`, or any token classifier with BIO labels.
         tokenizer: its fast tokenizer.
         documents: with gold entities.
-        families: names of perturbations (``entity-swap`` needs `training`), or name -> perturbation; None: those of
-            `HELD_OUT` that the tokenizer's lexicon allows.
+        families: names of perturbations (``entity-swap`` needs `training`), or name -> perturbation; None:
+            `HELD_OUT`. The report names those that guided training uses.
         training: documents the model was trained on; adds the recall of seen and unseen entities.
         views: perturbed versions of each document per family; they depend on the seed, the family and the document's
             id.
@@ -156,9 +159,7 @@ def robustness_report(
         ValueError: an unknown family, or one whose data is missing.
     """
     documents, training = list(documents), list(training)
-    if families is None:
-        families = _available(HELD_OUT, tokenizer)
-    perturbations = make_families(families, model, tokenizer, training)
+    perturbations = make_families(HELD_OUT if families is None else families, model, tokenizer, training)
     clean = _predict(model, tokenizer, documents, batch_size)
     rows = {
         name: _family(model, tokenizer, documents, clean, name, perturbation, views, seed, batch_size)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tqdm.auto import tqdm
 
 from hf_adner.comparison.arms import CORE, MODEL_FAMILIES, Arm, make_arms
-from hf_adner.comparison.corpus import HELD_OUT, ComparedCorpus
+from hf_adner.comparison.corpus import ComparedCorpus
 from hf_adner.comparison.record import RunRecord, explanation_figures
 from hf_adner.comparison.rendering import plot_forest, plot_seeds, report_markdown
 from hf_adner.comparison.report import ComparisonReport
@@ -20,6 +20,7 @@ from hf_adner.comparison.run import ArmRunner
 from hf_adner.explain.controls import CONTROL_EXPLAINERS
 from hf_adner.explain.explainers import LOCAL_EXPLAINERS
 from hf_adner.files import write_file, write_json
+from hf_adner.perturb.registry import HELD_OUT
 from hf_adner.perturb.views import VIEW_PERTURBATIONS
 from hf_adner.reporting import plain
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments

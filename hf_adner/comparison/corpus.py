@@ -13,12 +13,9 @@ from datasets import Dataset, DatasetDict
 from hf_adner.data.dataset import documents_from_dataset
 from hf_adner.data.records import Document, EntitySpan
 from hf_adner.perturb.context import EntitySurfaces
-from hf_adner.perturb.registry import make_perturbation
+from hf_adner.perturb.registry import HELD_OUT, make_perturbation
 from hf_adner.training.arguments import DatasetArguments
 from hf_adner.training.preparation import entity_types_of, load_splits
-
-HELD_OUT = ("clause-shuffle", "confusions")
-"""Label-preserving perturbations that no arm is trained on."""
 
 Counts = list[list[int]]
 """Correct, predicted and gold entities per document."""

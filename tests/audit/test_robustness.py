@@ -7,10 +7,11 @@ import pytest
 
 from hf_adner import Document, Entity
 from hf_adner.audit.prediction import scored_spans
-from hf_adner.audit.robustness import HELD_OUT, robustness_report
+from hf_adner.audit.robustness import robustness_report
 from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.perturb.edits import Edit, apply_guarded
 from hf_adner.perturb.perturbation import Perturbation
+from hf_adner.perturb.registry import HELD_OUT
 
 
 class Nothing(Perturbation):
@@ -60,13 +61,21 @@ def test_held_out_families_and_recall(case):
     assert set(found.families) == set(HELD_OUT)
     assert found.recall["seen"] >= 1 and found.recall["seen_recall"] == 1
     assert found.recall["seen"] + found.recall["unseen"] == sum(len(one.entities) for one in case.documents)
-    assert "virtual-boundary" in found.to_markdown() and "| not seen |" in found.to_markdown()
+    assert "| clause-shuffle |" in found.to_markdown() and "| not seen |" in found.to_markdown()
+    assert "raining perturbs" not in found.to_markdown() and "need not hold" not in found.to_markdown()
     json.dumps(found.to_dict())
+
+
+def test_families_that_training_uses_are_told(case):
+    families = ["punctuation", "virtual-boundary"]
+    told = robustness_report(case.model, case.tokenizer, case.documents, families=families, progress=False)
+    assert "Guided training perturbs texts in these ways too: punctuation. " in told.to_markdown()
+    assert "Labels need not hold after virtual-boundary." in told.to_markdown()
 
 
 def test_without_a_lexicon_and_with_too_little(stock):
     found = robustness_report(stock.model, stock.tokenizer, stock.documents, progress=False)
-    assert set(found.families) == set(HELD_OUT) - {"similar-words"}
+    assert set(found.families) == set(HELD_OUT)
     lost = [replace(one, entities=()) for one in stock.documents]
     assert robustness_report(stock.model, stock.tokenizer, lost, families=[], progress=False).worst_family is None
     with pytest.raises(ValueError, match="needs training documents"):

@@ -15,9 +15,9 @@ from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.perturb.boundary import OuterUnits
 from hf_adner.perturb.context import EntitySurfaces, Terms
 from hf_adner.perturb.perturbation import BOUNDARY, KINDS, LABEL_PRESERVING, Perturbed
-from hf_adner.perturb.registry import PERTURBATIONS, make_perturbation
+from hf_adner.perturb.registry import HELD_OUT, PERTURBATIONS, make_perturbation, seen_in_training
 from hf_adner.perturb.surface import Confusions
-from hf_adner.perturb.views import VIEW_KINDS, ViewMaker, ViewMaterials
+from hf_adner.perturb.views import VIEW_KINDS, VIEW_PERTURBATIONS, ViewMaker, ViewMaterials
 
 from .documents import NOTE, check, documents, english, note
 
@@ -85,6 +85,18 @@ def test_kinds_come_as_often_as_they_should():
     assert {view.families for view in _views(ViewMaker(kinds={"punctuation": 1.0}, neighbour_share=0.0))} == {
         ("punctuation",)
     }
+
+
+def test_no_view_is_perturbed_as_robustness_is_measured(monkeypatch):
+    used = set()
+    for name, perturbation in PERTURBATIONS.items():
+        monkeypatch.setattr(perturbation, "__call__", lambda *_, name=name, **__: used.add(name))
+        monkeypatch.setattr(perturbation, "_perturb", lambda *_, name=name, **__: used.add(name))
+    scores = [1.0] * len(NOTE)
+    _views(ViewMaker(materials=MATERIALS), count=60, scores=scores)
+    assert used and used <= VIEW_PERTURBATIONS and not {*HELD_OUT} & VIEW_PERTURBATIONS
+    assert all(PERTURBATIONS[name].kind == LABEL_PRESERVING for name in HELD_OUT)
+    assert seen_in_training(HELD_OUT) == "" and "similar-words" in seen_in_training(["similar-words"])
 
 
 def test_half_of_the_documents_get_one():
