@@ -193,7 +193,8 @@ class Explanation:
         value: the target's value for this text.
         start_profile, end_profile: probability in [0, 1] that an entity of this label starts (ends) with each
             character, or None.
-        stability: similarity, at most 1, of the scores when unimportant characters change; None if not measured.
+        stability: similarity, in [0, 1], of the scores when unimportant characters are hidden, as
+            `hf_adner.explain.stability.StabilityMeter` measures it; None if not measured.
         fusion_weights: weight of each part of a fused explanation, per character; empty otherwise.
         details: further values of the method, such as `completeness_error`; of a text longer than the model, the
             `window` [start, end] that was read. Plain JSON values.

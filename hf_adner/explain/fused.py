@@ -15,7 +15,7 @@ from hf_adner.explain.explainer import Attribution, LocalExplainer, Places
 from hf_adner.explain.explanation import Explanation
 from hf_adner.explain.fusion import Fused, Fusion, FusionInputs, pad_inputs, shrunk_variance
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.stability import ExplainedView, explain_views, map_cosine, mean_over_views
+from hf_adner.explain.stability import ExplainedView, explain_views, mean_over_views
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.unit_statistics import character_roles, log_attributions
 from hf_adner.model.pipeline_adner import check_count
@@ -122,8 +122,8 @@ class FusedExplainer:
         table: gives the global ones; it should have been built with the same explainer.
         fusion: what weighs them.
         variance_views: how often each text is explained again after label-preserving edits, to measure the variance
-            of its own maps (shrunk halfway to the corpus' mean) and their `stability`, the mean cosine between the
-            fused scores before and after; 0 takes the corpus' mean and leaves `stability` None.
+            of its own maps (shrunk halfway to the corpus' mean); 0 takes the corpus' mean. `stability` is left to
+            `StabilityMeter`.
         seed: of the views.
         name: how the method calls itself.
 
@@ -176,8 +176,7 @@ class FusedExplainer:
         explanations = self.local(texts, entities)
         views = explain_views(self.local, explanations, self.variance_views, self.seed) if self.variance_views else []
         variances = self._variances(explanations, views)
-        fused = self._fuse(explanations, variances)
-        return _with_stability(fused, [self._fuse_view(view, variances[view.text]) for view in views])
+        return self._fuse(explanations, variances)
 
     def _variances(
         self, explanations: Sequence[Sequence[Explanation]], views: Sequence[ExplainedView]
@@ -188,10 +187,6 @@ class FusedExplainer:
             [mean if variance is None else shrunk_variance(variance, mean) for variance in group]
             for group in mean_over_views(explanations, views, map_variance)
         ]
-
-    def _fuse_view(self, view: ExplainedView, variances: Sequence[float]) -> ExplainedView:
-        (fused,) = self._fuse([view.explanations], [variances])
-        return view._replace(explanations=fused)
 
     def _fuse(
         self, explanations: Sequence[Sequence[Explanation]], variances: Sequence[Sequence[float]]
@@ -222,14 +217,6 @@ class FusedExplainer:
             fusion_weights=dict(zip(("local", "global"), (tuple(part.tolist()) for part in weights))),
             details=details,
         )
-
-
-def _with_stability(explanations: list[list[Explanation]], views: Sequence[ExplainedView]) -> list[list[Explanation]]:
-    cosines = mean_over_views(explanations, views, map_cosine)
-    return [
-        [replace(explanation, stability=cosine) for explanation, cosine in zip(group, group_cosines)]
-        for group, group_cosines in zip(explanations, cosines)
-    ]
 
 
 class NoMap(LocalExplainer):

@@ -31,11 +31,11 @@ Explanations = Sequence[Sequence[Explanation]]
 
 
 class StabilityMeter:
-    """An explainer that adds `Explanation.stability` to the explanations of another.
+    """An explainer that adds `Explanation.stability` to the explanations of another: the only one that sets it.
 
-    Each view of a text hides context characters that are least important to all of its entities. Stability is the mean
-    over the views of the cosine between the scores before and after, over the characters that were not hidden, negative
-    cosines counted as 0 (after Alvarez-Melis and Jaakkola 2018, who move the input instead). Each view costs as much
+    Each view of a text hides context characters that are least important to all of its entities. Stability, in [0, 1],
+    is the mean over the views of the cosine between the scores before and after, over the characters that were not
+    hidden, negative cosines counted as 0 (after Alvarez-Melis and Jaakkola 2018, who move the input instead). Each view costs as much
     as explaining the text. Stability does not show whether an entity is right: the explanation of a confident mistake
     may be as stable as that of a correct prediction.
 
@@ -63,11 +63,7 @@ class StabilityMeter:
     def measure(self, explanations: Explanations) -> list[list[Explanation]]:
         """Add `stability` to explanations of this explainer."""
         views = [view for text, group in enumerate(explanations) for view in self._views(text, group)]
-        cosines = mean_over_views(
-            explanations,
-            _explain(self.explainer, views),
-            lambda before, after, kept: max(map_cosine(before, after, kept), 0.0),
-        )
+        cosines = mean_over_views(explanations, _explain(self.explainer, views), map_cosine)
         return [
             [replace(explanation, stability=cosine) for explanation, cosine in zip(group, group_cosines)]
             for group, group_cosines in zip(explanations, cosines)
@@ -194,10 +190,13 @@ def mean_over_views(
 
 
 def map_cosine(before: Explanation, after: Explanation, kept: Sequence[tuple[int, int]]) -> float:
-    """Compute the cosine in [-1, 1] of two score maps over the kept characters; 0 if one of the maps is all 0."""
+    """Compute the cosine of two score maps over the kept characters, in [0, 1].
+
+    Negative cosines, and those of a map that is all 0, are 0.
+    """
     pairs = np.array([(before.scores[old], after.scores[new]) for old, new in kept]).reshape(-1, 2)
     norms = np.linalg.norm(pairs, axis=0).prod()
-    return float(np.clip(pairs[:, 0] @ pairs[:, 1] / norms, -1, 1)) if norms else 0.0
+    return float(np.clip(pairs[:, 0] @ pairs[:, 1] / norms, 0, 1)) if norms else 0.0
 
 
 def _explain(explainer: Any, views: Sequence[View]) -> list[ExplainedView]:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from hf_adner import Document, Entity, make_explainer
+from hf_adner import Document, Entity, Explanation, make_explainer
 from hf_adner.explain import stability
-from hf_adner.explain.stability import StabilityMeter, explain_views, reading_masks
+from hf_adner.explain.stability import StabilityMeter, explain_views, map_cosine, reading_masks
 from hf_adner.perturb.boundary import OuterNeighbourEdit
 from hf_adner.perturb.context import ContextMasking
 from hf_adner.perturb.perturbation import CharacterAlignment, Perturbed
@@ -38,6 +38,16 @@ def test_it_is_the_mean_cosine_over_what_was_not_hidden(explainer):
         assert one.stability == pytest.approx(np.mean(cosines), abs=1e-4)
         assert 0 < one.stability < 1
     assert explanations[1] == [] and explanations[2][0].stability is None  # nothing around it to hide
+
+
+@pytest.mark.parametrize(
+    ("other", "cosine"), [([2.0, 4.0, 9.0], 1.0), ([-1.0, -2.0, 9.0], 0.0), ([0.0, 0.0, 9.0], 0.0)]
+)
+def test_the_cosine_is_0_to_1(other, cosine):
+    one, two = (
+        Explanation("红斑痒", Entity(0, 1, "x"), scores, "m", "label", 0.0) for scores in ([1.0, 2.0, 5.0], other)
+    )
+    assert map_cosine(one, two, [(0, 0), (1, 1)]) == pytest.approx(cosine)
 
 
 def test_what_is_hidden_mattered_least_to_all_entities(explainer):
