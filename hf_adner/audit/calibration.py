@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_adner.data.errors import excerpt
 from hf_adner.data.records import Document
 from hf_adner.metrics.calibration import BINS, calibration, risk_coverage
 from hf_adner.metrics.significance import LEVEL, bootstrap_statistic
@@ -98,7 +99,8 @@ def calibration_report(
     predicted_spans, gold_spans = [], []
     for document, reference in zip(predicted, gold, strict=True):
         if document.text != reference.text:
-            raise ValueError(f"predicted document {document.id!r} has another text than gold document {reference.id!r}")
+            names = [excerpt(document.id, 40), excerpt(reference.id, 40)]
+            raise ValueError("predicted document {} has another text than gold document {}".format(*names))
         scored = zip(document.spans, document.entities)
         predicted_spans.append([(*span, _score(entity, document.id)) for span, entity in scored])
         gold_spans.append(reference.spans)
@@ -141,7 +143,9 @@ def _columns(outcomes: Sequence[Prediction]) -> tuple[list[float], list[bool]]:
 
 def _score(entity: Any, document: str) -> float:
     if "score" not in entity.meta:
-        raise ValueError(f"document {document!r}: entity {entity.start}-{entity.end} has no score in its meta")
+        raise ValueError(
+            f"document {excerpt(document, 40)}: entity {entity.start}-{entity.end} has no score in its meta"
+        )
     return entity.meta["score"]
 
 

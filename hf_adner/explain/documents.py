@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import AutoModelForTokenClassification, pipeline
 
+from hf_adner.data.errors import excerpt
 from hf_adner.data.records import Document
 from hf_adner.explain.explainers import DEFAULT_EXPLAINER, make_explainer
 from hf_adner.explain.explanation import ExplainedNote, Explanation
@@ -94,7 +95,7 @@ def _explain(explainer: Any, documents: Sequence[Document], use_gold: bool) -> S
     except ValueError as error:
         if len(documents) > 1:  # find the document that fails
             return [_explain(explainer, [document], use_gold)[0] for document in documents]
-        raise ValueError(f"document {documents[0].id[:40]!r}: {error}") from None
+        raise ValueError(f"document {excerpt(documents[0].id, 40)}: {error}") from None
 
 
 def _with_annotation(explanation: Explanation, document: Document) -> Explanation:

@@ -35,9 +35,9 @@ class StabilityMeter:
 
     Each view of a text hides context characters that are least important to all of its entities. Stability, in [0, 1],
     is the mean over the views of the cosine between the scores before and after, over the characters that were not
-    hidden, negative cosines counted as 0 (after Alvarez-Melis and Jaakkola 2018, who move the input instead). Each view costs as much
-    as explaining the text. Stability does not show whether an entity is right: the explanation of a confident mistake
-    may be as stable as that of a correct prediction.
+    hidden, negative cosines counted as 0 (after Alvarez-Melis and Jaakkola 2018, who move the input instead). Each view
+    costs as much as explaining the text. Stability does not show whether an entity is right: the explanation of a
+    confident mistake may be as stable as that of a correct prediction.
 
     Args:
         explainer: as returned by `make_explainer`.

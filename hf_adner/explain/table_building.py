@@ -15,6 +15,7 @@ from huggingface_hub.errors import HFValidationError
 from tqdm.auto import tqdm
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+from hf_adner.data.errors import excerpt
 from hf_adner.data.records import Document, EntitySpan
 from hf_adner.explain.explainer import LocalExplainer
 from hf_adner.explain.explanation import ROLES, Explanation
@@ -221,7 +222,9 @@ def _group(document: Document, key: GroupKey | None) -> str | None:
     if callable(key):
         return str(key(document))
     if document.meta.get(key) is None:
-        raise ValueError(f"document {document.id!r} has no {key!r} in its meta, which was given as group_key")
+        raise ValueError(
+            f"document {excerpt(document.id, 40)} has no {key!r} in its meta, which was given as group_key"
+        )
     return str(document.meta[key])
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hf_adner.data.errors import excerpt
 from hf_adner.model.labels_adner import split_tag
 
 TARGETS = ("label", "start", "end", "span")
@@ -84,7 +85,7 @@ class LabelTable:
             ValueError: it does not.
         """
         if label not in self.types:
-            raise ValueError(f"the model does not have the label {label!r}; it knows {self.types}")
+            raise ValueError(f"the model does not have the label {excerpt(label, 20)}; it knows {self.types}")
 
     @property
     def outside(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from hf_adner.data.errors import excerpt
 from hf_adner.data.records import Document, Entity, EntitySpan, document_from_row
 from hf_adner.model.labels_adner import UNOBSERVED, tags_to_spans
 from hf_adner.model.tokenization_adner import AdnerTokenizer
@@ -90,8 +91,8 @@ def _window(
     start, end = row["window_start"], row["window_end"]
     if end > len(text) or len(tokens) != len(row["input_ids"]):
         raise ValueError(
-            f"train_documents are not those of train_dataset: characters {start}-{end} of {name!r} make {len(tokens)} "
-            f"tokens, its row has {len(row['input_ids'])}"
+            f"train_documents are not those of train_dataset: characters {start}-{end} of {excerpt(name, 40)} make "
+            f"{len(tokens)} tokens, its row has {len(row['input_ids'])}"
         )
     spans = token_spans(row["labels"], labels)
     entities = [

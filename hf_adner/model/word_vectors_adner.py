@@ -119,8 +119,8 @@ def _read_vector(line: bytes, dimension: int, where: str) -> torch.Tensor:
     fields = line.rsplit(b" ", dimension)[1:]
     try:
         numbers = [float(field) for field in fields]
-    except ValueError as error:
-        raise ValueError(f"{where}: expected {dimension} numbers after the word: {error}") from error
+    except ValueError:
+        raise ValueError(f"{where}: expected {dimension} numbers after the word, found other text") from None
     if not all(math.isfinite(number) for number in numbers):
         raise ValueError(f"{where}: a number of the vector is not finite")
     return torch.tensor(numbers)

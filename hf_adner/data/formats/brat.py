@@ -38,7 +38,9 @@ _ATTRIBUTE = re.compile(r"(\S+) (T\d+)(?: (.+))?")
 _TARGET = re.compile(r"(\S+) (T\d+)(?: .*)?")
 _GENERATED_ID = re.compile(r"T0\d*")
 
-_NOT_IN_FILE_NAMES = re.compile(r'[%/\\:*?"<>|\x00-\x1f\x7f]|^[.\s]|[.\s]$')
+_NOT_IN_FILE_NAMES = re.compile(r'[%/\\:*?"<>|\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]|^[.\s]|[.\s]$')
+_LONGEST_NAME = 255 - len(META_SUFFIX)
+"""Bytes of the longest file name that file systems allow, without a suffix."""
 _LINE = re.compile(r"[^\r\n]+")
 _ENTITY_ID = re.compile(r"T[1-9]\d*")
 _WORD = re.compile(r"\S+")
@@ -283,11 +285,14 @@ def write_brat(documents: Iterable[Document], folder: Path) -> None:
     """Write the files of each document into `folder`, named by the document's id.
 
     Raises:
-        DataFormatError: two documents with the same id, a label with white space, an empty text, an entity that begins
-            or ends with a line break, or a `brat` entry of `meta` that is not a list of lines.
+        DataFormatError: two documents with the same id, an id too long for a file name, a label with white space, an
+            empty text, an entity that begins or ends with a line break, or a `brat` entry of `meta` that is not a list
+            of lines.
     """
     for document in documents:
-        name = _NOT_IN_FILE_NAMES.sub(lambda match: f"%{ord(match[0]):02X}", document.id)
+        name = _NOT_IN_FILE_NAMES.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), document.id)
+        if len(name.encode()) > _LONGEST_NAME:
+            raise DataFormatError("this id is too long for the name of a file", record=document.id)
         path = folder / f"{name}.txt"
         if path.exists():
             raise DataFormatError("two documents have this id", record=document.id)

@@ -211,11 +211,23 @@ def test_generated_ids_differ_from_existing_ids(tmp_path):
     assert list(read_documents(tmp_path / "out")) == [document]
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a:b*?", "50%", "%41", "a.b", "CON ", "笔记 1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a/b", "..", ".hidden", "a:b*?", "50%", "%41", "a.b", "CON ", "笔记 1", "../../x", "/etc/x", r"..\..\x",
+        "a\u202etxt.exe", "a\u3000", "\x9b", "a\x00b",
+    ],
+)  # fmt: skip
 def test_ids_that_are_not_file_names(tmp_path, name):
     write_documents([Document(name, "痒", (), {"k": 1})], tmp_path / "out", "brat")
     assert {path.parent for path in (tmp_path / "out").rglob("*")} == {tmp_path / "out"}
     assert [(document.id, document.meta) for document in read_documents(tmp_path / "out")] == [(name, {"k": 1})]
+
+
+def test_an_id_that_is_too_long_for_a_file_is_refused(tmp_path):
+    write_documents([Document("患" * 81, "痒", (), {"k": 1})], tmp_path / "out", "brat")  # 243 bytes
+    with pytest.raises(DataFormatError, match="this id is too long for the name of a file"):
+        write_documents([Document("患" * 82, "痒")], tmp_path / "other", "brat")
 
 
 @pytest.mark.parametrize(
