@@ -59,6 +59,7 @@ class LabelStudioReader(JsonReader):
         self._annotator = None if annotator is None else str(annotator)
         self._control_tag = control_tag
         self._shows_html = False
+        self._annotated: set[str] = set()
 
     def records(self) -> Iterator[RawRecord]:
         """Yield one raw record per task, in JSON-MIN only those of the chosen annotator."""
@@ -142,7 +143,13 @@ class LabelStudioReader(JsonReader):
                 raise DataFormatError(f"a region has no key 'labels'; its keys: {', '.join(list(value)[:6]) or 'none'}")
         shown = self._shown_text(task[text_key], regions)
         meta = _merged(without(task, "id", text_key, *tags), shown.kept)
-        return Document(given_id(task, default_id), shown.text, self._entities(regions, shown), meta)
+        task_id = given_id(task, default_id)
+        if "annotator" in task and task_id in self._annotated:
+            raise DataFormatError(
+                f"task {excerpt(task_id, 20)} has several annotations; set annotator= (--annotator) to one annotator"
+            )
+        self._annotated.add(task_id)
+        return Document(task_id, shown.text, self._entities(regions, shown), meta)
 
     def _minimal_tags(self, task: Mapping[str, Any]) -> list[str]:
         """Return the keys of a JSON-MIN task that hold regions; a tag with which nothing was marked has no key."""

@@ -283,6 +283,8 @@ def test_an_annotator_of_a_minimal_export(tmp_path):
     path = tmp_path / "a.json"
     records = [{**MINIMAL, "annotator": name, "label": [MARK] * (name == 2)} for name in (1, 2)]
     path.write_text(json.dumps(records), encoding="utf-8")
+    with pytest.raises(DataFormatError, match=r"record '1': task '5' has several annotations; .* \(--annotator\)"):
+        list(read_documents(path))
     stream = read_documents(path, annotator=2)
     assert ([document.spans for document in stream], sum(stream.report.notes.values())) == ([[(3, 5, "S")]], 1)
 
