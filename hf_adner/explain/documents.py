@@ -24,7 +24,7 @@ from hf_adner.explain.table_building import (
     find_global_table,
     resolve_global_table,
 )
-from hf_adner.model.loading_adner import load_complete
+from hf_adner.model.loading_adner import check_tokenizer_files, load_complete
 
 DOCUMENTS_AT_ONCE = 8
 ANNOTATION = "annotation"
@@ -146,6 +146,7 @@ class ExplainedCheckpoint:
             FileNotFoundError: `table_folder` holds no table, or the table would be built into a Hub checkpoint.
             ValueError: no entity to build a table from, or a checkpoint without all weights of its model.
         """
+        check_tokenizer_files(Path(name))
         model = load_complete(AutoModelForTokenClassification, name, revision=revision or "main")
         loaded = pipeline("token-classification", model, tokenizer=name, revision=revision, device=device)
         model, tokenizer = loaded.model, loaded.tokenizer

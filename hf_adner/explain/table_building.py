@@ -27,7 +27,7 @@ from hf_adner.explain.stability import explain_views, mean_over_views
 from hf_adner.explain.table_files import TableNoise, has_table
 from hf_adner.explain.tagger import Tagger
 from hf_adner.model.lexicon_adner import Lexicon
-from hf_adner.model.loading_adner import load_complete
+from hf_adner.model.loading_adner import check_tokenizer_files, load_complete
 
 logger = logging.getLogger(__name__)
 
@@ -277,6 +277,7 @@ def save_checkpoint_table(model_folder: str | Path, table: GlobalTable, min_docu
 
 
 def _explainer_of(folder: Path, device: Any) -> LocalExplainer:
+    check_tokenizer_files(Path(folder))
     model = load_complete(AutoModelForTokenClassification, folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return GradientTimesInput(Tagger(model if device is None else model.to(device), tokenizer))

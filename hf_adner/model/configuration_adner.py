@@ -66,6 +66,8 @@ _LEAST = {
     "character_embedding_size": 1,
 }
 """Smallest value of each size."""
+_MOST = 2**31 - 1
+"""Largest value of each size, far beyond any memory."""
 
 
 @strict
@@ -221,12 +223,12 @@ class AdnerConfig(PreTrainedConfig):
 
     def _check_sizes(self) -> None:
         for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
-        if self.stream_size is not None and self.stream_size < 1:
-            raise ValueError(f"stream_size must be at least 1 (or null), found {self.stream_size}")
-        if self.bilstm_size < 2 or self.bilstm_size % 2:
-            raise ValueError(f"bilstm_size must be even and at least 2, found {self.bilstm_size}")
+            if not least <= getattr(self, name) <= _MOST:
+                raise ValueError(f"{name} must be {least} to {_MOST}, found {getattr(self, name)}")
+        if self.stream_size is not None and not 1 <= self.stream_size <= _MOST:
+            raise ValueError(f"stream_size must be 1 to {_MOST} (or null), found {self.stream_size}")
+        if not 2 <= self.bilstm_size <= _MOST or self.bilstm_size % 2:
+            raise ValueError(f"bilstm_size must be even and 2 to {_MOST}, found {self.bilstm_size}")
         for name in ("num_hidden_layers", "num_attention_heads"):  # a negative one would build an encoder
             if (getattr(self.encoder_config, name, None) or 0) < 0:
                 raise ValueError(f"{name} of encoder_config is {getattr(self.encoder_config, name)}")

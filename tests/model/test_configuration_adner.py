@@ -1,5 +1,7 @@
 """AdnerConfig: the named switches, what follows from them, and what is refused."""
 
+import json
+
 import pytest
 
 from hf_adner import AdnerConfig, AdnerModel
@@ -116,15 +118,53 @@ def test_the_encoder_may_be_of_any_family():
         ({"architecture": "bert-crf", "use_lexicon_edges": True}, "use_lexicon_edges=True needs use_graph=True"),
         ({"num_stream_heads": 5}, "num_stream_heads=5 does not divide the width 256"),
         ({"architecture": "bert-att-crf", "num_stream_heads": 3}, "num_stream_heads=3 does not divide the width 16"),
-        ({"num_stream_heads": 0}, "num_stream_heads must be at least 1, found 0"),
-        ({"graph_rounds": 0}, "graph_rounds must be at least 1, found 0"),
-        ({"bilstm_size": 9}, "bilstm_size must be even and at least 2, found 9"),
+        ({"num_stream_heads": 0}, "num_stream_heads must be 1 to 2147483647, found 0"),
+        ({"graph_rounds": 0}, "graph_rounds must be 1 to 2147483647, found 0"),
+        ({"lexicon_size": -1}, "lexicon_size must be 0 to"),
+        ({"lexicon_embedding_size": 10**30}, "lexicon_embedding_size must be 1 to"),
+        ({"stream_size": 0}, r"stream_size must be 1 to \d+ \(or null\), found 0"),
+        ({"bilstm_size": 9}, "bilstm_size must be even and 2 to 2147483647, found 9"),
+        (
+            {"encoder_config": {"model_type": "bert", "num_hidden_layers": -1}},
+            "num_hidden_layers of encoder_config is -1",
+        ),
+        ({"format_version": "x"}, "format_version must be a version such as '1.0', found 'x'"),
+        ({"dtype": -1}, "dtype must be a type of torch, such as 'float32', found -1"),
         ({"head_dropout": 1.0}, r"head_dropout must be in \[0, 1\), found 1.0"),
     ],
 )
 def test_contradictions_are_refused(fields, message, encoder_config):
     with pytest.raises(ValueError, match=message):
         AdnerConfig(**{"encoder_config": encoder_config, **fields})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"graph_rounds": "two"}, "Validation error for field 'graph_rounds'"),
+        ({"architecture": ["m-dscmg"]}, "Validation error for field 'architecture'"),
+        ({"model_type": "bert"}, "model_type is 'bert', expected 'adner'"),
+        ({"id2label": {"zero": "O"}}, "invalid literal"),
+        ({"id2label": {"0": "O", "1": 5, "2": "I-x"}}, "id2label must map ids to strings"),
+        ({"encoder_config": {"model_type": "nonsense"}}, "nonsense"),
+    ],
+)
+def test_a_file_with_wrong_values_is_named(change, message, encoder_config, tmp_path):
+    AdnerConfig(encoder_config=encoder_config).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**config, **change}), encoding="utf-8")
+    for load in (AdnerConfig.from_pretrained, AdnerModel.from_pretrained):
+        with pytest.raises(ValueError, match=rf"{tmp_path}: config.json cannot be read: .*{message}"):
+            load(tmp_path)
+
+
+def test_an_architecture_without_encoder_needs_a_vocabulary():
+    for sizes in ({}, {"character_vocab_size": 3, "pad_token_id": 3}):
+        with pytest.raises(
+            ValueError, match=r"character_vocab_size is \d and pad_token_id \d: an architecture without"
+        ):
+            AdnerModel(AdnerConfig(architecture="bilstm-crf", **sizes))
 
 
 def test_overrides_at_loading_are_checked_when_the_model_is_built(encoder_config, tmp_path):
