@@ -200,6 +200,17 @@ class CheckedResume(Trainer):
         if not any(next(checkpoint.glob(pattern), None) for pattern in ("optimizer*", "global_step*")):
             logger.warning("%s has no optimizer state: optimizer and learning-rate schedule begin anew", checkpoint)
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Refuse weights that are not the model's; `Trainer` trains on with those that happen to be there."""
+        tied = {*getattr(self.model, "all_tied_weights_keys", ()), *(self.model._keys_to_ignore_on_save or ())}
+        wrong = sorted({*load_result.missing_keys, *load_result.unexpected_keys} - tied)
+        if wrong:
+            raise ValueError(
+                f"the weights of the checkpoint are not those of the model: {len(wrong)} are missing or superfluous "
+                f"({', '.join(wrong[:3])}); restore the checkpoint, or resume from another one"
+            )
+        super()._issue_warnings_after_load(load_result)
+
     def _run_facts(self) -> dict[str, Any]:
         if not hasattr(self, "_facts_of_run"):
             self._facts_of_run = {"train": rows_facts(self.train_dataset), "validation": rows_facts(self.eval_dataset)}

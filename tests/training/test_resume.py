@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Lexicon
@@ -65,6 +66,19 @@ CHANGED = {
     "window": ({"max_length": 16}, "max_length: None → 16"),
     "documents": ({"documents": 6, "texts": [note(number).text for number in range(8)]}, "train data: 8 rows of "),
 }
+
+
+@pytest.mark.parametrize("change", ["missing", "superfluous"])
+def test_weights_that_are_not_the_models_are_refused(change, copied):
+    path = copied / "checkpoint-2" / "model.safetensors"
+    weights = load_file(path)
+    taken = weights.pop("head.crf.transitions") if change == "missing" else weights["head.crf.transitions"].clone()
+    weights |= {"head.crf.extra": taken} if change == "superfluous" else {}
+    save_file(weights, path, metadata={"format": "pt"})
+    trainer = trainer_of(copied, lexicon=Lexicon(["瘙痒"]), max_steps=3)
+    name = "head.crf.transitions" if change == "missing" else "head.crf.extra"
+    with pytest.raises(ValueError, match=rf"not those of the model: 1 are missing or superfluous \({name}\)"):
+        trainer.train(resume_from_checkpoint=str(copied / "checkpoint-2"))
 
 
 @pytest.mark.parametrize("change", CHANGED)
