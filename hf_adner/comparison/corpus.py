@@ -58,7 +58,7 @@ class ComparedCorpus:
     @property
     def types(self) -> list[str]:
         """Entity types of the training documents."""
-        return entity_types_of(self.splits["train"])
+        return entity_types_of(self.splits)
 
     @property
     def digest(self) -> str:

@@ -84,7 +84,7 @@ def _fold(
     splits = DatasetDict({**hold_out(train_rows, dataset_args), "test": test_rows})
     set_seed(training_args.seed)
     tokenizer = build_tokenizer(model_args, splits["train"])
-    model = build_model(model_args, tokenizer, entity_types_of(train_rows))
+    model = build_model(model_args, tokenizer, entity_types_of(splits))
     fold_args = replace(training_args, output_dir=str(folder))
     train(model, tokenizer, splits, dataset_args, fold_args)
     report = evaluate_split(model, tokenizer, test_rows, training_args.per_device_eval_batch_size)

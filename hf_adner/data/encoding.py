@@ -106,6 +106,8 @@ class WindowEncoder:
         if not tokenizer.is_fast:
             raise ValueError(f"{type(tokenizer).__name__} has no offsets; use a fast tokenizer")
         self.tokenizer, self.label2id = tokenizer, dict(label2id)
+        if overlap < 0:
+            raise ValueError(f"overlap (window_overlap, --window-overlap) is {overlap}, expected 0 or more")
         self.overlap, self.nested, self.on_misaligned = overlap, nested, on_misaligned
         self.max_length = tokenizer.model_max_length if max_length is None else max_length
         if self.max_length > tokenizer.model_max_length:
@@ -188,7 +190,8 @@ class WindowEncoder:
         try:
             return training_windows(length, size, min(self.overlap, size - 1), gold, document.text)
         except ValueError as error:
-            raise DataFormatError(str(error), record=document.id) from None
+            advice = "raise max_length (--max-length) as far as the model allows, or remove the entity"
+            raise DataFormatError(f"{error}; {advice}", record=document.id) from None
 
     def _labels(self, spans: list[EntitySpan], encoded: Mapping[str, list[Any]], number: int, length: int) -> list[int]:
         if isinstance(self.tokenizer, AdnerTokenizer):

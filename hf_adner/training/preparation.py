@@ -2,15 +2,19 @@
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import reduce
+from typing import Any
 
 from datasets import Dataset, DatasetDict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig
 
 from hf_adner.data.dataset import entity_labels, load_ner_dataset
 from hf_adner.data.splits import split_dataset
 from hf_adner.data.synthetic import ad_lexicon
+from hf_adner.model.configuration_adner import AdnerConfig
 from hf_adner.model.encoders_adner import limit_tokenizer
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
@@ -29,7 +33,8 @@ def load_splits(args: DatasetArguments) -> DatasetDict:
     is set); a share of 0 holds out nothing.
 
     Raises:
-        ValueError: there is no training split, or the share is outside [0, 1].
+        ValueError: there is no training split, a split is left without documents, the share is outside [0, 1), or a
+            sample has less than one document.
     """
     sources = {"train": args.dataset, "validation": args.validation, "test": args.test}
     sources = {name: path for name, path in sources.items() if path}
@@ -49,30 +54,61 @@ def load_splits(args: DatasetArguments) -> DatasetDict:
 
 
 def hold_out(train: Dataset, args: DatasetArguments) -> DatasetDict:
-    """Split training documents into `train` and `validation` by `validation_share`; with a share of 0 only `train`."""
-    if not args.validation_share:
+    """Split training documents into `train` and `validation` by `validation_share`; with a share of 0 only `train`.
+
+    Raises:
+        ValueError: the share is outside [0, 1), or leaves a split without documents.
+    """
+    share = args.validation_share
+    if not 0 <= share < 1:
+        raise ValueError(f"validation_share (--validation-share) is {share}, expected 0 or more and less than 1")
+    if not share:
         return DatasetDict({"train": train})
-    shares = {"train": 1 - args.validation_share, "validation": args.validation_share}
-    return split_dataset(train, shares, seed=args.sample_seed, group_key=args.group_key)
+    shares = {"train": 1 - share, "validation": share}
+    splits = split_dataset(train, shares, seed=args.sample_seed, group_key=args.group_key)
+    if empty := [name for name, split in splits.items() if not len(split)]:
+        raise ValueError(
+            f"validation_share (--validation-share) is {share}: of {len(train)} documents none is left for "
+            f"{empty[0]}; choose another share, or give a validation split (--validation)"
+        )
+    return splits
 
 
 def sample(dataset: Dataset, size: int | None, seed: int) -> Dataset:
-    """Draw a fixed random sample in the original order; return the whole dataset if `size` is None or not smaller."""
+    """Draw a fixed random sample in the original order; return the whole dataset if `size` is None or not smaller.
+
+    Raises:
+        ValueError: `size` is less than 1.
+    """
     if size is None or size >= len(dataset):
         return dataset
+    if size < 1:
+        raise ValueError(f"a sample of {size} documents (--max-train-documents and the like), expected 1 or more")
     return dataset.select(sorted(random.Random(seed).sample(range(len(dataset)), size)))
 
 
-def entity_types_of(dataset: Dataset) -> list[str]:
-    """Return the sorted entity types of a split.
+def entity_types_of(splits: Mapping[str, Dataset]) -> list[str]:
+    """Return the sorted entity types of a run: those of `train`, and of `validation` so that it can be scored.
+
+    Warns of types without training documents, and of a validation split without entities.
 
     Raises:
-        ValueError: the split has no entities.
+        ValueError: the training split has no entities.
     """
-    types = entity_labels(dataset)
-    if not types:
-        raise ValueError(f"none of the {len(dataset)} training documents has an entity")
-    return types
+    types = {name: set(entity_labels(split)) for name, split in splits.items()}
+    if not types["train"]:
+        raise ValueError(f"none of the {len(splits['train'])} training documents has an entity")
+    for name in ("validation", "test"):
+        if unknown := sorted(types.get(name, set()) - types["train"]):
+            logger.warning(
+                "the %s split has entities of types that no training document has, and that the model therefore cannot "
+                "learn: %s",
+                name,
+                ", ".join(unknown),
+            )
+    if "validation" in types and not types["validation"]:
+        logger.warning("the validation split has no entity: its F1 is 0 whatever the model finds, and chooses nothing")
+    return sorted(types["train"] | types.get("validation", set()))
 
 
 def build_lexicon(spec: str, train: Dataset) -> Lexicon:
@@ -128,6 +164,15 @@ def build_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence
             `AdnerConfig` rejects.
     """
     overrides = parse_overrides(args.config_overrides)
+    if unknown := sorted(overrides.keys() - {field.name for field in fields(AdnerConfig)}):
+        raise ValueError(f"config_overrides (--config-overrides): AdnerConfig has no field {unknown[0]!r}")
+    try:
+        return _new_model(args, tokenizer, types, overrides)
+    except StrictDataclassError as error:
+        raise ValueError(f"the configuration is invalid (--config-overrides): {error}") from None
+
+
+def _new_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence[str], overrides: dict[str, Any]) -> Any:
     if args.word_vectors:
         if tokenizer.lexicon is None:
             raise ValueError("word_vectors needs a lexicon, and none was given")
@@ -165,7 +210,14 @@ def small_encoder(size: int, layers: int) -> dict[str, int | str | float]:
 
 
 def random_config(args: ModelArguments) -> dict[str, int | str | float]:
-    """Return the configuration of the small randomly initialised encoder."""
+    """Return the configuration of the small randomly initialised encoder.
+
+    Raises:
+        ValueError: `encoder_size` or `encoder_layers` is less than 1.
+    """
+    _check_layers(args)
+    if args.encoder_size < 1:
+        raise ValueError(f"encoder_size (--encoder-size) is {args.encoder_size}, expected 1 or more")
     return small_encoder(args.encoder_size, args.encoder_layers or 2) | _dropout(args)
 
 
@@ -173,8 +225,9 @@ def pretrained_config(args: ModelArguments) -> PreTrainedConfig:
     """Return the configuration of the pretrained encoder with `encoder_layers` and `encoder_dropout` applied.
 
     Raises:
-        ValueError: `encoder_layers` is larger than the number of layers of the encoder.
+        ValueError: `encoder_layers` is less than 1, or larger than the number of layers of the encoder.
     """
+    _check_layers(args)
     config = AutoConfig.from_pretrained(args.encoder)
     for name, value in _dropout(args).items():
         setattr(config, name, value)
@@ -183,6 +236,11 @@ def pretrained_config(args: ModelArguments) -> PreTrainedConfig:
             raise ValueError(f"encoder_layers={args.encoder_layers}, the encoder has only {config.num_hidden_layers}")
         config.num_hidden_layers = args.encoder_layers
     return config
+
+
+def _check_layers(args: ModelArguments) -> None:
+    if args.encoder_layers is not None and args.encoder_layers < 1:
+        raise ValueError(f"encoder_layers (--encoder-layers) is {args.encoder_layers}, expected 1 or more")
 
 
 def _dropout(args: ModelArguments) -> dict[str, float]:

@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 REPORT_FILE = "report.html"
 
+METRICS = ("f1", "precision", "recall", "loss")
+"""Validation metrics that may choose the best checkpoint."""
+
 SAMPLE_NOTE = (
     "患儿，男，6岁，因“四肢屈侧反复红斑、丘疹伴瘙痒3年，加重1周”就诊。患儿3年前无明显诱因肘窝、腘窝出现红斑、丘疹，"
     "搔抓后渗出、结痂，夜间瘙痒明显，影响睡眠。曾外用糠酸莫米松乳膏、他克莫司软膏，口服氯雷他定，症状好转，停药后反复。"
@@ -83,7 +86,7 @@ def run_training(
     splits = load_splits(dataset_args)
     examples = example_texts(card_options.example_texts, itertools.chain(*(split["text"] for split in splits.values())))
     tokenizer = build_tokenizer(model_args, splits["train"])
-    model = build_model(model_args, tokenizer, entity_types_of(splits["train"]))
+    model = build_model(model_args, tokenizer, entity_types_of(splits))
     trainer = train(model, tokenizer, splits, dataset_args, training_args, checkpoint)
     folder = Path(training_args.output_dir)
     trainer.save_model(str(folder / MODEL_FOLDER))
@@ -126,11 +129,7 @@ def train(
         for name in ("train", "validation")
         if name in splits
     }
-    if training_args.eval_strategy != "no" and "validation" not in splits:
-        raise ValueError(
-            "there are no validation documents to choose the best epoch by; give a split (--validation) or a share "
-            "(--validation-share), or leave evaluation out (--eval-strategy no --load-best-model-at-end false)"
-        )
+    _check_evaluation(training_args, "validation" in splits)
     patience = training_args.early_stopping_patience
     trainer = make_trainer(
         training_args,
@@ -147,6 +146,24 @@ def train(
     trainer.data_settings = asdict(dataset_args)
     trainer.train(resume_from_checkpoint=checkpoint)
     return trainer
+
+
+def _check_evaluation(args: AdnerTrainingArguments, has_validation: bool) -> None:
+    """Refuse, before training, what would fail after an epoch or train nothing."""
+    if args.max_steps <= 0 and args.num_train_epochs <= 0:
+        raise ValueError(f"num_train_epochs (--num-train-epochs) is {args.num_train_epochs}: nothing would be trained")
+    if args.eval_strategy == "no":
+        return
+    if not has_validation:
+        raise ValueError(
+            "there are no validation documents to choose the best epoch by; give a split (--validation) or a share "
+            "(--validation-share), or leave evaluation out (--eval-strategy no --load-best-model-at-end false)"
+        )
+    metric = (args.metric_for_best_model or "loss").removeprefix("eval_")
+    if metric not in METRICS:
+        raise ValueError(
+            f"metric_for_best_model (--metric-for-best-model) is {metric!r}, expected one of {', '.join(METRICS)}"
+        )
 
 
 def make_trainer(args: AdnerTrainingArguments, documents: Dataset, **options: Any) -> AdnerTrainer:

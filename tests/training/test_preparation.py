@@ -1,5 +1,7 @@
 """Splits, lexicon, tokenizer and model of a run, built from its arguments."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import BertConfig, BertModel
@@ -59,11 +61,53 @@ def test_a_folder_without_training_split_is_refused(tmp_path, arguments):
         load_splits(DatasetArguments(str(tmp_path)))
 
 
-def test_entity_types_come_from_the_training_documents(arguments):
-    train = load_splits(arguments)["train"]
-    assert entity_types_of(train) == ["Disease", "Symptom"]
+def test_entity_types_come_from_training_and_validation_documents(arguments, caplog):
+    splits = load_splits(arguments)
+    assert entity_types_of(splits) == ["Disease", "Symptom"] and not caplog.records
+    other = [{"start": 0, "end": 2, "label": "Drug", "text": "患者", "meta": "{}"}]
+    for name in ("validation", "test"):
+        changed = {**splits, name: splits[name].map(lambda row: {"entities": other})}
+        assert ("Drug" in entity_types_of(changed)) == (name == "validation")
+        assert f"the {name} split has entities of types that no training document has" in caplog.text
+    entity_types_of({**splits, "validation": splits["validation"].map(lambda row: {"entities": []})})
+    assert "the validation split has no entity" in caplog.text
     with pytest.raises(ValueError, match="none of the 24 training documents has an entity"):
-        entity_types_of(train.map(lambda row: {"entities": []}))
+        entity_types_of({**splits, "train": splits["train"].map(lambda row: {"entities": []})})
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
+def test_shares_out_of_range_are_refused(share, arguments):
+    with pytest.raises(ValueError, match=rf"--validation-share\) is {share}, expected 0 or more and less than 1"):
+        load_splits(replace(arguments, validation_share=share))
+
+
+@pytest.mark.parametrize(("share", "lost"), [(0.001, "validation"), (0.999, "train")])
+def test_a_share_that_leaves_a_split_empty_is_refused(share, lost, arguments):
+    with pytest.raises(ValueError, match=f"of 32 documents none is left for {lost}; .*--validation"):
+        load_splits(replace(arguments, validation_share=share))
+
+
+@pytest.mark.parametrize("size", [0, -1])
+@pytest.mark.parametrize("name", ["max_train_documents", "max_validation_documents", "max_test_documents"])
+def test_samples_of_nothing_are_refused(name, size, arguments):
+    with pytest.raises(ValueError, match=f"a sample of {size} documents .*expected 1 or more"):
+        load_splits(replace(arguments, **{name: size}))
+
+
+WRONG = {
+    "field": ({"config_overrides": "foo=1"}, "AdnerConfig has no field 'foo'"),
+    "type": ({"config_overrides": "bilstm_size=a"}, "configuration is invalid .*bilstm_size"),
+    "layers": ({"encoder_layers": 0}, r"--encoder-layers\) is 0, expected 1 or more"),
+    "size": ({"encoder_size": 0}, r"--encoder-size\) is 0, expected 1 or more"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_model_arguments_are_named(wrong, arguments):
+    options, told = WRONG[wrong]
+    args = tiny_model(lexicon=None, **options)
+    with pytest.raises(ValueError, match=told):
+        build_model(args, build_tokenizer(args, load_splits(arguments)["train"]), ["Disease"])
 
 
 def test_lexicons_are_joined_and_counted(tmp_path, arguments):

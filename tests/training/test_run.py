@@ -98,6 +98,25 @@ def test_a_new_run_does_not_write_into_the_folder_of_an_earlier_one(tmp_path):
         run_training(arguments, tiny_model(), quick(tmp_path / "run", max_steps=1))
 
 
+REFUSED = {
+    "no validation": ({"eval_strategy": "epoch"}, {"validation_share": 0.0}, "no validation documents.*--validation"),
+    "metric": ({"eval_strategy": "epoch", "metric_for_best_model": "foo"}, {}, "'foo', expected one of f1, precision"),
+    "epochs": ({"max_steps": -1, "num_train_epochs": 0}, {}, r"--num-train-epochs\) is 0: nothing would be trained"),
+    "overlap": ({}, {"window_overlap": -1}, r"--window-overlap\) is -1, expected 0 or more"),
+    "window": ({}, {"max_length": 5}, r"record 'note-\d+': .*more than a window of 3; raise max_length \(--max-length"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_trained_is_refused_before_training(name, tmp_path):
+    training, dataset, told = REFUSED[name]
+    arguments = replace(write_corpus(tmp_path, train=8, test=2), **dataset)
+    network = tiny_model(architecture="bilstm-crf", lexicon=None)
+    with pytest.raises(ValueError, match=told):
+        run_training(arguments, network, quick(tmp_path / "run", **training))
+    assert not (tmp_path / "run").exists()
+
+
 def test_accumulated_batches_equal_one_batch(tmp_path):
     arguments = write_corpus(tmp_path)
     model = tiny_model(config_overrides=NO_DROPOUT, encoder_dropout=0.0)
