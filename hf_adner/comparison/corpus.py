@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from datasets import Dataset, DatasetDict
@@ -63,10 +63,7 @@ class ComparedCorpus:
     @property
     def digest(self) -> str:
         """Hash of the texts and entities of all splits; runs with different hashes are not comparable."""
-        hashed = hashlib.sha256()
-        for split in sorted(self.splits):
-            hashed.update(f"{split}\n{_content(self.splits[split])}".encode("utf-8", "surrogatepass"))
-        return hashed.hexdigest()[:16]
+        return documents_digest(self.splits)
 
     def strict_counts(self, predicted: Sequence[Sequence[EntitySpan]]) -> Counts:
         """Count matches in each test document; nested gold entities all count."""
@@ -89,6 +86,14 @@ class ComparedCorpus:
             correct = count_matches(spans, gold)[0]
             rows.append([correct, len(gold), len(gold)])
         return rows
+
+
+def documents_digest(splits: Mapping[str, Dataset]) -> str:
+    """Return a hash of the texts and entities of splits."""
+    hashed = hashlib.sha256()
+    for name in sorted(splits):
+        hashed.update(f"{name}\n{_content(splits[name])}".encode("utf-8", "surrogatepass"))
+    return hashed.hexdigest()[:16]
 
 
 def _content(split: Dataset) -> str:

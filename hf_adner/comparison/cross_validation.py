@@ -11,6 +11,8 @@ from typing import Any
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import set_seed
 
+from hf_adner.comparison.corpus import documents_digest
+from hf_adner.comparison.run import training_settings
 from hf_adner.data.splits import dataset_groups, k_folds
 from hf_adner.files import write_file, write_json
 from hf_adner.reporting import markdown_table
@@ -77,6 +79,8 @@ def _fold(
 ) -> dict[str, Any]:
     folder = output / model_args.architecture / f"fold-{number}"
     arguments = {"dataset": asdict(dataset_args), "model": asdict(model_args), "seed": training_args.seed}
+    arguments |= {"training": training_settings(training_args)}
+    arguments |= {"documents": documents_digest({"train": split[0], "test": split[1]})}
     done = folder / "scores.json"
     if done.exists():
         return _load_finished(done, arguments)
@@ -95,8 +99,11 @@ def _fold(
 
 def _load_finished(path: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     scores = json.loads(path.read_text(encoding="utf-8"))
-    if scores["arguments"] != arguments:
-        raise ValueError(f"{path} was made with other arguments; choose another --output-dir or remove it")
+    known = scores["arguments"]  # of an older version it has fewer
+    changed = [name for name in known if known[name] != json.loads(json.dumps(arguments.get(name)))]
+    if changed:
+        told = ", ".join(changed)
+        raise ValueError(f"{path} was made with other arguments ({told}); choose another --output-dir or remove it")
     logger.info("%s exists, fold skipped", path)
     return scores
 

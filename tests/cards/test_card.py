@@ -309,6 +309,18 @@ def report() -> ExplanationReport:
 
 
 @pytest.mark.parametrize("full", [False, True])
+def test_reports_that_call_average_precision_auprc_still_render(full):
+    former = {"auprc": ESTIMATE, "context_auprc_lift": ESTIMATE}
+    scores = {"name": "occlusion", "entities": 3, "estimates": former, "values": {"auprc": [0.5]}}
+    tables = explanation_tables({"explainers": {"occlusion": scores if full else {"entities": 3, **former}}})
+    today = {"average_precision": ESTIMATE, "context_average_precision_lift": ESTIMATE}
+    assert tables == explanation_tables({"explainers": {"occlusion": {"entities": 3, **today}}})
+    assert "average precision" in tables and "auprc" not in tables.lower()
+    read = ExplainerScores.from_dict(scores)
+    assert read.estimates == today and read.values == {"average_precision": [0.5]}
+
+
+@pytest.mark.parametrize("full", [False, True])
 def test_explanations_in_both_forms(report, full):
     tables = explanation_tables(report.to_dict(full=full))
     assert (

@@ -29,8 +29,13 @@ def test_every_document_is_held_out_once_and_finished_folds_are_kept(tmp_path):
     first.write_text(json.dumps(marked), encoding="utf-8")
     again = cross_validate(folds, arguments, tiny_model(), quick(tmp_path / "folds", max_steps=2))
     assert again["bilstm-crf"][0]["mark"] and again["bilstm-crf"][1] == results["bilstm-crf"][1]
-    with pytest.raises(ValueError, match="other arguments"):
-        cross_validate(folds, arguments, tiny_model(), quick(tmp_path / "folds", max_steps=2, seed=7))
+    for options, told in (({"seed": 7}, "seed"), ({"head_learning_rate": 1e-4}, "training")):
+        with pytest.raises(ValueError, match=rf"other arguments \({told}\)"):
+            cross_validate(folds, arguments, tiny_model(), quick(tmp_path / "folds", **{"max_steps": 2, **options}))
+    path = tmp_path / "train.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"Disease"', '"Finding"'), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"other arguments \(documents\)"):
+        cross_validate(folds, arguments, tiny_model(), quick(tmp_path / "folds", max_steps=2))
 
 
 def test_the_table_has_mean_and_sample_deviation():
