@@ -166,6 +166,8 @@ def _add(parser: argparse.ArgumentParser, name: str, default: Any, text: str) ->
 def _add_output_format(parser: argparse.ArgumentParser) -> None:
     formats = _listed("data.formats.writing:WRITERS")
     parser.add_argument("--output-format", help=f"format of the output: {formats} (default: by the suffix of its name)")
+    text = "CSV and TSV for spreadsheets: write an apostrophe before cells that would be run as formulas"
+    parser.add_argument("--escape-formulas", action="store_true", help=text)
 
 
 def _listed(reference: str) -> str:

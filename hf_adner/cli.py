@@ -5,17 +5,14 @@
 
 import argparse
 import logging
-import pkgutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import HfArgumentParser
-
 import adner_cli
-from hf_adner.files import read_json
+from hf_adner.files import check_figure_path, check_folder, check_output_folder, check_outputs, read_json
+from hf_adner.settings import check_run, dataclass_parser, parse, parse_pretraining, parse_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,8 +28,8 @@ def run(command: str, arguments: Any) -> None:
         arguments: its parsed arguments; for a command with dataclasses, the list of its command-line arguments.
     """
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
-    for client in ("httpx", "httpx2"):  # clients of huggingface_hub, which log a line for each request
-        logging.getLogger(client).setLevel(logging.WARNING)
+    for library in ("httpx", "httpx2", "onnxscript", "onnx_ir"):  # log a line for each request, or step of an export
+        logging.getLogger(library).setLevel(logging.WARNING)
     globals()[command.replace("-", "_")](arguments)
 
 
@@ -40,10 +37,15 @@ def demo(args: argparse.Namespace) -> None:
     """Run the quickstart."""
     from hf_adner.training.run import METRICS_FILE, MODEL_FOLDER, REPORT_FILE, entity_lines, run_demo, write_report
 
+    check_folder(args.output)
     output = Path(args.output)
     if (output / METRICS_FILE).exists():
         print(f"{output} holds a finished run, whose checkpoint is used; remove the folder to train again\n")
         metrics = read_json(output / METRICS_FILE)
+        if not isinstance(metrics.get("test"), dict) or "strict" not in metrics["test"]:
+            raise ValueError(
+                f"{output / METRICS_FILE} has no scores of a test split; name another folder with --output"
+            )
     else:
         metrics = run_demo(args.output, args.seed)
     _print_scores(metrics["test"]["strict"])
@@ -64,7 +66,7 @@ def _print_scores(strict: dict[str, Any]) -> None:
 
 def train(argv: Sequence[str], command: str = "train") -> None:
     """Train a model."""
-    arguments = parse_dataclasses(command, argv)
+    arguments = parse_run(command, argv)
     from hf_adner.training.run import METRICS_FILE, MODEL_FOLDER, run_training
 
     metrics = run_training(*arguments)
@@ -83,7 +85,9 @@ def pretrain(argv: Sequence[str]) -> None:
     """Pretrain an encoder, or check how much of the text its vocabulary covers."""
     from hf_adner.pretraining.run import run_command
 
-    print(run_command(parse_pretraining(argv)))
+    parsed = parse_pretraining(argv)
+    check_run(parsed.encoder, None if parsed.check else parsed.training.output_dir)
+    print(run_command(parsed))
 
 
 def cross_validate(argv: Sequence[str]) -> None:
@@ -91,7 +95,7 @@ def cross_validate(argv: Sequence[str]) -> None:
     from hf_adner.comparison.cross_validation import cross_validate as score_folds
     from hf_adner.comparison.cross_validation import cross_validation_table
 
-    print(cross_validation_table(score_folds(*parse_dataclasses("cross-validate", argv))))
+    print(cross_validation_table(score_folds(*parse_run("cross-validate", argv))))
 
 
 def compare(argv: Sequence[str]) -> None:
@@ -99,7 +103,7 @@ def compare(argv: Sequence[str]) -> None:
     from hf_adner.comparison.comparison import compare as compare_runs
     from hf_adner.comparison.rendering import report_markdown
 
-    print(report_markdown(compare_runs(*parse_dataclasses("compare", argv))))
+    print(report_markdown(compare_runs(*parse_run("compare", argv))))
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -107,6 +111,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from hf_adner.audit.evaluation import evaluate_documents
     from hf_adner.files import write_json
 
+    check_outputs(args.json)
     documents = open_documents(args)
     report = evaluate_documents(load_pipeline(args), documents, args.batch_size, threshold=args.threshold)
     print_warnings(documents)
@@ -117,10 +122,15 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def audit(args: argparse.Namespace) -> None:
     """Print the measures of several explainers as Markdown."""
-    from hf_adner.audit.explanations import evaluate_explanations
+    from hf_adner.audit.explanation_report import check_plotted
+    from hf_adner.audit.explanations import MEASUREMENTS, evaluate_explanations
     from hf_adner.audit.robustness import robustness_report
     from hf_adner.files import write_json
 
+    check_outputs(args.json, args.calibration, args.robustness, args.plot)
+    if args.plot:
+        check_figure_path(args.plot)
+        check_plotted(args.groups or MEASUREMENTS)
     documents = list(open_documents(args))
     pipe = load_pipeline(args)
     settings = {"views": args.views, "max_entities": args.max_entities, "batch_size": args.batch_size}
@@ -143,10 +153,16 @@ def explain(args: argparse.Namespace) -> None:
     """Write a page or JSON of explanations, or print them; `--build-table` builds the global table first."""
     from hf_adner.data.dataset import documents_from_dataset, load_ner_dataset
     from hf_adner.explain.documents import ExplainedCheckpoint
+    from hf_adner.explain.table_files import check_table_folder
+    from hf_adner.hub.checkpoint_files import check_checkpoint_name
     from hf_adner.view.output import check_explanation_path, run_explanations
 
     if args.output:
         check_explanation_path(args.output)
+        check_outputs(args.output)
+    if args.build_table:
+        check_table_folder(Path(args.global_table)) if args.global_table else check_folder(args.model)
+    check_checkpoint_name(args.model)
     only_table = args.build_table and not (args.input or args.text)
     documents = None if only_table else open_documents(args, require_entities=args.entities == "gold")
     place = {"revision": args.revision, "device": args.device, "table_folder": args.global_table}
@@ -164,7 +180,11 @@ def predict(args: argparse.Namespace) -> None:
     """Tag a text or documents; several processes of a launcher share the documents."""
     from hf_adner.audit.predict_files import join_processes, predict_to_file
     from hf_adner.audit.prediction import predict_documents
+    from hf_adner.data.formats import check_written_path
 
+    written = {"format": args.output_format, **_writer_options(args)}
+    if args.output:
+        check_written_path(args.output, **written)
     documents = open_documents(args, require_entities=False)
     state = join_processes(args.device)
     if state is not None and not args.output:
@@ -172,10 +192,11 @@ def predict(args: argparse.Namespace) -> None:
     args.device = args.device if state is None else state.device
     options = {"batch_size": args.batch_size, "threshold": args.threshold, "review_threshold": args.review_threshold}
     if args.output:
-        options |= {"format": args.output_format, "block_size": args.block_size, "state": state}
+        options |= {"format": args.output_format, "writer_options": _writer_options(args)}
+        options |= {"block_size": args.block_size, "state": state}
         predict_to_file(load_pipeline(args), documents, args.output, **options)
     else:
-        write_or_print(with_progress(predict_documents(load_pipeline(args), documents, **options), "tagging"))
+        print_documents(with_progress(predict_documents(load_pipeline(args), documents, **options), "tagging"))
     if state is None or state.is_main_process:
         print_warnings(documents)
 
@@ -185,6 +206,7 @@ def rank(args: argparse.Namespace) -> None:
     from hf_adner.audit.ranking import check_ranked_format, rank_documents, write_ranked
 
     check_ranked_format(args.output_format)
+    check_outputs(args.output)
     documents = open_documents(args, require_entities=False)
     options = {"count": args.count, "threshold": args.threshold, "explain": args.explain}
     ranked = rank_documents(load_pipeline(args), documents, batch_size=args.batch_size, **options)
@@ -197,6 +219,7 @@ def export(args: argparse.Namespace) -> None:
     """Write a checkpoint for ONNX Runtime."""
     from hf_adner.serve.onnx_export import export_onnx
 
+    check_output_folder(args.output)
     args.device = "cpu"
     pipe = load_pipeline(args)
     export_onnx(pipe.model, pipe.tokenizer, args.output, int8=args.int8)
@@ -205,8 +228,11 @@ def export(args: argparse.Namespace) -> None:
 
 def convert(args: argparse.Namespace) -> None:
     """Convert documents from one format to another."""
+    from hf_adner.data.formats import write_documents
+
     documents = open_documents(args, overlaps="any")
-    write_or_print(with_progress(documents, "converting"), args.output, args.output_format)
+    written = {"format": args.output_format, **_writer_options(args)}
+    write_documents(with_progress(documents, "converting"), args.output, **written)
     print_warnings(documents)
 
 
@@ -216,6 +242,9 @@ def stats(args: argparse.Namespace) -> None:
     from hf_adner.data.statistics import corpus_statistics, plot_statistics
     from hf_adner.files import write_json
 
+    check_outputs(args.json, args.plot)
+    if args.plot:
+        check_figure_path(args.plot)
     splits = {name: list(documents_from_dataset(split)) for name, split in _load_dataset(args).items()}
     statistics = corpus_statistics(splits, args.threshold)
     print(statistics.to_markdown())
@@ -232,14 +261,21 @@ def card(argv: Sequence[str]) -> None:
     from hf_adner.data.dataset import load_ner_dataset
     from hf_adner.files import write_file
 
-    options, reading, args = _parse(dataclass_parser("card"), argv)
+    options, reading, args = parse(dataclass_parser("card"), argv)
+    output = Path(args.output or Path(args.checkpoint) / CARD_FILE)
+    check_outputs(output)
     reports = {name: getattr(args, name) for name in REPORTS}
     splits = load_ner_dataset(args.training, **reading.reading_options()).values() if args.training else ()
     texts = [text for split in splits for text in split["text"]] if args.training else None
     names = {"model_id": args.model_id, "revision": args.revision}
-    record = record_of_checkpoint(args.checkpoint, reports, options, texts, **names)
-    output = Path(args.output or Path(args.checkpoint) / CARD_FILE)
-    write_file(output, [str(model_card(record))], "utf-8")
+    try:
+        text = str(model_card(record_of_checkpoint(args.checkpoint, reports, options, texts, **names)))
+    except (LookupError, TypeError, AttributeError) as error:
+        files = ", ".join(filter(None, reports.values())) or f"metrics.json of {args.checkpoint}"
+        raise ValueError(
+            f"{files}: not all are reports as adner writes them ({type(error).__name__}: {error})"
+        ) from error
+    write_file(output, [text], "utf-8")
     print(output)
 
 
@@ -253,138 +289,12 @@ def push(args: argparse.Namespace) -> None:
     print(f"{commit.pr_url or commit.commit_url}\nload it with revision={commit.oid!r}")
 
 
-class DataclassParser(HfArgumentParser):
-    """`HfArgumentParser` that names options with hyphens only; `adner_cli.hyphenated` converts underscores."""
-
-    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
-        """Add an argument as `argparse` does."""
-        return super().add_argument(*dict.fromkeys(adner_cli.hyphenated(names)), **options)
-
-
-def dataclass_parser(command: str) -> DataclassParser:
-    """Return the parser of a command with dataclasses, which `--help-all` prints in full."""
-    declared = adner_cli.COMMANDS[command]
-    parser = DataclassParser(
-        tuple(map(pkgutil.resolve_name, declared.dataclasses)),
-        prog=f"adner {command}",
-        usage=f"adner {command} {declared.usage}",
-        description=declared.summary,
-    )
-    declared.add_options(parser)
-    parser.add_argument("--help-all", action="help", help="show every option and exit")
-    return parser
-
-
-def parse_dataclasses(command: str, argv: Sequence[str]) -> tuple[Any, ...]:
-    """Read a command's dataclasses from options, from a YAML or JSON file named first, or from both (options win).
-
-    Raises:
-        SystemExit: the options are wrong (status 2).
-        ValueError: the file is not a mapping of settings, or has an unknown key or a value that its option does not
-            take.
-    """
-    parser = dataclass_parser(command)
-    rest = list(argv)
-    if rest and rest[0].endswith((".yaml", ".yml", ".json")):
-        _take_settings(parser, Path(rest.pop(0)))
-    return _parse(parser, rest)
-
-
-def _parse(parser: DataclassParser, argv: Sequence[str]) -> tuple[Any, ...]:
-    options = {"return_remaining_strings": True, "look_for_args_file": False}
-    with _usage_errors(parser):
-        *values, unknown = parser.parse_args_into_dataclasses(list(argv), **options)
-    if unknown:
-        parser.error(f"unknown arguments: {' '.join(unknown)}; --help-all lists the options")
-    return tuple(values)
-
-
-@contextmanager
-def _usage_errors(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """End with status 2 where a dataclass refuses the options."""
-    try:
-        yield
-    except ValueError as error:
-        parser.error(str(error))
-
-
-def _take_settings(parser: DataclassParser, path: Path) -> None:
-    """Make the settings of a file the defaults of the parser."""
-    settings = read_settings(path)
-    actions = {action.dest: action for action in reversed(parser._actions)}  # not --no-x, which comes after --x
-    unknown = sorted(map(str, set(settings) - set(actions)))
-    if unknown:
-        raise ValueError(f"{path}: unknown settings {unknown}")
-    for name, value in settings.items():
-        try:
-            settings[name] = _setting(parser, actions[name], value)
-        except (argparse.ArgumentError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from None
-        actions[name].required = False
-    parser.set_defaults(**settings)
-
-
-def _setting(parser: DataclassParser, action: argparse.Action, value: Any) -> Any:
-    """Return the value that an option takes; several values for an option that takes text stay what they are."""
-    several = isinstance(value, (list, dict))
-    is_number = action.type in (int, float) or action.const is True
-    if value is None or (several and action.nargs is None and not is_number):
-        return value
-    if isinstance(value, dict) or (several and action.nargs != "+"):
-        kind = "a list" if action.nargs == "+" else "a single value"
-        raise ValueError(f"setting {action.dest} must be {kind}, found {type(value).__name__}")
-    return parser._get_values(action, list(map(str, value if several else [value])))
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read a YAML or JSON file of settings.
-
-    Raises:
-        ValueError: the file is not a mapping, or has a key twice.
-    """
-    import yaml
-
-    if path.suffix == ".json":
-        return read_json(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        settings, node = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path}: expected a mapping of settings, found {type(settings).__name__}")
-    keys = [str(key.value) for key, _ in node.value]
-    if repeated := sorted({key for key in keys if keys.count(key) > 1}):
-        raise ValueError(f"{path}: settings {repeated} are given twice")
-    return settings
-
-
-def parse_pretraining(argv: Sequence[str]) -> Any:
-    """Read the `PretrainingCommand` of `adner pretrain`; with `--from-scratch` all names are texts.
-
-    Raises:
-        SystemExit: no text, no folder for the output of a run, or wrong options (status 2).
-    """
-    from hf_adner.pretraining.arguments import PretrainingCommand
-
-    parser = dataclass_parser("pretrain")
-    args = parser.parse_intermixed_args(list(argv))  # options may come between the names
-    if not args.check and not (args.output or args.output_dir):
-        parser.error("no folder for the result: give --output DIR")
-    texts = list(args.names)
-    encoder = None if args.from_scratch else texts.pop(0)
-    if not texts:
-        parser.error("no text was given; expected ENCODER TEXT..., or TEXT... --from-scratch")
-    with _usage_errors(parser):
-        training, arguments = parser.parse_dict(vars(args), allow_extra_keys=True)
-    training.output_dir = args.output or args.output_dir or training.output_dir
-    return PretrainingCommand(encoder, texts, arguments, training, args.check)
-
-
 def load_pipeline(args: argparse.Namespace) -> Any:
     """Return the pipeline of the checkpoint `args.model`."""
     from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
+    from hf_adner.hub.checkpoint_files import check_checkpoint_name
 
+    check_checkpoint_name(args.model)
     model = AdnerForTokenClassification.from_pretrained(args.model, revision=args.revision or "main")
     tokenizer = AdnerTokenizer.from_pretrained(args.model, revision=args.revision or "main")
     return AdnerPipeline(model=model, tokenizer=tokenizer, device=args.device)
@@ -451,15 +361,17 @@ def with_progress(documents: Iterable[Any], activity: str) -> Iterator[Any]:
     return iter(tqdm(documents, desc=activity, unit="document", disable=None))
 
 
-def write_or_print(documents: Iterator[Any], output: str | None = None, format: str | None = None) -> None:
-    """Write documents to a file or, without one, to standard output as JSON lines, which escape what does not print."""
-    from hf_adner.data.formats import write_documents
+def _writer_options(args: argparse.Namespace) -> dict[str, Any]:
+    if args.escape_formulas and not args.output:
+        raise ValueError("--escape-formulas is an option of CSV and TSV files; name one with --output")
+    return {"escape_formulas": True} if args.escape_formulas else {}
+
+
+def print_documents(documents: Iterable[Any]) -> None:
+    """Print documents as JSON lines, which escape what does not print."""
     from hf_adner.data.formats.jsonl import jsonl_text
     from hf_adner.reporting import printable_json
 
-    if output:
-        write_documents(documents, output, format=format)
-        return
     for line in jsonl_text(documents):
         print(printable_json(line.rstrip("\n")), flush=True)
 

@@ -144,6 +144,22 @@ def check_folder(path: str | os.PathLike[str]) -> None:
     _check_folders(path, Path(os.path.realpath(path)) / "file")
 
 
+def check_outputs(*paths: str | os.PathLike[str] | None) -> None:
+    """Check that several files can be written, without writing; None stands for an output that nobody asked for.
+
+    Raises:
+        OSError: as `check_output`.
+        ValueError: two paths lead to the same file.
+    """
+    places: set[str] = set()
+    for path in filter(None, paths):
+        check_output(path)
+        place = os.path.realpath(path)
+        if place in places and not is_stream(path):
+            raise ValueError(f"{path} is named for two outputs; name a file for each")
+        places.add(place)
+
+
 def check_output_folder(path: str | os.PathLike[str]) -> None:
     """Check that a folder can be written by `write_folder`, without writing.
 

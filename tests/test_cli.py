@@ -24,7 +24,7 @@ from hf_adner.audit.predict_files import BLOCK_SIZE, predict_to_file
 from hf_adner.audit.ranking import RANKED_FORMATS
 from hf_adner.cards.card import CARD_FILE
 from hf_adner.cards.checkpoint import REPORTS
-from hf_adner.cli import dataclass_parser, main, parse_dataclasses
+from hf_adner.cli import main
 from hf_adner.data.formats import READERS, WRITERS, read_documents, write_documents
 from hf_adner.data.records import Document, Entity
 from hf_adner.data.statistics import corpus_statistics
@@ -33,6 +33,7 @@ from hf_adner.explain.probes import DEFAULT_PROBES
 from hf_adner.explain.targets import TARGETS
 from hf_adner.hub.push import push_checkpoint
 from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
+from hf_adner.settings import dataclass_parser, parse_dataclasses
 from hf_adner.training.run import run_demo
 from hf_adner.view.output import run_explanations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from hf_adner.files import write_figure
 from hf_adner.reporting import markdown_table, new_figure, plain
 
 STABILITY = "discriminative_stability"
+FAITHFULNESS = "soft_comprehensiveness_gain"
 MARKERS = "osD^v"
 ARROWS = {HIGHER: " up", LOWER: " dn", NEAR_ZERO: " ~0"}
 _DOTS_PER_INCH = 120
@@ -98,7 +99,7 @@ class ExplanationReport:
         parts = [self._head(), *(_group_table(group, list(self.explainers.values())) for group in self._groups())]
         return "\n\n".join([*parts, *self._model_tables()]) + "\n"
 
-    def plot(self, path: str | os.PathLike[str], faithfulness: str = "soft_comprehensiveness_gain") -> None:
+    def plot(self, path: str | os.PathLike[str], faithfulness: str = FAITHFULNESS) -> None:
         """Draw discriminative stability against faithfulness, a point per explainer; see `plot_explainers`."""
         plot_explainers(self, path, faithfulness)
 
@@ -159,9 +160,18 @@ def with_interval(estimate: Mapping[str, Any] | None) -> str | None:
     return f"{estimate['mean']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
 
-def plot_explainers(
-    report: ExplanationReport, path: str | os.PathLike[str], faithfulness: str = "soft_comprehensiveness_gain"
-) -> None:
+def check_plotted(groups: Iterable[str]) -> None:
+    """Check that the measured groups have what `plot_explainers` draws by default; for use before measuring.
+
+    Raises:
+        ValueError: a group is missing.
+    """
+    needed = [measure.group for measure in MEASURES if measure.name in (STABILITY, FAITHFULNESS)]
+    if missing := [group for group in dict.fromkeys(needed) if group not in set(groups)]:
+        raise ValueError(f"the plot (--plot) needs the groups {' and '.join(needed)}; --groups lacks {missing[0]}")
+
+
+def plot_explainers(report: ExplanationReport, path: str | os.PathLike[str], faithfulness: str = FAITHFULNESS) -> None:
     """Draw discriminative stability (vertical) against a measure of faithfulness (horizontal), with intervals.
 
     Better is up and to the right: the axis of a measure of which lower is better is inverted.

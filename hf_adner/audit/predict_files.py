@@ -67,6 +67,7 @@ def predict_to_file(
     batch_size: int = 16,
     block_size: int = BLOCK_SIZE,
     progress: bool = True,
+    writer_options: Mapping[str, Any] | None = None,
     **parameters: Any,
 ) -> None:
     """Predict documents into a file, through part files in the folder `output.parts`, which is removed at the end.
@@ -84,6 +85,7 @@ def predict_to_file(
         batch_size: windows per forward pass.
         block_size: documents of a part.
         progress: show a progress bar (in the first process).
+        writer_options: options of the output's format, see `write_documents`.
         parameters: as for `predict_documents`.
 
     Raises:
@@ -92,12 +94,13 @@ def predict_to_file(
         ValueError: unknown format, parts of an interrupted run that are damaged or of other settings, another model or
             other input, or a device or pipe for several processes.
     """
-    check_written_path(output, format)
+    writer_options = writer_options or {}
+    check_written_path(output, format, **writer_options)
     if is_stream(output):
         if state is not None:
             raise ValueError(f"{state.num_processes} processes cannot share the device or pipe {output}; name a file")
         tagged = (predict_documents(pipe, block, batch_size, **parameters) for block in blocks(documents, block_size))
-        write_documents(chain.from_iterable(tagged), output, format)
+        write_documents(chain.from_iterable(tagged), output, format, **writer_options)
         return
     index, count = (0, 1) if state is None else (state.process_index, state.num_processes)
     parts = PartFiles(Path(f"{output}{PARTS_SUFFIX}"))
@@ -112,7 +115,7 @@ def predict_to_file(
         number = write_parts(pipe, documents, parts, bar, index=index, count=count, **settings)
         _wait(state)
         if index == 0:
-            write_documents(parts.documents(number), output, format)
+            write_documents(parts.documents(number), output, format, **writer_options)
             parts.remove()
         _wait(state)
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hf_adner.cards.examples import example_texts
 from hf_adner.cards.record import CardOptions, CardRecord, ReportError, record_of_run
+from hf_adner.files import read_json
 from hf_adner.model.labels_adner import entity_types
 
 METRICS_FILE = "metrics.json"
+_REQUIRED = {
+    "calibration": ("ece", "entities"),
+    "explanations": ("explainers", "population"),
+    "robustness": ("f1", "families"),
+}
 REPORTS = ("metrics", "calibration", "explanations", "robustness")
 
 
@@ -39,7 +44,7 @@ def record_of_checkpoint(
         ValueError: example texts without training texts, or as `example_texts`.
     """
     folder, options = Path(folder), options or CardOptions()
-    given = {name: read_report(path) for name, path in (reports or {}).items() if path}
+    given = {name: read_report(path, _REQUIRED.get(name, ())) for name, path in (reports or {}).items() if path}
     metrics = _completed(given.pop("metrics", None) or _metrics_beside(folder), folder)
     if training_texts is not None:
         metrics["examples"] = [{"text": text} for text in example_texts(options.example_texts, training_texts)]
@@ -48,19 +53,23 @@ def record_of_checkpoint(
     return record_of_run(metrics, options, **given, **others)
 
 
-def read_report(path: str | Path) -> dict[str, Any]:
+def read_report(path: str | Path, required: Iterable[str] = ()) -> dict[str, Any]:
     """Read a report from its JSON file.
+
+    Args:
+        path: the file.
+        required: keys by which the kind of report is known.
 
     Raises:
         FileNotFoundError: no such file.
-        ReportError: the file is not JSON, or not a JSON object.
+        ReportError: the file is not JSON, not a JSON object, or lacks a key.
     """
     try:
-        report = json.loads(Path(path).read_text(encoding="utf-8"))
+        report = read_json(Path(path))
     except ValueError as error:
-        raise ReportError(f"{path} is not JSON: {str(error).splitlines()[0]}") from None
-    if not isinstance(report, dict):
-        raise ReportError(f"{path} holds {type(report).__name__}, expected a JSON object")
+        raise ReportError(str(error)) from None
+    if missing := [key for key in required if key not in report]:
+        raise ReportError(f"{path} is not a report of this kind: {', '.join(missing)} missing")
     return report
 
 

@@ -79,12 +79,16 @@ class ComparisonArguments:
         known = {
             "models": (self.models, MODEL_FAMILIES),
             "explainers": (self.explainers, [*LOCAL_EXPLAINERS, *CONTROL_EXPLAINERS]),
-            "baseline": ([self.baseline], self.arms),
-            "candidate": ([self.candidate], self.arms),
         }
         for name, (values, expected) in known.items():
             if unknown := sorted(set(values) - set(expected)):
                 raise ValueError(f"{name}: unknown {', '.join(unknown)}, expected some of {', '.join(expected)}")
+        for name, arm in (("baseline", self.baseline), ("candidate", self.candidate)):
+            if arm not in self.arms:
+                raise ValueError(
+                    f"{name} {arm!r} is not among the arms {', '.join(self.arms)}: name one of them with --{name} "
+                    f"({name}=), or add {arm} to --arms (arms=)"
+                )
         if trained := sorted(set(self.held_out) & VIEW_PERTURBATIONS):
             raise ValueError(f"held_out: models are trained on {', '.join(trained)}; choose other perturbations")
 

@@ -14,7 +14,7 @@ from transformers import set_seed
 from hf_adner.comparison.corpus import documents_digest
 from hf_adner.comparison.run import training_settings
 from hf_adner.data.splits import dataset_groups, k_folds
-from hf_adner.files import write_file, write_json
+from hf_adner.files import read_json, write_file, write_json
 from hf_adner.reporting import markdown_table
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.preparation import build_model, build_tokenizer, entity_types_of, hold_out, load_splits
@@ -98,7 +98,9 @@ def _fold(
 
 
 def _load_finished(path: Path, arguments: dict[str, Any]) -> dict[str, Any]:
-    scores = json.loads(path.read_text(encoding="utf-8"))
+    scores = read_json(path)
+    if not isinstance(scores.get("strict"), dict) or not isinstance(scores.get("arguments"), dict):
+        raise ValueError(f"{path} does not hold the scores of a fold; remove it to score the fold again")
     known = scores["arguments"]  # of an older version it has fewer
     changed = [name for name in known if known[name] != json.loads(json.dumps(arguments.get(name)))]
     if changed:

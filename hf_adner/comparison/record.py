@@ -6,14 +6,14 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from hf_adner.audit.explanations import ExplanationAudit
 from hf_adner.audit.measures import ExplanationSettings
 from hf_adner.data.records import Document
-from hf_adner.files import write_file
+from hf_adner.files import read_json, write_file
 from hf_adner.metrics.robustness import robustness
 from hf_adner.metrics.significance import micro_f1
 from hf_adner.reporting import plain
@@ -21,6 +21,9 @@ from hf_adner.reporting import plain
 CLEAN, SEEN, UNSEEN = "clean", "seen", "unseen"
 """Names of sets of counts: all test documents, and recall of gold entities whose surface form does or does not occur in
 the training documents. Each held-out perturbation adds a set under its own name."""
+
+
+_KINDS = {"str": str, "int": int, "float": (int, float), "Mapping": dict}
 
 
 @dataclass(frozen=True)
@@ -108,14 +111,14 @@ class RunRecord:
         Raises:
             ValueError: the file is not a record.
         """
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            unknown = sorted(set(content) - {field.name for field in fields(cls)})
-            if unknown:
-                raise TypeError(f"unknown fields {unknown}")
-            return cls(**content)
-        except (TypeError, ValueError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a record of a run: {str(error)[:100]}") from None
+        content = read_json(path)
+        kinds = {field.name: _KINDS[field.type.partition("[")[0]] for field in fields(cls)}
+        wrong = [name for name, value in content.items() if not isinstance(value, kinds.get(name, ()))]
+        missing = [field.name for field in fields(cls) if field.default is field.default_factory is MISSING]
+        missing = [name for name in missing if name not in content]
+        if wrong or missing:
+            raise ValueError(f"{path} is not a record of a run: wrong {wrong}, missing {missing}")
+        return cls(**content)
 
 
 STABILITY, AGREEMENT = "discriminative_stability", "agreement"

@@ -337,7 +337,8 @@ def _required(table: GlobalTable | None, model: Any) -> GlobalTable:
         place = getattr(model, "name_or_path", "") or "the model's checkpoint"
         raise ValueError(
             f"global explanations need a global table, and {place} has no {TABLE_FOLDER}/. Build one from training "
-            "documents with hf_adner.explain.table_building.build_checkpoint_table(model_folder, documents), or "
+            "documents with adner explain MODEL --build-table DOCUMENTS, or with "
+            "hf_adner.explain.table_building.build_checkpoint_table(model_folder, documents), or "
             "pass one as global_table=build_global_table(make_explainer('grad-x-input', model, tokenizer), documents)"
         )
     return table

@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save
 
 from hf_adner.explain.explanation import ROLES
 from hf_adner.explain.unit_statistics import FIRST_UNIT
-from hf_adner.files import output_file, read_json
+from hf_adner.files import check_output, output_file, read_json
 
 FORMAT = "hf_adner.global_table"
 VERSION = 2
@@ -42,6 +42,19 @@ def has_table(folder: Path) -> bool:
     return (folder / TABLE_FILE).is_file()
 
 
+def check_table_folder(folder: Path) -> None:
+    """Check that a table can be written into a folder, without writing; for use before long work.
+
+    Raises:
+        FileExistsError: the folder holds other files.
+        OSError: it cannot be written.
+    """
+    check_output(folder / TABLE_FILE)
+    others = {path.name for path in folder.iterdir()} - {TABLE_FILE, NAMES_FILE} if folder.is_dir() else ()
+    if any(not name.startswith(f".{TABLE_FILE[:6]}") for name in others):  # such as one that a dead process left
+        raise FileExistsError(f"{folder} holds other files than a global table")
+
+
 def write_table(folder: Path, names: Mapping[str, Any], numbers: Mapping[str, np.ndarray]) -> None:
     """Write the state of a table; an existing table is replaced at once.
 
@@ -53,11 +66,9 @@ def write_table(folder: Path, names: Mapping[str, Any], numbers: Mapping[str, np
             sum and sum of squares; `pairs` (pairs, 2) int64, key of a statistic and index of a document.
 
     Raises:
-        FileExistsError: the folder holds other files.
+        OSError: as `check_table_folder`, or a full disk.
     """
-    others = {path.name for path in folder.iterdir()} - {TABLE_FILE, NAMES_FILE} if folder.is_dir() else ()
-    if any(not name.startswith(f".{TABLE_FILE[:6]}") for name in others):  # such as one that a dead process left
-        raise FileExistsError(f"{folder} holds other files than a global table")
+    check_table_folder(folder)
     content = {"format": FORMAT, "version": VERSION, **names}
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     arrays = {name: np.ascontiguousarray(array) for name, array in numbers.items()}

@@ -183,7 +183,8 @@ def divide_text(texts: list[str], tokenizer: AdnerTokenizer, args: PretrainingAr
     if coverage.unknown_rate > REFUSED:
         raise ValueError(
             f"{100 * coverage.unknown_rate:.1f} % of the characters are not in the vocabulary, expected at most "
-            f"{100 * REFUSED:.0f} %: vocabulary and text do not match (--check lists the characters)"
+            f"{100 * REFUSED:.0f} %: vocabulary and text do not match (--check lists the characters); a vocabulary "
+            f"from scratch has the characters that occur {args.min_count} times or more (--min-count, min_count=)"
         )
     if coverage.unknown_rate > WARNED:
         logger.warning("%.1f %% of the characters are not in the vocabulary (see --check)", 100 * coverage.unknown_rate)

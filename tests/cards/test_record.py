@@ -124,7 +124,7 @@ def test_metrics_of_another_model_are_refused(run_folder):
         record_of_checkpoint(run_folder / "model", {"metrics": run_folder / "other.json"})
 
 
-@pytest.mark.parametrize(("content", "told"), [("[1]", "holds list, expected a JSON object"), ("{", "is not JSON")])
+@pytest.mark.parametrize(("content", "told"), [("[1]", "expected a JSON object, found list"), ("{", "not JSON")])
 def test_broken_reports_are_refused(run_folder, content, told):
     (run_folder / "broken.json").write_text(content, encoding="utf-8")
     with pytest.raises(ReportError, match=told):

@@ -7,10 +7,11 @@ import pytest
 
 from adner_cli import COMMANDS, command_parser
 from hf_adner import DatasetArguments, load_ner_dataset, read_documents
-from hf_adner.cli import dataclass_parser, main
+from hf_adner.cli import main
 from hf_adner.data.formats import READERS
 from hf_adner.data.reading_arguments import ReadingArguments
 from hf_adner.pretraining.arguments import PretrainingArguments
+from hf_adner.settings import dataclass_parser
 from hf_adner.training.preparation import load_splits
 
 GIVEN = {

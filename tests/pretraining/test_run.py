@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer
-from hf_adner.cli import main, parse_pretraining
+from hf_adner.cli import main
 from hf_adner.model.configuration_adner import ARCHITECTURES
 from hf_adner.model.tokenization_adner import SPACE, UNUSED
 from hf_adner.pretraining import run as pretraining
@@ -44,6 +44,7 @@ from hf_adner.pretraining.run import (
     run_pretraining,
     save_vocabulary,
 )
+from hf_adner.settings import parse_pretraining
 
 from ..corpora import note
 

@@ -41,6 +41,7 @@ _DOCUMENT_COLUMNS = ("id", "text", "entities", "meta")
 _ANY_CASE = ("id", "text", "start", "end", "label", "entity", "entities")
 INTEGER = re.compile(r"[+-]?\d{1,18}(\.0*)?")
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Cells = dict[str, Any]
 
 
@@ -308,16 +309,30 @@ def _json_entities(cell: Any) -> tuple[Entity, ...]:
     )
 
 
-def csv_text(documents: Iterable[Document], delimiter: str = ",") -> Iterator[str]:
-    """Yield the header and the rows of each document; the text is only on the first row of a document."""
+def csv_text(documents: Iterable[Document], delimiter: str = ",", escape_formulas: bool = False) -> Iterator[str]:
+    """Yield the header and the rows of each document; the text is only on the first row of a document.
+
+    Args:
+        documents: any iterable.
+        delimiter: between two cells.
+        escape_formulas: write an apostrophe before cells that a spreadsheet would run as formulas, those that begin
+            with ``= + - @``, a tab or a carriage return. Such a table is for reading by people: the apostrophes are not
+            taken away when it is read again.
+    """
     yield _csv_line(COLUMNS, delimiter)
     for document in documents:
-        yield "".join(_csv_line(row, delimiter) for row in _rows(document))
+        rows = _rows(document)
+        rows = (list(map(_without_formula, row)) for row in rows) if escape_formulas else rows
+        yield "".join(_csv_line(row, delimiter) for row in rows)
 
 
-def tsv_text(documents: Iterable[Document]) -> Iterator[str]:
+def tsv_text(documents: Iterable[Document], escape_formulas: bool = False) -> Iterator[str]:
     """Yield the same as `csv_text`, separated by tabs."""
-    return csv_text(documents, "\t")
+    return csv_text(documents, "\t", escape_formulas)
+
+
+def _without_formula(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
 def _rows(document: Document) -> Iterator[list[Any]]:

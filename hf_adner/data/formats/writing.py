@@ -14,6 +14,7 @@ from hf_adner.data.formats.doccano import doccano_text
 from hf_adner.data.formats.html import html_text
 from hf_adner.data.formats.jsonl import jsonl_text
 from hf_adner.data.formats.label_studio import label_studio_text
+from hf_adner.data.formats.reader import check_options
 from hf_adner.data.formats.submission import cmeee_text, imcs_text
 from hf_adner.data.formats.table import csv_text, tsv_text
 from hf_adner.data.records import Document
@@ -83,7 +84,8 @@ def write_documents(documents: Iterable[Document], path: str | Path, format: str
         documents: any iterable; only one document is held at a time.
         path: the file (replaced if it exists), or for brat the folder (which must be new or empty).
         format: name of the format; None takes it from the suffix.
-        options: options of the format: `scheme` and `comments` of CoNLL, `edition` of CMeEE, `title` of HTML.
+        options: options of the format: `scheme` and `comments` of CoNLL, `edition` of CMeEE, `title` of HTML,
+            `escape_formulas` of CSV and TSV.
 
     Returns:
         Number of documents written.
@@ -91,9 +93,11 @@ def write_documents(documents: Iterable[Document], path: str | Path, format: str
     Raises:
         DataFormatError: the format cannot hold a document without loss; names its id.
         FileExistsError: the brat folder is not empty.
-        ValueError: the format is unknown.
+        OSError: the file cannot be written, see `hf_adner.files.output_file`.
+        ValueError: the format is unknown, or has no such option.
     """
     path = Path(path)
+    check_written_path(path, format, **options)
     writer, alias_options = resolve_writer(path, format)
     counter = _CountingIterator(documents)
     if isinstance(writer, FolderWriter):
@@ -103,15 +107,16 @@ def write_documents(documents: Iterable[Document], path: str | Path, format: str
     return counter.number
 
 
-def check_written_path(path: str | Path, format: str | None = None) -> None:
+def check_written_path(path: str | Path, format: str | None = None, **options: Any) -> None:
     """Check that `write_documents` can write a format to a path, without writing; for use before long work.
 
     Raises:
         FileExistsError: the brat folder is not empty.
         OSError: the path cannot be written, see `hf_adner.files.check_output`.
-        ValueError: the format is unknown.
+        ValueError: the format is unknown, or has no such option.
     """
     writer, _ = resolve_writer(Path(path), format)
+    check_options(f"format {format or Path(path).suffix!r}", options, writer[0])
     (check_output_folder if isinstance(writer, FolderWriter) else check_output)(path)
 
 
