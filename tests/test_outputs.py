@@ -156,9 +156,7 @@ def test_an_arm_to_compare_with_must_be_there():
 
 @pytest.mark.parametrize("share", [0.01, 0.99])
 def test_a_share_that_leaves_a_split_empty_is_refused(share):
-    with pytest.raises(
-        ValueError, match=r"\(--validation-share\) of 3 documents leaves the (validation|train) split empty"
-    ):
+    with pytest.raises(ValueError, match=r"\(--validation-share\) is .*: of 3 documents none is left for"):
         load_splits(DatasetArguments("gold.jsonl", validation_share=share))
 
 
