@@ -81,9 +81,14 @@ class LocalExplainer(ABC):
                 entities = self.tagger.find_entities(texts, self.batch_size)
             spans = self._checked_entities(texts, list(entities))
             results: list[list[Any]] = [[None] * len(text_spans) for text_spans in spans]
+            working = self._for_call()
             for windows in self.tagger.window_batches(texts, spans, self.batch_size):
-                self._explain(windows, texts, results)
+                working._explain(windows, texts, results)
         return results
+
+    def _for_call(self) -> LocalExplainer:
+        """Return the explainer that does the work of one call; by default this one."""
+        return self
 
     @abstractmethod
     def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:

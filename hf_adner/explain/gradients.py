@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,22 @@ BASELINES = ("mask", "pad", "zero")
 Leaves = tuple[Tensor, Tensor | None]
 
 
-class GradientTimesInput(LocalExplainer):
+class GradientExplainer(LocalExplainer):
+    """Base of explainers that differentiate.
+
+    The gradients of a float16 model would underflow or overflow: it is explained with its weights copied to float32.
+    """
+
+    def _for_call(self) -> LocalExplainer:
+        if self.tagger.model.dtype != torch.float16:
+            return self
+        own = copy.copy(self)
+        own.tagger = copy.copy(self.tagger)
+        own.tagger.model = copy.deepcopy(self.tagger.model).float()
+        return own
+
+
+class GradientTimesInput(GradientExplainer):
     """Gradient x input (Shrikumar et al. 2017), for all entities of many sentences with one forward pass.
 
     The rows of a batch are independent, so one backward pass explains one entity of every row. Values equal those of
@@ -97,7 +113,7 @@ def differentiate(total: Tensor, leaves: Sequence[Tensor | None], keep_graph: bo
     return [None if leaf is None else next(gradients) for leaf in leaves]
 
 
-class IntegratedGradients(RowExplainer):
+class IntegratedGradients(GradientExplainer, RowExplainer):
     """Integrated gradients (Sundararajan et al. 2017) along the straight path from a baseline, by the midpoint rule.
 
     The forward passes along the path are shared by all entities of a sentence; each entity costs one backward pass per
@@ -195,7 +211,7 @@ class IntegratedGradients(RowExplainer):
         return sums
 
 
-class AttentionTimesGradient(LocalExplainer):
+class AttentionTimesGradient(GradientExplainer):
     """Sum over heads of |attention x gradient| (Barkan et al. 2021; after Chefer et al. 2021).
 
     The scores, 0 or more, are averaged over the entity's tokens and the last layers of the encoder. As only eager

@@ -78,9 +78,12 @@ class LexiconMatches(NamedTuple):
 
 
 def attention_bias(text_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return the additive mask over the keys, (batch, 1, 1, length): 0 on text, the dtype's minimum elsewhere."""
+    """Return the additive mask over the keys, (batch, 1, 1, length): 0 on text, half the dtype's minimum elsewhere.
+
+    Half, because float16 would turn the sum of the whole minimum and a negative score into -inf.
+    """
     bias = torch.zeros(text_mask.shape, dtype=dtype, device=text_mask.device)
-    return bias.masked_fill(~text_mask, torch.finfo(dtype).min)[:, None, None, :]
+    return bias.masked_fill(~text_mask, torch.finfo(dtype).min / 2)[:, None, None, :]
 
 
 def eager_attention_forward(module, query, key, value, attention_mask, scaling, dropout=0.0, **_):
@@ -178,10 +181,10 @@ class SoftLexicon(nn.Module):
 
     def forward(self, matches: LexiconMatches, length: int) -> torch.Tensor:
         """Compute word features, (batch, length, output_size)."""
-        sets = self._sets(matches, length).to(self.word_embeddings.weight.dtype)  # (batch, sets, length, words)
-        weights = sets * self._word_weights(matches.ids)[:, None, None].to(sets.dtype)
+        sets = self._sets(matches, length).float()  # (batch, sets, length, words); float16 cannot hold all frequencies
+        weights = sets * self._word_weights(matches.ids)[:, None, None]
         total = weights.sum((1, 3), keepdim=True).clamp(min=1e-9)
-        weights = weights * (sets.shape[1] / total)
+        weights = (weights * (sets.shape[1] / total)).to(self.word_embeddings.weight.dtype)
         # (batch, words, size)
         words = self.word_embeddings(matches.ids) if matches.vectors is None else matches.vectors
         features = torch.einsum("bslw,bwd->blsd", weights, words)

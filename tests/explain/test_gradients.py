@@ -1,10 +1,12 @@
 """Gradient explainers against captum, and attention x gradient against a direct computation."""
 
+import copy
+
 import pytest
 import torch
 from captum.attr import LayerGradientXActivation, LayerIntegratedGradients
 
-from hf_adner import make_explainer
+from hf_adner import AdnerForTokenClassification, make_explainer
 from hf_adner.explain.gradients import set_eager_attention
 from hf_adner.explain.targets import Target
 from hf_adner.explain.text_windows import TextWindow
@@ -191,3 +193,25 @@ def test_own_modules_share_weights_and_nothing_else(build):
 def test_attention_needs_a_layer(stock):
     with pytest.raises(ValueError, match="layers must be"):
         make_explainer("attention", stock.model, stock.tokenizer, layers=0)
+
+
+@pytest.mark.parametrize("name", ["grad-x-input", "integrated-gradients", "attention"])
+@pytest.mark.parametrize("target", ["label", "span"])
+def test_a_float16_model_is_explained_in_float32(build, name, target, tmp_path):
+    case = build("m-dscmg")
+    case.model.adner.dual_stream.lexicon.frequencies[1:] *= 1e4  # beyond float16
+    options = {"target": target}
+    entities = [[] if not text else [(0, 1, "Disease")] for text in case.texts]
+    expected = make_explainer(name, case.model, case.tokenizer, **options)(case.texts, entities)
+    case.model.save_pretrained(tmp_path)
+    half = AdnerForTokenClassification.from_pretrained(tmp_path, dtype=torch.float16)
+    assert half(**case.tokenizer(case.texts, padding=True, return_tensors="pt")).logits.isfinite().all()
+    found = make_explainer(name, half, case.tokenizer, **options)(case.texts, entities)
+    same = make_explainer(name, copy.deepcopy(half).float(), case.tokenizer, **options)(case.texts, entities)
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.float16, torch.float32}
+    for ours, rounded, exact in zip(
+        *([one for group in groups for one in group] for groups in (found, same, expected))
+    ):
+        assert ours.scores == rounded.scores and ours.lexicon == rounded.lexicon
+        largest = max(map(abs, exact.scores))
+        assert ours.scores == pytest.approx(exact.scores, abs=0.05 * largest)
