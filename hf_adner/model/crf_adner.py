@@ -109,19 +109,21 @@ class AdnerCRF(torchcrf.CRF):
 
     def _constrain(self, constraints: Constraints) -> None:
         states = self.num_tags
-        self._starts = [bool(allowed) for allowed in constraints.starts]
-        self._ends = [bool(allowed) for allowed in constraints.ends]
-        self._transitions = [[bool(allowed) for allowed in row] for row in constraints.transitions]
-        for name, side in (("starts", self._starts), ("ends", self._ends), ("transitions", self._transitions)):
-            if len(side) != states:
-                raise ValueError(f"constraints.{name} must have {states} entries, found {len(side)}")
-        widths = {len(row) for row in self._transitions}
+        for name in ("starts", "ends", "transitions"):
+            if len(getattr(constraints, name)) != states:
+                found = len(getattr(constraints, name))
+                raise ValueError(f"constraints.{name} must have {states} entries, found {found}")
+        widths = {len(row) for row in constraints.transitions}
         if widths != {states}:
             raise ValueError(f"rows of constraints.transitions must have {states} entries, found {sorted(widths)}")
-        for name, allowed in (("start", self._starts), ("end", self._ends), ("transition", sum(self._transitions, []))):
-            if not any(allowed):
+        self._starts, self._ends, self._transitions = (
+            torch.tensor(side, dtype=torch.bool, device="cpu")  # not on the meta device, where models are built
+            for side in (constraints.starts, constraints.ends, constraints.transitions)
+        )
+        for name, allowed in (("start", self._starts), ("end", self._ends), ("transition", self._transitions)):
+            if not allowed.any():
                 raise ValueError(f"constraints allow no {name}")
-        self._mixing, self._runs = _mixing_steps(self._transitions), EntityRuns.find(self._transitions)
+        self._mixing, self._runs = _mixing_steps(self._transitions), EntityRuns.find(constraints.transitions)
         self.start_penalties, self.end_penalties = torch.empty(states), torch.empty(states)
         self.transition_penalties = torch.empty(states, states)
         self.fill_constraints()
@@ -136,7 +138,7 @@ class AdnerCRF(torchcrf.CRF):
         )
         for buffer, allowed in sides:
             if buffer is not None:
-                buffer.copy_((~torch.tensor(allowed, device=buffer.device)).to(buffer.dtype) * FORBIDDEN)
+                buffer.copy_((~allowed).to(buffer.dtype) * FORBIDDEN)
 
     def forward(self, emissions: Tensor, tags: Tensor, mask: Tensor | None = None, reduction: str = "sum") -> Tensor:
         """Return the log-likelihood of ``tags`` like ``torchcrf.CRF``: ``none``, ``sum``, ``mean`` or ``token_mean``.
@@ -373,16 +375,14 @@ def _floored(log_probabilities: Tensor) -> Tensor:
     return torch.where(log_probabilities > FORBIDDEN / 2, log_probabilities, FORBIDDEN)
 
 
-def _mixing_steps(transitions: list[list[bool]], limit: int = 16) -> int | None:
+def _mixing_steps(transitions: Tensor, limit: int = 16) -> int | None:
     """Return the number of steps in which every state reaches every other, None if more than ``limit``."""
-    rows = [sum(1 << column for column, allowed in enumerate(row) if allowed) for row in transitions]  # bit sets
-    all_states, reached = (1 << len(rows)) - 1, list(rows)
+    one_step = transitions.float()  # (states, states)
+    reached = one_step
     for steps in range(1, limit + 1):
-        if all(reach == all_states for reach in reached):
+        if reached.all():
             return steps
-        reached = [
-            functools.reduce(int.__or__, (rows[i] for i in range(len(rows)) if reach >> i & 1), 0) for reach in reached
-        ]
+        reached = ((reached @ one_step) > 0).float()
     return None
 
 

@@ -84,19 +84,23 @@ class LabelStates(nn.Module):
 
     def _tables(self) -> dict[str, torch.Tensor]:
         parts = [split_tag(label) for label in self.labels]
-        label, state = self.labels.index, self.states.index
+        label = {name: index for index, name in enumerate(self.labels)}.__getitem__
+        state = {name: index for index, name in enumerate(self.states)}.__getitem__
+        continues = torch.zeros(len(parts), len(parts), dtype=torch.bool, device="cpu")
+        for index, (_, name) in enumerate(parts):
+            if name:
+                continues[index, label(f"I-{name}")] = True
         tables = {
             "label_of_state": [label(tag) for tag in bioes_to_bio(self.states)],
             "state_of_label": [
                 [state(self._state_name(*part, closing)) for closing in (False, True)] for part in parts
             ],
-            "continues": [[after == ("I", before[1]) for after in parts] for before in parts],
             "repaired": [label(f"B-{name}") if name else label(OUTSIDE) for _, name in parts],
             "opens": [opens_entity(name) for name in self.states],
             "closes": [closes_entity(name) for name in self.states],
             "goes_on": [split_tag(name)[0] in {"I", "E"} for name in self.states],
         }
-        return {name: torch.tensor(table, device="cpu") for name, table in tables.items()}
+        return {"continues": continues, **{name: torch.tensor(table, device="cpu") for name, table in tables.items()}}
 
     def _state_name(self, prefix: str, name: str, closes: bool) -> str:
         if not name:

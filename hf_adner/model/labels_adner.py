@@ -4,6 +4,7 @@ Datasets, `id2label`, `logits` and the stock pipeline use BIO. The CRF's states 
 end of an entity have states of their own, and so exact unigram marginals.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ def bio_labels(types: Sequence[str]) -> list[str]:
         ValueError: a type is empty, 'O' or given twice.
     """
     types = list(types)
-    repeated = sorted({name for name in types if types.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(types).items() if count > 1)
     if repeated:
         raise ValueError(f"entity types {repeated} are given more than once")
     if any(not name or name == OUTSIDE for name in types):
@@ -88,19 +89,22 @@ def allowed_transitions(states: Sequence[str]) -> StateConstraints:
     parts = [split_tag(state) for state in states]
     closed_by_name = any(prefix in _CLOSING for prefix, _ in parts)
 
-    def may_follow(first: tuple[str, str], second: tuple[str, str]) -> bool:
-        inside = first[0] in {"B", "I"}
-        continues = second[0] in {"I", "E"}
-        if continues:
-            return inside and first[1] == second[1]
-        return not (inside and closed_by_name)
+    continuing = [prefix in {"I", "E"} for prefix, _ in parts]
+    new = [not continues for continues in continuing]  # what may follow any state that does not need to continue
 
-    boundary = (OUTSIDE, "")
-    return StateConstraints(
-        starts=[may_follow(boundary, part) for part in parts],
-        ends=[may_follow(part, boundary) for part in parts],
-        transitions=[[may_follow(first, second) for second in parts] for first in parts],
-    )
+    def followers(prefix: str, name: str) -> list[bool]:
+        if prefix not in {"B", "I"}:
+            return list(new)
+        row = [False] * len(parts) if closed_by_name else list(new)
+        for state in of_type[name]:
+            row[state] = row[state] or continuing[state]
+        return row
+
+    of_type: dict[str, list[int]] = {}
+    for state, (_, name) in enumerate(parts):
+        of_type.setdefault(name, []).append(state)
+    ends = [not (closed_by_name and prefix in {"B", "I"}) for prefix, _ in parts]
+    return StateConstraints(starts=new, ends=ends, transitions=[followers(*part) for part in parts])
 
 
 def repair_bio(tags: Sequence[str]) -> tuple[list[str], int]:
