@@ -113,7 +113,13 @@ def sent(tmp_path_factory):
 
 def test_everything_was_pushed(sent):
     names = {name.partition(" ")[2] for name in sent}
-    assert {"README.md", "config.json", "lexicon.json", "global_table/global_table.json", "tokenizer.json"} <= names
+    assert {
+        "README.md",
+        "config.json",
+        "lexicon.json",
+        "global_table/global_table.safetensors",
+        "tokenizer.json",
+    } <= names
     assert {"checkpoint-2/trainer_state.json", "checkpoint-4/optimizer.pt"} <= names
 
 

@@ -161,7 +161,8 @@ def _with_counted_mark(path: Path, text: str, spans: Iterable[_Span]) -> str:
     with path.open("rb") as file:
         has_mark = file.read(3) == codecs.BOM_UTF8
     marked = f"\ufeff{text}"
-    return marked if has_mark and spans and all(span.fits(marked) for span in spans) else text
+    fitting = [all(span.fits(read) for span in spans) for read in (text, marked)]
+    return marked if has_mark and fitting == [False, True] else text
 
 
 class _Span(NamedTuple):
@@ -298,8 +299,7 @@ def write_brat(documents: Iterable[Document], folder: Path) -> None:
             raise DataFormatError("two documents have this id", record=document.id)
         if not document.text:
             raise DataFormatError("brat has no documents without text", record=document.id)
-        is_mark_counted = document.entities or not document.text.startswith("\ufeff")
-        _write(path, document.text if is_mark_counted else f"\ufeff{document.text}")
+        _write(path, document.text)
         _write(folder / f"{name}.ann", _AnnFile(document).text())
         meta = {key: value for key, value in document.meta.items() if key != META_KEY}
         if meta:
