@@ -269,14 +269,8 @@ class Lexicon:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the lexicon as one JSON object, atomically."""
-        record = {
-            "format": FORMAT,
-            "version": VERSION,
-            "origin": self.origin,
-            "hash": self.hash,
-            "words": self.words,
-            "frequencies": self.frequencies,
-        }
+        record = {"format": FORMAT, "version": VERSION, "origin": self.origin, "hash": self.hash}
+        record |= {"words": self.words, "frequencies": self.frequencies}
         _write_atomically(Path(path), json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
 
     @classmethod

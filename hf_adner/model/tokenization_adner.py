@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -26,6 +25,7 @@ from .encoders_adner import NO_LIMIT, hub_options_of, limit_of_checkpoint
 from .lexicon_adner import Lexicon, replace_surrogates
 from .loading_adner import RESTORE, CheckpointError, check_tokenizer_files, named_errors
 from .remote_code_adner import save_code
+from .windows_adner import MatchColumns, MatchRows, rows_in_window
 
 SPACE = "\u2581"  # the vocabulary entry of white space and other invisible characters
 UNUSED = "[unused1]"  # the entry of BERT vocabularies that becomes SPACE if they lack it
@@ -38,9 +38,6 @@ ENCODING = threading.RLock()
 """Held while a fast tokenizer encodes: its backend keeps padding and truncation of a call, which all threads see."""
 if hasattr(os, "register_at_fork"):  # a process that is forked meanwhile must not wait for a thread that it lacks
     os.register_at_fork(before=ENCODING.acquire, after_in_parent=ENCODING.release, after_in_child=ENCODING.release)
-
-Columns = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # word ids, starts, ends (characters)
-Rows = tuple[list[int], list[int], list[int]]  # word ids, first tokens, tokens after the last
 
 
 class AdnerTokenizer(TokenizersBackend):
@@ -262,7 +259,7 @@ class AdnerTokenizer(TokenizersBackend):
         encodings: list[Encoding],
         sources: Sequence[int],
         is_split_into_words: bool,
-    ) -> list[Rows]:
+    ) -> list[MatchRows]:
         """Return the matched words of each encoding; each sample is matched once for all its windows."""
         cache: dict[tuple[int, int], _SequenceMatches] = {}
         batch_rows = []
@@ -366,31 +363,13 @@ class AdnerTokenizer(TokenizersBackend):
 class _SequenceMatches(NamedTuple):
     """Matches in one sequence, and the position of each of its words if it was split into words."""
 
-    columns: Columns
+    columns: MatchColumns
     word_starts: list[int]
 
 
-def match_columns(lexicon: Lexicon, text: str, lower_case: bool) -> Columns:
+def match_columns(lexicon: Lexicon, text: str, lower_case: bool) -> MatchColumns:
     """Return the matches of a text as word ids, starts and ends in characters."""
     return tuple(zip(*lexicon.match(text, lower_case=lower_case))) or ((), (), ())
-
-
-def rows_in_window(columns: Columns, start: int, end: int, first: int) -> Rows:
-    """Return the matches within the characters start..end, as word ids, first tokens and tokens after the last.
-
-    Args:
-        columns: matches of the whole text, sorted by start.
-        start, end: the window.
-        first: the token of the window's first character.
-    """
-    word_ids, starts, ends = columns
-    low, high = bisect_left(starts, start), bisect_left(starts, end)
-    word_ids, starts, ends = word_ids[low:high], starts[low:high], ends[low:high]
-    if ends and max(ends) > end:
-        inside = [row for row in zip(word_ids, starts, ends) if row[2] <= end]
-        word_ids, starts, ends = zip(*inside) if inside else ((), (), ())
-    shift = first - start
-    return list(word_ids), [position + shift for position in starts], [position + shift for position in ends]
 
 
 def _read_vocab(vocab: str | os.PathLike[str] | Mapping[str, int] | None) -> dict[str, int]:
@@ -472,7 +451,7 @@ def _refuse_longer(encodings: list[Encoding], limit: int) -> None:
             raise ValueError(f"text {index} has {length} tokens, expected at most {limit} (truncation='error')")
 
 
-def _as_features(batch_rows: list[Rows], pad: Any) -> dict[str, list[list[int]]]:
+def _as_features(batch_rows: list[MatchRows], pad: Any) -> dict[str, list[list[int]]]:
     """Return the rows per key, (batch, words), each of at least one word; all of equal length if `pad`."""
     width = max((len(rows[0]) for rows in batch_rows), default=1) if pad else 1
     return {
