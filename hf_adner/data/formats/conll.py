@@ -43,7 +43,7 @@ _PREFIXED = re.compile(r"(?P<prefix>[BIMELSU])[-_](?P<label>.+)", re.IGNORECASE 
 _SUFFIXED = re.compile(r"(?P<label>[^/]+)[-_](?P<prefix>[BIMELSU])", re.DOTALL)
 _FORMS = (_PREFIXED, _SUFFIXED)
 _SEVERAL_TAGS = re.compile(r"\S+( +(O|[BIMELSU][-_]\S+))+")
-_INLINE_TAG = re.compile(r"[^\s/]/(O|[BIMELSU][-_]\S+)(\s|$)")
+_INLINE_TAG = re.compile(r"[^\s/]/(O|[BIMELSU][-_]\S+)(\s|$)", re.IGNORECASE)
 _BIOES = {"M": "I", "L": "E", "U": "S"}
 _UNESCAPED = {"\\n": "\n", "\\r": "\r"}
 _ESCAPED = {character: escape for escape, character in _UNESCAPED.items()}
@@ -102,8 +102,11 @@ class ConllReader(Reader):
             if not (is_plain and tag in parsed and line[1] in "\t "):
                 token, tag = self._split_line(number, line, notes)
             tokens.append(token)
-            parts += parts_of_token(parsed[tag], len(token))
-            notes[SEVERAL_CHARACTERS] += len(token) > 1
+            if len(token) == 1:
+                parts.append(parsed[tag])
+            else:
+                parts += parts_of_token(parsed[tag], len(token))
+                notes[SEVERAL_CHARACTERS] += 1
         if not is_plain and len(tokens) > 1 and tokens == [str(number) for number, _ in enumerate(tokens, 1)]:
             raise DataFormatError("the first column numbers the lines; expected the characters there")
         document = self._document("".join(tokens), parts, comments, self.default_id(raw))
@@ -126,6 +129,8 @@ class ConllReader(Reader):
         """Return token and tag of a line, and remember the parsed tag."""
         line = line.rstrip(" \t")
         with error_location(line=number):
+            if "\r" in line[1:]:
+                raise DataFormatError("a carriage return within the line; expected line feeds at line ends")
             token, tag = _token_and_tag(line, self._file.columns)
             if tag not in self._parsed:
                 self._parsed[tag] = parse_tag(tag, self._file.form)
@@ -153,17 +158,17 @@ def _token_and_tag(line: str, expected: int) -> tuple[str, str]:
     blanks = len(line) - len(line.lstrip(" \t"))
     if len(filled) == expected - 1 and blanks > 1:
         return line[0], filled[-1]
-    raise DataFormatError(_fault(line, expected, len(filled)))
+    raise DataFormatError(_fault(line, expected, filled))
 
 
-def _fault(line: str, expected: int, found: int) -> str:
-    """Return what is wrong with a line that has `found` columns in place of `expected`."""
+def _fault(line: str, expected: int, columns: list[str]) -> str:
+    """Return what is wrong with a line that has these columns in place of `expected` ones."""
     if _INLINE_TAG.search(line):
         return "tags stand behind their words in the line ('word/B-Type'); expected one character and its tag per line"
-    if found == expected - 1 and (line[:1].isspace() or found == 1 and is_tag(line)):
+    if len(columns) == expected - 1 and is_tag(columns[-1]) and (line[0] in " \t" or expected == 2):
         return "the line has a tag but no character: a blank or tab was lost, write it before the separator"
     what = "character, tag" if expected == 2 else "as in the first line with a tag; the last is the tag"
-    return f"expected {expected} columns ({what}) separated by tabs or blanks, found {found}"
+    return f"expected {expected} columns ({what}) separated by tabs or blanks, found {len(columns)}"
 
 
 def is_tag(column: str) -> bool:
@@ -279,7 +284,7 @@ def detect_tags(source: TextSource, scheme: str | None = None) -> TagFile:
 def _no_tags(path: Path, first_line: tuple[int, str] | None) -> DataFormatError:
     number, line = first_line or (None, "")
     reason = "no line has the form 'character tag', separated by a tab or space"
-    return DataFormatError(_fault(line, 2, 1) if _INLINE_TAG.search(line) else reason, path=path, line=number)
+    return DataFormatError(_fault(line, 2, []) if _INLINE_TAG.search(line) else reason, path=path, line=number)
 
 
 class _Positions:
