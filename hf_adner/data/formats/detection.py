@@ -28,6 +28,8 @@ TEXT_SUFFIXES = frozenset((".txt", ".text"))
 HINT = "format= (--format) names the format"
 _SAMPLE = 50
 """Number of lines or records from which a format is detected."""
+_MAX_TOKEN = 20
+"""Number of characters of the longest token that a tag is expected to follow."""
 _JSON_RECORDS = re.compile(r"\s*(\{|\[\s*\{)\s*\"")  # a note may begin with [ or {
 _JSON_OBJECT = re.compile(r"\s*\{")
 _CHARACTER_AND_TAG = re.compile(
@@ -35,8 +37,9 @@ _CHARACTER_AND_TAG = re.compile(
 )
 _CHARACTER_AND_WORD = re.compile(r"[^\x00-\x7f][ \t]+(?P<tag>\S+)\s*")
 _INLINE_TAG = re.compile(r"[^\s/|\\]+?[/|\\_](?P<tag>O\b|[BIMESLU][-_](?:[A-Za-z0-9_-]+|[^\s/|\\]+))")
-_WORD_AND_LABEL = re.compile(r"[^\s/|\\]*[\u4e00-\u9fff][/|\\_](?P<tag>[A-Za-z][\w-]*)")
+_WORD_AND_LABEL = re.compile(r"[\u4e00-\u9fff]{1,12}[/|\\_](?P<tag>[A-Za-z][\w-]*)")
 _ELEMENT = re.compile(r"<(?P<tag>[^\W\d][\w:.-]*)(?:\s[^<>]*)?>[^<>]+</(?P=tag)>")
+_TYPOGRAPHY = frozenset("a b br div em font h1 h2 h3 i li ol p pre s span strong sub sup table td tr u ul".split())
 _LISTED_ENTITY = re.compile(r"(?P<surface>[^\t]+)\t(?P<start>\d{1,9})\t(?P<end>\d{1,9})\t(?P<tag>\S+)")
 
 
@@ -82,7 +85,8 @@ def _format_of_lines(source: TextSource, suffix: str, text_column: str) -> str:
     table = _table_of_header(sample[0] if sample else "", text_column)
     if table:
         return table
-    if suffix in TAG_SUFFIXES or sum(map(_is_tagged, sample)) > len(sample) / 2:
+    fewest = 1 if suffix in TEXT_SUFFIXES else 0  # a single line may be a note that ends with such a word
+    if suffix in TAG_SUFFIXES or sum(map(_is_tagged, sample)) > max(fewest, len(sample) / 2):
         return "conll"
     if suffix in TABLE_SUFFIXES:
         return TABLE_SUFFIXES[suffix]
@@ -103,7 +107,7 @@ def _table_of_header(line: str, text_column: str) -> str | None:
 
 def _is_tagged(line: str) -> bool:
     columns = columns_of_line(line.rstrip(" \t"))
-    return len(columns) > 1 and is_tag(columns[-1])
+    return len(columns) > 1 and len(columns[0]) <= _MAX_TOKEN and is_tag(columns[-1])
 
 
 def _check_plain(sample: list[str], path: Path) -> None:
@@ -137,8 +141,8 @@ def _annotation_in(sample: list[str]) -> tuple[str, str] | None:
         matches = list(pattern.finditer(text))
         if len(matches) > 2 and sum(match.end() - match.start() for match in matches) > len(text) / 2:
             return "tags behind words", matches[0]["tag"]
-    element = _ELEMENT.search(text)
-    return ("elements in angle brackets", element["tag"]) if element else None
+    names = [element["tag"] for element in _ELEMENT.finditer(text) if element["tag"].lower() not in _TYPOGRAPHY]
+    return ("elements in angle brackets", names[0]) if names else None
 
 
 def _is_listed_entity(match: re.Match[str]) -> bool:

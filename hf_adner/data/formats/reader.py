@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -211,7 +212,12 @@ def check_options(name: str, options: Iterable[str], *functions: Callable[..., A
     Raises:
         ValueError: `name` has no such option.
     """
-    known = {parameter for function in functions for parameter in inspect.signature(function).parameters}
+    known = _parameters(functions)
     for option in options:
         if option not in known:
             raise ValueError(f"{name} has no option {option}= (--{option.replace('_', '-')}), which was given")
+
+
+@cache  # it is asked for every file of a folder, and slow
+def _parameters(functions: tuple[Callable[..., Any], ...]) -> frozenset[str]:
+    return frozenset(parameter for function in functions for parameter in inspect.signature(function).parameters)
