@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from hf_adner.data.errors import DataFormatError, excerpt
 from hf_adner.data.formats.conll import SCHEMES, parse_tag, spans_of_tags
 from hf_adner.data.formats.jsonl import JsonReader, entity_list
+from hf_adner.data.formats.offsets import same_words
 from hf_adner.data.formats.reader import RawRecord, Reader, as_object, given_id, required, without
 from hf_adner.data.formats.source import JsonStream, TextSource, json_records
 from hf_adner.data.records import Document, Entity
@@ -27,9 +28,9 @@ NO_SPANS = "texts of sentence pairs, which have no gold entities"
 class CmeeeReader(JsonReader):
     """Reader of CMeEE: `{"text", "entities": [{"start_idx", "end_idx", "type", "entity"}]}`.
 
-    **`end_idx` is inclusive in CMeEE-V1 and exclusive in CMeEE-V2.** The length of the `entity` texts tells which. The
-    file is an array or has one record per line. Entities may be nested; test files have none. The official train file
-    has two crossing pairs, so crossing spans are allowed, and two empty entities, which are dropped and counted.
+    **`end_idx` is inclusive in CMeEE-V1 and exclusive in CMeEE-V2.** The `entity` texts tell which. The file is an array
+    or has one record per line. Entities may be nested; test files have none. The official train file has two crossing
+    pairs, so crossing spans are allowed, and two empty entities, which are dropped and counted.
 
     Args:
         args: of `Reader`.
@@ -50,28 +51,43 @@ class CmeeeReader(JsonReader):
         text_key = self.text_key(record)
         text = required(record, text_key, str)
         values = [_cmeee_entity(value) for value in entity_list(record, self.require_entities)]
-        after = CMEEE_EDITIONS[self._edition_of(values)]
+        after = CMEEE_EDITIONS[self._edition_of(values, text)]
         kept = [value for value in values if value["entity"] != "" or value["end_idx"] + after != value["start_idx"]]
         self.report.repaired[EMPTY_ENTITY] += len(values) - len(kept)
         entities = self.in_characters((_entity(value, after) for value in kept), text)
         document_id = given_id(record, self.default_id(raw))
         return Document(document_id, text, entities, without(record, "id", text_key, "entities"))
 
-    def _edition_of(self, values: Sequence[Mapping[str, Any]]) -> str:
+    def _edition_of(self, values: Sequence[Mapping[str, Any]], text: str) -> str:
         if self._edition is not None:
             return self._edition
-        texts = [value for value in values if value["entity"]]
-        fitting = [
-            edition
-            for edition, after in CMEEE_EDITIONS.items()
-            if texts and all(value["end_idx"] + after - value["start_idx"] in _lengths(value) for value in texts)
-        ]
-        if len(fitting) == 1:
-            self._found = fitting[0]
-        self.report.notes[EXCLUSIVE] += fitting == ["v2"]
-        if self._found is None and values and not texts:
+        surfaces = [value for value in values if value["entity"]]
+        for fits in (_is_at, _has_words_at, _is_as_long):
+            fitting = [edition for edition in CMEEE_EDITIONS if all(fits(value, edition, text) for value in surfaces)]
+            if surfaces and len(fitting) == 1:
+                self._found = fitting[0]
+                self.report.notes[EXCLUSIVE] += self._found == "v2"
+                break
+        if self._found is None and values and not surfaces:
             self.report.notes[UNKNOWN_EDITION] += 1
         return self._found or "v1"
+
+
+def _is_at(value: Mapping[str, Any], edition: str, text: str) -> bool:
+    end = value["end_idx"] + CMEEE_EDITIONS[edition]
+    return end <= len(text) and text[value["start_idx"] : end] == value["entity"]
+
+
+def _has_words_at(value: Mapping[str, Any], edition: str, text: str) -> bool:
+    end = value["end_idx"] + CMEEE_EDITIONS[edition]
+    return end <= len(text) and same_words(text[value["start_idx"] : end], value["entity"])
+
+
+def _is_as_long(value: Mapping[str, Any], edition: str, text: str) -> bool:
+    """Return whether an entity has the length of its text, in characters or in UTF-16 units."""
+    surface = value["entity"]
+    length = value["end_idx"] + CMEEE_EDITIONS[edition] - value["start_idx"]
+    return length in (len(surface), len(surface.encode("utf-16-le", "surrogatepass")) // 2)
 
 
 def check_edition(edition: str) -> str:
@@ -92,11 +108,6 @@ def _cmeee_entity(value: Any) -> dict[str, Any]:
         required(entity, key, kind, "an entity")
     surface = required(entity, "entity", str, "an entity") if "entity" in entity else None
     return {**entity, "entity": surface}
-
-
-def _lengths(entity: Mapping[str, Any]) -> set[int]:
-    """Return the length of an entity's text in characters and in UTF-16 units."""
-    return {len(entity["entity"]), len(entity["entity"].encode("utf-16-le", "surrogatepass")) // 2}
 
 
 def _entity(value: Mapping[str, Any], after: int) -> Entity:

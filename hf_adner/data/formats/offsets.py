@@ -87,7 +87,7 @@ class SpanReader(Reader):
 
     def _with_blanks_of(self, entity: Entity, text: str) -> Entity:
         surface = text[entity.start : entity.end]
-        if entity.text is None or entity.text == surface or not _same_words(entity.text, surface):
+        if entity.text is None or entity.text == surface or not same_words(entity.text, surface):
             return entity
         self.report.repaired[OTHER_BLANKS] += 1
         return replace(entity, text=None)
@@ -122,9 +122,9 @@ def _convert(entities: Iterable[Entity], text: str, unit: str) -> tuple[Entity, 
 
 
 def _fits(entities: Iterable[Entity], text: str) -> bool:
-    return all(entity.text is None or _same_words(entity.text, text[entity.start : entity.end]) for entity in entities)
+    return all(entity.text is None or same_words(entity.text, text[entity.start : entity.end]) for entity in entities)
 
 
-def _same_words(first: str, second: str) -> bool:
+def same_words(first: str, second: str) -> bool:
     """Return whether two texts are equal apart from white space; tools write a line break as blank or `\\n` too."""
     return first == second or first.replace("\\n", " ").split() == second.replace("\\n", " ").split()
