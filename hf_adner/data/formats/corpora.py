@@ -28,9 +28,9 @@ NO_SPANS = "texts of sentence pairs, which have no gold entities"
 class CmeeeReader(JsonReader):
     """Reader of CMeEE: `{"text", "entities": [{"start_idx", "end_idx", "type", "entity"}]}`.
 
-    **`end_idx` is inclusive in CMeEE-V1 and exclusive in CMeEE-V2.** The `entity` texts tell which. The file is an array
-    or has one record per line. Entities may be nested; test files have none. The official train file has two crossing
-    pairs, so crossing spans are allowed, and two empty entities, which are dropped and counted.
+    **`end_idx` is inclusive in CMeEE-V1 and exclusive in CMeEE-V2.** The `entity` texts tell which. The file is an
+    array or has one record per line. Entities may be nested; test files have none. The official train file has two
+    crossing pairs, so crossing spans are allowed, and two empty entities, which are dropped and counted.
 
     Args:
         args: of `Reader`.
