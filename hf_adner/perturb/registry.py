@@ -30,7 +30,7 @@ PERTURBATIONS: dict[str, type[Perturbation]] = {
 }
 """Name -> class of every perturbation."""
 
-HELD_OUT = (ClauseShuffle.name, ConfusionEdit.name)
+HELD_OUT = ("clause-shuffle", "confusions")
 """Label-preserving perturbations that no training uses: robustness is measured on them, in audits and comparisons."""
 
 

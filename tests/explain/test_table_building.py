@@ -154,7 +154,8 @@ def folder(case, tmp_path):
 def test_built_saved_found_and_used(case, folder):
     table = build_checkpoint_table(folder, documents_of(case, 3), min_documents=3, progress=False, group_key="patient")
     raw, public = GlobalTable.load(folder / "private" / "global_table"), GlobalTable.load(folder / "global_table")
-    assert raw.min_documents is None and public.min_documents == 3 and raw.noise == public.noise == table.noise
+    assert raw.min_documents is None and public.min_documents == 3 and raw.noise == table.noise
+    assert public.noise == table.noise.rounded(3)
     model = AutoModelForTokenClassification.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert find_global_table(model).min_documents == 3
