@@ -27,7 +27,7 @@ def guided(output, **options) -> ExplanationGuidedTrainingArguments:
     fields = {name: getattr(plain, name) for name in (
         "output_dir", "num_train_epochs", "max_steps", "per_device_train_batch_size", "learning_rate", "use_cpu",
         "early_stopping_patience", "head_learning_rate", "disable_tqdm", "save_strategy", "eval_strategy",
-        "load_best_model_at_end",
+        "load_best_model_at_end", "metric_for_best_model",
     )}  # fmt: skip
     return ExplanationGuidedTrainingArguments(**fields)
 
@@ -161,7 +161,7 @@ def test_invalid_arguments_are_refused(tmp_path):
             comparison_arguments(),
             write_corpus(tmp_path, 4, 2),
             tiny_model(),
-            guided(tmp_path, early_stopping_patience=2),
+            guided(tmp_path, early_stopping_patience=2, eval_strategy="epoch", metric_for_best_model="f1"),
         )
     arguments = replace(write_corpus(tmp_path, 4, 2), test=None)
     with pytest.raises(ValueError, match="needs a test split"):
