@@ -30,7 +30,7 @@ _MAX_IMPROBABLE = 0.25
 """Share of improbable characters above which a text is nonsense; Big5 read as GB18030 has 0.6, GBK text below 0.001."""
 _MAX_IMPROBABLE_BESIDE_ANOTHER = 0.1
 """The same if another encoding fits."""
-_MAX_CONTROLS, _MIN_CONTROLS = 0.3, 8
+_MAX_CONTROLS, _MIN_CONTROLS = 0.3, 32
 """Share and number of control characters above which a file is not text."""
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _LETTERS = frozenset("LM")
@@ -104,9 +104,12 @@ def _check_characters(path: Path, sample: bytes, encoding: str, is_given: bool) 
         return  # an invalid byte is reported with its line when the text is read
     controls = len(_CONTROL.findall(text))
     is_binary = controls >= _MIN_CONTROLS and controls > _MAX_CONTROLS * len(text)
-    if encoding.startswith("utf-8") and not is_binary:
+    is_utf8 = encoding.startswith("utf-8")
+    if is_utf8 and not is_binary and text.count("\0") <= 2:
         return
     share, other = improbable_share(text), _probable_encoding(sample, encoding)
+    if is_utf8 and not is_binary and other not in _WIDE:
+        return
     if other is None:
         is_nonsense = is_binary or (not is_given and share > _MAX_IMPROBABLE)
     else:
@@ -122,11 +125,15 @@ def _refusal(path: Path, reason: str) -> DataFormatError:
 
 
 def _probable_encoding(sample: bytes, encoding: str) -> str | None:
-    """Return the first other encoding in which the bytes are Chinese text with hardly an improbable character."""
+    """Return the first other encoding in which the bytes are text with hardly an improbable character.
+
+    The text is Chinese; of UTF-16 and UTF-32 it may be ASCII too, since its zero bytes are text in no other encoding.
+    """
     for candidate in _CANDIDATES:
         text = _decoded(sample, candidate) if not encoding.startswith(candidate) else None
-        if text and improbable_share(text) < _MAX_IMPROBABLE / 4 and not _common_hanzi().isdisjoint(text):
-            return candidate
+        if text and improbable_share(text) < _MAX_IMPROBABLE / 4:
+            if not _common_hanzi().isdisjoint(text) or (candidate in _WIDE and text.isascii()):
+                return candidate
     return None
 
 

@@ -74,9 +74,9 @@ class NumberedRow:
 
     @property
     def id(self) -> str:
-        """The id, blank if there is none; 0 and False are ids."""
+        """The id, blank if there is none; 0, False and the word NaN are ids."""
         cell = self.own.get("id", "")
-        return "" if is_missing(cell) else _as_text(cell)
+        return "" if cell != cell or not str(cell).strip() else _as_text(cell)
 
     @property
     def text(self) -> str:

@@ -112,6 +112,11 @@ def test_a_document_with_a_broken_row_is_skipped_as_a_whole(read):
     assert [id_ for id_, *_ in documents] == ["2"] and [record.line for record in report.skipped] == [3]
 
 
+def test_the_word_nan_is_an_id(read):
+    documents, _ = read("id,text,start,end,label\n0,痒,,,\nNaN,痒,,,\nnan,痒,0,1,S\n")
+    assert [document[0] for document in documents] == ["0", "NaN", "nan"]
+
+
 def test_columns_that_only_the_other_layout_has_become_meta(read):
     documents, _ = read("id,text,entities,label\n1,瘙痒,,case\n")
     assert documents == [("1", "瘙痒", [], {"label": "case"})]
