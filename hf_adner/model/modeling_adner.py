@@ -43,7 +43,7 @@ class AdnerModelOutput(ModelOutput):
 
     Attributes:
         last_hidden_state: (batch, tokens, size), zero outside the text.
-        hidden_states, attentions: those of the encoder.
+        hidden_states, attentions: those of the encoder; without one, the character embeddings and None.
         stream_attentions: with eager attention only: character→word, word→character, self-attention, each (batch,
             heads, text, text).
     """
@@ -68,7 +68,7 @@ class AdnerTokenClassifierOutput(ModelOutput):
         start_probs, end_probs: (batch, tokens) probability that an entity starts (ends) there, in [0, 1].
         emissions: (batch, text, states) left-aligned float32 inputs of the CRF (softmax head: log probabilities of the
             labels).
-        text_mask: (batch, text) True where a row of `emissions` is text, False where it is padding.
+        text_mask: (batch, text) 1 where a row of `emissions` is text, 0 where it is padding.
         hidden_states, attentions: those of the encoder.
     """
 
@@ -78,7 +78,7 @@ class AdnerTokenClassifierOutput(ModelOutput):
     start_probs: torch.FloatTensor | None = None
     end_probs: torch.FloatTensor | None = None
     emissions: torch.FloatTensor | None = None
-    text_mask: torch.BoolTensor | None = None
+    text_mask: torch.LongTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
 
@@ -88,11 +88,9 @@ class AdnerPreTrainedModel(CheckedModel):
 
     config: AdnerConfig
     base_model_prefix = "adner"
-    supports_gradient_checkpointing = True
     accepts_loss_kwargs = True
     _supports_sdpa = True
     _no_split_modules: list[str] = []
-    _keep_in_fp32_modules_strict = ["crf", "frequencies"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -129,6 +127,8 @@ class AdnerModel(AdnerPreTrainedModel):
         self.graph = GatedGraphNetwork(config, size) if config.use_graph else None
         self.dropout = nn.Dropout(config.head_dropout)
         self._position_limit = position_limit(self)
+        self.supports_gradient_checkpointing = getattr(self.encoder, "supports_gradient_checkpointing", False)
+        self._keep_in_fp32_modules_strict = ["frequencies"] if config.use_dual_stream else []
         self.post_init()
 
     def _set_up_encoder(self, encoder: PreTrainedModel | None) -> PreTrainedModel:
@@ -205,12 +205,16 @@ class AdnerModel(AdnerPreTrainedModel):
 
     def _encode(self, input_ids, attention_mask, inputs_embeds, optional, kwargs) -> Any:
         if not self.config.use_encoder:
-            return AdnerModelOutput(last_hidden_state=self.encoder(input_ids, inputs_embeds))
+            embedded = self.encoder(input_ids, inputs_embeds)
+            shown = kwargs.get("output_hidden_states", self.config.output_hidden_states)
+            return AdnerModelOutput(last_hidden_state=embedded, hidden_states=(embedded,) if shown else None)
         if optional["position_ids"] is None and self._first_position is not None:
             optional["position_ids"] = count_positions(attention_mask, self._first_position)
         optional = {name: value for name, value in optional.items() if name in self._encoder_inputs}
         ids = {"input_ids": input_ids} if inputs_embeds is None else {"inputs_embeds": inputs_embeds}
-        return self.encoder(attention_mask=attention_mask, **ids, **optional, **{**kwargs, "return_dict": True})
+        shown = ("output_hidden_states", "output_attentions")
+        options = {**{name: True for name in shown if getattr(self.config, name)}, **kwargs, "return_dict": True}
+        return self.encoder(attention_mask=attention_mask, **ids, **optional, **options)
 
     def _matches(self, positions: TextPositions, ids, starts, ends, vectors) -> LexiconMatches | None:
         if not self.config.needs_lexicon:
@@ -260,6 +264,8 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         self.dropout = nn.Dropout(config.head_dropout)
         self.head = CrfHead(config) if config.use_crf else SoftmaxHead(config)
         self._no_split_modules = self.adner._no_split_modules
+        self.supports_gradient_checkpointing = self.adner.supports_gradient_checkpointing
+        self._keep_in_fp32_modules_strict = ["crf"] if config.use_crf else []
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -449,7 +455,7 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
             loss=None if labels is None else _mean_loss(tagged.likelihood, gold, num_items_in_batch),
             **by_token,
             emissions=tagged.emissions,
-            text_mask=positions.mask,
+            text_mask=positions.mask.long(),  # transformers subtracts outputs, which booleans do not allow
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
@@ -475,7 +481,7 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         for row, start, end, entity_type in entities:
             if not 0 <= row < len(lengths) or not 0 <= start < end <= lengths[row]:
                 raise ValueError(f"entity ({row}, {start}, {end}, {entity_type}) is outside the text of its row")
-        return self.head.entity_log_posteriors(emissions, text_mask, entities)
+        return self.head.entity_log_posteriors(emissions, text_mask.bool(), entities)
 
 
 def _mean_loss(likelihood: torch.Tensor, gold: torch.Tensor, num_items_in_batch: torch.Tensor | int | None):
