@@ -17,10 +17,10 @@ fetch() {  # NAME: unpack the source distribution of the installed version
     mv "$work"/"${1//-/?}"-"$version" "$work/$1"
 }
 
-run() {  # SUITE TESTS [ROOT]: summary of one suite, its failures by name
+run() {  # TITLE FOLDER TESTS [PYTEST OPTION ...]: run a suite and name its failures
     echo "== $1"
-    (cd "$work" && PYTHONPATH="$work/${3:-}:$here/scripts/peers:$here:$work/site" HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 \
-        python -m pytest -q -p no:cacheprovider --rootdir "$work" -c /dev/null -W ignore --tb=line -rf "${@:4}" $2) || true
+    (cd "$work/$2" && PYTHONPATH="$work/$2:$here/scripts/peers:$here:$work/site" HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 \
+        python -m pytest -q -p no:cacheprovider --rootdir "$work" -c /dev/null -W ignore --tb=line -rf "${@:4}" $3) || true
 }
 
 for suite in "${@:-models tokenizer crf seqeval}"; do for name in $suite; do
@@ -35,14 +35,14 @@ for suite in "${@:-models tokenizer crf seqeval}"; do for name in $suite; do
         echo "患者面部红斑伴瘙痒。" > "$work/transformers/tests/fixtures/sample_text.txt"
         touch "$work"/transformers/tests/{,exporters/,generation/}__init__.py
         cp "$here/scripts/peers/transformers_$name.py" "$work/transformers/tests/test_adner_$name.py"
-        run "transformers: $name" "transformers/tests/test_adner_$name.py" transformers ;;
+        run "transformers: $name" transformers "tests/test_adner_$name.py" ;;
     crf)
         if [ -z "${PYTORCH_CRF_TESTS:-}" ]; then echo "== pytorch-crf: skipped, set PYTORCH_CRF_TESTS"; continue; fi
         mkdir -p "$work/crf" && cp "$PYTORCH_CRF_TESTS" "$work/crf/test_crf.py"
-        run pytorch-crf crf/test_crf.py "" -p peer_crf ;;
+        run pytorch-crf crf test_crf.py -p peer_crf ;;
     seqeval)
         fetch seqeval || exit 1
-        run seqeval "seqeval/tests/test_metrics.py seqeval/tests/test_v1.py" "" -p peer_seqeval ;;
+        run seqeval seqeval/tests "test_metrics.py test_v1.py" -p peer_seqeval ;;
     *) echo "unknown suite $name; expected models, tokenizer, crf or seqeval" >&2; exit 2 ;;
     esac
 done; done
