@@ -42,7 +42,9 @@ for suite in "${@:-models tokenizer crf seqeval}"; do for name in $suite; do
         run pytorch-crf crf test_crf.py -p peer_crf ;;
     seqeval)
         fetch seqeval || exit 1
-        run seqeval seqeval/tests "test_metrics.py test_v1.py" -p peer_seqeval ;;
+        # the two left out compare seqeval's lenient scores with a Perl script, for minutes
+        run seqeval seqeval/tests "test_metrics.py test_v1.py" -p peer_seqeval \
+            -k "not by_ground_truth and not statistical_tests" ;;
     *) echo "unknown suite $name; expected models, tokenizer, crf or seqeval" >&2; exit 2 ;;
     esac
 done; done

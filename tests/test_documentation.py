@@ -54,7 +54,7 @@ def test_commands_exist_and_show_hyphens(page):
 
 def test_every_page_is_in_the_navigation():
     navigation = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
-    assert sorted(re.findall(r": (\w+\.md)$", navigation, re.MULTILINE)) == sorted(
+    assert sorted(re.findall(r": ([\w-]+\.md)$", navigation, re.MULTILINE)) == sorted(
         path.name for path in (REPOSITORY / "docs").glob("*.md")
     )
 
