@@ -132,7 +132,7 @@ def command_parser(name: str) -> argparse.ArgumentParser:
 
 
 def _add_input(parser: argparse.ArgumentParser, **options: Any) -> None:
-    parser.add_argument("input", **{"help": "file or folder", **options})
+    parser.add_argument("input", **{"help": "file, folder or dataset (owner/name, ad-synthetic)", **options})
     _add_dataclass(parser, _READING)
     parser.epilog = f"Formats that are read: {_listed('data.formats.reading:READERS')}."
 
@@ -147,7 +147,7 @@ def _add_model(parser: argparse.ArgumentParser, **input_options: Any) -> None:
 
 _SHARED: dict[str, dict[str, Any]] = {
     "--revision": {"help": "revision of a Hub checkpoint"},
-    "--split": {"help": "split of the input, a folder or ad-synthetic (default: all of it)"},
+    "--split": {"help": "split of the input (default: all of it)"},
     "--threshold": {"type": float, "default": 0.0, "help": "least posterior of an entity, 0 to 1 (default: 0.0)"},
     "--json": {"metavar": "FILE", "help": "also write the report to this file"},
 }
@@ -262,7 +262,7 @@ def _convert(parser: argparse.ArgumentParser) -> None:
 
 
 def _stats(parser: argparse.ArgumentParser) -> None:
-    _add_input(parser, help="file, folder or ad-synthetic")
+    _add_input(parser)
     _add(parser, "--threshold", 0.8, "similarity of near-duplicates, 0 to 1")
     parser.add_argument("--plot", metavar="FILE", help="plot to write (PNG, SVG or PDF)")
     _add_shared(parser, "--json")
@@ -272,7 +272,7 @@ def _card(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="folder of the checkpoint")
     for report in names_in("cards.checkpoint:REPORTS"):
         parser.add_argument(f"--{report}", metavar="FILE", help=f"JSON report of the {report}")
-    parser.add_argument("--training", help="training documents, a file, folder or name; no example may be among them")
+    parser.add_argument("--training", help="training documents (file, folder or dataset); no example may be among them")
     parser.add_argument("--model-id", help="name of the model on the Hub, owner/name")
     parser.add_argument("--revision", help="commit of the model in the card's examples")
     parser.add_argument("--output", metavar="FILE", help="file to write (default: README.md in the checkpoint)")

@@ -42,7 +42,7 @@ pip_install() {
   echo "Installing hf_adner${1:+ with its $1 extra} and what it needs (several minutes the first time)"
   "$VENV/bin/python" -m pip install "${options[@]}" --editable "$ROOT${1:+[$1]}" ||
     fail "the installation failed, pip says above what is missing" \
-      "without a network, gather the wheels elsewhere and set WHEELHOUSE=folder (README, Install without a network)"
+      "without a network, gather the wheels elsewhere and set WHEELHOUSE=folder (docs/offline.md)"
 }
 
 # ensure_environment [EXTRA]: makes and fills the environment unless that has been done for these very files.

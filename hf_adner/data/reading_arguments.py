@@ -30,11 +30,11 @@ class ReadingArguments:
         default=None, metadata={"help": "Label Studio: annotator to read where a task has several annotations"}
     )
     text_column: str | None = field(
-        default=None, metadata={"help": "column of a table, or key of a JSON record, that holds the text"}
+        default=None, metadata={"help": "column of a table or dataset, or key of a JSON record, that holds the text"}
     )
     columns: list[str] = field(
         default_factory=list,
-        metadata={"help": "columns of a table that have other names, such as text=note label=type"},
+        metadata={"help": "columns of a table or dataset with other names, such as text=note label=type"},
     )
     control_tag: str | None = field(
         default=None, metadata={"help": "Label Studio: name of the labelling control to read (from_name)"}
@@ -44,7 +44,7 @@ class ReadingArguments:
         metadata={"help": "unit of offsets (default: told by the entities' text)", "choices": list(OFFSET_UNITS)},
     )
     scheme: str | None = field(
-        default=None, metadata={"help": "CoNLL: tag scheme (default: detected)", "choices": list(SCHEMES)}
+        default=None, metadata={"help": "CoNLL and datasets: tag scheme (default: detected)", "choices": list(SCHEMES)}
     )
     quoting: str | None = field(
         default=None,

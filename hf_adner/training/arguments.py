@@ -15,7 +15,7 @@ from hf_adner.model.lexicon_adner import PUBLIC_DOCUMENTS
 class DatasetArguments(ReadingArguments):
     """Documents of a run, their splits and their windows."""
 
-    dataset: str = field(metadata={"help": "a file, a folder, or the built-in name ad-synthetic"})
+    dataset: str = field(metadata={"help": "a file, a folder, a Hugging Face dataset or ad-synthetic (built in)"})
     validation: str | None = field(default=None, metadata={"help": "file or folder of the validation split"})
     test: str | None = field(default=None, metadata={"help": "file or folder of the test split"})
     validation_share: float = field(
