@@ -301,16 +301,16 @@ def load_pipeline(args: argparse.Namespace) -> Any:
 
 
 def open_documents(args: argparse.Namespace, **options: Any) -> Any:
-    """Return the document of `--text`, the documents of `--split`, or a stream of those of the whole input.
+    """Return the document of `--text`, the documents of `--split` or of ad-synthetic, or a stream of the whole input.
 
     Args:
         args: the parsed arguments.
         options: of `read_documents`, for the stream.
 
     Raises:
-        ValueError: both an input and a text or neither, or the input has no such split.
+        ValueError: both an input and a text or neither, gold entities of a text, or the input has no such split.
     """
-    from hf_adner.data.dataset import documents_from_dataset
+    from hf_adner.data.dataset import SYNTHETIC, documents_from_dataset
     from hf_adner.data.formats import read_documents
     from hf_adner.data.input_files import files_by_split
     from hf_adner.data.records import Document
@@ -319,13 +319,15 @@ def open_documents(args: argparse.Namespace, **options: Any) -> Any:
     if hasattr(args, "text") and (args.input is None) == (text is None):
         raise ValueError("give either an input or --text")
     if text is not None:
+        if options.get("require_entities"):
+            raise ValueError("a text (--text) has no gold entities; --entities predicted explains those of the model")
         return [Document(id="text", text=text)]
-    if not split:
+    if not split and args.input != SYNTHETIC:
         return read_documents(files_by_split({"input": args.input})["input"], **{**options, **reading_options(args)})
     dataset = _load_dataset(args)
-    if split not in dataset:
+    if split and split not in dataset:
         raise ValueError(f"{args.input} has no split {split!r}, only {', '.join(dataset)}")
-    return list(documents_from_dataset(dataset[split]))
+    return [document for name in ([split] if split else dataset) for document in documents_from_dataset(dataset[name])]
 
 
 def _load_dataset(args: argparse.Namespace) -> Any:

@@ -289,6 +289,15 @@ def test_evaluate_prints_a_table_and_writes_json(checkpoint, gold, tmp_path, cap
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["gold"] == 1
 
 
+@pytest.mark.parametrize("split", [[], ["--split", "dev"]])
+def test_the_synthetic_corpus_is_read_where_a_file_is(monkeypatch, split):
+    corpus = {name: [Document(name, text, (Entity(0, 1, "Symptom"),))] for name, text in zip(("train", "dev"), TEXTS)}
+    monkeypatch.setattr("hf_adner.data.synthetic.generate_corpus", lambda: corpus)
+    args = command_parser("evaluate").parse_args(["model", "ad-synthetic", *split])
+    found = commands.open_documents(args)
+    assert [document.id for document in found] == (["dev"] if split else ["train", "dev"])
+
+
 def test_evaluate_one_split_of_a_folder(checkpoint, tmp_path, capsys):
     for split, texts in (("train", TEXTS), ("test", TEXTS[:1])):
         documents = [Document(text, text, (Entity(0, 1, "Symptom"),)) for text in texts]
@@ -385,6 +394,11 @@ def test_explain_says_what_is_wrong(checkpoint, gold, tmp_path, capsys):
     assert main(["explain", checkpoint, gold, "--explainer", "magic", "--device", "cpu"]) == 1
     errors = capsys.readouterr().err
     assert "must end in .html" in errors and errors.count("either an input or --text") == 2 and "'magic'" in errors
+
+
+def test_a_text_has_no_gold_entities_to_explain(checkpoint, capsys):
+    assert main(["explain", checkpoint, "--text", TEXTS[0], "--entities", "gold"]) == 1
+    assert "a text (--text) has no gold entities; --entities predicted" in capsys.readouterr().err
 
 
 def test_rank_writes_pre_annotated_documents(checkpoint, gold, tmp_path, capsys):

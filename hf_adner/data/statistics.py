@@ -86,8 +86,9 @@ class CorpusStatistics:
         return {"splits": splits, "seen_entities": pairs, "near_duplicates": duplicates}
 
     def to_markdown(self) -> str:
-        """Return three tables: splits, labels, and what splits share."""
-        return "\n\n".join((self._splits_table(), self._labels_table(), self._shared_table())) + "\n"
+        """Return tables: splits, labels, and what several splits share."""
+        shared = [self._shared_table()] if self.seen_entities else []
+        return "\n\n".join((self._splits_table(), self._labels_table(), *shared)) + "\n"
 
     def _splits_table(self) -> str:
         heads = ("documents", "without entity", "characters", "entities", "nested", "per 100 characters")

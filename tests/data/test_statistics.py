@@ -64,6 +64,7 @@ def test_tables_and_json_have_the_same_values(splits):
     assert "| test in train | 50.0 % | 50.0 % |" in table
     assert "| Disease | 1 (1) | 1 (1) | 0 (0) |" in table
     assert "| train | 2 | 0 | 13 | 5 | 1 | 38.46 | 6.5 (9, 9) | 2 (4, 4) |" in table
+    assert "shared" in table and "shared" not in corpus_statistics({"train": splits["train"]}).to_markdown()
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
