@@ -89,6 +89,8 @@ def _files_of_split(path: Paths, split: str) -> list[Path]:
 def _all_files(path: Paths) -> list[Named]:
     if not isinstance(path, (str, Path)):
         return [file for each in path for file in _expand(Path(each))]
+    if not os.fspath(path):
+        raise FileNotFoundError("the path of the input is empty")
     if not os.path.isdir(path):
         return _expand(Path(path))
     return [(file, name.partition("/")[2]) for file, name in _expand(Path(path))]  # its own name says nothing of splits

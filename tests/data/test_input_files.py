@@ -78,6 +78,8 @@ def test_files_without_split_are_train_unless_others_have_a_split(tmp_path):
 def test_missing_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no data files"):
         files_by_split(tmp_path)
+    with pytest.raises(FileNotFoundError, match="the path of the input is empty"):
+        files_by_split("")
     with pytest.raises(FileNotFoundError, match="no file, folder or match"):
         files_by_split(tmp_path / "*.jsonl")
 

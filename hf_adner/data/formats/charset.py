@@ -30,6 +30,13 @@ _MAX_IMPROBABLE = 0.25
 """Share of improbable characters above which a text is nonsense; Big5 read as GB18030 has 0.6, GBK text below 0.001."""
 _MAX_IMPROBABLE_BESIDE_ANOTHER = 0.1
 """The same if another encoding fits."""
+_MIN_IMPROBABLE = 3
+"""Number of improbable characters below which a text may be right: a name may be of rare hanzi."""
+_SEVEN_BIT = ("iso2022_jp", "iso2022_kr", "hz", "utf-7")
+"""Encodings whose bytes are all ASCII."""
+_FOREIGN = (("euc_jp", ("HIRAGANA", "KATAKANA"), 0.2), ("euc_kr", ("HANGUL SYLLABLE",), 0.95))
+"""Encodings with the bytes of common hanzi, their letters, and a share of these that Chinese text does not have."""
+_MIN_FOREIGN = 20
 _MAX_CONTROLS, _MIN_CONTROLS = 0.3, 32
 """Share and number of control characters above which a file is not text."""
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
@@ -102,6 +109,11 @@ def _check_characters(path: Path, sample: bytes, encoding: str, is_given: bool) 
     text = _decoded(sample, encoding)
     if text is None:
         return  # an invalid byte is reported with its line when the text is read
+    unseen = _unseen_encoding(sample, text)
+    if unseen and not is_given:
+        raise _refusal(path, f"the text reads well as {unseen}")
+    if unseen and _decoded(sample, unseen) == text:
+        return
     controls = len(_CONTROL.findall(text))
     is_binary = controls >= _MIN_CONTROLS and controls > _MAX_CONTROLS * len(text)
     is_utf8 = encoding.startswith("utf-8")
@@ -111,7 +123,7 @@ def _check_characters(path: Path, sample: bytes, encoding: str, is_given: bool) 
     if is_utf8 and not is_binary and other not in _WIDE:
         return
     if other is None:
-        is_nonsense = is_binary or (not is_given and share > _MAX_IMPROBABLE)
+        is_nonsense = is_binary or (not is_given and share > _MAX_IMPROBABLE and _improbable(text) >= _MIN_IMPROBABLE)
     else:
         is_nonsense = share > _MAX_IMPROBABLE_BESIDE_ANOTHER or (share > 0 and other in _WIDE)
         is_nonsense |= other == "utf-8" and _common_hanzi().isdisjoint(text)
@@ -137,6 +149,23 @@ def _probable_encoding(sample: bytes, encoding: str) -> str | None:
     return None
 
 
+def _unseen_encoding(sample: bytes, text: str) -> str | None:
+    """Return the encoding of a text that UTF-8 and GB18030 decode to `text`, of characters that each is probable."""
+    if text.isascii():
+        decoded = {encoding: _decoded(sample, encoding) or "" for encoding in _SEVEN_BIT}
+        return next((each for each, read in decoded.items() if len(_not_ascii(read)) > len(read) / 4), None)
+    for encoding, scripts, least in _FOREIGN:
+        letters = [character for character in _not_ascii(_decoded(sample, encoding) or "") if character.isalpha()]
+        found = sum(unicodedata.name(letter, "").startswith(scripts) for letter in letters)
+        if len(letters) >= _MIN_FOREIGN and found > least * len(letters):
+            return encoding
+    return None
+
+
+def _not_ascii(text: str) -> str:
+    return re.sub(r"[\x00-\x7f]+", "", text)
+
+
 def _decoded(sample: bytes, encoding: str) -> str | None:
     """Return the text of the beginning of a file, None if a byte is invalid."""
     decoder = codecs.getincrementaldecoder(encoding)()
@@ -147,13 +176,16 @@ def _decoded(sample: bytes, encoding: str) -> str | None:
 
 
 def improbable_share(text: str) -> float:
-    """Return the share of characters, 0 to 1, that Chinese text hardly has.
+    """Return the share, 0 to 1, of the characters beyond printable ASCII that Chinese text hardly has.
 
     These are control, private-use and unassigned characters, hanzi that neither GB2312 nor the first level of Big5 has,
     and letters of other scripts except Latin and Greek.
     """
-    counts = Counter(text)
-    return sum(count for character, count in counts.items() if not _is_probable(character)) / max(1, len(text))
+    return _improbable(text) / max(1, len(re.sub(r"[\t-\r -~]+", "", text)))
+
+
+def _improbable(text: str) -> int:
+    return sum(count for character, count in Counter(text).items() if not _is_probable(character))
 
 
 @cache

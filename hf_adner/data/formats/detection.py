@@ -40,6 +40,9 @@ _INLINE_TAG = re.compile(r"[^\s/|\\]+?[/|\\_](?P<tag>O\b|[BIMESLU][-_](?:[A-Za-z
 _WORD_AND_LABEL = re.compile(r"[\u4e00-\u9fff]{1,12}[/|\\_](?P<tag>[A-Za-z][\w-]*)")
 _ELEMENT = re.compile(r"<(?P<tag>[^\W\d][\w:.-]*)(?:\s[^<>]*)?>[^<>]+</(?P=tag)>")
 _TYPOGRAPHY = frozenset("a b br div em font h1 h2 h3 i li ol p pre s span strong sub sup table td tr u ul".split())
+_MARKED = re.compile(  # of BosonNLP, PubTator and i2b2
+    r"\{\{(?P<tag>[^\W\d]\w*):[^{}]+\}\}|^\w+(?P<title>\|t\|).*\n\w+\|a\||^c=\".*\|\|t=(?P<type>\"\w+\")$", re.MULTILINE
+)
 _LISTED_ENTITY = re.compile(r"(?P<surface>[^\t]+)\t(?P<start>\d{1,9})\t(?P<end>\d{1,9})\t(?P<tag>\S+)")
 
 
@@ -131,7 +134,8 @@ def _annotation_in(sample: list[str]) -> tuple[str, str] | None:
     """Return what kind of annotation the lines seem to have and the first tag, None if they look like plain text."""
     for pattern in (_CHARACTER_AND_TAG, _CHARACTER_AND_WORD):
         matches = [match for match in map(pattern.fullmatch, sample) if match]
-        if len(matches) > max(2, len(sample) / 2):
+        is_tagged = pattern is _CHARACTER_AND_TAG or len({match["tag"] for match in matches}) < len(matches)
+        if len(matches) > max(2, len(sample) / 2) and is_tagged:  # words that never come again are findings
             return "lines of a character and a tag", matches[0]["tag"]
     listed = [match for match in map(_LISTED_ENTITY.fullmatch, sample) if match and _is_listed_entity(match)]
     if len(listed) > len(sample) / 2:
@@ -141,6 +145,8 @@ def _annotation_in(sample: list[str]) -> tuple[str, str] | None:
         matches = list(pattern.finditer(text))
         if len(matches) > 2 and sum(match.end() - match.start() for match in matches) > len(text) / 2:
             return "tags behind words", matches[0]["tag"]
+    if marked := _MARKED.search(text):
+        return "marks", marked[marked.lastgroup]
     names = [element["tag"] for element in _ELEMENT.finditer(text) if element["tag"].lower() not in _TYPOGRAPHY]
     return ("elements in angle brackets", names[0]) if names else None
 

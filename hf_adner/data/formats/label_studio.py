@@ -117,6 +117,12 @@ class LabelStudioReader(JsonReader):
             is_region = kind_of(as_object(result.get("value") or {}, "a result's value"), result.get("type"))
             is_chosen = self._control_tag is None or result.get("from_name") == self._control_tag
             (regions if is_region and is_chosen else others).append(result)
+        shown = sorted({str(region["to_name"]) for region in regions if "to_name" in region})
+        if len(shown) > 1:
+            raise DataFormatError(
+                f"the regions are in several texts ({', '.join(excerpt(name, 20) for name in shown)}); control_tag= "
+                "(--control-tag) names the labelling tag of one, text_column= (--text-column) its column"
+            )
         return regions, others
 
     def _shown_text(self, content: Any, regions: list[Mapping[str, Any]]) -> ShownText:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 from hf_adner.data.errors import DataFormatError, excerpt
 from hf_adner.data.formats.source import TextSource
@@ -15,6 +16,8 @@ NEEDLESS_QUOTES = (
     "texts in quotes that they would not need, read without them; "
     "quoting='none' (--quoting none) keeps quotes as characters"
 )
+_ESCAPED = re.compile("_x(000D|005F(?=_x[0-9A-Fa-f]{4}_))_")
+"""How Excel stores a carriage return and the underscore of a text that looks so; openpyxl leaves it."""
 OTHER_SHEETS = "sheets of the workbook that were not read; sheet= (--sheet) names one"
 
 
@@ -32,7 +35,8 @@ class CsvReader(TableReader):
         ValueError: `quoting` has another value.
     """
 
-    delimiter: ClassVar[str] = ","
+    delimiter = ","
+    """Between two cells; if the header does not have it, a semicolon (European Excel) or bar that the header has."""
 
     def __init__(self, *args: Any, quoting: str | None = None, **options: Any):
         super().__init__(*args, **options)
@@ -43,9 +47,11 @@ class CsvReader(TableReader):
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield rows, numbered by the line on which they begin."""
         csv.field_size_limit(sys.maxsize)  # a cell may be a whole note; the default is 131,072 characters
-        lines = _Lines(TextSource(self.path, self.encoding))
+        source = TextSource(self.path, self.encoding)
+        lines = _Lines(source)
         quoting = csv.QUOTE_NONE if self._quoting == "none" else csv.QUOTE_MINIMAL
-        reader = csv.reader(lines, delimiter=self.delimiter, quoting=quoting, strict=True)
+        self.delimiter, has_blanks = _layout(source, self.delimiter)
+        reader = csv.reader(lines, delimiter=self.delimiter, quoting=quoting, strict=True, skipinitialspace=has_blanks)
         needless = bare = 0
         while True:
             number = reader.line_num + 1
@@ -124,6 +130,14 @@ def _lines_with_ends(source: TextSource) -> Iterator[str]:
         yield rest
 
 
+def _layout(source: TextSource, usual: str) -> tuple[str, bool]:
+    """Return the delimiter of the header, and whether a blank follows each, and so those of the rows, too."""
+    header = next(source.lines(), (1, ""))[1]
+    delimiter = next((each for each in (usual, ";", "|") if each in header), usual)
+    names = header.split(delimiter)[1:]
+    return delimiter, bool(names) and all(name.startswith(" ") for name in names)
+
+
 def _fault(error: csv.Error) -> str:
     if "new-line character" in str(error):
         return "a carriage return outside quotes; expected line feeds at line ends, and a line break within quotes"
@@ -163,7 +177,9 @@ class ExcelReader(TableReader):
 def _cell_value(cell: Any) -> str | int | float:
     if cell is None:
         return ""
-    return cell if isinstance(cell, (str, int, float)) else str(cell)  # such as dates
+    if isinstance(cell, str):
+        return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), cell)
+    return cell if isinstance(cell, (int, float)) else str(cell)  # such as dates
 
 
 def _open_workbook(path: Any) -> Any:

@@ -9,6 +9,7 @@ from hf_adner.data.formats.source import TextSource
 
 NOTE = "患者面部红斑伴瘙痒三年余，曾外用他克莫司软膏，IgE 升高，β受体阻滞剂无效。"
 TRADITIONAL = "患者面部紅斑伴搔癢三年餘，曾外用類固醇藥膏，症狀緩解後復發。"
+JAPANESE = "患者は男性。全身に紅斑と丘疹があり、かゆみが続いている。"
 MARKS = {"utf-32": "utf-32", "utf-16": "utf-16", "utf-8-sig": "utf-8-sig"}
 
 
@@ -30,8 +31,11 @@ def test_byte_order_marks(file, mark):
         TextSource(file(content), "gb18030")
 
 
+UNUSUAL = ["IgE+TgAb (+), anti-B~{x", "Patient 张喆, no rash", "红斑 渗出 苔藓样 红斑 渗出 苔藓样 红斑 渗出 苔藓"]
+
+
 @pytest.mark.parametrize(
-    "text", [NOTE, TRADITIONAL, "瘙痒", "a痒", "①红斑伴瘙痒反复发作\ue000", "1.红斑", "IgE"], ids=len
+    "text", [NOTE, TRADITIONAL, "瘙痒", "a痒", "①红斑伴瘙痒反复发作\ue000", "1.红斑", "IgE", *UNUSUAL], ids=len
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
 def test_right_encodings_are_accepted(file, text, encoding):
@@ -49,6 +53,13 @@ WRONG = [
     ("IgE positive, 12 mg.", "utf-16-le", "utf-16-le"),
     ("IgE positive, 12 mg.", "utf-16-be", "utf-16-be"),
     ("IgE", "utf-32-le", "utf-32-le"),
+    (NOTE, "utf-7", "utf-7"),
+    (NOTE.replace("β", ""), "hz", "hz"),
+    (JAPANESE, "iso2022_jp", "iso2022_jp"),
+    (JAPANESE, "euc_jp", "euc_jp"),
+    (JAPANESE, "shift_jis", "nonsense"),
+    ("환자는 전신에 홍반과 구진이 있고 가려움증이 있었다.", "euc_kr", "euc_kr"),
+    ("Patient mit Ekzem: Größe 180 cm, übergewichtig, Hände gerötet", "latin-1", "nonsense"),
 ]
 
 

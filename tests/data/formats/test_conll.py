@@ -95,6 +95,8 @@ def test_other_forms_of_tags(file, tags):
         ("。 O\n面/B-A\n", 2, "tags stand behind their words"),
         ("1 面 B-A\n2 部 I-A\n", 1, "the first column numbers the lines"),
         ("面 部 红\tB-A I-A O\n", 1, "'B-A I-A O' has several tags"),
+        ("面 B-A|B-B\n部 I-A|O\n", 1, "'B-A|B-B' has several tags"),
+        ("面 B-A\n部 I-A,B-B\n", 2, "'I-A,B-B' has several tags"),
         ("面 B_A\n部 A-B\n", 2, "tag 'A-B' is neither 'O' nor of the form 'B-Type'"),
         ("# meta = " + "[" * 100_000 + "\n面 B-A\n", 1, "nested too deeply"),
         ('# meta = {"a": 1, "a": 2}\n面 B-A\n', 1, "duplicate key 'a'"),

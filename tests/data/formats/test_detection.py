@@ -134,6 +134,9 @@ def test_the_first_reason_is_told_where_every_record_is_broken(file, name, text,
         '面部<e type="Symptom">红斑</e>伴瘙痒。\n',
         "红斑\t2\t3\tSymptom\n瘙痒\t5\t6\tSymptom\n",
         "红斑\t2\t4\tSymptom\n",
+        "面部{{Symptom:红斑}}三年，外用{{Drug:他克莫司}}\n",
+        "12|t|Eczema of 红\n12|a|Text.\n12\t0\t6\tEczema\tDisease\tD004485\n",
+        'c="红斑" 1:2 1:2||t="problem"\n',
     ],
 )
 @pytest.mark.parametrize("name", ["a.txt", "a.text"])
@@ -160,6 +163,8 @@ def test_text_that_looks_annotated_is_not_taken_for_plain(file, name, text):
         "CD8<sup>+</sup>T细胞，FEV<sub>1</sub>下降，<b>红斑</b>\n",
         "男＜3万个/h，女＜4万/h；白细胞：男＜7万个/h，女＜14万个/h\n",
         "a b\nI O\n",
+        "舌 红\n苔 白\n脉 弦\n便 溏\n",
+        "{主诉}红斑 {{见附页}} a|t|b\n",
         "主诉 瘙痒3年\n现病史 患者面部红斑\n",
     ],
 )

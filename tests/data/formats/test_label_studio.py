@@ -247,6 +247,14 @@ def test_what_is_no_list_is_refused(read, place, broken):
         read(task)
 
 
+def test_regions_in_several_texts_are_refused(read):
+    marks = [region(0, 2, "面部", "A"), {**region(0, 2, None, "B"), "from_name": "ner", "to_name": "history"}]
+    task = task_of("面部瘙痒", *marks, history="皮疹")
+    with pytest.raises(DataFormatError, match=r"in several texts \('history', 'text'\); .*--control-tag"):
+        read(task)
+    assert read(task, control_tag="ner", text_column="history")[0].spans == [(0, 2, "B")]
+
+
 def test_columns_and_control_tags_of_other_names(read):
     marks = [region(0, 2, "面部", "A"), {**region(3, 5, "瘙痒", "B"), "from_name": "ner"}]
     task = {"id": 5, "data": {"note": "面部，瘙痒", "text": "x"}, "annotations": [{"result": marks}]}

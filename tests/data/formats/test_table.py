@@ -233,6 +233,28 @@ def test_texts_only(read, header):
     assert documents == [("1", "瘙痒", [], {name: "a"}), ("a-2", "瘙痒", [], {}), ("a-3", "瘙痒", [], {})]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id;text;start;end;label\na;红斑，3天;0;2;S\n",
+        'id|text|start|end|label\na|"红斑，3天"|0|2|S\n',
+        'id, text, start, end, label\na, "红斑，3天", 0, 2, S\n',
+    ],
+)
+def test_other_delimiters_and_blanks_behind_them(read, text):
+    assert read(text)[0] == [("a", "红斑，3天", [(0, 2, "S")], {})]
+
+
+def test_carriage_returns_of_a_workbook(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(["text", "entities"])
+    book.active.append(["红_x000D_\n斑_x005F_x000D_ _x0041_", '[[3, 4, "S"]]'])
+    book.save(tmp_path / "a.xlsx")
+    (document,) = read_documents(tmp_path / "a.xlsx")
+    assert document.text == "红\r\n斑_x000D_ _x0041_" and document.entities[0].text == "斑"
+
+
 def test_a_cell_of_300_000_characters(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text(f"text,start,end,label\n{'瘙痒' * 150_000},0,2,S\n", encoding="utf-8")
