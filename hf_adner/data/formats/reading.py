@@ -108,8 +108,9 @@ class DocumentStream(Iterator[Document]):
             try:
                 reader = open_reader(file)
             except DataFormatError as error:
-                raise error.renamed(file, path) from None
-            yield from self._documents_of(reader)
+                self._raise_or_skip(error)
+            else:
+                yield from self._documents_of(reader)
 
     def _documents_of(self, reader: Reader) -> Iterator[Document]:
         records, skipped = 0, len(self.report.skipped)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -494,3 +495,14 @@ def test_meta_that_a_reader_makes_must_be_json(tmp_path, monkeypatch, meta):
     monkeypatch.setattr(READERS["text"], "document", lambda self, raw: Document("a", raw.value, meta=meta))
     with pytest.raises(DataFormatError, match=r"a\.txt, line 1, record 'a': meta"):
         list(read_documents(path))
+
+
+def test_a_file_that_cannot_be_opened_is_skipped(tmp_path):
+    for name, text in (("a.txt", ""), ("b.txt", "红斑"), ("c.xyz", "x")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    files = sorted(tmp_path.iterdir())
+    with pytest.raises(DataFormatError, match=r"a\.txt: the file is empty"):
+        list(read_documents(files))
+    stream = read_documents(files, skip_invalid=True)
+    assert [document.text for document in stream] == ["红斑"]
+    assert [Path(record.file).name for record in stream.report.skipped] == ["a.txt", "c.xyz"]
