@@ -4,6 +4,7 @@ The layers see text positions only (`TextPositions`): special tokens are removed
 `text_mask` (batch, length) is a prefix of ones in each row.
 """
 
+import contextlib
 from typing import NamedTuple
 
 import torch
@@ -156,10 +157,17 @@ class BidirectionalLSTM(nn.Module):
         """(batch, length, input) -> (batch, length, output)."""
         positions = torch.arange(states.shape[1], device=states.device)
         mirrored = (text_mask.sum(1, keepdim=True) - 1 - positions).clamp(min=0)[..., None]  # (batch, length, 1)
-        forward, _ = self.forward_lstm(states)
-        backward, _ = self.backward_lstm(states.gather(1, mirrored.expand_as(states)))
+        with self._precision(states.device.type):
+            states = states.to(self.forward_lstm.weight_ih_l0.dtype) if states.device.type == "cpu" else states
+            forward, _ = self.forward_lstm(states)
+            backward, _ = self.backward_lstm(states.gather(1, mirrored.expand_as(states)))
         backward = backward.gather(1, mirrored.expand_as(backward))
         return torch.cat([forward, backward], dim=-1)
+
+    @staticmethod
+    def _precision(device_type: str) -> contextlib.AbstractContextManager:
+        """Leave autocast out on CPUs: many have no LSTM in bfloat16, and oneDNN then fails."""
+        return torch.autocast("cpu", enabled=False) if device_type == "cpu" else contextlib.nullcontext()
 
 
 class SoftLexicon(nn.Module):

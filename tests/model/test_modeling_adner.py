@@ -265,7 +265,7 @@ def test_inputs_that_contradict_are_refused(build, tokenizer, texts):
     inputs = dict(tokenizer(texts, padding=True, return_tensors="pt"))
     with pytest.raises(ValueError, match="built with a lexicon of 7 words, but lexicon_ids is missing"):
         model(**{name: value for name, value in inputs.items() if name not in LEXICON})
-    with pytest.raises(ValueError, match="give all three"):
+    with pytest.raises(ValueError, match="lexicon inputs must be three tensors"):
         model(**{name: value for name, value in inputs.items() if name != "lexicon_ends"})
     with pytest.raises(ValueError, match="lexicon_ids contains word 8, the model's lexicon has only 7 words"):
         model(**{**inputs, "lexicon_ids": inputs["lexicon_ids"].clamp(max=1) * 8})
