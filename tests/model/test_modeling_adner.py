@@ -267,7 +267,7 @@ def test_inputs_that_contradict_are_refused(build, tokenizer, texts):
         model(**{name: value for name, value in inputs.items() if name not in LEXICON})
     with pytest.raises(ValueError, match="lexicon inputs must be three tensors"):
         model(**{name: value for name, value in inputs.items() if name != "lexicon_ends"})
-    with pytest.raises(ValueError, match="lexicon_ids contains word 8, the model's lexicon has only 7 words"):
+    with pytest.raises(ValueError, match="lexicon_ids contains 8, expected 0 to 7: the model's lexicon has 7 words"):
         model(**{**inputs, "lexicon_ids": inputs["lexicon_ids"].clamp(max=1) * 8})
     embeds = torch.zeros(len(texts), inputs["input_ids"].shape[1], 16)
     with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds"):
