@@ -18,7 +18,6 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel
 
-from hf_adner.guided.arguments import FAST
 from hf_adner.model.configuration_adner import ARCHITECTURES
 from hf_adner.model.encoders_adner import limit_tokenizer
 from hf_adner.model.labels_adner import bio_labels
@@ -105,7 +104,7 @@ _ARMS = (
         {"explanation_control": "other-sentence"},
     ),
     Arm("random", "full, random scores instead of explanations", {"explanation_control": "random"}),
-    Arm("fast", "full with fewer views and explanations", FAST),
+
 )
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in _ARMS}

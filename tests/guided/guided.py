@@ -17,7 +17,9 @@ from hf_adner.training.preparation import build_model, build_tokenizer
 
 from ..corpora import QUICK, note, tiny_model
 
-NO_TERMS = dict.fromkeys(("stability_weight", "boundary_weight", "consistency_weight", "view_ner_weight"), 0.0)
+PLAIN = {"stability_share": 0.0, "consistency_weight": 0.0}
+"""Arguments of a plain run."""
+
 SMALL = "stream_size=16,bilstm_size=48,num_stream_heads=2,lexicon_embedding_size=8,character_embedding_size=48"
 WITHOUT_DROPOUT = {"config_overrides": f"{SMALL},head_dropout=0.0", "encoder_dropout": 0.0}
 
@@ -31,14 +33,13 @@ class Setting(NamedTuple):
     rows: Dataset
 
     def trainer(self, output: Path, eval_dataset: Any = None, **options: Any) -> ExplanationGuidedTrainer:
-        """Return a trainer of a copy of the model; two steps per epoch, guided from the second epoch."""
+        """Return a trainer of a copy of the model; two steps per epoch, perturbed from the second epoch."""
         set_seed(0)
         return ExplanationGuidedTrainer(
             model=copy.deepcopy(self.model),
             args=arguments(output, **options),
             train_dataset=self.rows,
             eval_dataset=eval_dataset,
-            train_documents=self.documents,
             processing_class=self.tokenizer,
         )
 
@@ -67,26 +68,23 @@ def encoded(data: Dataset, tokenizer: AdnerTokenizer, model: torch.nn.Module) ->
 
 
 def arguments(output: Path, **options: Any) -> ExplanationGuidedTrainingArguments:
-    """Return the arguments of six steps in three epochs, explained in each, with all terms from the second epoch on."""
+    """Return the arguments of six steps in three epochs; every window is perturbed from the second epoch on."""
     defaults = {
         **QUICK,
         "logging_steps": 1,
         "warmup_steps": 0,
         "train_sampling_strategy": "sequential",
-        "view_share": 0.75,
-        "edited_share": 0.3,
-        "stability_weight": 0.1,
-        "boundary_weight": 0.2,
+        "stability_share": 1.0,
         "ramp_share": 0.0,
-        "sweep_share": 1.0,
-        "explainer_learning_rate": 1e-2,
     }
     return ExplanationGuidedTrainingArguments(output_dir=str(output), **{**defaults, **options})
 
 
 def weights(trainer: ExplanationGuidedTrainer) -> dict[str, torch.Tensor]:
-    """Return the weights of the model and of the explainer head."""
-    tensors = dict(trainer.model.state_dict())
-    if trainer.head is not None:
-        tensors |= {f"explainer_head.{name}": value for name, value in trainer.head.state_dict().items()}
-    return {name: value.detach().clone() for name, value in tensors.items()}
+    """Return the weights of the model."""
+    return {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
+
+
+def logged(trainer: ExplanationGuidedTrainer, name: str) -> list[float]:
+    """Return the values of a figure in the log."""
+    return [entry[name] for entry in trainer.state.log_history if name in entry]
