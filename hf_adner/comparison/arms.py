@@ -1,8 +1,8 @@
 """Arms and model families of a comparison.
 
 An arm is a named set of overrides of the training arguments. The controls decide whether explanations help: the claim
-"explanation-guided" holds only if `full` beats plain training, other regularisers (`r-drop`, `augmentation-only`) and
-the same method with wrong explanations (`shuffled`, `other-sentence`, `random`).
+"explanation-guided" holds only if `full` beats plain training, other regularisers (`fgm`, `r-drop`,
+`augmentation-only`) and the same method with wrong explanations (`random-direction`, `other-window`, `shuffled`).
 
 A model family is one of our architectures or the stock token classifier of transformers.
 """
@@ -70,50 +70,54 @@ class Arm:
         return replace(args, **self.overrides, **settings)
 
 
-_WITHOUT_TERMS = {"stability_weight": 0.0, "boundary_weight": 0.0, "consistency_weight": 0.0}
-_WITHOUT_VIEWS = {**_WITHOUT_TERMS, "view_ner_weight": 0.0, "r_drop_weight": 0.0, "boundary_smoothing": 0.0}
+_PLAIN = {
+    "stability_share": 0.0, "consistency_weight": 0.0, "adversarial": "none", "r_drop_weight": 0.0, "edited_share": 0.0,
+}  # fmt: skip
+_STABILITY = {"boundary_scale": 1.0, "consistency_weight": 0.0, "fusion": "none"}
 
 _ARMS = (
-    Arm("plain", "tagging loss only: no views, no explanations", _WITHOUT_VIEWS),
-    Arm(
-        "augmentation-only",
-        "tagging loss on texts and randomly perturbed views, no other term",
-        {**_WITHOUT_TERMS, "explanation_control": "random"},
-    ),
-    Arm("r-drop", "KL divergence between two dropout masks (Wu et al. 2021)", {**_WITHOUT_VIEWS, "r_drop_weight": 1.0}),
-    Arm(
-        "boundary-smoothing",
-        "boundary probability smoothed over neighbouring positions (Zhu & Li 2022)",
-        {**_WITHOUT_VIEWS, "boundary_smoothing": 0.1},
-    ),
-    Arm("full", "stability, boundary and consistency terms, guided by fused explanations"),
-    Arm("full-without-stability", "full without the stability term", {"stability_weight": 0.0}),
-    Arm("full-without-boundary", "full without the boundary term", {"boundary_weight": 0.0}),
+    Arm("plain", "tagging loss only", _PLAIN),
+    Arm("full", "perturbation along the gradient of the last visit, longer at edges, consistency, fusion"),
+    Arm("stability-only", "perturbation along the gradient of the last visit, nothing else", _STABILITY),
+    Arm("full-without-stability", "consistency only: no perturbation", {"stability_share": 0.0}),
+    Arm("full-without-boundary", "full, equally long at edges", {"boundary_scale": 1.0}),
     Arm("full-without-consistency", "full without the consistency term", {"consistency_weight": 0.0}),
-    Arm("local-only", "full, guided by local explanations only", {"fusion": "local"}),
-    Arm("global-only", "full, guided by the global table only", {"fusion": "global"}),
-    Arm("equal-weights", "full, local and global explanations with equal weights", {"fusion": "equal"}),
-    Arm(
-        "shuffled",
-        "full, scores of every explanation shuffled over its characters",
-        {"explanation_control": "shuffled"},
-    ),
-    Arm(
-        "other-sentence",
-        "full, guided by the explanation of another sentence",
-        {"explanation_control": "other-sentence"},
-    ),
-    Arm("random", "full, random scores instead of explanations", {"explanation_control": "random"}),
-
-)
+    Arm("full-without-fusion", "full without the global direction", {"fusion": "none"}),
+    Arm("adaptive-direction", "full, the global direction mixed in where gradients turn",
+        {"fusion": "adaptive-direction"}),
+    Arm("random-direction", "stability-only, random directions of the same norm per token",
+        {**_STABILITY, "explanation_control": "random-direction"}),
+    Arm("other-window", "stability-only, the gradient of another window",
+        {**_STABILITY, "explanation_control": "other-window"}),
+    Arm("global-direction", "stability-only, the mean gradient of the token's type and role",
+        {**_STABILITY, "explanation_control": "global-direction"}),
+    Arm("prediction-gradient", "stability-only, the gradient of the predicted entities' log-odds",
+        {**_STABILITY, "explanation_control": "prediction-gradient"}),
+    Arm("shuffled", "full, edges and token weights shuffled within the window", {"explanation_control": "shuffled"}),
+    Arm("fgm", "adversarial training with a second pass (Miyato et al. 2017)", {**_PLAIN, "adversarial": "fgm"}),
+    Arm("free-adversarial", "adversarial training with replayed batches (Shafahi et al. 2019)",
+        {**_PLAIN, "adversarial": "free"}),
+    Arm("r-drop", "KL divergence between two dropout masks (Wu et al. 2021)", {**_PLAIN, "r_drop_weight": 1.0}),
+    Arm("augmentation-only", "random characters in the context, in half of the visits",
+        {**_PLAIN, "edited_share": 0.15}),
+)  # fmt: skip
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in _ARMS}
 """All arms by name."""
 
-CORE = ("plain", "augmentation-only", "r-drop", "full", "shuffled", "random")
+CORE = ("plain", "full", "random-direction", "other-window", "fgm", "r-drop")
 """Arms that a test of the claim needs at least."""
 
-CONTROL_ARMS = ("augmentation-only", "r-drop", "shuffled", "other-sentence", "random")
+CONTROL_ARMS = (
+    "random-direction",
+    "other-window",
+    "global-direction",
+    "shuffled",
+    "fgm",
+    "free-adversarial",
+    "r-drop",
+    "augmentation-only",
+)
 """Arms that the candidate has to beat in addition to the baseline."""
 
 
@@ -121,7 +125,7 @@ def make_arm(spec: str) -> Arm:
     """Return an arm by name, or a variant of one.
 
     Args:
-        spec: name in `ARMS`, optionally with further overrides: ``full:view_share=0.3,saliency_interval=4``.
+        spec: name in `ARMS`, optionally with further overrides: ``full:perturbation_size=0.1,boundary_scale=3``.
 
     Raises:
         ValueError: an unknown name, or overrides that are not of the form field=value.

@@ -40,7 +40,7 @@ class ComparisonArguments:
     )
     arms: list[str] = field(
         default_factory=lambda: list(CORE),
-        metadata={"help": "arms: a name, or a variant such as full:view_share=0.3"},
+        metadata={"help": "arms: a name, or a variant such as full:perturbation_size=0.1"},
     )
     seeds: list[int] = field(
         default_factory=lambda: list(range(5)), metadata={"help": "seeds to run every arm and model with"}

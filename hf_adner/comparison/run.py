@@ -164,7 +164,6 @@ class ArmRunner:
             data_collator=AdnerDataCollator(self.tokenizer),
             compute_metrics=span_scores(names),
             preprocess_logits_for_metrics=predicted_labels,
-            train_documents=self.corpus.train,
             **splits,
         )
         trainer.remove_callback(PrinterCallback)  # a comparison has one progress bar for all runs

@@ -131,9 +131,8 @@ def train(
     }
     _check_evaluation(training_args, "validation" in splits)
     patience = training_args.early_stopping_patience
-    trainer = make_trainer(
-        training_args,
-        splits["train"],
+    trainer = resolve_name(training_args.trainer_class)(
+        args=training_args,
         model=model,
         train_dataset=encoded["train"],
         eval_dataset=encoded.get("validation"),
@@ -164,17 +163,6 @@ def _check_evaluation(args: AdnerTrainingArguments, has_validation: bool) -> Non
         raise ValueError(
             f"metric_for_best_model (--metric-for-best-model) is {metric!r}, expected one of {', '.join(METRICS)}"
         )
-
-
-def make_trainer(args: AdnerTrainingArguments, documents: Dataset, **options: Any) -> AdnerTrainer:
-    """Create the trainer that the arguments name (`AdnerTrainingArguments.trainer_class`).
-
-    Args:
-        args: training arguments.
-        documents: documents of the training split.
-        options: further keyword arguments of `Trainer`.
-    """
-    return resolve_name(args.trainer_class).for_documents(documents, args=args, **options)
 
 
 def encode_split(

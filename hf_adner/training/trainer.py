@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from torch import nn
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
@@ -79,23 +78,12 @@ class AdnerTrainer(CheckedResume, CheckpointPush):
         if self.label_smoother is not None and getattr(self._model_config(), "use_crf", False):
             raise ValueError(
                 f"label_smoothing_factor={self.args.label_smoothing_factor} (--label-smoothing-factor) is not defined "
-                "for a CRF, which gives forbidden labels a probability of 0; use --architecture bert-softmax, or "
-                "boundary_smoothing (adner train-guided --boundary-smoothing)"
+                "for a CRF, which gives forbidden labels a probability of 0; use --architecture bert-softmax"
             )
 
     def learned_settings(self) -> dict[str, Any]:
         """Return the fields that a subclass of `AdnerTrainingArguments` adds: a resumed run must not change them."""
         return {name: getattr(self.args, name) for name in added_arguments(self.args)}
-
-    @classmethod
-    def for_documents(cls, documents: Dataset, **options: Any) -> AdnerTrainer:
-        """Create the trainer of a run; plain training ignores the documents, since it reads encoded rows only.
-
-        Args:
-            documents: documents of the training split.
-            options: keyword arguments of `Trainer`.
-        """
-        return cls(**options)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Create AdamW (or the optimizer that `args.optim` names) over `parameter_groups`."""

@@ -37,7 +37,7 @@ def test_every_arm_can_be_applied_without_changing_the_arguments(name, tmp_path)
     after = ARMS[name].apply(before, seed=7)
     assert {field: getattr(after, field) for field in ARMS[name].overrides} == dict(ARMS[name].overrides)
     assert (after.seed, before.seed, after.learning_rate) == (7, 42, 3e-4)
-    assert before.stability_weight == DEFAULTS.stability_weight
+    assert before.stability_share == DEFAULTS.stability_share
 
 
 def test_arms_differ_from_each_other(tmp_path):
@@ -50,11 +50,12 @@ def test_arms_differ_from_each_other(tmp_path):
 
 
 def test_plain_is_plain_whatever_the_shared_arguments_are(tmp_path):
-    args = ARMS["plain"].apply(arguments(tmp_path, r_drop_weight=1.0, boundary_smoothing=0.1))
+    args = ARMS["plain"].apply(arguments(tmp_path, edited_share=0.5, boundary_scale=3.0))
     assert not args.is_guided
-    assert not ARMS["augmentation-only"].apply(arguments(tmp_path)).uses_explanations
-    assert ARMS["augmentation-only"].apply(arguments(tmp_path)).uses_views
-    assert not ARMS["r-drop"].apply(arguments(tmp_path)).uses_views
+    for name in ("fgm", "free-adversarial", "r-drop", "augmentation-only"):
+        args = ARMS[name].apply(arguments(tmp_path))
+        assert args.is_guided and not args.remembers, name
+    assert ARMS["full-without-stability"].apply(arguments(tmp_path)).remembers
 
 
 def test_core_and_controls_are_arms():
@@ -62,14 +63,14 @@ def test_core_and_controls_are_arms():
 
 
 def test_a_variant_extends_its_base():
-    arm = make_arm("full-without-stability:view_share=0.25,fusion=equal")
-    assert arm.overrides == {"stability_weight": 0.0, "view_share": 0.25, "fusion": "equal"}
-    assert arm.slug == "full-without-stability-view-share=0.25-fusion=equal"
+    arm = make_arm("full-without-stability:ramp_share=0.25,fusion=none")
+    assert arm.overrides == {"stability_share": 0.0, "ramp_share": 0.25, "fusion": "none"}
+    assert arm.slug == "full-without-stability-ramp-share=0.25-fusion=none"
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [("fuller", "unknown arm 'fuller', expected one of plain"), ("full:view_share", "name=value")],
+    [("fuller", "unknown arm 'fuller', expected one of plain"), ("full:ramp_share", "name=value")],
 )
 def test_invalid_specifications_are_refused(spec, message):
     with pytest.raises(ValueError, match=message):

@@ -75,7 +75,7 @@ def test_runs_write_records_and_a_report(finished):
     record = found["notes-bilstm-crf-full-0.json"]
     assert len(record.counts["clean"]) == 6 and set(record.perturbed) == {"clause-shuffle", "confusions"}
     assert record.documents == {"train": 12, "validation": 4, "test": 6} and record.steps == 4
-    assert record.settings["training"]["stability_weight"] == 0.1 and "seed" not in record.settings["training"]
+    assert record.settings["training"]["stability_share"] == 0.7 and "seed" not in record.settings["training"]
     assert report.between("full", "plain").cells == 1
     text = (folder / "out" / RECORDS / "notes-bilstm-crf-full-0.json").read_text(encoding="utf-8")
     assert "瘙痒" not in text and str(folder) not in text

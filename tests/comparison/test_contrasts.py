@@ -133,7 +133,7 @@ def test_differences_of_other_figures():
         ({"settings": {"digest": "e"}}, "different documents"),
         ({"settings": {"digest": "e"}, "model": "stock"}, "notes: runs were made on different documents"),
         ({"settings": {"digest": "d", "training": {"learning_rate": 1}}}, "plain and full differ in learning_rate"),
-        ({"arm": "plain", "seed": 1, "settings": {"digest": "d", "training": {"view_share": 1}}}, "differ in view_sh"),
+        ({"arm": "plain", "seed": 1, "settings": {"digest": "d", "training": {"ramp_share": 1}}}, "differ in ramp_sh"),
         ({"arm": "plain"}, "recorded twice"),
     ],
 )
@@ -147,11 +147,11 @@ def test_arms_may_differ_in_what_they_set():
     def settings(**training):
         return {"digest": "d", "training": {"learning_rate": 1, **training}}
 
-    first = record("plain", settings=settings(stability_weight=0, view_share=0.5))
-    second = record("full:view_share=0.2", settings=settings(stability_weight=1, view_share=0.2))
+    first = record("plain", settings=settings(stability_share=0, ramp_share=0.5))
+    second = record("full:ramp_share=0.2", settings=settings(stability_share=1, ramp_share=0.2))
     assert len(Records([first, second]).of(first.cell)) == 2
-    with pytest.raises(ValueError, match="differ in saliency_interval"):
-        Records([first, record("full", settings=settings(saliency_interval=8)), second])
+    with pytest.raises(ValueError, match="differ in boundary_scale"):
+        Records([first, record("full", settings=settings(boundary_scale=8)), second])
 
 
 def test_records_survive_saving_and_loading(tmp_path):
