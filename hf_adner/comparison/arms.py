@@ -18,6 +18,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel
 
+from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
 from hf_adner.model.configuration_adner import ARCHITECTURES
 from hf_adner.model.encoders_adner import limit_tokenizer
 from hf_adner.model.labels_adner import bio_labels
@@ -135,8 +136,10 @@ def make_arm(spec: str) -> Arm:
         raise ValueError(f"unknown arm {name[:30]!r}, expected one of {', '.join(ARMS)}")
     if not colon:
         return ARMS[name]
-    base = ARMS[name]
-    return Arm(spec, f"{base.summary}; {overrides}", {**base.overrides, **parse_overrides(overrides)})
+    base, texts = ARMS[name], {one.name for one in fields(ExplanationGuidedTrainingArguments) if one.type == "str"}
+    parsed = parse_overrides(overrides)
+    own = {key: "none" if value is None and key in texts else value for key, value in parsed.items()}
+    return Arm(spec, f"{base.summary}; {overrides}", {**base.overrides, **own})
 
 
 def overridden_arguments(spec: str) -> set[str]:
