@@ -14,7 +14,7 @@ from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.metrics.robustness import robustness, seen_unseen_recall
 from hf_adner.perturb.context import EntitySurfaces
 from hf_adner.perturb.perturbation import LABEL_PRESERVING, Perturbation, Perturbed
-from hf_adner.perturb.registry import HELD_OUT, make_perturbation, seen_in_training
+from hf_adner.perturb.registry import HELD_OUT, make_perturbation
 from hf_adner.perturb.similar_words import SimilarWords
 from hf_adner.reporting import markdown_table, plain
 
@@ -112,7 +112,7 @@ class RobustnessReport:
             f"Strict F1 {self.f1:.4f} on {self.documents:,} documents. Each family beside the same documents "
             "unperturbed.",
             markdown_table(("perturbed", "F1", "clean F1", "relative loss", "views", "documents", "coverage"), rows),
-            *filter(None, [seen_in_training(self.families), _boundary_note(self.families)]),
+            *filter(None, [_boundary_note(self.families)]),
         ]
         if self.recall is not None:
             rows = [

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from hf_adner.audit.measures import HIGHER, LOWER, MEASURES, NEAR_ZERO, Measure, current_names
 from hf_adner.model.configuration_adner import ARCHITECTURES
-from hf_adner.perturb.registry import seen_in_training
 from hf_adner.reporting import NOTHING, cell, escape_markdown, markdown_table, setting, share
 
 Report = Mapping[str, Any]
@@ -228,9 +227,8 @@ def explanation_tables(report: Report | None) -> str:
     scored = ((name, scores) for name, scores in explainers if isinstance(scores, Mapping))
     estimates = {name: current_names(scores.get("estimates", scores)) for name, scores in scored}
     groups = {group: _group_table(group, description, estimates) for group, description in GROUPS.items()}
-    perturbed = (report.get("settings") or {}).get("families") if groups["stability"] else None
     sensitivity = _sensitivity_table((report.get("model") or {}).get("boundary_sensitivity") or {})
-    parts = (*groups.values(), sensitivity, seen_in_training(perturbed or ()))
+    parts = (*groups.values(), sensitivity)
     return "".join(f"\n{part}\n" for part in parts if part)
 
 
@@ -259,8 +257,7 @@ def robustness_tables(report: Report | None) -> str:
     heads = ("perturbation", "F1", "F1 unperturbed", "relative loss", "documents it can edit")
     families = markdown_table(heads, rows) if rows else ""
     recall = _recall_table(report.get("recall") or {})
-    note = seen_in_training(name for name, _ in _plainly_named(report.get("families")))
-    return "".join(f"\n{part}\n" for part in (families, note, recall) if part)
+    return "".join(f"\n{part}\n" for part in (families, recall) if part)
 
 
 def calibration_rows(report: Report | None) -> list[tuple[str, str]]:

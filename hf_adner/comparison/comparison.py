@@ -20,8 +20,7 @@ from hf_adner.comparison.run import ArmRunner
 from hf_adner.explain.controls import CONTROL_EXPLAINERS
 from hf_adner.explain.explainers import LOCAL_EXPLAINERS
 from hf_adner.files import write_file, write_json
-from hf_adner.perturb.registry import HELD_OUT
-from hf_adner.perturb.views import VIEW_PERTURBATIONS
+from hf_adner.perturb.registry import HELD_OUT, PERTURBATIONS
 from hf_adner.reporting import plain
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 
@@ -78,6 +77,7 @@ class ComparisonArguments:
     def _check_names(self) -> None:
         known = {
             "models": (self.models, MODEL_FAMILIES),
+            "held_out": (self.held_out, PERTURBATIONS),
             "explainers": (self.explainers, [*LOCAL_EXPLAINERS, *CONTROL_EXPLAINERS]),
         }
         for name, (values, expected) in known.items():
@@ -89,8 +89,6 @@ class ComparisonArguments:
                     f"{name} {arm!r} is not among the arms {', '.join(self.arms)}: name one of them with --{name} "
                     f"({name}=), or add {arm} to --arms (arms=)"
                 )
-        if trained := sorted(set(self.held_out) & VIEW_PERTURBATIONS):
-            raise ValueError(f"held_out: models are trained on {', '.join(trained)}; choose other perturbations")
 
 
 class Run(NamedTuple):

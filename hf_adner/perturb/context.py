@@ -140,7 +140,7 @@ class MaskedLanguageModelEdit(ContextEdit):
     """Replace units of the context by likely strings according to a masked language model.
 
     Args:
-        source: a `MaskedLanguageModel` or its `StoredProposals`.
+        source: a `MaskedLanguageModel`.
         share, lexicon, bottom, terms: see `ContextEdit`.
     """
 

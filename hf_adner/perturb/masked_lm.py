@@ -1,12 +1,11 @@
-"""Replacements proposed by a masked language model, and a store of proposals computed in advance."""
+"""Replacements proposed by a masked language model."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from hf_adner.model.loading_adner import load_complete
 from hf_adner.model.windows_adner import owned_ranges, prediction_windows
 from hf_adner.perturb.context import Terms
 from hf_adner.perturb.edits import Edit, draw_weighted
-from hf_adner.perturb.units import HAN, WORD, Unit, character_kind, context_units, text_units
+from hf_adner.perturb.units import HAN, WORD, Unit, character_kind, text_units
 
 Candidate = tuple[str, float]
 """A string and its probability."""
@@ -229,80 +228,3 @@ def _combine(columns: Sequence[Sequence[Candidate]], top: int) -> list[Candidate
         longer = [(prefix + string, weight * probability) for prefix, weight in beams for string, probability in column]
         beams = sorted(longer, key=lambda beam: (-beam[1], beam[0]))[:top]
     return beams
-
-
-class StoredProposals:
-    """Proposals of a masked language model computed in advance; a source of replacements without a model.
-
-    It holds strings only and is cheap to send to data-loader workers.
-
-    Args:
-        candidates: document id -> (digest of its text, (start, end) -> candidates).
-        lexicon: the words that were single units.
-    """
-
-    def __init__(
-        self,
-        candidates: Mapping[str, tuple[str, Mapping[tuple[int, int], Sequence[Candidate]]]],
-        lexicon: Lexicon | None = None,
-    ) -> None:
-        self._candidates = candidates
-        self.lexicon = lexicon
-
-    @classmethod
-    def from_model(
-        cls,
-        source: MaskedLanguageModel,
-        documents: Iterable[Document],
-        *,
-        lexicon: Lexicon | None = None,
-        together: float = 0.15,
-        most: int = 8,
-        seed: int = 0,
-    ) -> StoredProposals:
-        """Compute the proposals for every unit of the context of every document.
-
-        Args:
-            source: the model.
-            documents: documents with unique ids.
-            lexicon: words that are single units.
-            together: share of a text that is masked at once; the model reads each text about 1 / `together` times.
-            most: number of candidates stored per unit.
-            seed: seed of the choice of units that are masked at once.
-        """
-        stored = {}
-        for document in documents:
-            units = context_units(document, lexicon)
-            random.Random(f"{seed} {document.id}").shuffle(units)
-            passes = max(1, round(1 / together))
-            groups = [units[first::passes] for first in range(min(passes, len(units)))]
-            answers = source.candidates([document] * len(groups), groups)
-            proposals = {
-                (unit.start, unit.end): tuple(candidates[:most])
-                for group, answer in zip(groups, answers)
-                for unit, candidates in zip(group, answer)
-                if candidates
-            }
-            stored[document.id] = (_digest(document.text), proposals)
-        return cls(stored, lexicon)
-
-    def __len__(self) -> int:
-        """Return the number of documents."""
-        return len(self._candidates)
-
-    def covers(self, document: Document, unit: Unit) -> bool:
-        """Return whether there are proposals for the unit."""
-        return bool(self._lookup(document, unit))
-
-    def propose(self, document: Document, units: Sequence[Unit], rng: random.Random) -> list[str | None]:
-        """Draw a stored proposal for each unit; None for all if the document's text has changed."""
-        return [draw_weighted(self._lookup(document, unit), rng) for unit in units]
-
-    def _lookup(self, document: Document, unit: Unit) -> Sequence[Candidate]:
-        digest, proposals = self._candidates.get(document.id, ("", {}))
-        return proposals.get((unit.start, unit.end), ()) if digest == _digest(document.text) else ()
-
-
-@lru_cache(maxsize=64)
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -62,14 +62,13 @@ def test_held_out_families_and_recall(case):
     assert found.recall["seen"] >= 1 and found.recall["seen_recall"] == 1
     assert found.recall["seen"] + found.recall["unseen"] == sum(len(one.entities) for one in case.documents)
     assert "| clause-shuffle |" in found.to_markdown() and "| not seen |" in found.to_markdown()
-    assert "raining perturbs" not in found.to_markdown() and "need not hold" not in found.to_markdown()
+    assert "need not hold" not in found.to_markdown()
     json.dumps(found.to_dict())
 
 
-def test_families_that_training_uses_are_told(case):
+def test_families_after_which_labels_need_not_hold_are_told(case):
     families = ["punctuation", "virtual-boundary"]
     told = robustness_report(case.model, case.tokenizer, case.documents, families=families, progress=False)
-    assert "Guided training perturbs texts in these ways too: punctuation. " in told.to_markdown()
     assert "Labels need not hold after virtual-boundary." in told.to_markdown()
 
 

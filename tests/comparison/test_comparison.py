@@ -154,8 +154,8 @@ def test_invalid_arguments_are_refused(tmp_path):
     for wrong in ({"models": ["bert"]}, {"explainers": ["oclusion"]}, {"baseline": "plan"}, {"candidate": "r-drop"}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}(: unknown| '.*' is not among the arms)"):
             comparison_arguments(**wrong)
-    with pytest.raises(ValueError, match="held_out: models are trained on entity-swap"):
-        comparison_arguments(held_out=["confusions", "entity-swap"])
+    with pytest.raises(ValueError, match="held_out: unknown swaps, expected some of context-masking"):
+        comparison_arguments(held_out=["confusions", "swaps"])
     with pytest.raises(ValueError, match="cannot use early stopping"):
         Comparison(
             comparison_arguments(),

@@ -1,4 +1,3 @@
-import pickle
 import random
 from types import SimpleNamespace
 
@@ -10,7 +9,7 @@ from hf_adner.data.records import Document, Entity
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.perturb.context import MaskedLanguageModelEdit, Terms
-from hf_adner.perturb.masked_lm import MaskedLanguageModel, StoredProposals, draw_weighted
+from hf_adner.perturb.masked_lm import MaskedLanguageModel, draw_weighted
 from hf_adner.perturb.units import Unit, context_units
 
 from .documents import check, english, note
@@ -106,21 +105,6 @@ def test_every_document_and_batch_size_gives_the_same():
     result = MaskedLanguageModelEdit(source, share=0.5)(note(), 0)
     check(result, note())
     assert result.alignment.is_identity and len(result.edited) >= 5
-
-
-def test_stored_proposals_need_no_model(chinese):
-    documents = [note("a"), note("b"), Document("c", "甲"), Document("d", "")]
-    stored = pickle.loads(pickle.dumps(StoredProposals.from_model(chinese, documents, most=1)))
-    assert len(stored) == 4
-    units = context_units(note())
-    assert stored.propose(note("b"), units, random.Random(0)) == ["丙"] * len(units)
-    assert all(stored.covers(note(), unit) for unit in units)
-    changed = Document("c", "乙")
-    assert stored.propose(changed, [Unit(0, 1)], random.Random(0)) == [None] and not stored.covers(changed, Unit(0, 1))
-    assert MaskedLanguageModelEdit(stored)(Document("z", "甲"), 0) is None
-    assert MaskedLanguageModelEdit(stored, share=1)(documents[2], 0).document.text == "丙"
-    masked = sum(row.count(chinese.tokenizer.mask_token_id) for row in chinese.model.read)
-    assert masked == 2 * len(units) + 1 and len(chinese.model.read) == 2 * 7 + 1
 
 
 def test_draws_follow_probabilities():
