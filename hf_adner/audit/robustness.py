@@ -147,7 +147,7 @@ def robustness_report(
         tokenizer: its fast tokenizer.
         documents: with gold entities.
         families: names of perturbations (``entity-swap`` needs `training`), or name -> perturbation; None:
-            `HELD_OUT`. The report names those that guided training uses.
+            `HELD_OUT`.
         training: documents the model was trained on; adds the recall of seen and unseen entities.
         views: perturbed versions of each document per family; they depend on the seed, the family and the document's
             id.
