@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from hf_adner.comparison.arms import CONTROL_ARMS
 from hf_adner.comparison.comparison import write_report
 from hf_adner.comparison.rendering import plot_seeds, report_markdown
 from hf_adner.comparison.report import ComparisonReport
@@ -28,8 +29,9 @@ MARKDOWN = f"""# Comparison of arms
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |
 | plain | +0.00 [+0.00, +0.00] | 0 of 1 | 0 / 1 / 0 | 0 / 0 | 1.50x | 1.20x |
 
-Claim rule: full has to be above plain, augmentation-only, r-drop, shuffled, other-sentence, random on average. \
-It is not above plain. Not run: augmentation-only, r-drop, shuffled, other-sentence, random.
+Claim rule: full has to be above plain, random-direction, other-window, global-direction, shuffled, fgm, \
+free-adversarial, r-drop, augmentation-only on average. It is not above plain. Not run: random-direction, \
+other-window, global-direction, shuffled, fgm, free-adversarial, r-drop, augmentation-only.
 
 ## Models
 
@@ -83,15 +85,13 @@ def better(**options):
 
 
 def test_the_claim_requires_every_control():
-    controls = [
-        record(arm, seed) for arm in ("augmentation-only", "r-drop", "shuffled", "other-sentence") for seed in (0, 1)
-    ]
+    controls = [record(arm, seed) for arm in CONTROL_ARMS[1:] for seed in (0, 1)]
     plain = two_arms()[:2]
     met = report_markdown(ComparisonReport.of([*plain, *better(), *controls], "plain", "full", 50))
-    assert "It is above plain, augmentation-only, r-drop, shuffled, other-sentence. Not run: random." in met
-    strong = [record("random", seed, (2, 3, 1, 4)) for seed in (0, 1)]
+    assert f"It is above plain, {', '.join(CONTROL_ARMS[1:])}. Not run: random-direction." in met
+    strong = [record("random-direction", seed, (2, 3, 1, 4)) for seed in (0, 1)]
     lost = report_markdown(ComparisonReport.of([*plain, *better(), *controls, *strong], "plain", "full", 50))
-    assert "It is not above random." in lost and "Not run" not in lost
+    assert "It is not above random-direction." in lost and "Not run" not in lost
 
 
 def test_every_arm_is_compared_with_the_baseline_and_the_candidate_with_every_arm():

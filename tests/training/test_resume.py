@@ -121,7 +121,7 @@ def test_a_checkpoint_that_does_not_know_its_data_is_resumed_with_a_warning(copi
 def test_settings_of_guided_training_are_compared(copied):
     trainer = trainer_of(copied, lexicon=Lexicon(["瘙痒"]))
     trainer.args = ExplanationGuidedTrainingArguments(output_dir=str(copied), **QUICK)
-    with pytest.raises(ValueError, match="stability_weight: None → 0.1"):
+    with pytest.raises(ValueError, match="stability_share: None → 0.7"):
         trainer.train(resume_from_checkpoint=True)
 
 
