@@ -179,6 +179,7 @@ def without_dropout(encoder: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_with_workers_equal_one_that_accumulates(pretrained, lines, tmp_path):
     encoder = without_dropout(pretrained[0], tmp_path / "encoder")
     common = ["--max_length", "64", "--max_steps", "4", "--learning_rate", "0.1", "--optim", "sgd", "--use_cpu",

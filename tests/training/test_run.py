@@ -131,6 +131,7 @@ def test_accumulated_batches_equal_one_batch(tmp_path):
     assert largest_difference(whole, weights(tmp_path / "none")) > 1e-3
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     arguments = write_corpus(tmp_path)
     for name, processes, batch in (("one", 1, 8), ("two", 2, 4)):
@@ -171,6 +172,7 @@ def test_the_demo_writes_checkpoint_metrics_and_report(small_demo, tmp_path):
     assert note.text == SAMPLE_NOTE and len(entity_lines(note)) == len(note.entities)
 
 
+@pytest.mark.slow
 def test_an_interrupted_demo_resumes(small_demo, tmp_path):
     run_demo(str(tmp_path / "run"))
     (tmp_path / "run" / METRICS_FILE).unlink()
