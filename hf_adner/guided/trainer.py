@@ -43,7 +43,7 @@ CACHE_FILE = "private/visits.safetensors"
 STATE_FILE = "private/guidance.json"
 
 FEW_EPOCHS = 6
-"""With fewer epochs guided training has lost F1 (model_cards/RESULTS.md)."""
+"""With fewer epochs a warning is logged: most visits are then the first ones, without or with early gradients."""
 
 _FIGURES = (
     "consistency_divergence", "consistency_tokens", "edge_norm_share", "loss_added", "perturbed_share", "token_weight",
@@ -341,8 +341,8 @@ class ExplanationGuidedTrainer(AdnerTrainer):
         visits = self.state.max_steps / self._epoch_steps
         if self.args.perturbs and visits < FEW_EPOCHS:
             logger.warning(
-                "every window is seen only %.1f times: guided training has lost F1 with fewer than %d epochs; train "
-                "longer, or set stability_share to 0",
+                "every window is seen only %.1f times, and guided training may lose F1 with fewer than %d visits; train "
+                "longer, or set stability_share (--stability-share) to 0",
                 visits,
                 FEW_EPOCHS,
             )
