@@ -341,8 +341,8 @@ class ExplanationGuidedTrainer(AdnerTrainer):
         visits = self.state.max_steps / self._epoch_steps
         if self.args.perturbs and visits < FEW_EPOCHS:
             logger.warning(
-                "every window is seen only %.1f times, and guided training may lose F1 with fewer than %d visits; train "
-                "longer, or set stability_share (--stability-share) to 0",
+                "every window is seen only %.1f times, and guided training may lose F1 with fewer than %d visits; "
+                "train longer, or set stability_share (--stability-share) to 0",
                 visits,
                 FEW_EPOCHS,
             )
