@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
-from hf_adner.files import write_json
+from hf_adner.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -223,7 +223,7 @@ class CheckedResume(Trainer):
         if not path.is_file():
             logger.warning("%s has no %s: whether its data are those of this run is not known", checkpoint, RUN_FILE)
             return []
-        then, now = _read_json(path), self._run_facts()
+        then, now = read_json(path), self._run_facts()
         arguments = _changes(then.get("arguments"), now["arguments"])
         if arguments:
             logger.warning(
@@ -280,7 +280,7 @@ def config_differences(checkpoint: Path, config: PreTrainedConfig | None) -> lis
     path = checkpoint / "config.json"
     if config is None or not path.is_file():
         return []
-    then = _read_json(path).get("model_type")
+    then = read_json(path).get("model_type")
     if then != config.model_type:
         return [f"model_type: {then} → {config.model_type}"]
     saved = type(config).from_pretrained(checkpoint)
@@ -382,13 +382,3 @@ def _changes(then: Any, now: Mapping[str, Any]) -> list[str]:
         return []
     names = [name for name in dict.fromkeys((*then, *now)) if then.get(name) != now.get(name)]
     return [f"{name}: {then.get(name)} → {now.get(name)}" for name in names]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: expected an object, found {type(content).__name__}")
-    return content
