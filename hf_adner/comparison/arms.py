@@ -136,7 +136,9 @@ def make_arm(spec: str) -> Arm:
         raise ValueError(f"unknown arm {name[:30]!r}, expected one of {', '.join(ARMS)}")
     if not colon:
         return ARMS[name]
-    base, texts = ARMS[name], {one.name for one in fields(ExplanationGuidedTrainingArguments) if one.type == "str"}
+    base = ARMS[name]
+    # HfArgumentParser replaces the names of types by the types
+    texts = {one.name for one in fields(ExplanationGuidedTrainingArguments) if one.type in ("str", str)}
     parsed = parse_overrides(overrides)
     own = {key: "none" if value is None and key in texts else value for key, value in parsed.items()}
     return Arm(spec, f"{base.summary}; {overrides}", {**base.overrides, **own})
