@@ -68,7 +68,7 @@ class ExplanationGuidedTrainingArguments(AdnerTrainingArguments):
     )
     cache_precision: str = field(
         default="half",
-        metadata={"help": "storage of cached gradients; sign takes a tenth", "choices": list(PRECISIONS)},
+        metadata={"help": "storage of cached gradients; sign keeps one bit per component", "choices": list(PRECISIONS)},
     )
     explanation_control: str = field(
         default="none",

@@ -179,7 +179,7 @@ class ExplanationGuidedTrainer(AdnerTrainer):
             inputs = self._moved(inputs, batch)
             loss, outputs = super().compute_loss(model, dict(inputs), True, num_items_in_batch)
             loss = loss + self._consistency(outputs, batch, num_items_in_batch)
-            if self.args.explanation_control == "prediction-gradient":
+            if self.args.perturbs and self.args.explanation_control == "prediction-gradient":
                 self._gradient = self._prediction_gradient(outputs, inputs["inputs_embeds"], batch)
         if self.args.adversarial == "fgm":
             loss = loss / 2  # of two passes

@@ -143,7 +143,14 @@ def test_with_all_parts_off_it_is_the_plain_trainer(crf, tmp_path, plain_class, 
     assert largest_difference(weights(plain), weights(crf.trained(tmp_path, **PLAIN, **rates))) == 0.0
 
 
-@pytest.mark.parametrize("off", [{"perturbation_size": 0.0}, {"stability_share": 0.0}])
+@pytest.mark.parametrize(
+    "off",
+    [
+        {"perturbation_size": 0.0},
+        {"stability_share": 0.0},
+        {"stability_share": 0.0, "explanation_control": "prediction-gradient"},
+    ],
+)
 def test_without_a_perturbation_only_consistency_is_left(crf, tmp_path, off):
     trainer = crf.trained(tmp_path, **off)
     assert logged(trainer, "consistency_divergence") and not logged(trainer, "perturbed_share")
