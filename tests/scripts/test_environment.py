@@ -85,7 +85,10 @@ PYTEST = "python -m pytest -n 2 --dist worksteal -m not slow"
 
 @pytest.mark.parametrize(
     ("script", "then"),
-    [("scripts/test.sh", ""), (".ci/run", f"python -c import xdist\n{PYTEST} -m slow tests/notebooks\n")],
+    [
+        ("scripts/test.sh", ""),
+        (".ci/run", f"python -c import xdist\n{PYTEST} -m slow tests/training tests/pretraining tests/notebooks\n"),
+    ],
 )
 def test_tests_get_their_extra_and_every_argument(clone, script, then):
     code, _, calls = run(clone, script, "-k", "one and two")
