@@ -3,10 +3,12 @@
     python scripts/comparison.py --data FOLDER [--seeds 5] [--shard 0/2] [--report]
 
 The corpora are not part of this project; FOLDER holds `cmedqaner/`, `cmeee/`, `resume/`, `ad_real/`, `lexicon/` and
-`encoders/e5-small-zh-char`. Six core arms run on every corpus and model, all arms on one of them (`--all_arms`). Each
-run writes a record to `--work`; runs that have a record are skipped, so the command can be interrupted and restarted.
-`--shard 0/2` and `--shard 1/2` divide the runs between two processes; `--report` only reports on the existing records.
-The first seed of all runs comes before the second of any.
+`encoders/e5-small-zh-char`. Six core arms run on every corpus and model, all arms on those of `--all_arms`; each seed
+draws its own training documents. Each run writes a record to `--work`; runs that have a record are skipped, so the
+command can be interrupted and restarted. `--shard 0/2` and `--shard 1/2` divide the runs between two processes;
+`--report` only reports on the existing records. The first seed of all runs comes before the second of any.
+`--development` scores other documents than the test documents, to choose settings on; `--lean` leaves out the edited
+test documents.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from comparison_corpora import CORPORA, write_parts
 from results_table import update_section
 from tqdm.auto import tqdm
 
@@ -36,38 +39,33 @@ from hf_adner.comparison.record import RunRecord
 from hf_adner.comparison.rendering import report_markdown
 from hf_adner.comparison.report import ComparisonReport
 from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
+from hf_adner.perturb.registry import HELD_OUT
 from hf_adner.training.arguments import DatasetArguments, ModelArguments
 
 RESULTS = Path("model_cards/results/guided")
 PAGE = RESULTS / "README.md"
 HEADING = "## Explanation-guided training"
 TEXT = """\
-Test text, the last checkpoint of every run; how the weights of guided training were chosen, and what was seen of
-cMedQANER's test part on the way, is in [their history](../guided_weights/README.md). Models: `stock` is
-the encoder's own `BertForTokenClassification`, the others are ours; all but bilstm-crf begin with the first {layers}
-layer(s) of `e5-small-zh-char`. Training documents are a fixed sample of at most {documents} per corpus, test
-documents of at most {test_documents}; learning rates: encoder {learning_rate:g}, head 1e-3 (bilstm-crf 1e-2), CRF 5e-3,
-10 % warm-up, linear decay, batches of {batch}, {epochs:g} epochs (ad-real twice as many). CMeEE's test part is its dev
-file, with nested gold counted in full. Figures of every run are in
+Test text, the last checkpoint of every run. Models: `stock` is the encoder's own `BertForTokenClassification`, the
+others are ours; all but bilstm-crf begin with the first {layers} layer(s) of `e5-small-zh-char`. Each seed draws
+{documents} training documents of 8 to 64 characters (ad-real: 60 % as many of any length); learning rates: encoder
+{learning_rate:g}, head 1e-3 (bilstm-crf 1e-2), CRF 5e-3, 10 % warm-up, linear decay, batches of {batch},
+{epochs:g} epochs (ad-real half more, m-dscmg half as many). CMeEE's test part is its dev file, with nested gold counted
+in full; of each test part at most 500 documents are scored. Figures of every run are in
 [comparison.json](comparison.json), plots in [forest.png](forest.png) and [seeds.png](seeds.png). Made by
 
     python scripts/comparison.py --data FOLDER{options}
 
 """
-FILES = {
-    "cmedqaner": ("cmedqaner/train.jsonl", "cmedqaner/test.jsonl"),
-    "cmeee": ("cmeee/CMeEE_train.json", "cmeee/CMeEE_dev.json"),
-    "resume": ("resume/train.char.bmes", "resume/test.char.bmes"),
-    "ad-real": ("ad_real/train.jsonl", "ad_real/dev.jsonl"),
-}
-DEVELOPMENT = {"cmedqaner": "cmedqaner/dev.jsonl", "resume": "resume/dev.char.bmes"}
-"""Documents to choose settings on; the other corpora have test documents only."""
 
 RATES = {"bilstm-crf": {"head_learning_rate": 1e-2}}
 """Learning rates of models that need other ones, for all arms: no part of bilstm-crf is pretrained."""
 
-EPOCHS = {"cmedqaner": 1.0, "cmeee": 1.0, "resume": 1.0, "ad-real": 2.0}
-"""Epochs of each corpus as a multiple of `--epochs`; the smallest corpus needs more for the same number of steps."""
+EPOCHS = {"ad-real": 1.5, "m-dscmg": 0.5}
+"""Epochs of corpora and models as a multiple of `--epochs`: ad-real has fewer documents, m-dscmg learns faster."""
+
+DOCUMENTS = {"ad-real": 0.6}
+"""Training documents as a multiple of `--documents`: ad-real has 120 in all."""
 
 
 def parse() -> argparse.Namespace:
@@ -75,16 +73,22 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with corpora, lexicon/ and encoders/")
     parser.add_argument("--work", type=Path, default=Path("runs/comparison"), help="folder of the records")
-    parser.add_argument("--corpora", nargs="+", default=list(FILES), choices=list(FILES))
+    parser.add_argument("--corpora", nargs="+", default=list(CORPORA), choices=list(CORPORA))
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--arms", nargs="+", default=list(CORE), help="arms to run on every corpus and model")
-    parser.add_argument("--all_arms", default="cmedqaner/bert-crf", help="corpus/model to run all arms on, or none")
+    parser.add_argument(
+        "--all_arms",
+        nargs="*",
+        default=["cmedqaner/bert-crf", "resume/m-dscmg"],
+        help="corpus/model to run all arms on",
+    )
     parser.add_argument("--candidate", default="full", help="arm that is compared with the others")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
-    parser.add_argument("--documents", type=int, default=300, help="maximum number of training documents")
-    parser.add_argument("--test_documents", type=int, default=300, help="maximum number of test documents")
+    parser.add_argument("--documents", type=int, default=100, help="training documents of a run (ad-real: 60 %%)")
     parser.add_argument("--layers", type=int, default=1, help="number of encoder layers to use")
-    parser.add_argument("--epochs", type=float, default=8, help="passes over the documents (ad-real: twice as many)")
+    parser.add_argument(
+        "--epochs", type=float, default=16, help="passes over the documents (ad-real: half more, m-dscmg: half as many)"
+    )
     parser.add_argument("--batch", type=int, default=8, help="documents per step")
     parser.add_argument("--learning_rate", type=float, default=5e-4, help="learning rate of the encoder")
     parser.add_argument("--explainers", nargs="*", default=[], help="explainers to measure, such as occlusion")
@@ -93,27 +97,24 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--shard", default="0/1", help="part of the runs to do, such as 0/2")
     parser.add_argument("--report", action="store_true", help="only write the report")
     parser.add_argument("--development", action="store_true", help="score development documents and print the report")
-    args = parser.parse_args()
-    if args.development and set(args.corpora) - set(DEVELOPMENT):
-        parser.error(f"only {' and '.join(DEVELOPMENT)} have development documents (--corpora)")
-    return args
+    parser.add_argument("--lean", action="store_true", help="do not score edited documents")
+    return parser.parse_args()
 
 
 def comparison(corpus: str, model: str, args: argparse.Namespace) -> Comparison:
     """Return the comparison of one corpus and model."""
-    train, test = FILES[corpus]
-    if args.development:
-        test = DEVELOPMENT[corpus]
-    epochs = args.epochs * EPOCHS[corpus]
+    parts = write_parts(corpus, args.data, args.work / "corpora", args.development)
+    epochs = args.epochs * EPOCHS.get(corpus, 1) * EPOCHS.get(model, 1)
     rates = {"learning_rate": args.learning_rate, "head_learning_rate": 1e-3, "crf_learning_rate": 5e-3}
     return Comparison(
         ComparisonArguments(
-            models=[model], seeds=list(range(args.seeds)), corpus=corpus, explainers=args.explainers,
-            explained_entities=args.explained_entities,
+            models=[model], seeds=list(range(args.seeds)), corpus=corpus, sample_per_seed=True,
+            explainers=args.explainers, explained_entities=args.explained_entities,
+            held_out=[] if args.lean else list(HELD_OUT),
         ),
         DatasetArguments(
-            str(args.data / train), test=str(args.data / test), validation_share=0.0,
-            max_train_documents=args.documents, max_test_documents=args.test_documents,
+            str(parts.train), test=str(parts.scored), validation_share=0.0,
+            max_train_documents=round(args.documents * DOCUMENTS.get(corpus, 1)),
         ),
         ModelArguments(
             encoder=str(args.data / "encoders/e5-small-zh-char"), encoder_layers=args.layers,
@@ -132,7 +133,7 @@ def groups(args: argparse.Namespace) -> Iterator[tuple[str, list[Run]]]:
     for seed in range(args.seeds):
         for turn, corpus in enumerate(args.corpora, start=seed):
             for model in rotate(args.models, turn):
-                arms = list(ARMS) if f"{corpus}/{model}" == args.all_arms else args.arms
+                arms = list(ARMS) if f"{corpus}/{model}" in args.all_arms else args.arms
                 yield corpus, [Run(model, seed, arm) for arm in make_arms(arms)]
 
 
@@ -158,7 +159,7 @@ def report(args: argparse.Namespace) -> None:
     records = [RunRecord.load(path) for path in paths if path.exists()]
     order = {(corpus, model): (args.corpora.index(corpus), args.models.index(model)) for corpus, model in
              ((record.corpus, record.model) for record in records)}  # fmt: skip
-    names = [*args.arms, *(arm for arm in ARMS if arm not in args.arms)]
+    names = [*args.arms, *(arm for arm in ARMS if arm not in args.arms)]  # of variants, too
     records.sort(key=lambda record: (names.index(record.arm), order[record.cell], record.seed))
     print(f"{len(records)} of {len(paths)} runs are done")
     results = ComparisonReport.of(records, "plain", args.candidate)
@@ -172,10 +173,10 @@ def report(args: argparse.Namespace) -> None:
 
 def options(args: argparse.Namespace) -> str:
     """Return the options of this command that change the figures."""
-    names = ("seeds", "documents", "test_documents", "layers", "epochs", "batch", "learning_rate")
+    names = ("seeds", "documents", "layers", "epochs", "batch", "learning_rate")
     explained = f" --explainers {' '.join(args.explainers)}" if args.explainers else ""
     figures = "".join(f" --{name} {getattr(args, name):g}" for name in names)
-    return f"{figures} --all_arms {args.all_arms}{explained}"
+    return f"{figures} --all_arms {' '.join(args.all_arms)}{explained}"
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +43,9 @@ class ComparisonArguments:
     )
     seeds: list[int] = field(
         default_factory=lambda: list(range(5)), metadata={"help": "seeds to run every arm and model with"}
+    )
+    sample_per_seed: bool = field(
+        default=False, metadata={"help": "draw other training documents (--max-train-documents) for each seed"}
     )
     corpus: str | None = field(
         default=None, metadata={"help": "name of the dataset in the report (default: its file name)"}
@@ -145,7 +148,7 @@ class Comparison:
         training_args: arguments of all runs, except those that arm and seed set; everything is written to `output_dir`.
 
     Raises:
-        ValueError: `early_stopping_patience` is set.
+        ValueError: `early_stopping_patience` is set, or `sample_per_seed` without `max_train_documents`.
     """
 
     def __init__(
@@ -157,18 +160,23 @@ class Comparison:
     ):
         if training_args.early_stopping_patience is not None:
             raise ValueError("a comparison cannot use early stopping: arms would train for different numbers of steps")
+        if args.sample_per_seed and dataset_args.max_train_documents is None:
+            raise ValueError("sample_per_seed (--sample-per-seed) needs the size of a sample (--max-train-documents)")
         self.args, self.dataset_args = args, dataset_args
         self.model_args, self.training_args = model_args, training_args
         self.folder = Path(training_args.output_dir)
         self.name = args.corpus or Path(dataset_args.dataset).stem
         self._corpus: ComparedCorpus | None = None
-        self._runners: dict[str, ArmRunner] = {}
+        self._runner: tuple[tuple[str, int], ArmRunner] | None = None  # of the last model and seed
 
     @property
     def corpus(self) -> ComparedCorpus:
         """Corpus, loaded on first access."""
         if self._corpus is None:
-            self._corpus = ComparedCorpus.load(self.name, self.dataset_args, self.args.held_out)
+            args = self.dataset_args
+            if self.args.sample_per_seed:
+                args = replace(args, max_train_documents=None)
+            self._corpus = ComparedCorpus.load(self.name, args, self.args.held_out)
         return self._corpus
 
     def run(self) -> None:
@@ -191,7 +199,7 @@ class Comparison:
         Raises:
             ValueError: as `run`.
         """
-        path, runner = self._path(run), self._runner(run.model)
+        path, runner = self._path(run), self._runner_of(run)
         if path.exists():
             self._check(path, {**runner.settings(run.arm, self.training_args), **self._measurements()})
             return
@@ -212,15 +220,20 @@ class Comparison:
     def _path(self, run: Run) -> Path:
         return self.folder / RECORDS / run.file(self.name)
 
-    def _runner(self, model: str) -> ArmRunner:
-        if model not in self._runners:
+    def _runner_of(self, run: Run) -> ArmRunner:
+        key = run.model, run.seed if self.args.sample_per_seed else 0
+        if self._runner is None or self._runner[0] != key:
+            corpus = self.corpus
+            if self.args.sample_per_seed:
+                corpus = corpus.sampled(self.dataset_args.max_train_documents, run.seed)
             explain = self._explain if self.args.explainers else None
-            self._runners[model] = ArmRunner(self.corpus, model, self.model_args, self.dataset_args, explain)
-        return self._runners[model]
+            self._runner = key, ArmRunner(corpus, run.model, self.model_args, self.dataset_args, explain)
+        return self._runner[1]
 
     def _measurements(self) -> dict[str, Any]:
         explained = {"explainers": self.args.explainers, "explained_entities": self.args.explained_entities}
-        return {"held_out": self.args.held_out, **(explained if self.args.explainers else {})}
+        own = {"held_out": self.args.held_out, "sample_per_seed": self.args.sample_per_seed}
+        return {**own, **(explained if self.args.explainers else {})}
 
     def _check(self, path: Path, settings: Mapping[str, Any]) -> None:
         recorded, settings = RunRecord.load(path).settings, plain(settings)

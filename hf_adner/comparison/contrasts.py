@@ -83,11 +83,14 @@ class Records:
             self._check(cell)
 
     def _check_documents(self) -> None:
-        digests: dict[str, set[Any]] = {}
+        digests: dict[
+            tuple[str, int | None], set[Any]
+        ] = {}  # a corpus has one test split, each seed one training split
         for cell in self.cells:
-            digests.setdefault(cell[0], set()).update(record.settings.get("digest") for record in self.of(cell))
-        differing = sorted(corpus for corpus, hashes in digests.items() if len(hashes) > 1)
-        if differing:
+            for record in self.of(cell):
+                digests.setdefault((cell[0], None), set()).add(record.settings.get("digest"))
+                digests.setdefault((cell[0], record.seed), set()).add(record.settings.get("train_digest"))
+        if differing := sorted({corpus for (corpus, _), hashes in digests.items() if len(hashes) > 1}):
             raise ValueError(f"{', '.join(differing)}: runs were made on different documents")
 
     def _check(self, cell: Cell) -> None:
@@ -195,8 +198,9 @@ def _differing_settings(first: RunRecord, second: RunRecord) -> list[str]:
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Lift the training arguments to the top level of the settings."""
-    return {**{name: value for name, value in settings.items() if name != "training"}, **settings.get("training", {})}
+    """Lift the training arguments to the top level of the settings, without the hash that depends on the seed."""
+    own = {name: value for name, value in settings.items() if name not in ("training", "train_digest")}
+    return {**own, **settings.get("training", {})}
 
 
 def _contrast(

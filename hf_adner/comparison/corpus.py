@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from datasets import Dataset, DatasetDict
 
@@ -15,7 +15,7 @@ from hf_adner.data.records import Document, EntitySpan
 from hf_adner.perturb.context import EntitySurfaces
 from hf_adner.perturb.registry import HELD_OUT, make_perturbation
 from hf_adner.training.arguments import DatasetArguments
-from hf_adner.training.preparation import entity_types_of, load_splits
+from hf_adner.training.preparation import entity_types_of, load_splits, sample
 
 Counts = list[list[int]]
 """Correct, predicted and gold entities per document."""
@@ -61,13 +61,30 @@ class ComparedCorpus:
         return entity_types_of(self.splits)
 
     @property
-    def digest(self) -> str:
-        """Hash of the texts and entities of all splits; runs with different hashes are not comparable."""
-        return documents_digest(self.splits)
+    def digests(self) -> dict[str, str]:
+        """Hashes of the texts and entities: ``digest`` of the test documents, ``train_digest`` of all others."""
+        others = {name: split for name, split in self.splits.items() if name != "test"}
+        return {"digest": documents_digest({"test": self.splits["test"]}), "train_digest": documents_digest(others)}
+
+    def sampled(self, size: int, seed: int) -> ComparedCorpus:
+        """Return this corpus with a random sample of its training documents.
+
+        Raises:
+            ValueError: `size` is less than 1.
+        """
+        splits = DatasetDict({**self.splits, "train": sample(self.splits["train"], size, seed)})
+        return replace(self, splits=splits, train=list(documents_from_dataset(splits["train"])))
 
     def strict_counts(self, predicted: Sequence[Sequence[EntitySpan]]) -> Counts:
         """Count matches in each test document; nested gold entities all count."""
         return [count_matches(spans, document.spans) for spans, document in zip(predicted, self.test, strict=True)]
+
+    def boundary_counts(self, predicted: Sequence[Sequence[EntitySpan]]) -> Counts:
+        """Count matches of starts and ends in each test document, whatever the label."""
+        return [
+            count_matches(_boundaries(spans), _boundaries(document.spans))
+            for spans, document in zip(predicted, self.test, strict=True)
+        ]
 
     def recall_counts(self, predicted: Sequence[Sequence[EntitySpan]], *, seen: bool) -> Counts:
         """Count gold entities whose surface form and label do (or do not) occur in training.
@@ -86,6 +103,10 @@ class ComparedCorpus:
             correct = count_matches(spans, gold)[0]
             rows.append([correct, len(gold), len(gold)])
         return rows
+
+
+def _boundaries(spans: Iterable[EntitySpan]) -> list[tuple[str, int]]:
+    return [edge for start, end, _ in spans for edge in (("start", start), ("end", end))]
 
 
 def documents_digest(splits: Mapping[str, Dataset]) -> str:

@@ -18,9 +18,10 @@ from hf_adner.metrics.robustness import robustness
 from hf_adner.metrics.significance import micro_f1
 from hf_adner.reporting import plain
 
-CLEAN, SEEN, UNSEEN = "clean", "seen", "unseen"
-"""Names of sets of counts: all test documents, and recall of gold entities whose surface form does or does not occur in
-the training documents. Each held-out perturbation adds a set under its own name."""
+CLEAN, BOUNDARY, SEEN, UNSEEN = "clean", "boundary", "seen", "unseen"
+"""Names of sets of counts: entities of all test documents, their starts and ends, and recall of gold entities whose
+surface form does or does not occur in the training documents. Each held-out perturbation adds a set under its own
+name."""
 
 
 _KINDS = {"str": str, "int": int, "float": (int, float), "Mapping": dict}

@@ -12,6 +12,7 @@ from hf_adner.comparison.arms import CONTROL_ARMS
 from hf_adner.comparison.contrasts import Contrast, Interval
 from hf_adner.comparison.record import RunRecord
 from hf_adner.comparison.report import (
+    BOUNDARY_F1,
     UNSEEN_RECALL,
     ComparisonReport,
     Pooled,
@@ -114,13 +115,14 @@ def _model_table(report: ComparisonReport) -> str:
 def _arm_table(report: ComparisonReport) -> str:
     families = held_out_families(report.runs)
     perturbed = [f"F1, {family}" for family in families]
-    heads = ["arm", "cells", "F1", f"- {report.baseline}", *perturbed, UNSEEN_RECALL, "ECE"]
+    heads = ["arm", "cells", "F1", f"- {report.baseline}", BOUNDARY_F1, *perturbed, UNSEEN_RECALL, "ECE"]
     rows = []
     for arm in report.records.arms:
         against = report.between(arm, report.baseline)
         ran = sum(arm in report.records.arms_of(cell) for cell in report.records.cells)
         cells = [ran, _percent(report, arm, "f1"), _format_interval(against.f1) if against else None]
-        cells += [_with_difference(report, arm, against, name) for name in (*families, UNSEEN_RECALL, "ece", "aurc")]
+        names = (BOUNDARY_F1, *families, UNSEEN_RECALL, "ece", "aurc")
+        cells += [_with_difference(report, arm, against, name) for name in names]
         rows.append((arm, *cells, *(_costs(against) if against else ("1.00x", "1.00x"))))
     return markdown_table([*heads, "AURC", "time", "memory"], rows)
 

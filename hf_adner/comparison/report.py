@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any
 
 from hf_adner.comparison.contrasts import RESAMPLES, Contrast, Interval, Records
-from hf_adner.comparison.record import MEASURES, UNSEEN, RunRecord, common_difference, mean_figure
+from hf_adner.comparison.record import BOUNDARY, MEASURES, UNSEEN, RunRecord, common_difference, mean_figure
 from hf_adner.reporting import plain
 
 CALIBRATION = ("ece", "aurc")
 UNSEEN_RECALL = "unseen recall"
+BOUNDARY_F1 = "boundary F1"
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class Pooled:
         win, tie, loss: number of cells whose interval is above zero, contains it or is below it.
         better, worse: number of cells with a significant difference after Holm's correction.
         seconds_ratio, memory_ratio: median over cells.
-        figures: available mean differences in the F1 on each held-out perturbation and in ``unseen recall``
-            (`pooled_bootstrap`), and in ``ece``, ``aurc`` and ``EXPLAINER MEASURE`` (resampled over paired runs).
+        figures: available mean differences in ``boundary F1``, in the F1 on each held-out perturbation and in
+            ``unseen recall`` (`pooled_bootstrap`), and in ``ece``, ``aurc`` and ``EXPLAINER MEASURE`` (resampled over
+            paired runs).
     """
 
     first: str
@@ -141,6 +143,7 @@ def _differences(table: Records, first: str, second: str, resamples: int) -> dic
     pairs = [pair for cell in table.cells for pair in table.pairs(cell, first, second)]
     runs = [record for pair in pairs for record in pair]
     intervals = {family: table.pooled(first, second, family, resamples) for family in held_out_families(runs)}
+    intervals[BOUNDARY_F1] = table.pooled(first, second, BOUNDARY, resamples)
     intervals[UNSEEN_RECALL] = table.pooled(first, second, UNSEEN, resamples)
     for name in CALIBRATION:
         measure = partial(_calibration_difference, name)
@@ -183,6 +186,7 @@ def run_figures(record: RunRecord) -> dict[str, Any]:
         "seed": record.seed,
         **{name: record.scores[name] for name in ("precision", "recall", "f1")},
         **{family: record.f1(family) for family in record.families},
+        BOUNDARY_F1: record.f1(BOUNDARY),
         "degradation": record.degradation,
         UNSEEN_RECALL: record.unseen_recall,
         **{name: record.calibrated(name) for name in CALIBRATION},

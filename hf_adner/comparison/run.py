@@ -27,7 +27,7 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArgu
 from hf_adner.audit.prediction import ScoredSpan, scored_spans
 from hf_adner.comparison.arms import Arm, family_arguments, family_model, family_tokenizer
 from hf_adner.comparison.corpus import ComparedCorpus, count_matches
-from hf_adner.comparison.record import CLEAN, SEEN, UNSEEN, RunRecord
+from hf_adner.comparison.record import BOUNDARY, CLEAN, SEEN, UNSEEN, RunRecord
 from hf_adner.data.encoding import AdnerDataCollator, encode_dataset
 from hf_adner.guided.trainer import ExplanationGuidedTrainer
 from hf_adner.metrics.calibration import calibration
@@ -150,7 +150,7 @@ class ArmRunner:
         family = family_arguments(self.model_args, self.family)
         return {
             "dataset": {name: _file_names(value) for name, value in asdict(self.dataset_args).items()},
-            "digest": self.corpus.digest,
+            **self.corpus.digests,
             "model": {name: _file_names(value) for name, value in asdict(family).items()},
             "training": training_settings(arm.apply(args)),
         }
@@ -176,6 +176,7 @@ class ArmRunner:
         scores = entity_f1(spans, [document.spans for document in corpus.test])
         counts = {
             CLEAN: corpus.strict_counts(spans),
+            BOUNDARY: corpus.boundary_counts(spans),
             SEEN: corpus.recall_counts(spans, seen=True),
             UNSEEN: corpus.recall_counts(spans, seen=False),
             **self._perturbed_counts(trained.model, size),

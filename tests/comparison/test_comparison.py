@@ -120,7 +120,11 @@ def test_a_resumed_comparison_has_the_same_records(finished, tmp_path):
 
 @pytest.mark.parametrize(
     ("changed", "differ"),
-    [({"learning_rate": 1e-3}, "training"), ({"dataset": True}, "dataset, digest"), ({"held_out": True}, "held_out")],
+    [
+        ({"learning_rate": 1e-3}, "training"),
+        ({"dataset": True}, "dataset, train_digest"),
+        ({"held_out": True}, "held_out"),
+    ],
 )
 def test_records_of_other_arguments_are_refused(changed, differ, finished, tmp_path):
     folder, arguments, _, _ = finished
@@ -207,6 +211,8 @@ def test_gold_entities_are_seen_or_unseen_by_label_and_text(corpus):
     assert changed.strict_counts(predicted) == [[2, 3, 3]]
     assert changed.recall_counts(predicted, seen=True) == [[1, 1, 1]]
     assert changed.recall_counts(predicted, seen=False) == [[1, 2, 2]]
+    assert changed.boundary_counts(predicted) == [[4, 6, 6]]  # no gold entity starts at 1, and one ends at 2
+    assert changed.boundary_counts([[]]) == [[0, 0, 6]]
 
 
 def test_perturbed_documents_are_deterministic_and_keep_their_entities(corpus):
@@ -225,11 +231,36 @@ def test_perturbations_that_need_more_or_insert_masks_are_refused(corpus):
     assert swapped
 
 
-def test_the_digest_depends_on_texts_and_entities(corpus, tmp_path):
+def test_the_digests_depend_on_texts_and_entities(corpus, tmp_path):
     same = ComparedCorpus.load("other name", write_corpus(tmp_path / "same", 12, 6), [])
-    assert same.digest == corpus.digest
+    assert same.digests == corpus.digests
     other = ComparedCorpus.load("notes", write_corpus(tmp_path / "other", 12, 7), [])
-    assert other.digest != corpus.digest
+    assert other.digests["digest"] != corpus.digests["digest"]
+    assert other.digests["train_digest"] == corpus.digests["train_digest"]
+
+
+def test_a_sample_leaves_the_scored_documents(corpus):
+    sampled = corpus.sampled(4, seed=1)
+    assert len(sampled.train) == 4 == len(sampled.splits["train"]) and sampled.test == corpus.test
+    assert {one.id for one in sampled.train} < {one.id for one in corpus.train}
+    assert sampled.digests["digest"] == corpus.digests["digest"]
+    assert corpus.sampled(4, seed=1).train == sampled.train != corpus.sampled(4, seed=2).train
+
+
+def test_each_seed_draws_its_own_training_documents(finished, tmp_path):
+    _, arguments, _, _ = finished
+    arguments = replace(arguments, max_train_documents=6)
+    args = comparison_arguments(arms=["plain"], candidate="plain", held_out=[], sample_per_seed=True)
+    training = guided(tmp_path / "out", num_train_epochs=1)
+    report = compare(args, arguments, tiny_model(lexicon=None), training)
+    first, second = report.runs
+    assert first.settings["digest"] == second.settings["digest"]
+    assert first.settings["train_digest"] != second.settings["train_digest"]
+    assert first.documents["train"] == 6 and set(first.counts) == {"clean", "boundary", "seen", "unseen"}
+    again = compare(args, arguments, tiny_model(lexicon=None), training)  # the records fit
+    assert [record.counts for record in again.runs] == [first.counts, second.counts]
+    with pytest.raises(ValueError, match="sample_per_seed .* needs the size of a sample"):
+        Comparison(args, replace(arguments, max_train_documents=None), tiny_model(lexicon=None), training)
 
 
 MEGABYTE = 1 << 20

@@ -126,13 +126,20 @@ def test_differences_of_other_figures():
     assert single.difference == 0.5 and math.isnan(single.low) and math.isnan(single.high)
 
 
+SEED_0 = record("plain").settings["train_digest"]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"initial_weights": "others"}, r"notes/bert-crf: arms of seeds \[0\] began with different weights"),
         ({"settings": {"digest": "e"}}, "different documents"),
+        ({"settings": {"digest": "d", "train_digest": "other"}}, "notes: runs were made on different documents"),
         ({"settings": {"digest": "e"}, "model": "stock"}, "notes: runs were made on different documents"),
-        ({"settings": {"digest": "d", "training": {"learning_rate": 1}}}, "plain and full differ in learning_rate"),
+        (
+            {"settings": {"digest": "d", "train_digest": SEED_0, "training": {"learning_rate": 1}}},
+            "plain and full differ in learning_rate",
+        ),
         ({"arm": "plain", "seed": 1, "settings": {"digest": "d", "training": {"ramp_share": 1}}}, "differ in ramp_sh"),
         ({"arm": "plain"}, "recorded twice"),
     ],
