@@ -113,7 +113,7 @@ def comparison(corpus: str, model: str, args: argparse.Namespace) -> Comparison:
             held_out=[] if args.lean else list(HELD_OUT),
         ),
         DatasetArguments(
-            str(parts.train), test=str(parts.scored), validation_share=0.0,
+            str(parts.train), test=str(parts.scored), validation_share=0.0, overlaps="any",
             max_train_documents=round(args.documents * DOCUMENTS.get(corpus, 1)),
         ),
         ModelArguments(
