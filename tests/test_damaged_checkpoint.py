@@ -22,7 +22,7 @@ from hf_adner.training.run import run_training
 from .corpora import note, quick, tiny_model, write_corpus
 
 TEXTS = [note(number).text for number in range(50, 53)]
-SETTINGS = ("config.json", "tokenizer_config.json", "tokenizer.json", "lexicon.json")
+SETTINGS = ("config.json", "tokenizer_config.json", "tokenizer.json", "lexicon.json", "script_map.json")
 FILES = (*SETTINGS, "model.safetensors")
 OTHER_KINDS = st.sampled_from([None, -1, 0.5, "x", [], {}, ["x"], {"x": 1}, 10**30])
 GARBAGE = {

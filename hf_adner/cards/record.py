@@ -95,6 +95,7 @@ class CardRecord:
         license: of the weights.
         tags: additional tags.
         parameters: number of parameters.
+        script_characters: characters that the tokenizer reads as others, 0 if it reads each as it is.
         lexicon_words: size of the word list, 0 without one.
         lexicon_from_training: whether it contains words of the training documents.
         scores: split -> `EvaluationReport.to_dict()`, for `test`, `validation` or both.
@@ -124,6 +125,7 @@ class CardRecord:
     license: str | None = None
     tags: Sequence[str] = ()
     parameters: int | None = None
+    script_characters: int = 0
     lexicon_words: int = 0
     lexicon_from_training: bool = False
     scores: Mapping[str, Report] = field(default_factory=dict)
@@ -190,6 +192,7 @@ def _network(metrics: Report) -> dict[str, Any]:
         "base_model": metrics.get("base_model"),
         "from_encoder": bool(model.get("encoder")),
         "parameters": metrics.get("parameters"),
+        "script_characters": metrics.get("script_characters") or 0,
         "lexicon_words": metrics.get("lexicon_words") or 0,
         "lexicon_from_training": metrics.get("lexicon_origin") in ("documents", "mix"),
     }

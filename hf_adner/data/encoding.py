@@ -86,6 +86,7 @@ def _fingerprint(dataset: datasets.Dataset, encoder: WindowEncoder) -> str:
     tokenizer = encoder.tokenizer
     lexicon = getattr(tokenizer, "lexicon", None)
     parts = [dataset._fingerprint, type(tokenizer).__name__, tokenizer.backend_tokenizer.to_str()]
+    parts += [str(getattr(tokenizer, "script_hash", None))]
     parts += [lexicon.hash if lexicon is not None else "", repr(sorted(encoder.label2id.items()))]
     parts += [repr((encoder.max_length, encoder.overlap, encoder.nested, encoder.on_misaligned))]
     return sha256("\0".join(parts).encode("utf-8")).hexdigest()[:16]

@@ -34,6 +34,7 @@ from hf_adner.explain.unit_statistics import (
 )
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.pipeline_adner import check_count
+from hf_adner.model.script_adner import ScriptMap
 from hf_adner.reporting import markdown_table
 
 MAX_LABELS = 1 << 12
@@ -80,6 +81,7 @@ class GlobalTable:
         kappa: number of observations that the coarser level counts for, above 0.
         lexicon: words that are units beside the characters.
         target: the explained target of the maps, a name of `hf_adner.explain.targets.TARGETS`.
+        script_map: of the tokenizer, so that texts of either script share their statistics.
 
     Attributes:
         noise: noise of the maps and error of the table, or None if not estimated.
@@ -89,13 +91,19 @@ class GlobalTable:
         ValueError: kappa out of range, or an unknown target.
     """
 
-    def __init__(self, kappa: float = 5.0, lexicon: Lexicon | None = None, target: str = "label"):
+    def __init__(
+        self,
+        kappa: float = 5.0,
+        lexicon: Lexicon | None = None,
+        target: str = "label",
+        script_map: ScriptMap | None = None,
+    ):
         if not kappa > 0:
             raise ValueError(f"kappa must be above 0, found {kappa!r}")
         if target not in TARGETS:
             raise ValueError(f"target {target!r} is unknown; expected one of {TARGETS}")
         self.kappa, self.target = float(kappa), target
-        self._units = Units(lexicon)
+        self._units = Units(lexicon, script_map)
         self._statistics = UnitStatistics()
         self._documents = DistinctDocuments()
         self.noise: TableNoise | None = None
@@ -105,6 +113,11 @@ class GlobalTable:
     def lexicon(self) -> Lexicon | None:
         """Words that are units beside the characters."""
         return self._units.lexicon
+
+    @property
+    def script_map(self) -> ScriptMap | None:
+        """How characters are read before they are counted."""
+        return self._units.script_map
 
     @property
     def labels(self) -> list[str]:
@@ -249,6 +262,8 @@ class GlobalTable:
             raise ValueError(f"a table with kappa {other.kappa} cannot be merged into one with kappa {self.kappa}")
         if other.target != self.target:
             raise ValueError(f"a table for {other.target!r} cannot be merged into one for {self.target!r}")
+        if other.script_map != self.script_map:
+            raise ValueError("tables of different script maps cannot be merged")
         words = [() if table.lexicon is None else table.lexicon.words for table in (self, other)]
         if words[0] != words[1]:
             raise ValueError(
@@ -326,7 +341,7 @@ class GlobalTable:
         units, labels, roles = _unpack(keys)
         names = sorted(self._units.names[unit - FIRST_UNIT] for unit in set(units[units >= FIRST_UNIT].tolist()))
         lexicon = None if self.lexicon is None else Lexicon(tuple(name for name in names if len(name) > 1))
-        subset = GlobalTable(self.kappa, lexicon, self.target)
+        subset = GlobalTable(self.kappa, lexicon, self.target, self.script_map)
         numbers = np.arange(len(self) + FIRST_UNIT)
         for name in names:
             numbers[self._units.id_of(name)] = subset._units.id_of(name)
@@ -368,6 +383,7 @@ class GlobalTable:
             "labels": self.labels,
             "noise": None if self.noise is None else self.noise.to_dict(),
             "words": None if self.lexicon is None else self.lexicon.words,
+            "script": None if self.script_map is None else self.script_map.to_dict(),
             "units": self._units.names,
             "documents": list(self._documents.sources),
         }
@@ -382,7 +398,10 @@ class GlobalTable:
     @classmethod
     def _from_state(cls, names: Mapping[str, Any], numbers: Mapping[str, np.ndarray]) -> GlobalTable:
         """Build a table from its `_state`."""
-        table = cls(names["kappa"], None if names["words"] is None else Lexicon(tuple(names["words"])), names["target"])
+        lexicon = None if names["words"] is None else Lexicon(tuple(names["words"]))
+        script = names.get("script")  # tables from before there were script maps have none
+        script_map = None if script is None else ScriptMap.from_dict(script)
+        table = cls(names["kappa"], lexicon, names["target"], script_map)
         for name in names["units"]:
             table._units.id_of(name)
         units, labels, roles = numbers["cells"].T

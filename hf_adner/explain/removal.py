@@ -36,7 +36,8 @@ def split_into_units(text: str, units: str, tokenizer: Any) -> list[Range]:
     elif units == "words":
         words = (match.span() for match in re.finditer(r"\S+", text))
     else:
-        matches = tokenizer.lexicon.match(text, lower_case=getattr(tokenizer, "do_lower_case", True))
+        reading = {"script_map": getattr(tokenizer, "script_map", None)}
+        matches = tokenizer.lexicon.match(text, lower_case=getattr(tokenizer, "do_lower_case", True), **reading)
         words = [(start, end) for _, start, end in leftmost_longest(matches)]
     return _with_single_characters(words, len(text))
 

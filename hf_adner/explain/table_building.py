@@ -89,7 +89,8 @@ def build_global_table(
     if entities not in SOURCES:
         raise ValueError(f"entities must be one of {SOURCES}, found {entities!r}")
     lexicon = getattr(explainer.tagger.tokenizer, "lexicon", None) if lexicon is None else lexicon
-    halves = [GlobalTable(kappa, lexicon, explainer.target.name) for _ in range(2)]
+    script_map = getattr(explainer.tagger.tokenizer, "script_map", None)
+    halves = [GlobalTable(kappa, lexicon, explainer.target.name, script_map) for _ in range(2)]
     sweep = _Sweep(explainer, halves, variance_views, seed)
     total = len(documents) if isinstance(documents, Sized) else None
     with tqdm(total=total, desc="global table", unit="doc", disable=not progress) as bar:

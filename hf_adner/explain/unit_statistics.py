@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from hf_adner.explain.explanation import ROLES, role_ranges
-from hf_adner.model.lexicon_adner import Lexicon, leftmost_longest, lower_by_character, replace_surrogates
+from hf_adner.model.lexicon_adner import Lexicon, Match, leftmost_longest, lower_by_character, replace_surrogates
+from hf_adner.model.script_adner import ScriptMap
 
 ANY, UNSEEN, UNKNOWN_WORD = range(3)
 """Unit ids of all units together, of characters without a unit, and of words that were never added."""
@@ -39,14 +40,15 @@ def character_roles(length: int, start: int, end: int) -> np.ndarray:
 
 
 class Units:
-    """Ids of characters and lexicon words; Latin letters are lower-cased.
+    """Ids of characters and lexicon words, as a tokenizer reads them; Latin letters are lower-cased.
 
     Args:
         lexicon: its words of two characters or more are units beside the characters; matches are leftmost-longest.
+        script_map: of the tokenizer, so that both scripts have the same units.
     """
 
-    def __init__(self, lexicon: Lexicon | None = None):
-        self.lexicon = lexicon
+    def __init__(self, lexicon: Lexicon | None = None, script_map: ScriptMap | None = None):
+        self.lexicon, self.script_map = lexicon, script_map
         self.names: list[str] = []
         self._words: dict[str, int] = {}
         self._characters = np.full(1 << 16, UNSEEN, dtype=np.int32)  # by code point
@@ -86,11 +88,14 @@ class Units:
         return self._characters
 
     def _split(self, text: str) -> tuple[str, np.ndarray, list[tuple[int, int]]]:
-        """Return the text in lower case, its code points, and the (start, end) of its words."""
-        text = lower_by_character(replace_surrogates(text))
+        """Return the text as it is read, its code points, and the (start, end) of its words."""
+        text = lower_by_character(replace_surrogates((self.script_map or str)(text)))
         codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
-        words = [] if self.lexicon is None else leftmost_longest(self.lexicon.match(text, lower_case=True))
+        words = [] if self.lexicon is None else leftmost_longest(self._match(text))
         return text, codes, [(start, end) for _, start, end in words if end - start > 1]
+
+    def _match(self, text: str) -> list[Match]:
+        return self.lexicon.match(text, lower_case=True, script_map=self.script_map)
 
     def _ids(self, text: str, codes: np.ndarray, words: Sequence[tuple[int, int]]) -> np.ndarray:
         ids = np.full((3, len(text)), UNSEEN, dtype=np.int64)

@@ -33,6 +33,7 @@ PUBLISHED = (
     "special_tokens_map.json",
     "vocab.txt",
     "lexicon.json",
+    "script_map.json",
     "explainer_head.safetensors",
     "global_table/global_table.*",
     "README.md",

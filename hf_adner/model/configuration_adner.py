@@ -16,7 +16,7 @@ from .remote_code_adner import RegisteredPipelines, auto_map, custom_pipelines, 
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 """Checkpoint format, major.minor: another major version cannot be read, additions of a newer minor are ignored."""
 
 _BASE = {
@@ -84,6 +84,8 @@ class AdnerConfig(PreTrainedConfig):
         lexicon_size: rows of the word embedding, padding (row 0) included; 0 without a lexicon.
         lexicon_embedding_size: width of a word vector.
         lexicon_hash: hash of the word list the model was trained with (checked against the tokenizer's).
+        script_hash: hash of the map of Traditional, variant and full-width characters that the tokenizer reads the text
+            with (checked likewise); `None` without one, as in checkpoints of format 1.0.
         lexicon_pooling: `"bmes"` (SoftLexicon sets, frequency-weighted) or `"mean"` (the literal eq. 2).
         stream_size: width of both streams; `None` takes the encoder's width.
         stream_fusion: eq. 7 as a `"gate"`, or as `"concat"` with a projection.
@@ -128,6 +130,7 @@ class AdnerConfig(PreTrainedConfig):
     lexicon_size: int = 0
     lexicon_embedding_size: int = 50
     lexicon_hash: str | None = None
+    script_hash: str | None = None
     lexicon_pooling: str = "bmes"
     stream_size: int | None = 256
     stream_fusion: str = "gate"

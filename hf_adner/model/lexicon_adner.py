@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from .loading_adner import RESTORE, CheckpointError, named_errors, read_json_object
+from .loading_adner import RESTORE, CheckpointError, named_errors, read_json_object, write_atomically
+from .script_adner import ScriptMap
 from .word_vectors_adner import read_word_vectors
 
 try:
@@ -81,7 +82,7 @@ class Lexicon:
         self.words: tuple[str, ...] = tuple(words)
         self.frequencies: tuple[int, ...] = (0,) * len(self.words) if frequencies is None else tuple(frequencies)
         self.origin = origin
-        self._matchers: dict[bool, _AutomatonMatcher | _PrefixMatcher] = {}
+        self._matchers: dict[tuple[bool, str | None], _AutomatonMatcher | _PrefixMatcher] = {}
         self._hash: str | None = None
         self._check()
 
@@ -206,7 +207,13 @@ class Lexicon:
         return Lexicon(frequencies, frequencies.values(), origin=origin)
 
     def with_counts(
-        self, texts: Iterable[str], *, lower_case: bool = False, skip_covered: bool = False, min_documents: int = 1
+        self,
+        texts: Iterable[str],
+        *,
+        lower_case: bool = False,
+        script_map: ScriptMap | None = None,
+        skip_covered: bool = False,
+        min_documents: int = 1,
     ) -> Lexicon:
         """Return the same words with frequencies counted on a corpus (the static frequencies of SoftLexicon).
 
@@ -215,12 +222,13 @@ class Lexicon:
         Args:
             texts: the corpus, read once.
             lower_case: match case-insensitively, as a lower-casing tokenizer does.
+            script_map: of the tokenizer, see `match`.
             skip_covered: do not count a word where a longer match covers it, as in SoftLexicon.
             min_documents: a word that occurs in fewer texts has the frequency 0.
         """
         counts, documents = Counter(), Counter()
         for text in texts:
-            matches = self.match(text, lower_case=lower_case)
+            matches = self.match(text, lower_case=lower_case, script_map=script_map)
             word_ids = [word_id for word_id, _, _ in (_uncovered(matches) if skip_covered else matches)]
             counts.update(word_ids)
             documents.update(set(word_ids))
@@ -242,27 +250,27 @@ class Lexicon:
 
     # ---- matching ---------------------------------------------------------------------------------------------
 
-    def match(self, text: str, *, lower_case: bool = False) -> list[Match]:
+    def match(self, text: str, *, lower_case: bool = False, script_map: ScriptMap | None = None) -> list[Match]:
         """Find every occurrence of every word, overlapping matches included.
 
         Args:
             text: any string; a lone surrogate counts as U+FFFD.
             lower_case: compare text and words lower-cased character by character; words that differ only in case
                 are then all reported.
+            script_map: compare text and words as a tokenizer with this map reads them, so that either script matches.
 
         Returns:
             ``(word_id, start, end)`` in characters, end exclusive, sorted by start, end, word id.
         """
-        if lower_case:
-            text = lower_by_character(text)
-        return self._matcher(lower_case).find(text)
+        return self._matcher(lower_case, script_map).find(_as_read(text, lower_case, script_map))
 
-    def _matcher(self, lower_case: bool) -> _AutomatonMatcher | _PrefixMatcher:
-        matcher = self._matchers.get(lower_case)
+    def _matcher(self, lower_case: bool, script_map: ScriptMap | None) -> _AutomatonMatcher | _PrefixMatcher:
+        key = (lower_case, None if script_map is None else script_map.hash)
+        matcher = self._matchers.get(key)
         if matcher is None:
-            words = [lower_by_character(word) for word in self.words] if lower_case else list(self.words)
+            words = [_as_read(word, lower_case, script_map) for word in self.words]
             matcher = _PrefixMatcher(words) if ahocorasick_rs is None or not words else _AutomatonMatcher(words)
-            self._matchers[lower_case] = matcher
+            self._matchers[key] = matcher
         return matcher
 
     # ---- files ------------------------------------------------------------------------------------------------
@@ -271,7 +279,7 @@ class Lexicon:
         """Write the lexicon as one JSON object, atomically."""
         record = {"format": FORMAT, "version": VERSION, "origin": self.origin, "hash": self.hash}
         record |= {"words": self.words, "frequencies": self.frequencies}
-        _write_atomically(Path(path), json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+        write_atomically(Path(path), json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Lexicon:
@@ -408,6 +416,11 @@ def _uncovered(matches: Sequence[Match]) -> Iterator[Match]:
             furthest = max(furthest, end)
 
 
+def _as_read(text: str, lower_case: bool, script_map: ScriptMap | None) -> str:
+    text = text if script_map is None else script_map(text)
+    return lower_by_character(text) if lower_case else text
+
+
 def _shorten(text: str) -> str:
     return repr(text if len(text) <= 8 else text[:8] + "...")
 
@@ -483,12 +496,3 @@ def _parse_entry(line: str, where: str) -> tuple[str, int]:
     if not (field.isascii() and field.isdigit()):
         raise ValueError(f"{where}: frequency is {_shorten(field)}, expected a whole number of 0 or more")
     return word, int(field)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

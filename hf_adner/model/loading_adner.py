@@ -68,6 +68,16 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return content
 
 
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file of a checkpoint so that it is there whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def check_tokenizer_files(folder: Path) -> None:
     """Check that the JSON files of a tokenizer are JSON objects that belong together; absent ones are passed over.
 

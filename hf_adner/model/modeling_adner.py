@@ -333,6 +333,7 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
     @classmethod
     def _assemble(cls, tokenizer, labels, architecture, encoder_config, config_kwargs, encoder):
         names = bio_labels(labels)
+        config_kwargs = {"script_hash": getattr(tokenizer, "script_hash", None), **config_kwargs}
         lexicon = getattr(tokenizer, "lexicon", None)
         if lexicon is not None:
             config_kwargs = {"lexicon_size": lexicon.size, "lexicon_hash": lexicon.hash, **config_kwargs}
@@ -378,12 +379,18 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         table.frequencies.copy_(torch.tensor([0, *tokenizer.lexicon.frequencies], dtype=torch.float32))
 
     def check_tokenizer(self, tokenizer: Any) -> None:
-        """Check that a tokenizer has no more characters than the model, and the word list that it was trained with.
+        """Check that a tokenizer has no more characters than the model, and its word list and script map.
 
         Raises:
-            ValueError: the vocabulary is too large, or the lexicon is missing or its hash differs.
+            ValueError: the vocabulary is too large, or lexicon or script map are missing or their hash differs.
         """
         self._check_vocabulary(tokenizer)
+        script_hash = getattr(tokenizer, "script_hash", None)
+        if self.config.script_hash not in (None, script_hash):
+            raise ValueError(
+                f"the tokenizer's script map ({str(script_hash)[:12]}) is not the one the model was trained with "
+                f"({self.config.script_hash[:12]}; script_hash in config.json and tokenizer_config.json)"
+            )
         lexicon = getattr(tokenizer, "lexicon", None)
         if self.config.lexicon_hash is None:
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,14 +23,23 @@ from transformers.utils import PaddingStrategy, to_py_obj
 
 from .encoders_adner import NO_LIMIT, hub_options_of, limit_of_checkpoint
 from .lexicon_adner import Lexicon, replace_surrogates
+from .lexicon_rows_adner import (
+    LEXICON_KEYS,
+    MatchColumns,
+    MatchRows,
+    as_features,
+    match_columns,
+    pad_features,
+    rows_in_window,
+)
 from .loading_adner import RESTORE, CheckpointError, check_tokenizer_files, named_errors
 from .remote_code_adner import save_code
-from .windows_adner import MatchColumns, MatchRows, rows_in_window
+from .script_adner import SCRIPT_FILE, ScriptMap
 
 SPACE = "\u2581"  # the vocabulary entry of white space and other invisible characters
 UNUSED = "[unused1]"  # the entry of BERT vocabularies that becomes SPACE if they lack it
-LEXICON_KEYS = ("lexicon_ids", "lexicon_starts", "lexicon_ends")
 LEXICON_FILE = "lexicon.json"
+UNSAVED = "unsaved"  # of a tokenizer that is made, not loaded from a checkpoint
 REFUSE = "error"  # truncation strategy: raise an error instead of truncating
 INVISIBLE = r"[\p{Z}\p{Cc}\p{Cf}]"  # separators, control and format characters (zero-width ones too)
 
@@ -51,9 +60,15 @@ class AdnerTokenizer(TokenizersBackend):
 
     White space, control and format characters share one vocabulary entry (``SPACE``; in BERT vocabularies it replaces
     ``[unused1]``; ``[UNK]`` if there is neither). A literal ``[SEP]`` in a text is five characters. A lone surrogate,
-    which cannot be encoded, is read as U+FFFD. Decoding puts no spaces between characters; it returns the vocabulary's
-    form: lower-cased letters with `do_lower_case`, a space for any invisible character, ``[UNK]``. The original text is
-    ``text[start:end]`` of the offsets.
+    which cannot be encoded, is read as U+FFFD.
+
+    Traditional, variant and full-width characters are read as the Simplified, ordinary ones (`script_map`), one for
+    one, so that a text in either script has the same inputs; offsets are those of the text as written. A character
+    stays if the vocabulary has it, but not its ordinary form. Tokenizers saved without a map have none.
+
+    Decoding puts no spaces between characters; it returns the vocabulary's form: lower-cased letters with
+    `do_lower_case`, a space for any invisible character, ``[UNK]``. The original text is ``text[start:end]`` of the
+    offsets.
 
     In addition to the truncation strategies of the base class, ``truncation="error"`` refuses a text longer than
     `max_length` (by default ``model_max_length``). With ``is_split_into_words`` the lexicon is matched against the
@@ -62,9 +77,12 @@ class AdnerTokenizer(TokenizersBackend):
     Args:
         vocab: token -> id, or the path of a ``vocab.txt``.
         lexicon: the words to match; None for a tokenizer without lexicon inputs, or to load the saved lexicon.
+        script_map: the characters to read as others; None reads every character as it is; by default that of the saved
+            tokenizer, or for a new one `ScriptMap.standard()` as far as the vocabulary has its characters.
         do_lower_case: lower-case text and lexicon words character by character.
         lexicon_file: path of the saved lexicon; set by ``from_pretrained``.
         lexicon_hash: hash that the saved lexicon must have; set by ``from_pretrained``.
+        script_file, script_hash: the same for the script map.
         unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens; all but the mask token must be in
             the vocabulary.
 
@@ -72,7 +90,12 @@ class AdnerTokenizer(TokenizersBackend):
         ValueError: no vocabulary, a special token that it lacks, or a saved lexicon that is missing or has changed.
     """
 
-    vocab_files_names = {"vocab_file": "vocab.txt", "tokenizer_file": "tokenizer.json", "lexicon_file": LEXICON_FILE}
+    vocab_files_names = {
+        "vocab_file": "vocab.txt",
+        "tokenizer_file": "tokenizer.json",
+        "lexicon_file": LEXICON_FILE,
+        "script_file": SCRIPT_FILE,
+    }
     model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
     model = WordPiece
 
@@ -82,7 +105,10 @@ class AdnerTokenizer(TokenizersBackend):
         lexicon: Lexicon | None = None,
         do_lower_case: bool = True,
         lexicon_file: str | None = None,
-        lexicon_hash: str | None = None,
+        lexicon_hash: str | None = UNSAVED,
+        script_map: ScriptMap | str | None = UNSAVED,
+        script_file: str | None = None,
+        script_hash: str | None = UNSAVED,
         unk_token: str = "[UNK]",
         sep_token: str = "[SEP]",
         pad_token: str = "[PAD]",
@@ -99,11 +125,17 @@ class AdnerTokenizer(TokenizersBackend):
         _check_special_tokens(known, sep_token, pad_token, cls_token)
         self.do_lower_case = do_lower_case
         self._lexicon: Lexicon | None = None
+        if script_map == UNSAVED and script_hash == lexicon_hash == UNSAVED:
+            script_map = ScriptMap.standard().for_vocabulary(vocab, do_lower_case)
+        elif script_map == UNSAVED:  # a checkpoint from before there were maps has a lexicon_hash only
+            script_map = None if script_hash in (None, UNSAVED) else ScriptMap.load_saved(script_file, script_hash)
+        self.script_map: ScriptMap | None = script_map
         self._tokenizer = _build_backend(vocab, str(unk_token), do_lower_case)
         kwargs["split_special_tokens"] = True
         super().__init__(
             do_lower_case=do_lower_case,
-            lexicon_hash=lexicon_hash,
+            lexicon_hash=None if lexicon_hash == UNSAVED else lexicon_hash,
+            script_hash=self.script_hash,
             unk_token=unk_token,
             sep_token=sep_token,
             pad_token=pad_token,
@@ -118,7 +150,7 @@ class AdnerTokenizer(TokenizersBackend):
             (self.sep_token, self.sep_token_id), (self.cls_token, self.cls_token_id)
         )
         self._should_update_post_processor = False
-        self.lexicon = _load_lexicon(lexicon_file, lexicon_hash) if lexicon is None else lexicon
+        self.lexicon = _load_lexicon(lexicon_file, self.init_kwargs["lexicon_hash"]) if lexicon is None else lexicon
 
     @classmethod
     def from_texts(
@@ -127,6 +159,7 @@ class AdnerTokenizer(TokenizersBackend):
         min_count: int = 1,
         lexicon: Lexicon | None = None,
         do_lower_case: bool = True,
+        script_map: ScriptMap | str | None = UNSAVED,
         **kwargs: Any,
     ) -> AdnerTokenizer:
         """Create a tokenizer whose vocabulary is the characters of `texts`, for models without a pretrained encoder.
@@ -134,17 +167,18 @@ class AdnerTokenizer(TokenizersBackend):
         Args:
             texts: the training texts.
             min_count: rarer characters become ``[UNK]``.
-            lexicon, do_lower_case, kwargs: as for the class.
+            lexicon, do_lower_case, script_map, kwargs: as for the class.
         """
         vocab = {token: index for index, token in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", SPACE))}
         normalize = _build_backend(vocab, "[UNK]", do_lower_case).normalizer.normalize_str
+        read = (ScriptMap.standard() if script_map == UNSAVED else script_map) or str
         counts: Counter[str] = Counter()
         for text in texts:
-            counts.update(normalize(replace_surrogates(text)))
+            counts.update(normalize(replace_surrogates(read(text))))
         for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
             if count >= min_count:
                 vocab.setdefault(character, len(vocab))
-        return cls(vocab, lexicon=lexicon, do_lower_case=do_lower_case, **kwargs)
+        return cls(vocab, lexicon=lexicon, do_lower_case=do_lower_case, script_map=script_map, **kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
@@ -183,6 +217,11 @@ class AdnerTokenizer(TokenizersBackend):
     def lexicon_hash(self) -> str | None:
         """Hash of the lexicon, saved in the tokenizer's configuration; None without lexicon."""
         return None if self._lexicon is None else self._lexicon.hash
+
+    @property
+    def script_hash(self) -> str | None:
+        """Hash of the script map, saved in the tokenizer's configuration; None without one."""
+        return None if self.script_map is None else self.script_map.hash
 
     # ---- encoding ---------------------------------------------------------------------------------------------
 
@@ -239,18 +278,20 @@ class AdnerTokenizer(TokenizersBackend):
             sources = batch.get("overflow_to_sample_mapping", range(len(batch.encodings)))
             samples = _samples(text, text_pair, is_split_into_words)
             rows = self._lexicon_rows(samples, batch.encodings, sources, is_split_into_words)
-            data.update(_as_features(rows, return_tensors or padding_strategy != PaddingStrategy.DO_NOT_PAD))
+            data.update(as_features(rows, return_tensors or padding_strategy != PaddingStrategy.DO_NOT_PAD))
         if is_single and return_tensors is None and not kwargs.get("return_overflowing_tokens"):
             data = {key: value[0] if isinstance(value[0], list) else value for key, value in data.items()}
         return BatchEncoding(data, batch.encodings, tensor_type=return_tensors)
 
     def _encode_batch(self, text: Any, text_pair: Any, options: dict[str, Any]) -> tuple[BatchEncoding, Any, Any]:
-        """Encode a batch and return it with its texts, in which lone surrogates, if any, have been replaced."""
+        """Encode a batch and return it with its texts as they were read: mapped, and without lone surrogates."""
+        if self.script_map is not None:
+            text, text_pair = _map_texts(self.script_map, text), _map_texts(self.script_map, text_pair)
         with ENCODING:
             try:
                 return super()._encode_plus(text, text_pair, **options), text, text_pair
             except (TypeError, UnicodeEncodeError):
-                text, text_pair = _without_surrogates(text), _without_surrogates(text_pair)
+                text, text_pair = _map_texts(replace_surrogates, text), _map_texts(replace_surrogates, text_pair)
                 return super()._encode_plus(text, text_pair, **options), text, text_pair
 
     def _lexicon_rows(
@@ -282,8 +323,8 @@ class AdnerTokenizer(TokenizersBackend):
 
     def _match(self, sequence: Any, is_split_into_words: bool) -> _SequenceMatches:
         if not is_split_into_words:
-            return _SequenceMatches(match_columns(self._lexicon, sequence, self.do_lower_case), [])
-        columns = match_columns(self._lexicon, "".join(sequence), self.do_lower_case)
+            return _SequenceMatches(match_columns(self._lexicon, sequence, self.do_lower_case, self.script_map), [])
+        columns = match_columns(self._lexicon, "".join(sequence), self.do_lower_case, self.script_map)
         return _SequenceMatches(columns, list(accumulate(map(len, sequence), initial=0)))
 
     # ---- padding ----------------------------------------------------------------------------------------------
@@ -314,7 +355,7 @@ class AdnerTokenizer(TokenizersBackend):
         if features:
             pads = return_tensors or padding not in (False, PaddingStrategy.DO_NOT_PAD)
             left = (padding_side or self.padding_side) == "left"
-            data.update(_pad_features(features, before, data["input_ids"], left, pads))
+            data.update(pad_features(features, before, data["input_ids"], left, pads))
         return BatchEncoding(data, tensor_type=return_tensors)
 
     # ---- saving -----------------------------------------------------------------------------------------------
@@ -351,12 +392,13 @@ class AdnerTokenizer(TokenizersBackend):
     ) -> tuple[str, ...]:
         saved = super()._save_pretrained(save_directory, file_names, legacy_format, filename_prefix)
         saved = (*saved, *save_code(save_directory))
-        path = os.path.join(save_directory, (f"{filename_prefix}-" if filename_prefix else "") + LEXICON_FILE)
-        if self._lexicon is not None:
-            self._lexicon.save(path)
-            return (*saved, path)
-        if os.path.exists(path):
-            os.remove(path)  # from a tokenizer saved here before
+        for name, part in ((LEXICON_FILE, self._lexicon), (SCRIPT_FILE, self.script_map)):
+            path = Path(save_directory, (f"{filename_prefix}-" if filename_prefix else "") + name)
+            if part is not None:
+                part.save(path)
+                saved = (*saved, str(path))
+            else:
+                path.unlink(missing_ok=True)  # from a tokenizer saved here before
         return saved
 
 
@@ -365,11 +407,6 @@ class _SequenceMatches(NamedTuple):
 
     columns: MatchColumns
     word_starts: list[int]
-
-
-def match_columns(lexicon: Lexicon, text: str, lower_case: bool) -> MatchColumns:
-    """Return the matches of a text as word ids, starts and ends in characters."""
-    return tuple(zip(*lexicon.match(text, lower_case=lower_case))) or ((), (), ())
 
 
 def _read_vocab(vocab: str | os.PathLike[str] | Mapping[str, int] | None) -> dict[str, int]:
@@ -436,12 +473,13 @@ def _is_pair(item: Any, is_split_into_words: bool) -> bool:
     return not (is_split_into_words and isinstance(item[0], str))
 
 
-def _without_surrogates(text: Any) -> Any:
+def _map_texts(function: Callable[[str], str], text: Any) -> Any:
+    """Apply a function to each string of a batch, of its pairs and of its lists of words."""
     if isinstance(text, str):
-        return replace_surrogates(text)
+        return function(text)
     if isinstance(text, tuple):
-        return tuple(map(_without_surrogates, text))
-    return list(map(_without_surrogates, text)) if isinstance(text, list) else text
+        return tuple(_map_texts(function, item) for item in text)
+    return [_map_texts(function, item) for item in text] if isinstance(text, list) else text
 
 
 def _refuse_longer(encodings: list[Encoding], limit: int) -> None:
@@ -451,36 +489,11 @@ def _refuse_longer(encodings: list[Encoding], limit: int) -> None:
             raise ValueError(f"text {index} has {length} tokens, expected at most {limit} (truncation='error')")
 
 
-def _as_features(batch_rows: list[MatchRows], pad: Any) -> dict[str, list[list[int]]]:
-    """Return the rows per key, (batch, words), each of at least one word; all of equal length if `pad`."""
-    width = max((len(rows[0]) for rows in batch_rows), default=1) if pad else 1
-    return {
-        key: [rows[number] + [0] * (max(width, 1) - len(rows[number])) for rows in batch_rows]
-        for number, key in enumerate(LEXICON_KEYS)
-    }
-
-
 def _tensor_type(values: Any) -> str | None:
     first = values[0] if isinstance(values, (list, tuple)) and values else values
     if isinstance(first, torch.Tensor):
         return "pt"
     return "np" if type(first).__module__ == "numpy" else None
-
-
-def _pad_features(
-    features: dict[str, Any], before: list[Any], after: list[Any], left: bool, pad: Any
-) -> dict[str, list[Any]]:
-    """Pad lexicon features; `before` and `after` are the input ids before and after padding."""
-    is_batch = bool(after) and isinstance(after[0], list)
-    if not is_batch:
-        features, before, after = {key: [value] for key, value in features.items()}, [before], [after]
-    rows = []
-    for ids, starts, ends, old, new in zip(*(features[key] for key in LEXICON_KEYS), before, after):
-        shift = len(new) - len(old) if left else 0
-        starts = [start + shift if word else 0 for word, start in zip(ids, starts)]
-        rows.append((list(ids), starts, [end + shift if word else 0 for word, end in zip(ids, ends)]))
-    padded = _as_features(rows, pad)
-    return padded if is_batch else {key: value[0] for key, value in padded.items()}
 
 
 AdnerTokenizer.register_for_auto_class()

@@ -11,9 +11,6 @@ from typing import Any, NamedTuple, TypeVar
 
 SENTENCE_ENDS = "。！？；!?;\n"
 
-MatchColumns = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # word ids, starts, ends (characters)
-MatchRows = tuple[list[int], list[int], list[int]]  # word ids, first tokens, tokens after the last
-
 EntityT = TypeVar("EntityT", bound=Mapping[str, Any] | Sequence[Any])
 
 
@@ -222,21 +219,3 @@ def _without_overlaps(group: list[_Candidate]) -> list[_Candidate]:
         if all(candidate.end <= other.start or other.end <= candidate.start for other in selected):
             selected.append(candidate)
     return sorted(selected, key=lambda c: c.start)
-
-
-def rows_in_window(columns: MatchColumns, start: int, end: int, first: int) -> MatchRows:
-    """Return the matches within the characters start..end, as word ids, first tokens and tokens after the last.
-
-    Args:
-        columns: matches of the whole text, sorted by start.
-        start, end: the window.
-        first: the token of the window's first character.
-    """
-    word_ids, starts, ends = columns
-    low, high = bisect_left(starts, start), bisect_left(starts, end)
-    word_ids, starts, ends = word_ids[low:high], starts[low:high], ends[low:high]
-    if ends and max(ends) > end:
-        inside = [row for row in zip(word_ids, starts, ends) if row[2] <= end]
-        word_ids, starts, ends = zip(*inside) if inside else ((), (), ())
-    shift = first - start
-    return list(word_ids), [position + shift for position in starts], [position + shift for position in ends]

@@ -59,6 +59,10 @@ class ModelArguments:
     architecture: str = field(
         default="m-dscmg", metadata={"help": "model architecture", "choices": list(ARCHITECTURES)}
     )
+    normalize_script: bool = field(
+        default=True,
+        metadata={"help": "read Traditional, variant and full-width characters as the ordinary Simplified ones"},
+    )
     lexicon: str | None = field(
         default=None,
         metadata={

@@ -138,14 +138,18 @@ def build_tokenizer(args: ModelArguments, train: Dataset) -> AdnerTokenizer:
     Lexicon words are weighted by their frequency in the training texts (as in SoftLexicon), or with
     `lexicon_counts=False` by the frequencies of the word list.
     """
+    options = {} if args.normalize_script else {"script_map": None}
     if args.encoder and args.architecture not in _ARCHITECTURES_WITHOUT_ENCODER:
-        tokenizer = AdnerTokenizer.from_pretrained(args.encoder)
+        tokenizer = AdnerTokenizer.from_pretrained(args.encoder, **options)
     else:
-        tokenizer = AdnerTokenizer.from_texts(train["text"])
+        tokenizer = AdnerTokenizer.from_texts(train["text"], **options)
     if args.lexicon:
         lexicon = build_lexicon(args.lexicon, train)
         counted = lexicon.with_counts(
-            train["text"], lower_case=tokenizer.do_lower_case, min_documents=args.lexicon_min_documents
+            train["text"],
+            lower_case=tokenizer.do_lower_case,
+            script_map=tokenizer.script_map,
+            min_documents=args.lexicon_min_documents,
         )
         tokenizer.lexicon = counted if args.lexicon_counts else lexicon
     return tokenizer

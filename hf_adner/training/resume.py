@@ -42,7 +42,8 @@ _KEPT = ("learning_rate", "head_learning_rate", "crf_learning_rate", "weight_dec
 
 _BOOKKEEPING = {
     "transformers_version", "architectures", "dtype", "_name_or_path", "auto_map", "custom_pipelines", "label2id",
-    "lexicon_hash", "use_cache", "output_attentions", "output_hidden_states", "return_dict", "format_version",
+    "lexicon_hash", "script_hash", "use_cache", "output_attentions", "output_hidden_states", "return_dict",
+    "format_version",
 }  # fmt: skip
 """Fields of a configuration that say nothing about the network; labels and lexicon are compared by themselves."""
 
@@ -324,6 +325,8 @@ def tokenizer_differences(checkpoint: Path, tokenizer: Any) -> list[str]:
         differences = [f"vocabulary: {len(before)} → {len(after)} entries, the first that differs is {first[:10]!r}"]
     elif saved.is_fast and _rules(saved) != _rules(tokenizer):
         differences = ["tokenizer: the same vocabulary with other rules"]
+    if getattr(saved, "script_hash", None) != getattr(tokenizer, "script_hash", None):
+        differences.append("script map: characters are read as others (--normalize_script)")
     words, counts = ([_words(one, name) for one in (saved, tokenizer)] for name in ("words", "frequencies"))
     if words[0] != words[1]:
         differences.append(f"lexicon: {len(words[0])} → {len(words[1])} words")

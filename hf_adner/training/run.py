@@ -98,6 +98,7 @@ def run_training(
         "base_model": public_name(model_args.encoder),
         "dataset_name": public_name(dataset_args.dataset),
         "documents": {name: len(split) for name, split in splits.items()},
+        "script_characters": len(tokenizer.script_map or ()),
         "lexicon_words": len(tokenizer.lexicon or ()),
         "lexicon_origin": tokenizer.lexicon.origin if tokenizer.lexicon else None,
         "train_seconds": round(facts["train_seconds"], 1),

@@ -160,13 +160,13 @@ def test_code_imports_only_what_travels_along():
 def test_another_format_is_refused(found, advice, checkpoints, tmp_path):
     _, folder = checkpoints["bert-crf"]
     config = json.loads((folder / "config.json").read_text())
-    assert config["format_version"] == "1.0"
+    assert config["format_version"] == "1.1"
     (tmp_path / "config.json").write_text(json.dumps({**config, "format_version": found, "architecture": "unheard-of"}))
-    with pytest.raises(ValueError, match=f"has format {found}, .* reads 1.0; install a {advice} hf_adner"):
+    with pytest.raises(ValueError, match=f"has format {found}, .* reads 1.1; install a {advice} hf_adner"):
         AdnerConfig.from_pretrained(tmp_path)
 
 
 def test_a_newer_minor_format_is_told(checkpoints, caplog):
     saved = json.loads((checkpoints["bert-crf"][1] / "config.json").read_text())
     config = AdnerConfig(**{**saved, "format_version": "1.9"})
-    assert "format 1.9, newer than 1.0" in caplog.text and config.format_version == "1.0"
+    assert "format 1.9, newer than 1.1" in caplog.text and config.format_version == "1.1"
