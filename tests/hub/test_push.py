@@ -14,7 +14,7 @@ from hf_adner.hub.checkpoint_files import is_published, published_files, resumed
 
 CODE = {"configuration_adner.py", "modeling_adner.py", "pipeline_adner.py", "tokenization_adner.py", "crf_adner.py"}
 MODEL = {"config.json", "model.safetensors"}
-TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "lexicon.json"}
+TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "lexicon.json", "script_map.json"}
 TABLE = {"global_table/global_table.safetensors"}
 EVERYTHING = CODE | MODEL | TOKENIZER | TABLE | {"README.md", "explainer_head.safetensors"}
 
@@ -125,7 +125,7 @@ def test_the_shell_says_it_in_one_line(pushed):
         ("someone else's", "OSError: alice/bert-crf is not a local folder and is not a valid model identifier"),
         (
             "future",
-            "CheckpointError: the checkpoint has format 2.0, this version of hf_adner reads 1.0; install a newer",
+            "CheckpointError: the checkpoint has format 2.0, this version of hf_adner reads 1.1; install a newer",
         ),
         ("offline", "OSError: We couldn't connect to"),
     ],
@@ -205,6 +205,7 @@ GOES = [
     "model-00001-of-00002.safetensors",
     "model.safetensors.index.json",
     "modeling_adner.py",
+    "script_map.json",
     "tokenizer.json",
 ]
 RESUMES = ["optimizer.pt", "optimizer_0/.metadata", "pytorch_model_fsdp_0/__0_0.distcp", "rng_state_1.pth"]

@@ -116,6 +116,7 @@ def test_everything_was_pushed(sent):
         "README.md",
         "config.json",
         "lexicon.json",
+        "script_map.json",
         "tokenizer.json",
     } <= names
     assert {"checkpoint-2/trainer_state.json", "checkpoint-4/optimizer.pt"} <= names
