@@ -7,8 +7,8 @@ r"""Score a checkpoint on documents as they are and in Traditional characters, w
     python scripts/script_normalisation.py runs/script/model ad_real/dev.jsonl
 
 The text is converted by libraries that have no part in the map (zhconv, from Wikipedia's tables, by phrases; hanziconv
-character by character), with offsets unchanged; zh-tw converts words of Taiwan, too. Prints a Markdown table of strict F1
-in percent.
+character by character), with offsets unchanged; zh-tw converts words of Taiwan, too. Prints a Markdown table of strict
+F1 in percent.
 """
 
 from __future__ import annotations
