@@ -9,6 +9,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
+from zlib import crc32
 
 from hf_adner.data.records import Entity, EntitySpan
 from hf_adner.explain.explanation import Explanation
@@ -82,8 +83,21 @@ class RandomExplainer(ControlExplainer):
         return [rng.random() for _ in text]
 
 
+class HashExplainer(ControlExplainer):
+    """The cube of a hash of each character (CRC-32 of its UTF-8 form, scaled to [0, 1)).
+
+    A character has the same score in every text: the map is stable, and different for every entity. The cube gives it a
+    few high values, as attributions have.
+    """
+
+    name = "hash"
+
+    def _scores(self, text: str, entity: Entity) -> Sequence[float]:
+        return [(crc32(character.encode("utf-8", "surrogatepass")) / 2**32) ** 3 for character in text]
+
+
 CONTROL_EXPLAINERS: dict[str, type[ControlExplainer]] = {
-    control.name: control for control in (ConstantExplainer, PositionalTemplate, RandomExplainer)
+    control.name: control for control in (ConstantExplainer, PositionalTemplate, HashExplainer, RandomExplainer)
 }
 """Control explainers by name."""
 

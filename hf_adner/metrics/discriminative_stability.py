@@ -13,7 +13,7 @@ import evaluate
 import numpy as np
 
 from .inputs import INTEGER_ROW, ROW, STRING, Numbers, as_vector, mean_or_nan, metric, same_count
-from .similarity import WIDTH, aligned, role_window, window_cosines
+from .similarity import WIDTH, aligned, role_window, stacked_windows, window_cosines
 
 # Windows compared with all others at once.
 BLOCK_ROWS = 512
@@ -56,7 +56,9 @@ def discriminative_stability(
     """
     same_count(maps=maps, views=views, spans=spans, labels=labels, alignments=alignments)
     maps = [as_vector(values, f"maps[{index}]") for index, values in enumerate(maps)]
-    windows, present = _stacked([role_window(values, span, width=width) for values, span in zip(maps, spans)], width)
+    windows, present = stacked_windows(
+        [role_window(values, span, width=width) for values, span in zip(maps, spans)], width
+    )
     within = np.array(
         [
             _within(index, maps[index], views[index], spans[index], alignments[index] if alignments else None, width)
@@ -105,8 +107,8 @@ def _within(
             alignment = None if alignments is None else alignments[number]
             view_values, view_present = aligned(values, view, alignment, f"maps[{index}]")
             rows.append(role_window(view_values, span, view_present, width))
-    original = _stacked([role_window(values, span, width=width)], width)
-    return mean_or_nan(window_cosines(*original, *_stacked(rows, width)))
+    original = stacked_windows([role_window(values, span, width=width)], width)
+    return mean_or_nan(window_cosines(*original, *stacked_windows(rows, width)))
 
 
 def _between(windows: np.ndarray, present: np.ndarray, labels: Sequence[str]) -> np.ndarray:
@@ -130,10 +132,3 @@ def _mean_cosine_with_others(windows: np.ndarray, present: np.ndarray) -> np.nda
         cosines[index, first + index] = 0.0  # of a window with itself
         sums.append(cosines.sum(axis=1))
     return np.concatenate(sums) / (len(windows) - 1)
-
-
-def _stacked(rows: list[tuple[np.ndarray, np.ndarray]], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Stack role windows to (windows, slots) values and booleans, also where there are none."""
-    slots = 2 * width + 3
-    windows = np.array([values for values, _ in rows]).reshape(len(rows), slots)
-    return windows, np.array([present for _, present in rows], dtype=bool).reshape(len(rows), slots)

@@ -215,6 +215,48 @@ def role_window(
     return window, np.insert(window_present, width + 1, middle_values.size > 0)
 
 
+def stacked_windows(rows: Sequence[tuple[np.ndarray, np.ndarray]], width: int = WIDTH) -> tuple[np.ndarray, np.ndarray]:
+    """Stack role windows to (windows, 2 width + 3) values and booleans, also where there are none."""
+    slots = 2 * width + 3
+    windows = np.array([values for values, _ in rows]).reshape(len(rows), slots)
+    return windows, np.array([present for _, present in rows], dtype=bool).reshape(len(rows), slots)
+
+
+def window_spearmans(
+    first: np.ndarray, first_present: np.ndarray, second: np.ndarray, second_present: np.ndarray
+) -> np.ndarray:
+    """Compute the rank correlations of every first with every second role window, (m, slots), (n, slots) -> (m, n).
+
+    Each is over the slots present in both; 0 where either window is constant there. Unlike in `spearman`, values that
+    differ in the last digit differ, so that any strictly increasing change of a window leaves the result as it is.
+    """
+    second_signs = _signs(second)
+    rows = max(1, BLOCK_ELEMENTS // max(1, second.size))
+    blocks = [
+        _spearmans(_signs(first[part]), first_present[part], second_signs, second_present)
+        for part in (slice(start, start + rows) for start in range(0, len(first), rows))
+    ]
+    return np.concatenate([*blocks, np.zeros((0, len(second)))])
+
+
+def _signs(windows: np.ndarray) -> np.ndarray:
+    """(windows, slots) -> (windows, slots, slots), 1 where the first slot has the higher value, -1 where the second."""
+    higher = windows[:, :, None] > windows[:, None, :]
+    return higher.astype(np.float64) - higher.swapaxes(1, 2)
+
+
+def _spearmans(
+    first_signs: np.ndarray, first_present: np.ndarray, second_signs: np.ndarray, second_present: np.ndarray
+) -> np.ndarray:
+    """As `window_spearmans`; over any set of slots the sum of a slot's signs is twice its average rank, centred."""
+    both = (first_present[:, None] & second_present).astype(np.float64)  # (m, n, slots)
+    first_ranks = both @ first_signs.swapaxes(1, 2) * both
+    second_ranks = (both.swapaxes(0, 1) @ second_signs.swapaxes(1, 2)).swapaxes(0, 1) * both
+    products = (first_ranks * second_ranks).sum(axis=2)
+    norms = (first_ranks**2).sum(axis=2) * (second_ranks**2).sum(axis=2)
+    return np.divide(products, np.sqrt(norms), out=np.zeros_like(products), where=norms > 0).clip(-1, 1)
+
+
 def window_cosines(
     first: np.ndarray, first_present: np.ndarray, second: np.ndarray, second_present: np.ndarray
 ) -> np.ndarray:
