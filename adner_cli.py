@@ -202,7 +202,9 @@ def _audit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--groups", nargs="+", metavar="NAME", help=f"groups of measures: {groups} (default: all)")
     _add(parser, "--views", 2, "perturbed texts per document and family")
     _add(parser, "--max-entities", 150, "entities to explain")
-    parser.add_argument("--plot", metavar="FILE", help="plot of stability against faithfulness (PNG, SVG or PDF)")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="plot of discriminative faithfulness against boundaries (PNG, SVG or PDF)"
+    )
     parser.add_argument("--calibration", metavar="FILE", help="write the calibration of all predicted entities")
     parser.add_argument("--robustness", metavar="FILE", help="also score perturbed documents and write that report")
 

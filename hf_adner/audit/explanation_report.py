@@ -7,15 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hf_adner.audit.measures import HIGHER, LOWER, MEASURES, NEAR_ZERO, Measure, current_names
+from hf_adner.audit.measures import HEADLINE, HIGHER, LOWER, MEASURES, NEAR_ZERO, Measure, current_names
+from hf_adner.explain.controls import CONTROL_EXPLAINERS
 from hf_adner.files import write_figure
 from hf_adner.reporting import markdown_table, new_figure, plain
 
-STABILITY = "discriminative_stability"
-FAITHFULNESS = "soft_comprehensiveness_gain"
+VERTICAL, HORIZONTAL = HEADLINE
+"""Measures of the plot."""
+
 MARKERS = "osD^v"
 ARROWS = {HIGHER: " up", LOWER: " dn", NEAR_ZERO: " ~0"}
 _DOTS_PER_INCH = 120
+_VIEWING = ("discrimination", "stability")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class ExplainerScores:
     @property
     def coverage(self) -> float | None:
         """Share of (entity, view) pairs in which the model predicts the entity too; None if not measured."""
-        return self.details["stability"]["coverage"] if "stability" in self.details else None
+        viewing = [self.details[group]["coverage"] for group in _VIEWING if group in self.details]
+        return viewing[0] if viewing else None
 
     def summary(self) -> dict[str, Any]:
         """Return entities, coverage and the estimate of each measure."""
@@ -94,14 +98,48 @@ class ExplanationReport:
     def to_markdown(self) -> str:
         """Return the sample, a table per group of measures, and the figures of the model as Markdown.
 
-        A table has a row per explainer with a value of the group.
+        A table has a row per explainer with a value of the group. If controls were measured, a sentence says which
+        measures they lead.
         """
         parts = [self._head(), *(_group_table(group, list(self.explainers.values())) for group in self._groups())]
-        return "\n\n".join([*parts, *self._model_tables()]) + "\n"
+        controls = self._controls_sentence()
+        return "\n\n".join([*parts, *([controls] if controls else []), *self._model_tables()]) + "\n"
 
-    def plot(self, path: str | os.PathLike[str], faithfulness: str = FAITHFULNESS) -> None:
-        """Draw discriminative stability against faithfulness, a point per explainer; see `plot_explainers`."""
-        plot_explainers(self, path, faithfulness)
+    def won_by_controls(self) -> dict[str, str]:
+        """Return measure -> control with the best mean of all explainers, for measures that a control leads.
+
+        Controls ignore the model (`hf_adner.explain.controls`): where one leads, the measure does not say which
+        explainer is better. A control that is as good as the best explainer leads, too. Empty without controls, or with
+        nothing else.
+        """
+        leaders = {measure.name: self._leading_control(measure) for measure in MEASURES if measure.better}
+        return {name: control for name, control in leaders.items() if control is not None}
+
+    def _leading_control(self, measure: Measure) -> str | None:
+        means = {name: scores.mean(measure.name) for name, scores in self.explainers.items()}
+        gains = {name: _gain(mean, measure.better) for name, mean in means.items() if mean is not None}
+        controls = [name for name in gains if name in CONTROL_EXPLAINERS]
+        explained = [gain for name, gain in gains.items() if name not in CONTROL_EXPLAINERS]
+        if not controls or not explained:
+            return None
+        best = max(controls, key=gains.__getitem__)
+        return best if gains[best] >= max(explained) else None
+
+    def _controls_sentence(self) -> str | None:
+        """Say which measures a control leads; None if no control was measured beside an explainer."""
+        controls = [name for name in self.explainers if name in CONTROL_EXPLAINERS]
+        if not controls or len(controls) == len(self.explainers):
+            return None
+        titles = {measure.name: measure.title for measure in MEASURES}
+        led = [f"{titles[name]} ({control})" for name, control in self.won_by_controls().items()]
+        return (
+            f"Controls ({', '.join(controls)}) ignore the model. A measure that one of them leads does not say which "
+            f"explainer is better: {', '.join(led) if led else 'here none'}."
+        )
+
+    def plot(self, path: str | os.PathLike[str], horizontal: str = HORIZONTAL) -> None:
+        """Draw discriminative faithfulness against another measure, a point per explainer; see `plot_explainers`."""
+        plot_explainers(self, path, horizontal)
 
     def _groups(self) -> Iterator[str]:
         scores = list(self.explainers.values())
@@ -134,8 +172,13 @@ class ExplanationReport:
 def _group_table(group: str, scores: Sequence[ExplainerScores]) -> str:
     measures = [measure for measure in MEASURES if measure.group == group and _is_measured(measure, scores)]
     heads = [group, "entities", *(f"{measure.title}{ARROWS.get(measure.better, '')}" for measure in measures)]
-    heads += ["coverage"] if group == "stability" else []
+    heads += ["coverage"] if group in _VIEWING else []
     return markdown_table(heads, [_row(part, group, measures) for part in scores if _has_any(part, measures)])
+
+
+def _gain(mean: float, better: str) -> float:
+    """Turn a mean so that more is better."""
+    return -abs(mean) if better == NEAR_ZERO else -mean if better == LOWER else mean
 
 
 def _has_any(scores: ExplainerScores, measures: Sequence[Measure]) -> bool:
@@ -150,7 +193,7 @@ def _is_measured(measure: Measure, scores: Sequence[ExplainerScores]) -> bool:
 def _row(scores: ExplainerScores, group: str, measures: Sequence[Measure]) -> list[Any]:
     cells: list[Any] = [scores.name, scores.entities]
     cells += [with_interval(scores.estimates.get(measure.name)) for measure in measures]
-    return [*cells, scores.coverage] if group == "stability" else cells
+    return [*cells, scores.coverage] if group in _VIEWING else cells
 
 
 def with_interval(estimate: Mapping[str, Any] | None) -> str | None:
@@ -166,41 +209,41 @@ def check_plotted(groups: Iterable[str]) -> None:
     Raises:
         ValueError: a group is missing.
     """
-    needed = [measure.group for measure in MEASURES if measure.name in (STABILITY, FAITHFULNESS)]
+    needed = [measure.group for measure in MEASURES if measure.name in (VERTICAL, HORIZONTAL)]
     if missing := [group for group in dict.fromkeys(needed) if group not in set(groups)]:
         raise ValueError(f"the plot (--plot) needs the groups {' and '.join(needed)}; --groups lacks {missing[0]}")
 
 
-def plot_explainers(report: ExplanationReport, path: str | os.PathLike[str], faithfulness: str = FAITHFULNESS) -> None:
-    """Draw discriminative stability (vertical) against a measure of faithfulness (horizontal), with intervals.
+def plot_explainers(report: ExplanationReport, path: str | os.PathLike[str], horizontal: str = HORIZONTAL) -> None:
+    """Draw discriminative faithfulness (vertical) against another measure (horizontal), with intervals.
 
-    Better is up and to the right: the axis of a measure of which lower is better is inverted.
+    Better is up and to the right: the axis of a measure of which lower is better is inverted. Controls are hollow.
 
     Args:
         report: with both measured.
         path: PNG, SVG or PDF by the suffix.
-        faithfulness: name of a measure.
+        horizontal: name of a measure.
 
     Raises:
         ValueError: an unknown measure, no explainer for which both were measured, or a suffix that matplotlib cannot
             write.
     """
-    measure = next((measure for measure in MEASURES if measure.name == faithfulness), None)
+    measure = next((measure for measure in MEASURES if measure.name == horizontal), None)
     if measure is None:
-        raise ValueError(f"no measure {faithfulness!r}; expected one of {[measure.name for measure in MEASURES]}")
+        raise ValueError(f"no measure {horizontal!r}; expected one of {[measure.name for measure in MEASURES]}")
     points = {
-        name: (scores.estimates[faithfulness], scores.estimates[STABILITY])
+        name: (scores.estimates[horizontal], scores.estimates[VERTICAL])
         for name, scores in report.explainers.items()
-        if scores.mean(faithfulness) is not None and scores.mean(STABILITY) is not None
+        if scores.mean(horizontal) is not None and scores.mean(VERTICAL) is not None
     }
     if not points:
-        raise ValueError(f"no explainer has both {faithfulness} and {STABILITY}: measure stability and faithfulness")
+        raise ValueError(f"no explainer has both {horizontal} and {VERTICAL}: measure their groups")
     figure = new_figure(9, 5.5)
     axes = figure.subplots()
-    for number, (name, (horizontal, vertical)) in enumerate(points.items()):
-        _draw_point(axes, name, horizontal, vertical, f"C{number % 10}", MARKERS[number // 10 % len(MARKERS)])
-    axes.set_xlabel(f"{measure.title} ({measure.better} is better)")
-    axes.set_ylabel("discriminative stability (higher is better)")
+    for number, (name, (x, y)) in enumerate(points.items()):
+        _draw_point(axes, name, x, y, f"C{number % 10}", MARKERS[number // 10 % len(MARKERS)])
+    axes.set_xlabel(f"{measure.title} ({measure.better} is better)" if measure.better else measure.title)
+    axes.set_ylabel("discriminative faithfulness (higher is better)")
     if measure.better == LOWER:
         axes.invert_xaxis()
     axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
@@ -211,6 +254,7 @@ def plot_explainers(report: ExplanationReport, path: str | os.PathLike[str], fai
 def _draw_point(axes, name: str, horizontal: dict, vertical: dict, colour: str, marker: str) -> None:
     x, y = map(_error_bars, (horizontal, vertical))
     line = {"fmt": marker, "color": colour, "elinewidth": 0.8, "markersize": 6, "label": name}
+    line |= {"markerfacecolor": "white"} if name in CONTROL_EXPLAINERS else {}
     axes.errorbar([horizontal["mean"]], [vertical["mean"]], xerr=x, yerr=y, **line)
 
 

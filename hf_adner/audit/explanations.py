@@ -13,7 +13,13 @@ from tqdm.auto import tqdm
 from hf_adner.audit.calibration import calibration_of_spans, mean_over_entities
 from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
 from hf_adner.audit.measures import Explainer, ExplainerRun, ExplanationSettings, Measurement
-from hf_adner.audit.measuring_faithfulness import measure_boundary, measure_faithfulness, measure_plausibility
+from hf_adner.audit.measuring_faithfulness import (
+    measure_boundary,
+    measure_complexity,
+    measure_discrimination,
+    measure_faithfulness,
+    measure_plausibility,
+)
 from hf_adner.audit.measuring_stability import (
     measure_randomisation,
     measure_seed_noise,
@@ -30,15 +36,20 @@ from hf_adner.explain.removal import SamplingExplainer
 from hf_adner.explain.tagger import Tagger
 
 MEASUREMENTS: dict[str, Callable[[ExplainerRun], Measurement]] = {
+    "discrimination": measure_discrimination,
+    "boundary": measure_boundary,
+    "faithfulness": measure_faithfulness,
     "stability": measure_stability,
     "sensitivity": measure_sensitivity,
-    "faithfulness": measure_faithfulness,
-    "boundary": measure_boundary,
+    "complexity": measure_complexity,
     "plausibility": measure_plausibility,
     "randomisation": measure_randomisation,
     "seed-noise": measure_seed_noise,
 }
 """Group -> function that measures it; the names are `hf_adner.audit.measures.GROUPS`."""
+
+VIEWING = ("discrimination", "stability")
+"""Groups that explain views."""
 
 
 def evaluate_explanations(
@@ -110,7 +121,7 @@ class ExplanationAudit:
         self.sample = draw_sample(
             model, tokenizer, documents, settings.max_entities, settings.entities_per_document, seed, batch_size
         )
-        families = self.families if "stability" in settings.groups else {}
+        families = self.families if set(VIEWING) & set(settings.groups) else {}
         self.views = make_views(model, tokenizer, self.sample, families, settings.views, seed, batch_size)
         with self.tagger.eval_mode():
             self.responses = ModelResponses(

@@ -55,13 +55,12 @@ class Measure(NamedTuple):
 
 
 MEASURES = (
-    Measure("discriminative_stability", "stability", "DS", HIGHER, "-1..1"),
-    Measure("cosine", "stability", "cosine", HIGHER, "0..1"),
-    Measure("spearman", "stability", "Spearman", HIGHER, "-1..1"),
-    Measure("top_k_jaccard", "stability", "top-k", HIGHER, "0..1"),
-    Measure("context_top_k_jaccard", "stability", "top-k, context", HIGHER, "0..1"),
-    Measure("map_consistency", "stability", "MAP consistency", HIGHER, "0..1"),
-    Measure("max_sensitivity", "sensitivity", "max-sensitivity", LOWER, "0..inf"),
+    Measure("discriminative_faithfulness", "discrimination", "DF", HIGHER, "-2..2"),
+    Measure("replaced_agreement", "boundary", "BFArep", HIGHER, "-1..1"),
+    Measure("replaced_agreement_given_position", "boundary", "BFArep, position out", HIGHER, "-1..1"),
+    Measure("agreement", "boundary", "BFA, mask", HIGHER, "-1..1"),
+    Measure("agreement_given_position", "boundary", "BFA, mask, position out", HIGHER, "-1..1"),
+    Measure("boundary_mass_lift", "boundary", "boundary mass lift", DESCRIPTION, "0..L"),
     Measure("comprehensiveness", "faithfulness", "comprehensiveness", HIGHER, "-1..1"),
     Measure("sufficiency", "faithfulness", "sufficiency", LOWER, "-1..1"),
     Measure("normalised_comprehensiveness", "faithfulness", "NAOPC compr.", HIGHER, "0..1"),
@@ -71,11 +70,16 @@ MEASURES = (
     Measure("soft_comprehensiveness_gain", "faithfulness", "Soft-NC gain", HIGHER, "-1..1"),
     Measure("soft_sufficiency_gain", "faithfulness", "Soft-NS gain", HIGHER, "-1..1"),
     Measure("infidelity", "faithfulness", "infidelity", LOWER, "0..inf"),
-    Measure("agreement", "boundary", "BFA", HIGHER, "-1..1"),
-    Measure("replaced_agreement", "boundary", "BFA, replaced", HIGHER, "-1..1"),
-    Measure("agreement_given_position", "boundary", "BFA, position out", HIGHER, "-1..1"),
-    Measure("replaced_agreement_given_position", "boundary", "BFA, replaced, position out", HIGHER, "-1..1"),
-    Measure("boundary_mass_lift", "boundary", "boundary mass lift", DESCRIPTION, "0..L"),
+    Measure("monotonicity", "faithfulness", "monotonicity", HIGHER, "0..1"),
+    Measure("monotonicity_correlation", "faithfulness", "monotonicity correlation", HIGHER, "-1..1"),
+    Measure("cosine", "stability", "cosine", HIGHER, "0..1"),
+    Measure("spearman", "stability", "Spearman", HIGHER, "-1..1"),
+    Measure("top_k_jaccard", "stability", "top-k", HIGHER, "0..1"),
+    Measure("context_top_k_jaccard", "stability", "top-k, context", HIGHER, "0..1"),
+    Measure("map_consistency", "stability", "MAP consistency", HIGHER, "0..1"),
+    Measure("max_sensitivity", "sensitivity", "max-sensitivity", LOWER, "0..inf"),
+    Measure("sparseness", "complexity", "sparseness (Gini)", DESCRIPTION, "0..1"),
+    Measure("complexity", "complexity", "complexity (entropy)", DESCRIPTION, "0..ln L"),
     Measure("average_precision", "plausibility", "average precision", HIGHER, "0..1"),
     Measure("average_precision_lift", "plausibility", "average precision lift", HIGHER, "-1..1"),
     Measure("context_average_precision", "plausibility", "average precision, context", HIGHER, "0..1"),
@@ -103,7 +107,13 @@ def current_names(scores: Mapping[str, Any]) -> dict[str, Any]:
     return {_FORMER_NAMES.get(name, name): score for name, score in scores.items()}
 
 
-GROUPS = ("stability", "sensitivity", "faithfulness", "boundary", "plausibility", "randomisation", "seed-noise")
+HEADLINE = ("discriminative_faithfulness", "replaced_agreement")
+"""Measures to judge an explainer by: a constant map scores 0 in both, a template of positions only in the first."""
+
+GROUPS = (
+    "discrimination", "boundary", "faithfulness", "stability", "sensitivity", "complexity", "plausibility",
+    "randomisation", "seed-noise",
+)  # fmt: skip
 """Groups of measures; see `hf_adner.audit.explanations.MEASUREMENTS`."""
 
 
@@ -112,13 +122,15 @@ class ExplanationSettings:
     """Settings of an audit, which determine its cost.
 
     One pass explains every entity once. An explainer makes 1 pass over the original texts, about ``views x families``
-    for stability, `sensitivity_draws` for sensitivity, 2 for boundaries, one per share for randomisation and 1 for seed
-    noise; faithfulness runs the model, not the explainer, on ``10 + 4 x soft_draws`` short batches per entity.
+    for discrimination and stability together, `sensitivity_draws` for sensitivity, 2 for boundaries, one per share for
+    randomisation and 1 for seed noise; faithfulness runs the model, not the explainer, on ``20 + 4 x soft_draws``
+    copies of the text per entity. What the model answers when each character is hidden, or replaced `replacements`
+    times, is measured once per text for all its entities, explainers and measures.
 
     Attributes:
         families: names of label-preserving perturbations, or name -> perturbation; None: those of
             `hf_adner.audit.robustness.DEFAULT_FAMILIES` that the tokenizer's lexicon allows.
-        views: perturbed texts per document and family, the same for all explainers.
+        views: perturbed texts per document and family, for discrimination and stability, the same for all explainers.
         groups: groups of measures, of `GROUPS`.
         max_entities: number of explained entities.
         entities_per_document: largest number of entities of one document; None: no limit. With few per document the
@@ -131,7 +143,8 @@ class ExplanationSettings:
         orderings: random orderings of removal among those that give the bounds of AOPC.
         beam_width: if above 0, search the bounds with beams of this width instead. Exact enough from 5 on, at thousands
             of forward passes per entity.
-        replacements: random characters tried in place of each character, besides the mask token.
+        replacements: random characters tried in place of each character, for discriminative faithfulness, BFArep and
+            monotonicity correlation.
         random_shares: shares of the model's parameters that are randomised, from the output down; 1 is all of them.
         batch_size: texts, or copies of one, per forward pass.
         level: of the intervals, which are from a bootstrap over documents.
@@ -154,7 +167,7 @@ class ExplanationSettings:
     soft_draws: int = 10
     orderings: int = 8
     beam_width: int = 0
-    replacements: int = 2
+    replacements: int = 4
     random_shares: Sequence[float] = (0.25, 0.5, 1.0)
     batch_size: int = 16
     level: float = 0.95
@@ -185,6 +198,19 @@ _POSITIVE = (
 Explainer: TypeAlias = Callable[[Sequence[str], Sequence[Sequence[EntitySpan]]], list[list[Explanation]]]
 CHUNK = 16
 """Texts per call of an explainer."""
+
+
+class Pair(NamedTuple):
+    """An entity in a view with its map there, None if the model no longer predicts it."""
+
+    entity: int
+    view: View
+    map: np.ndarray | None
+
+    @property
+    def alignment(self) -> tuple[int | None, ...]:
+        """Position of each original character in the view."""
+        return self.view.perturbed.alignment.forward
 
 
 class ExplainerRun:
@@ -223,6 +249,11 @@ class ExplainerRun:
         """(start, end) of each entity."""
         return [audited.span[:2] for audited in self.entities]
 
+    @property
+    def labels(self) -> list[str]:
+        """Label of each entity."""
+        return [audited.span[2] for audited in self.entities]
+
     @cached_property
     def originals(self) -> list[Explanation]:
         """Explanation of every entity in its own text."""
@@ -232,6 +263,32 @@ class ExplainerRun:
     def maps(self) -> list[np.ndarray]:
         """Magnitudes of the scores of every character for every entity."""
         return [magnitudes(explanation) for explanation in self.originals]
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Every entity in each view of its document, with the magnitudes of its scores where the model predicts it."""
+        views = [view for view in self.views if any(number < self.count for number in view.entities)]
+        kept = [[number for number in view.kept if number < self.count] for view in views]
+        explained = [(view, numbers) for view, numbers in zip(views, kept) if numbers]
+        texts = [view.perturbed.document.text for view, _ in explained]
+        spans = [[view.kept[number] for number in numbers] for view, numbers in explained]
+        maps = {}
+        for (view, numbers), explanations in zip(explained, self.explain_texts(self.explainer, texts, spans)):
+            for number, explanation in zip(numbers, explanations, strict=True):
+                maps[id(view), number] = magnitudes(explanation)
+        return [
+            Pair(number, view, maps.get((id(view), number)))
+            for view in views
+            for number in view.entities
+            if number < self.count
+        ]
+
+    def by_entity(self, pairs: Sequence[Pair]) -> list[list[Pair]]:
+        """Return per entity its own of some pairs."""
+        rows: list[list[Pair]] = [[] for _ in range(self.count)]
+        for pair in pairs:
+            rows[pair.entity].append(pair)
+        return rows
 
     def explain(self, explainer: Explainer) -> list[Explanation]:
         """Explain every entity in its own text with a given explainer."""

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from hf_adner.audit.measures import ExplainerRun, Measurement, magnitudes, with_target
+from hf_adner.audit.measures import ExplainerRun, Measurement, Pair, magnitudes, with_target
 from hf_adner.audit.responses import END, PROBABILITY, START, EntityLocation, probability_of
 from hf_adner.data.records import Document
 from hf_adner.metrics.boundary import boundary_agreement, boundary_mass, boundary_window
+from hf_adner.metrics.complexity import complexity
+from hf_adner.metrics.discriminative_faithfulness import discriminative_faithfulness
 from hf_adner.metrics.faithfulness import RemovalBeam, aopc, bounds_of_orderings, normalised_aopc, removal_counts
 from hf_adner.metrics.infidelity import infidelity
+from hf_adner.metrics.monotonicity import monotonicity
+from hf_adner.metrics.monotonicity_correlation import monotonicity_correlation
 from hf_adner.metrics.plausibility import plausibility
 from hf_adner.metrics.similarity import average_ranks, partial_spearman
 from hf_adner.metrics.soft_faithfulness import soft_faithfulness
+from hf_adner.metrics.sparseness import sparseness
 
 Order = Sequence[int]
 
+RESTORING_STEPS = 10
+"""Steps in which monotonicity restores a text."""
+
 _EDGES = ("start", "end")
+_COMPLEXITY = {"sparseness": sparseness, "complexity": complexity}
 _PLAUSIBILITY = {
     "average_precision": ("all", "average_precision"),
     "average_precision_lift": ("all", "average_precision_lift"),
@@ -161,16 +172,81 @@ def _empty_probability(run: ExplainerRun, location: EntityLocation) -> float:
     return float(probability_of(run.responses.remember(("empty", location.index), readings), location.number)[0])
 
 
+def measure_discrimination(run: ExplainerRun) -> Measurement:
+    """Measure `metrics.discriminative_faithfulness` of the maps of views against `ModelResponses.response`.
+
+    The details are its means and counts, and `families`, each family of views by itself.
+    """
+    responses = [run.responses.response(number) for number in range(run.count)]
+    scores = _discrimination(run, responses, run.pairs)
+    values = np.array(scores.pop("per_entity"), dtype=np.float64)
+    families = {
+        family: _discrimination(run, responses, [pair for pair in run.pairs if pair.view.family == family])
+        for family in dict.fromkeys(pair.view.family for pair in run.pairs)
+    }
+    names = ("discriminative_faithfulness", "coverage", "pairs")
+    parts = {family: {name: found[name] for name in names} for family, found in families.items()}
+    return Measurement({"discriminative_faithfulness": values}, {**scores, "families": parts})
+
+
+def _discrimination(run: ExplainerRun, responses: Sequence[np.ndarray], pairs: Sequence[Pair]) -> dict[str, Any]:
+    by_entity = run.by_entity(pairs)
+    return discriminative_faithfulness(
+        [[pair.map for pair in own] for own in by_entity],
+        responses,
+        run.spans,
+        run.labels,
+        [[pair.alignment for pair in own] for own in by_entity],
+    )
+
+
+def measure_complexity(run: ExplainerRun) -> Measurement:
+    """Measure `metrics.sparseness` and `metrics.complexity`: over how many characters the maps spread."""
+    values = {name: measure(run.maps)["per_entity"] for name, measure in _COMPLEXITY.items()}
+    return Measurement({name: np.array(column, dtype=np.float64) for name, column in values.items()})
+
+
+def measure_monotonicity(run: ExplainerRun) -> Measurement:
+    """Measure `metrics.monotonicity` and `metrics.monotonicity_correlation`.
+
+    The first restores the characters of a text that is hidden whole, the entity's own included, from the least
+    important on, in `RESTORING_STEPS` steps of equal size (fewer in shorter texts), and reads the posterior. The second
+    compares the magnitudes with the change of the posterior when each character is replaced. Details: `rising`, the
+    mean share of steps without a fall.
+    """
+    curves = [_restoring_curve(run, number) for number in range(run.count)]
+    locations = [run.responses.locate(number) for number in range(run.count)]
+    changes = [run.responses.replacement_changes(number, PROBABILITY) for number in range(run.count)]
+    maps = [location.window.importance(values) for location, values in zip(locations, run.maps)]
+    restored, correlated = monotonicity(curves), monotonicity_correlation(maps, changes)
+    values = {"monotonicity": restored["per_entity"], "monotonicity_correlation": correlated["per_entity"]}
+    columns = {name: np.array(column, dtype=np.float64) for name, column in values.items()}
+    return Measurement(columns, {"rising": restored["rising"]})
+
+
+def _restoring_curve(run: ExplainerRun, number: int) -> np.ndarray:
+    """Return the (steps,) posterior as characters are restored, the least important first."""
+    location = run.responses.locate(number)
+    units = range(location.window.count)
+    order = by_importance(location.window.importance(run.maps[number]), units, run.settings.seed + number)[::-1]
+    step = math.ceil(len(order) / RESTORING_STEPS)
+    kept = np.zeros((math.ceil(len(order) / step), len(order)), dtype=bool)
+    for row, count in zip(kept, range(step, len(order) + step, step)):
+        row[order[:count]] = True
+    return np.clip(probability_of(location.window.hidden(kept), location.number), 0, 1)
+
+
 def measure_faithfulness(run: ExplainerRun) -> Measurement:
-    """Measure removal of the context (`measure_removal`), soft removal (`measure_soft_removal`) and infidelity.
+    """Measure removal (`measure_removal`), soft removal (`measure_soft_removal`), monotonicity and infidelity.
 
     Infidelity compares the signed scores of randomly hidden characters with the change of the log-odds, at the optimal
     scale, divided by the variance of all changes; an uninformative explanation has about 1.
     """
-    parts = (measure_removal(run), measure_soft_removal(run))
+    parts = (measure_removal(run), measure_soft_removal(run), measure_monotonicity(run))
     infidelities, details = _infidelity(run)
     values = {name: column for part in parts for name, column in part.values.items()}
-    return Measurement({**values, "infidelity": infidelities}, {**parts[1].details, **details})
+    details |= {name: figure for part in parts for name, figure in part.details.items()}
+    return Measurement({**values, "infidelity": infidelities}, details)
 
 
 def _infidelity(run: ExplainerRun) -> tuple[np.ndarray, dict[str, float]]:
@@ -190,18 +266,18 @@ def measure_boundary(run: ExplainerRun) -> Measurement:
     """Measure boundary-faithful agreement, with and without the effect of distance, and the mass at the boundary.
 
     The targets of the explainer are the start and the end (`with_target`). Magnitudes of its scores are correlated by
-    rank with magnitudes of the effect of hiding each character on that boundary's probability (``agreement``), and with
-    the effect of random characters in its place (``replaced_agreement``). An explainer that hides characters itself is
-    close to the first by construction; the second is the fairer comparison. Characters near a boundary matter more to
-    it, so that a template of distances agrees well: ``.._given_position`` partial out the distance to the boundary's
-    character from both ranks (`partial_spearman`), and a template of that distance scores 0. Details: both edges
-    separately, and the share of ranks that were constant.
+    rank with magnitudes of the effect on that boundary's probability of random characters in each character's place
+    (``replaced_agreement``, BFArep), and of hiding it (``agreement``). An explainer that hides characters itself is
+    close to the second by construction: the first is the one to compare explainers by. Characters near a boundary
+    matter more to it, so that a template of distances agrees well: ``.._given_position`` partial out the distance to
+    the boundary's character from both ranks (`partial_spearman`), and a template of that distance scores 0. Details:
+    both edges separately, and the share of ranks that were constant.
     """
     starts, ends = (
         [magnitudes(explanation) for explanation in run.explain(with_target(run.explainer, edge))] for edge in _EDGES
     )
     details, values = {}, {}
-    for name, replaced in (("agreement", False), ("replaced_agreement", True)):
+    for name, replaced in (("replaced_agreement", True), ("agreement", False)):
         effects = [_effects(run, column, replaced) for column in (START, END)]
         agreement = boundary_agreement(starts, effects[0], ends, effects[1], run.spans)
         values[name] = np.array(agreement["per_entity"])

@@ -7,14 +7,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from hf_adner.audit.measures import ExplainerRun, Measurement, magnitudes
-from hf_adner.audit.sample import View
+from hf_adner.audit.measures import ExplainerRun, Measurement, Pair, magnitudes
 from hf_adner.explain.removal import SamplingExplainer
 from hf_adner.metrics.discriminative_stability import discriminative_stability
 from hf_adner.metrics.inputs import mean_or_nan
@@ -25,67 +24,22 @@ from hf_adner.metrics.similarity import aligned, partial_spearman, role_window
 from hf_adner.metrics.stability import pairwise_stability
 
 
-class Pair(NamedTuple):
-    """An entity in a view with its map there, None if the model no longer predicts it."""
-
-    entity: int
-    view: View
-    map: np.ndarray | None
-
-    @property
-    def alignment(self) -> tuple[int | None, ...]:
-        """Position of each original character in the view."""
-        return self.view.perturbed.alignment.forward
-
-
 def measure_stability(run: ExplainerRun) -> Measurement:
     """Compare each entity's map with those of its views, which are the same for all explainers.
 
     A pair counts if the model predicts the entity in the view too, with its label, on the aligned span; `coverage` is
     the share of such pairs, a property of the model and not of the explainer. Values per entity are means over its kept
-    pairs. Details: coverage and its counts, `within` and `between` of discriminative stability, the intraclass
-    correlation `icc` (NaN below 4 views of an entity), and for each family its discriminative stability, cosine and
-    coverage.
+    pairs. Details: coverage and its counts, the intraclass correlation `icc` (NaN below 4 views of an entity), for each
+    family its cosine and coverage, and `discriminative_stability`, which is no measure of quality (see there).
     """
-    pairs = _pairs(run)
-    similarities = _similarities(run, pairs)
-    discriminative = _discriminative(run, pairs)
+    similarities = _similarities(run, run.pairs)
     families = {
-        family: {
-            **_family_scores(run, [pair for pair in pairs if pair.view.family == family]),
-            "cosine": mean_or_nan(
-                [
-                    value
-                    for pair, value in zip(pairs, similarities["cosine"])
-                    if pair.view.family == family and value == value
-                ]
-            ),
-        }
-        for family in dict.fromkeys(pair.view.family for pair in pairs)
+        family: _family_scores([pair.view.family == family for pair in run.pairs], run.pairs, similarities["cosine"])
+        for family in dict.fromkeys(pair.view.family for pair in run.pairs)
     }
-    values = {name: _means_by_entity(run.count, pairs, column) for name, column in similarities.items()}
-    values["discriminative_stability"] = np.array(discriminative.pop("per_entity"), dtype=np.float64)
-    names = ("within", "between", "compared", "pairs", "kept", "coverage")
-    details = {**{name: discriminative[name] for name in names}, "icc": _icc(run, pairs), "families": families}
+    values = {name: _means_by_entity(run, column) for name, column in similarities.items()}
+    details = {**_discriminative(run), "icc": _icc(run, run.pairs), "families": families}
     return Measurement(values, details)
-
-
-def _pairs(run: ExplainerRun) -> list[Pair]:
-    views = [view for view in run.views if any(number < run.count for number in view.entities)]
-    kept = [[number for number in view.kept if number < run.count] for view in views]
-    explained = [(view, numbers) for view, numbers in zip(views, kept) if numbers]
-    texts = [view.perturbed.document.text for view, _ in explained]
-    spans = [[view.kept[number] for number in numbers] for view, numbers in explained]
-    maps = {}
-    for (view, numbers), explanations in zip(explained, run.explain_texts(run.explainer, texts, spans)):
-        for number, explanation in zip(numbers, explanations, strict=True):
-            maps[id(view), number] = magnitudes(explanation)
-    return [
-        Pair(number, view, maps.get((id(view), number)))
-        for view in views
-        for number in view.entities
-        if number < run.count
-    ]
 
 
 def _similarities(run: ExplainerRun, pairs: list[Pair]) -> dict[str, np.ndarray]:
@@ -97,30 +51,32 @@ def _similarities(run: ExplainerRun, pairs: list[Pair]) -> dict[str, np.ndarray]
     )
 
 
-def _discriminative(run: ExplainerRun, pairs: list[Pair]) -> dict[str, Any]:
-    by_entity = defaultdict(list)
-    for pair in pairs:
-        by_entity[pair.entity].append(pair)
-    return discriminative_stability(
+def _discriminative(run: ExplainerRun) -> dict[str, Any]:
+    by_entity = run.by_entity(run.pairs)
+    scores = discriminative_stability(
         run.maps,
-        [[pair.map for pair in by_entity[number]] for number in range(run.count)],
+        [[pair.map for pair in pairs] for pairs in by_entity],
         run.spans,
-        [audited.span[2] for audited in run.entities],
-        [[pair.alignment for pair in by_entity[number]] for number in range(run.count)],
+        run.labels,
+        [[pair.alignment for pair in pairs] for pairs in by_entity],
     )
+    names = ("discriminative_stability", "within", "between", "compared", "pairs", "kept", "coverage")
+    return {name: scores[name] for name in names}
 
 
-def _family_scores(run: ExplainerRun, pairs: list[Pair]) -> dict[str, float]:
-    scores = _discriminative(run, pairs)
-    return {name: scores[name] for name in ("discriminative_stability", "coverage", "pairs")}
+def _family_scores(chosen: list[bool], pairs: list[Pair], cosines: np.ndarray) -> dict[str, float]:
+    """Return the mean cosine, coverage and number of the chosen pairs."""
+    kept = np.array([pair.map is not None for pair in pairs])[chosen]
+    values = cosines[chosen]
+    return {"cosine": mean_or_nan(values[np.isfinite(values)]), "coverage": mean_or_nan(kept), "pairs": int(kept.size)}
 
 
-def _means_by_entity(count: int, pairs: list[Pair], column: np.ndarray) -> np.ndarray:
+def _means_by_entity(run: ExplainerRun, column: np.ndarray) -> np.ndarray:
     rows = defaultdict(list)
-    for pair, value in zip(pairs, column):
+    for pair, value in zip(run.pairs, column):
         if np.isfinite(value):
             rows[pair.entity].append(value)
-    return np.array([mean_or_nan(rows[number]) for number in range(count)])
+    return np.array([mean_or_nan(rows[number]) for number in range(run.count)])
 
 
 def _icc(run: ExplainerRun, pairs: list[Pair]) -> float:

@@ -57,7 +57,7 @@ class ModelResponses:
         tagger: model and tokenizer; the caller has put the model into evaluation mode (`Tagger.eval_mode`).
         sample: the entities.
         batch_size: copies per forward pass.
-        replacements: random characters tried in place of each unit.
+        replacements: random characters tried in place of each unit, draws of `replacement_changes`.
         draws: random sets of hidden units per window.
         seed: of replacements and draws.
 
@@ -111,13 +111,36 @@ class ModelResponses:
         Args:
             entity: number in the sample.
             column: of `EntityReadings`.
-            replaced: replace the unit by random characters of the sample's texts instead of the mask token, averaged
+            replaced: replace the unit by random characters instead of the mask token (`replacement_changes`), averaged
                 over them, which no occlusion explainer can copy.
         """
+        if replaced:
+            return self.replacement_changes(entity, column).mean(axis=0)
         window, number, index = self.locate(entity)
-        key = ("replaced" if replaced else "hidden", index)
-        readings = self.remember(key, lambda: self._without_each_unit(window, index, replaced))
+        readings = self.remember(("hidden", index), lambda: window.hidden(~np.eye(window.count, dtype=bool)))
         return window.intact[number, column] - readings[:, number, column]
+
+    def replacement_changes(self, entity: int, column: int) -> np.ndarray:
+        """Return by how much a reading falls when each single unit is replaced, (draws, units) of the entity's window.
+
+        Every draw replaces each unit by another random character of the sample's texts. The draws are those of the
+        window, measured once for all its entities, columns and explainers.
+
+        Args:
+            entity: number in the sample.
+            column: of `EntityReadings`.
+        """
+        window, number, index = self.locate(entity)
+        readings = self.remember(("replaced", index), lambda: self._with_each_unit_replaced(window, index))
+        return window.intact[number, column] - readings[:, :, number, column]
+
+    def response(self, entity: int) -> np.ndarray:
+        """Return by how much replacing each character changes the log-odds, (characters of the text,).
+
+        That is the mean magnitude over the draws of `replacement_changes`, 0 outside the window.
+        """
+        changes = np.abs(self.replacement_changes(entity, LOG_ODDS)).mean(axis=0)
+        return self.locate(entity).window.over_characters(changes, len(self.sample.text_of(entity)))
 
     def character_effects(self, entity: int, column: int, replaced: bool = False) -> np.ndarray:
         """Return `effects` at the characters of the text, 0 outside the window."""
@@ -175,15 +198,21 @@ class ModelResponses:
         sensitivity = boundary_sensitivity([intact], [masked])
         return float(sensitivity["log_odds"][0]), float(sensitivity["probability"][0])
 
-    def _without_each_unit(self, window: WindowResponses, index: int, replaced: bool) -> np.ndarray:
-        """Return (units, entities, 4) readings with each unit hidden, or replaced."""
-        kept = ~np.eye(window.count, dtype=bool)
-        if not replaced:
-            return window.hidden(kept)
+    def _with_each_unit_replaced(self, window: WindowResponses, index: int) -> np.ndarray:
+        """Return (draws, units, entities, 4) readings with each unit replaced."""
         rng = random.Random(f"replaced {self._seed} {index}")
-        tokens = len(window.token_units)
-        fillers = [rng.choices(self._fillers, k=tokens) for _ in range(self._replacements)]
-        return np.mean([window.hidden(kept, filler) for filler in fillers], axis=0)
+        each = ~np.eye(window.count, dtype=bool)
+        return np.stack([window.hidden(each, self._filler(window, rng)) for _ in range(self._replacements)])
+
+    def _filler(self, window: WindowResponses, rng: random.Random) -> list[int]:
+        """Return per token of a window the id of a random token of the sample's texts, another one than its own."""
+        own = window.token_ids
+        filler = rng.choices(self._fillers, k=len(own))
+        for place, token in enumerate(own):
+            if filler[place] == token:
+                others = [other for other in self._fillers if other != token]
+                filler[place] = rng.choice(others) if others else token
+        return filler
 
     def _draw_sets(self, window: WindowResponses, index: int) -> RandomSets:
         rng = np.random.default_rng([self._seed, index])
@@ -253,6 +282,11 @@ class WindowResponses(Masking):
     def intact(self) -> np.ndarray:
         """(entities, 4) readings of the unchanged window."""
         return self.whole()[0].double().numpy()
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Id of each token, special ones included."""
+        return self._row.inputs["input_ids"][0].tolist()
 
     @cached_property
     def ranges(self) -> list[tuple[int, int]]:

@@ -182,10 +182,14 @@ def hardware_line(machine: Mapping[str, Any]) -> str:
 # ---- reports of audits ------------------------------------------------------------------------------------------
 
 GROUPS = {
+    "discrimination": "how much better explanations of edited texts fit what the model needs for their own entity than "
+    "what it needs for others of the type",
+    "boundary": "whether an explanation names the characters that move the edges of the entity, random characters in "
+    "their place or the mask",
+    "faithfulness": "what becomes of the entity without the characters that an explanation names, or with them alone",
     "stability": "how alike the explanations of a text and of its label-preserving edits are",
     "sensitivity": "the largest change under a small noise on the embeddings",
-    "faithfulness": "what becomes of the entity without the characters that an explanation names, or with them alone",
-    "boundary": "whether an explanation names the characters that move the edges of the entity",
+    "complexity": "over how many characters an explanation spreads",
     "plausibility": "agreement with the cues that a person marked",
     "randomisation": "likeness to the explanations of the same network with random weights",
     "seed-noise": "how alike the explanations of the same text with another seed are",
@@ -299,7 +303,8 @@ def _group_table(group: str, description: str, estimates: Mapping[str, Report]) 
 
 
 def _title(measure: Measure) -> str:
-    return escape_markdown(measure.name.replace("_", " ")) + _ARROWS.get(measure.better, "")
+    name = measure.name.replace("replaced_agreement", "agreement_(random_characters)")
+    return escape_markdown(name.replace("_", " ")) + _ARROWS.get(measure.better, "")
 
 
 def _sensitivity_table(report: Report) -> str:

@@ -122,11 +122,11 @@ class RunRecord:
         return cls(**content)
 
 
-STABILITY, AGREEMENT = "discriminative_stability", "agreement"
-MEASURES = (STABILITY, AGREEMENT)
-"""Discriminative stability and boundary-faithful agreement, in [-1, 1]; higher is better."""
+FAITHFULNESS, AGREEMENT, STABILITY = MEASURES = ("discriminative_faithfulness", "replaced_agreement", "cosine")
+"""Discriminative faithfulness in [-2, 2], boundary-faithful agreement under random replacement in [-1, 1], and the mean
+cosine of the maps of a text and its perturbed views in [0, 1]; higher is better."""
 
-_GROUPS = ("stability", "boundary")
+_GROUPS = ("discrimination", "stability", "boundary")
 
 Figures = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Explainer -> measure -> ``document/entity`` (indices in the test split) -> value."""

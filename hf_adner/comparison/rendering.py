@@ -10,7 +10,7 @@ from typing import Any
 
 from hf_adner.comparison.arms import CONTROL_ARMS
 from hf_adner.comparison.contrasts import Contrast, Interval
-from hf_adner.comparison.record import RunRecord
+from hf_adner.comparison.record import AGREEMENT, FAITHFULNESS, STABILITY, RunRecord
 from hf_adner.comparison.report import (
     BOUNDARY_F1,
     UNSEEN_RECALL,
@@ -23,7 +23,7 @@ from hf_adner.comparison.report import (
 from hf_adner.files import write_figure
 from hf_adner.reporting import NOTHING, markdown_table, new_figure
 
-_TITLES = {"discriminative_stability": "DS", "agreement": "BFA"}
+_TITLES = {FAITHFULNESS: "DF", AGREEMENT: "BFArep", STABILITY: "stability"}
 
 
 def report_markdown(report: ComparisonReport, level: int = 1) -> str:
@@ -136,9 +136,10 @@ def _explanation_table(report: ComparisonReport) -> str:
         names = [f"{explainer} {measure}" for explainer, measure in explained]
         rows.append((arm, *(_with_difference(report, arm, against, name, scale=1, digits=3) for name in names)))
     note = (
-        "DS: discriminative stability, BFA: boundary-faithful agreement, both in [-1, 1], higher is better, of "
-        f"explainers that training did not use. In brackets the difference from {report.baseline} over the entities "
-        "that both models find, paired runs resampled."
+        "DF: discriminative faithfulness, BFArep: boundary-faithful agreement against random replacement, stability: "
+        "mean cosine of the maps of a text and its perturbed views (1 for a constant map, so it counts only beside the "
+        "others); higher is better. Explainers are those that training did not use. In brackets the difference "
+        f"from {report.baseline} over the entities that both models find, paired runs resampled."
     )
     return f"{markdown_table(heads, rows)}\n\n{note}"
 

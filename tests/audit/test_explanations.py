@@ -9,7 +9,8 @@ import torch
 import hf_adner
 from hf_adner import evaluate_explanations, make_explainer
 from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
-from hf_adner.audit.explanations import ExplanationAudit
+from hf_adner.audit.explanations import MEASUREMENTS, VIEWING, ExplanationAudit
+from hf_adner.audit.measures import GROUPS, HEADLINE, MEASURES, ExplanationSettings
 from hf_adner.cli import main
 from hf_adner.data.formats import write_documents
 from hf_adner.explain.controls import ConstantExplainer, RandomExplainer
@@ -46,18 +47,20 @@ def report(case):
 
 def test_a_constant_explanation_scores_zero(report):
     constant = report.explainers["constant"]
-    for name in ("discriminative_stability", "agreement", "replaced_agreement", "soft_comprehensiveness_gain"):
+    for name in ("discriminative_faithfulness", "agreement", "replaced_agreement", "soft_comprehensiveness_gain"):
         assert constant.mean(name) == pytest.approx(0, abs=1e-9)
     assert constant.mean("cosine") == pytest.approx(1)
 
 
 def test_everything_is_measured_of_every_explainer(report):
-    groups = {"stability", "sensitivity", "faithfulness", "boundary", "plausibility", "randomisation"}
+    groups = {"discrimination", "boundary", "faithfulness", "stability", "sensitivity", "plausibility", "randomisation"}
     for name, scores in report.explainers.items():
         assert set(scores.details) - {"seed-noise"} == groups
         assert scores.entities == (2 if name == "lime" else 6)
         assert all(len(column) == scores.entities for column in scores.values.values())
         assert ("seed_cosine" in scores.estimates) == (name == "lime")
+        measured = {measure.name for measure in MEASURES if measure.group != "seed-noise"}
+        assert measured <= set(scores.values) and "discriminative_stability" not in scores.values
     assert report.sample["entities"] == 6 == len(report.sample["document"])
 
 
@@ -85,10 +88,11 @@ def test_the_report_is_plain_json_and_comes_back(report):
 
 def test_markdown_has_a_table_per_group_and_every_explainer(report):
     text = report.to_markdown()
-    for group in ("stability", "faithfulness", "boundary", "plausibility", "randomisation", "entity calibration"):
+    for group in (*GROUPS[:-1], "entity calibration"):
         assert f"| {group} |" in text
     assert text.count("| grad-x-input |") >= 6
-    assert "coverage" in text
+    assert "coverage" in text and "Controls (constant) ignore the model." in text
+    assert text.index("| discrimination |") < text.index("| boundary |") < text.index("| stability |")
 
 
 def test_plot(report, tmp_path):
@@ -107,12 +111,12 @@ def test_names_and_a_stock_model(stock):
     assert list(found.explainers) == names
     assert found.explainers["random"].coverage is None
     assert "| stability |" not in found.to_markdown()
-    with pytest.raises(ValueError, match="measure stability and faithfulness"):
+    with pytest.raises(ValueError, match="no explainer has both replaced_agreement and discriminative_faithfulness"):
         found.plot("never.png")
 
 
 def test_the_same_seed_gives_the_same_numbers(case):
-    settings = {**SMALL, "groups": ["stability", "faithfulness"], "max_entities": 3}
+    settings = {**SMALL, "groups": ["discrimination", "stability", "faithfulness"], "max_entities": 3}
     both = [
         evaluate_explanations(case.model, case.tokenizer, case.documents, ["grad-x-input"], **settings)
         for _ in range(2)
@@ -123,13 +127,21 @@ def test_the_same_seed_gives_the_same_numbers(case):
 
 
 def test_explainers_can_be_scored_one_by_one(case):
-    from hf_adner.audit.measures import ExplanationSettings
-
     small = {name: value for name, value in SMALL.items() if name != "progress"}
     settings = ExplanationSettings(**{**small, "groups": ("stability",)})
     audit = ExplanationAudit(case.model, case.tokenizer, case.documents, settings, progress=False)
     scores = [audit.score("random", RandomExplainer()), audit.score("constant", audit.make("constant"))]
     assert list(audit.report(scores).explainers) == ["random", "constant"]
+
+
+def test_every_group_is_measured_and_views_are_made_where_they_are_used(case):
+    assert tuple(MEASUREMENTS) == GROUPS and {measure.group for measure in MEASURES} == set(GROUPS)
+    assert set(HEADLINE) <= {measure.name for measure in MEASURES}
+    for group in GROUPS:
+        small = {name: value for name, value in SMALL.items() if name != "progress"}
+        settings = ExplanationSettings(**{**small, "groups": (group,)})
+        audit = ExplanationAudit(case.model, case.tokenizer, case.documents, settings, progress=False)
+        assert bool(audit.views) == (group in VIEWING)
 
 
 def test_bad_settings(case):
@@ -171,13 +183,36 @@ def tables(text: str) -> dict[str, list[str]]:
 
 
 def test_an_explainer_has_a_row_where_something_of_it_was_measured():
-    first = scores("first", "discriminative_stability", "seed_cosine", "sufficiency")
-    second = scores("second", "discriminative_stability")
+    first = scores("first", "discriminative_faithfulness", "seed_cosine", "sufficiency")
+    second = scores("second", "discriminative_faithfulness")
     assert tables(report_on(first, second).to_markdown()) == {
-        "stability": ["first", "second"],
+        "discrimination": ["first", "second"],
         "faithfulness": ["first"],
         "seed-noise": ["first"],
     }
+
+
+def level(name: str, **means: float) -> ExplainerScores:
+    estimates = {measure: {"mean": mean, "low": mean, "high": mean, "entities": 3} for measure, mean in means.items()}
+    return ExplainerScores(name, 3, estimates, {measure: [mean] * 3 for measure, mean in means.items()})
+
+
+def test_measures_that_a_control_leads_are_named():
+    """Higher, lower and near zero, a tie, a measure without a direction, and one that no explainer has."""
+    occlusion = level(
+        "occlusion", cosine=0.9, sufficiency=0.2, random_agreement=-0.1, agreement=0.5, spearman=0.8, sparseness=0.1
+    )
+    template = level(
+        "template", cosine=1.0, sufficiency=0.1, random_agreement=0.3, agreement=0.4, spearman=0.8, sparseness=0.9,
+        map_consistency=1.0,
+    )  # fmt: skip
+    report = report_on(occlusion, level("hash", cosine=1.0, agreement=0.1), template)
+    assert report.won_by_controls() == {"sufficiency": "template", "cosine": "hash", "spearman": "template"}
+    assert "better: sufficiency (template), cosine (hash), Spearman (template)." in report.to_markdown()
+    fair = report_on(occlusion, level("hash", agreement=0.1))
+    assert fair.won_by_controls() == {} and "better: here none." in fair.to_markdown()
+    assert report_on(template).won_by_controls() == {} and "Controls" not in report_on(template).to_markdown()
+    assert "Controls" not in report_on(occlusion).to_markdown()
 
 
 def test_audit_writes_tables_a_report_and_a_picture(case, tmp_path, capsys):
@@ -186,11 +221,11 @@ def test_audit_writes_tables_a_report_and_a_picture(case, tmp_path, capsys):
     write_documents(case.documents, tmp_path / "gold.jsonl")
     names = ("json", "calibration", "robustness")
     files = {"--plot": tmp_path / "plot.png", **{f"--{name}": tmp_path / f"{name}.json" for name in names}}
-    options = ["--explainers", "grad-x-input", "random", "--groups", "stability", "faithfulness", "--views", "1"]
+    options = ["--explainers", "grad-x-input", "random", "--groups", "discrimination", "boundary", "--views", "1"]
     options += ["--max-entities", "8", "--device", "cpu", *(str(part) for pair in files.items() for part in pair)]
     assert main(["audit", str(tmp_path / "model"), str(tmp_path / "gold.jsonl"), *options]) == 0
     printed = capsys.readouterr().out
-    assert "| stability | entities | DS up |" in printed and "| clause-shuffle |" in printed
+    assert "| discrimination | entities | DF up | coverage |" in printed and "| clause-shuffle |" in printed
     report, calibration, robustness = (
         json.loads(files[f"--{name}"].read_text(encoding="utf-8")) for name in ("json", "calibration", "robustness")
     )

@@ -1,5 +1,6 @@
 """Responses of a model to changed texts, the sample of entities and its views, random weights and noisy embeddings."""
 
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -58,6 +59,40 @@ def test_effects_of_hiding_are_what_occlusion_says(which, request):
 def test_replacing_is_not_hiding(responses):
     hidden, replaced = (responses.effects(0, PROBABILITY, replaced=flag) for flag in (False, True))
     assert hidden.shape == replaced.shape and not np.allclose(hidden, replaced)
+
+
+def test_replacements_are_other_characters_drawn_once_for_all_entities(case):
+    responses = responses_of(case, replacements=3)
+    window, _, index = responses.locate(0)
+    asked = []
+    hidden = window.hidden
+    window.hidden = lambda kept, filler=None: (asked.append(filler), hidden(kept, filler))[1]
+    inside = [number for number in range(len(responses.sample.entities)) if responses.locate(number).index == index]
+    assert len(inside) > 1
+    for number in inside:
+        changes = responses.replacement_changes(number, LOG_ODDS)
+        assert changes.shape == (3, window.count)
+        length = len(responses.sample.text_of(number))
+        found = responses.response(number)
+        assert found == pytest.approx(window.over_characters(np.abs(changes).mean(axis=0), length))
+        for column in (LOG_ODDS, PROBABILITY):
+            mean = responses.replacement_changes(number, column).mean(axis=0)
+            assert responses.effects(number, column, replaced=True) == pytest.approx(mean)
+    assert len(asked) == 3  # one filler per draw, whatever the number of entities and columns
+    for filler in asked:
+        assert len(filler) == len(window.token_ids)
+        assert all(new != own for new, own in zip(filler, window.token_ids))
+    assert asked[0] != asked[1]
+
+
+def test_replacing_a_character_is_reading_the_text_with_another_one(responses):
+    window, number, index = responses.locate(0)
+    kept = np.ones((1, window.count), dtype=bool)
+    kept[0, 0] = False
+    rng = random.Random(f"replaced {responses._seed} {index}")
+    readings = window.hidden(kept, responses._filler(window, rng))[0, number]
+    changes = [responses.replacement_changes(0, column)[0, 0] for column in (PROBABILITY, START, END, LOG_ODDS)]
+    assert changes == pytest.approx(responses.intact(0) - readings, abs=1e-4)
 
 
 def test_random_sets_change_the_log_odds_by_what_is_measured(responses):

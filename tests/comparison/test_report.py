@@ -104,19 +104,19 @@ def test_every_arm_is_compared_with_the_baseline_and_the_candidate_with_every_ar
 
 def test_explanations_are_compared_over_common_entities():
     def explained(**values):
-        return {"occlusion": {"discriminative_stability": values, "agreement": {}}}
+        return {"occlusion": {"discriminative_faithfulness": values, "replaced_agreement": {}}}
 
     runs = [
         record("plain", explanations=explained(a=0.2, b=0.9)),
         record("full", explanations=explained(a=0.5, c=-1.0)),
     ]
     report = ComparisonReport.of(runs, "plain", "full", 50)
-    interval = report.between("full", "plain").figures["occlusion discriminative_stability"]
+    interval = report.between("full", "plain").figures["occlusion discriminative_faithfulness"]
     assert interval.difference == pytest.approx(0.3)
-    assert "occlusion agreement" not in report.between("full", "plain").figures
+    assert "occlusion replaced_agreement" not in report.between("full", "plain").figures
     text = report_markdown(report)
-    assert "| arm | occlusion DS | occlusion BFA |" in text
-    assert "| full | -0.250 (+0.300) | – |" in text
+    assert "| arm | occlusion DF | occlusion BFArep | occlusion stability |" in text
+    assert "| full | -0.250 (+0.300) | – | – |" in text
 
 
 def test_files_contain_the_figures_without_counts(tmp_path):

@@ -2,12 +2,19 @@
 
 import subprocess
 import sys
+from zlib import crc32
 
 import pytest
 
 import hf_adner
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, Document, Entity, Explanation, make_explainer
-from hf_adner.explain.controls import CONTROL_EXPLAINERS, ConstantExplainer, PositionalTemplate, RandomExplainer
+from hf_adner.explain.controls import (
+    CONTROL_EXPLAINERS,
+    ConstantExplainer,
+    HashExplainer,
+    PositionalTemplate,
+    RandomExplainer,
+)
 from hf_adner.explain.explainers import EXPLAINERS, LOCAL_EXPLAINERS
 from hf_adner.explain.table_building import build_checkpoint_table
 
@@ -119,6 +126,13 @@ def test_constant_and_template():
     assert set(constant.scores) == {1.0}
     (template,) = PositionalTemplate()([TEXT], [[(2, 4, "Sign")]])[0]
     assert template.scores == pytest.approx((1 / 3, 1 / 2, 1, 1, 1 / 2, 1 / 3, 1 / 4))
+
+
+def test_hash_is_a_function_of_the_character_alone():
+    first, second = HashExplainer()(["红斑伴红", "\ud800红"], [[(0, 2, "Sign")], [(1, 2, "Drug")]])
+    scores = first[0].scores
+    assert scores[0] == scores[3] == second[0].scores[1] == (crc32("红".encode()) / 2**32) ** 3
+    assert len(set(scores)) == 3 and all(0 <= score < 1 for score in scores)
 
 
 def test_random_depends_on_seed_text_and_entity_alone():
