@@ -25,7 +25,7 @@ from results_table import update_section
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, load_ner_dataset, make_explainer
 from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
 from hf_adner.audit.explanations import ExplanationAudit
-from hf_adner.audit.measures import MEASURES, ExplanationSettings, TargetedExplainer
+from hf_adner.audit.measures import HEADLINE, MEASURES, ExplanationSettings, TargetedExplainer
 from hf_adner.data.dataset import documents_from_dataset
 from hf_adner.data.records import Document
 from hf_adner.explain.amortised import HEAD_FILE
@@ -50,12 +50,13 @@ RANDOM_DOCUMENTS = 50
 
 TABLES_FILE, PLOT_FILE = "tables.md", "stability-faithfulness.png"
 SHOWN = (
-    "discriminative_stability", "cosine", "normalised_comprehensiveness", "soft_comprehensiveness_gain", "agreement",
-    "agreement_given_position", "average_precision", "context_average_precision", "random_agreement_given_position",
+    "discriminative_faithfulness", "replaced_agreement", "replaced_agreement_given_position", "agreement",
+    "normalised_comprehensiveness", "soft_comprehensiveness_gain", "monotonicity_correlation", "cosine", "sparseness",
+    "average_precision", "context_average_precision", "random_agreement_given_position",
 )  # fmt: skip
 """Measures of the short table."""
 
-DECISIVE = ("discriminative_stability", "agreement", "normalised_comprehensiveness")
+DECISIVE = (*HEADLINE, "normalised_comprehensiveness")
 SIGNS = {"better": "+", "not worse": "=", "undecided": "?", "worse": "-"}
 VERDICTS = """Each fusion against each single explainer in discriminative stability, boundary-faithful agreement and
 comprehensiveness between its bounds (NAOPC), in this order: + better, = not worse (the interval lies above minus 1 % of
@@ -257,11 +258,8 @@ def measure(corpus: Corpus, args: argparse.Namespace) -> None:
             for split, documents in splits.items()
         }
     maker = ExplainerMaker(model, tokenizer, splits, args.work / f"{corpus.name}-tables-{setup['model']}", args)
-    missing = {
-        name: make
-        for name, make in plan(maker, (folder / HEAD_FILE).exists()).items()
-        if not args.only or name in args.only
-    }
+    planned = plan(maker, (folder / HEAD_FILE).exists())
+    missing = {name: planned[name] for name in args.only or planned if name in planned}
     setups = {name: {**setup, **explainer_options(name, args)} for name in missing}
     missing = {name: make for name, make in missing.items() if not is_recorded(corpus.name, name, setups[name])}
     if not missing:
@@ -385,7 +383,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder with cmedqaner/, lexicon/ and encoders/")
     parser.add_argument("--model", type=Path, help="checkpoint for ad-synthetic (default: train one)")
     parser.add_argument("--work", type=Path, default=Path("runs/explanations"), help="folder for models and tables")
-    parser.add_argument("--only", nargs="+", help="names of explainers to measure")
+    parser.add_argument("--only", nargs="+", help="names of explainers to measure, in this order")
     parser.add_argument("--entities", type=int, default=150, help="number of entities to explain")
     parser.add_argument("--views", type=int, default=2, help="perturbed texts per document and perturbation")
     parser.add_argument("--sampling-entities", type=int, default=50, help="number of entities for LIME and KernelSHAP")
