@@ -8,7 +8,7 @@ from typing import Any
 
 from hf_adner.audit.calibration import RESAMPLES, mean_over_entities
 from hf_adner.audit.explanation_report import ExplanationReport, with_interval
-from hf_adner.audit.measures import LOWER, MEASURES, NEAR_ZERO
+from hf_adner.audit.measures import HEADLINE, LOWER, MEASURES, NEAR_ZERO
 from hf_adner.metrics.significance import LEVEL
 from hf_adner.reporting import markdown_table
 
@@ -18,14 +18,13 @@ MARGIN = 0.01
 BETTER, NOT_WORSE, UNDECIDED, WORSE = "better", "not worse", "undecided", "worse"
 
 CLAIM = (
-    "discriminative_stability",
+    *HEADLINE,
+    "replaced_agreement_given_position",
     "agreement",
-    "replaced_agreement",
-    "agreement_given_position",
     "soft_comprehensiveness_gain",
     "comprehensiveness",
 )
-"""Measures in which a fused explanation has to compare with single ones: stability, boundaries and faithfulness."""
+"""Measures in which a fused explanation has to compare with single ones."""
 
 
 @dataclass(frozen=True)

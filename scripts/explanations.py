@@ -48,7 +48,7 @@ LOCALS = ("grad-x-input", "integrated-gradients", "occlusion")
 TARGETS = ("label", "start", "end")
 RANDOM_DOCUMENTS = 50
 
-TABLES_FILE, PLOT_FILE = "tables.md", "stability-faithfulness.png"
+TABLES_FILE, PLOT_FILE = "tables.md", "faithfulness-boundaries.png"
 SHOWN = (
     "discriminative_faithfulness", "replaced_agreement", "replaced_agreement_given_position", "agreement",
     "normalised_comprehensiveness", "soft_comprehensiveness_gain", "monotonicity_correlation", "cosine", "sparseness",
@@ -58,9 +58,10 @@ SHOWN = (
 
 DECISIVE = (*HEADLINE, "normalised_comprehensiveness")
 SIGNS = {"better": "+", "not worse": "=", "undecided": "?", "worse": "-"}
-VERDICTS = """Each fusion against each single explainer in discriminative stability, boundary-faithful agreement and
-comprehensiveness between its bounds (NAOPC), in this order: + better, = not worse (the interval lies above minus 1 % of
-the single one's mean), ? undecided, - worse; paired on the entities that both explained."""
+VERDICTS = """Each fusion against each single explainer in discriminative faithfulness (DF), boundary-faithful agreement
+against random replacement (BFArep) and comprehensiveness between its bounds (NAOPC), in this order: + better, = not
+worse (the interval lies above minus 1 % of the single one's mean), ? undecided, - worse; paired on the entities that
+both explained."""
 PAIRED = """Fused minus single, paired on the entities both explained, turned so that more is better; *not worse*: the
 interval lies above minus 1 % of the single one's mean."""
 
@@ -73,11 +74,17 @@ by
 
 `fused-X` is gradient x input fused with the global table by rule X, `fused-of-Y` explainer Y with its own table by
 empirical Bayes; tables are built on training documents, one each for the label, the start and the end. `constant`,
-`template` (nearness to the entity alone) and `random` explain nothing: what they score is free of charge. What each
-column is, and its range, is in `hf_adner/audit/measures.py`; "position out" is what is left of a rank correlation
-once the distance to the entity is taken out of it. Under random weights tables are built again with them. LIME and
-KernelSHAP explain fewer entities with few samples; their seed noise is in the long tables.
+`template` (nearness to the entity alone), `hash` (a hash of each character) and `random` explain nothing: what they
+score is free of charge. DF: how much better the maps of perturbed texts fit what the model needs for their own entity
+than what it needs for others of the type; BFArep: agreement with what moves an entity's edges when random characters
+replace each character. What each column is, and its range, is in `hf_adner/audit/measures.py`; "position out" is what
+is left of a rank correlation once the distance to the entity is taken out of it. Under random weights tables are built
+again with them. LIME and KernelSHAP explain fewer entities with few samples; their seed noise is in the long tables.
 """
+CONTROLS = "Measures of which a control has the best mean, or shares it, and which decide nothing by themselves: "
+SCALE = """Discriminative stability (DS), the cosine of the maps of a text and its perturbed views above that of the maps
+of different entities, stands in this table alone. It rewards any map that depends on the characters, whether the model
+does or not (`hash`), and changes when all scores are raised to a power, which changes no ranking."""
 
 
 class Corpus(NamedTuple):
@@ -324,24 +331,40 @@ def corpus_section(folder: Path) -> str:
     records = {name: record for name, record in records.items() if record["setup"]["model"] == shared["setup"]["model"]}
     scores = {name: ExplainerScores.from_dict(record["scores"]) for name, record in records.items()}
     report = ExplanationReport(scores, shared["population"], shared["model"], shared["settings"])
-    if any(means.mean("discriminative_stability") is not None for means in scores.values()):
+    plotted = [f"![discriminative faithfulness against boundary agreement]({PLOT_FILE})"] if _is_plotted(report) else []
+    if plotted:
         report.plot(folder / PLOT_FILE)
     singles = [name for name in (*SINGLES, "amortised") if name in scores]
     fused = [name for name in scores if name.startswith("fused-")]
     head = f"{describe(shared, records)}."
-    tables = [f"# Explanations of {folder.name}", head, f"![stability against faithfulness]({PLOT_FILE})"]
+    tables = [f"# Explanations of {folder.name}", head, *plotted]
     tables += [report.to_markdown().strip(), PAIRED, comparison_markdown(report, fused, singles)]
     write_file(folder / TABLES_FILE, ["\n\n".join(tables), "\n"], "utf-8")
     head += f" All tables, with intervals: [{TABLES_FILE}]({folder.name}/{TABLES_FILE})."
-    return "\n\n".join(
-        [
-            f"### Explanations of {folder.name}",
-            head,
-            means_table(report),
-            VERDICTS,
-            verdicts_table(report, fused, singles),
-        ]  # fmt: skip
-    )
+    parts = [f"### Explanations of {folder.name}", head, means_table(report), controls_sentence(report)]
+    if fused:
+        parts += [VERDICTS, verdicts_table(report, fused, singles)]
+    return "\n\n".join([*parts, *discriminative_stability_part(report)])
+
+
+def _is_plotted(report: ExplanationReport) -> bool:
+    return any(all(scores.mean(measure) is not None for measure in HEADLINE) for scores in report.explainers.values())
+
+
+def controls_sentence(report: ExplanationReport) -> str:
+    """Name the measures that a control leads."""
+    titles = {measure.name: measure.title for measure in MEASURES}
+    led = [f"{titles[name]} ({control})" for name, control in report.won_by_controls().items()]
+    return f"{CONTROLS}{', '.join(led) or 'none'}."
+
+
+def discriminative_stability_part(report: ExplanationReport) -> list[str]:
+    """Return what is wrong with discriminative stability and its table, highest first; nothing if none is recorded."""
+    name = "discriminative_stability"
+    parts = ((explainer, scores.details.get("stability", {})) for explainer, scores in report.explainers.items())
+    rows = [(explainer, details[name]) for explainer, details in parts if details.get(name) is not None]
+    rows.sort(key=lambda row: -row[1])
+    return [SCALE, markdown_table(("explainer", "DS"), rows)] if rows else []
 
 
 def means_table(report: ExplanationReport) -> str:

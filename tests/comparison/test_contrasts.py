@@ -224,5 +224,6 @@ def test_explanation_figures_are_keyed_by_entity():
     names = {f"{number}/{index}" for number, row in enumerate(documents) for index in range(len(row.entities))}
     figures = explanation_figures(model, tokenizer, documents, ["grad-x-input"], entities=4)
     assert set(figures) == {"grad-x-input"} and set(figures["grad-x-input"]) == set(MEASURES)
-    agreement = figures["grad-x-input"]["agreement"]
-    assert agreement and set(agreement) <= names and all(-1 <= value <= 1 for value in agreement.values())
+    assert set(MEASURES) == {"discriminative_faithfulness", "replaced_agreement", "cosine"}
+    for values in figures["grad-x-input"].values():
+        assert values and set(values) <= names and all(-2 <= value <= 2 for value in values.values())

@@ -54,7 +54,7 @@ def test_only_common_entities_count():
 def test_the_table_and_refused_comparisons():
     scores = report(a=("agreement", noise(0.1)), b=("agreement", noise(0.0)))
     text = comparison_markdown(scores, ["a"], ["a", "b"])
-    assert "| a - b |" in text and "a - a" not in text and "BFA" in text and "DS" not in text
+    assert "| a - b |" in text and "a - a" not in text and "BFA, mask" in text and "DF" not in text
     for measure in ("boundary_mass_lift", "speed"):
         with pytest.raises(ValueError, match="cannot compare"):
             compare_explainers(scores, "a", "b", measure)

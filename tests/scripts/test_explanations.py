@@ -9,9 +9,10 @@ DOCUMENTS = [0, 0, 1, 2]
 
 
 def write_record(script, name: str, level: float, model: str = "abc", **setup) -> None:
-    values = {"discriminative_stability": [level] * 4, "soft_comprehensiveness_gain": [level, level, 0.5, None]}
+    values = {"discriminative_faithfulness": [level] * 4, "replaced_agreement": [level, level, 0.5, None]}
     estimates = {measure: {"mean": level, "low": level - 0.1, "high": level + 0.1, "entities": 4} for measure in values}
-    scores = ExplainerScores(name, 4, estimates, values, {"stability": {"coverage": 0.9}})
+    details = {"stability": {"coverage": 0.9, "discriminative_stability": 1 - level}}
+    scores = ExplainerScores(name, 4, estimates, values, details)
     record = {"setup": {"model": model, **setup}, "scores": scores.to_dict()}
     script.write_json(script.record_path("ad-synthetic", name), record)
 
@@ -31,17 +32,20 @@ def test_the_section_is_written_from_records_of_one_model(script):
     write_audit(script)
     write_record(script, "grad-x-input", 0.3)
     write_record(script, "fused-equal", 0.4, table_documents=70)
+    write_record(script, "hash", 0.35)
     write_record(script, "occlusion", 0.9, model="another")
     script.write_tables()
     page = script.PAGE.read_text(encoding="utf-8")
     assert page.startswith("# Results\n\n## Explanations\n") and page.endswith("## Speed\n\nfast\n")
     assert "m-dscmg, checkpoint abc; tables of 70 training documents." in page
     assert "yesterday" not in page and "### Explanations of ad-synthetic" in page
-    assert "| fused-equal | 4 | 0.4000 |" in page and "| fused-equal | + |" in page
+    assert "| fused-equal | 4 | 0.4000 |" in page and "| fused-equal | + = |" in page
+    assert "decide nothing by themselves: none." in page
+    assert "| grad-x-input | 0.7000 |\n| hash | 0.6500 |\n| fused-equal | 0.6000 |" in page
     assert "| occlusion |" not in page
     tables = (script.RECORDS / "ad-synthetic" / script.TABLES_FILE).read_text(encoding="utf-8")
     assert "| fused-equal - grad-x-input | 0.100 [0.100, 0.100] better |" in tables
-    assert (script.RECORDS / "ad-synthetic" / "stability-faithfulness.png").exists()
+    assert (script.RECORDS / "ad-synthetic" / "faithfulness-boundaries.png").exists()
 
 
 def test_a_record_is_valid_for_its_own_settings_only(script):
