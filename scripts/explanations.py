@@ -25,7 +25,7 @@ from results_table import update_section
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, load_ner_dataset, make_explainer
 from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
 from hf_adner.audit.explanations import ExplanationAudit
-from hf_adner.audit.measures import HEADLINE, MEASURES, ExplanationSettings, TargetedExplainer
+from hf_adner.audit.measures import GROUPS, HEADLINE, MEASURES, ExplanationSettings, TargetedExplainer
 from hf_adner.data.dataset import documents_from_dataset
 from hf_adner.data.records import Document
 from hf_adner.explain.amortised import HEAD_FILE
@@ -82,7 +82,7 @@ is left of a rank correlation once the distance to the entity is taken out of it
 again with them. LIME and KernelSHAP explain fewer entities with few samples; their seed noise is in the long tables.
 """
 CONTROLS = "Measures of which a control has the best mean, or shares it, and which decide nothing by themselves: "
-SCALE = """Discriminative stability (DS), the cosine of the maps of a text and its perturbed views above that of the maps
+SCALE = """Discriminative stability (DS), the cosine of the maps of a text and its perturbed views above that of maps
 of different entities, stands in this table alone. It rewards any map that depends on the characters, whether the model
 does or not (`hash`), and changes when all scores are raised to a power, which changes no ranking."""
 
@@ -237,6 +237,7 @@ def audit_settings(args: argparse.Namespace) -> ExplanationSettings:
     """Return the settings of the audit, small enough for minutes per explainer."""
     return ExplanationSettings(
         views=args.views,
+        groups=tuple(args.groups),
         max_entities=args.entities,
         entities_per_document=4,
         max_sampling_entities=min(100, args.sampling_entities),
@@ -407,6 +408,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="checkpoint for ad-synthetic (default: train one)")
     parser.add_argument("--work", type=Path, default=Path("runs/explanations"), help="folder for models and tables")
     parser.add_argument("--only", nargs="+", help="names of explainers to measure, in this order")
+    parser.add_argument("--groups", nargs="+", default=GROUPS, help=f"groups of measures, of {', '.join(GROUPS)}")
     parser.add_argument("--entities", type=int, default=150, help="number of entities to explain")
     parser.add_argument("--views", type=int, default=2, help="perturbed texts per document and perturbation")
     parser.add_argument("--sampling-entities", type=int, default=50, help="number of entities for LIME and KernelSHAP")

@@ -3,6 +3,10 @@
 A constant explanation has perfect plain stability. Here the similarity of an entity's explanation before and after a
 perturbation is compared with its similarity to other entities of its type, role by role: an explanation that is
 constant, or a template of positions, scores zero.
+
+It is no measure of quality. It rewards any map that depends on the characters, whether the model does or not: a hash of
+each character scores above the explainers of real models. And it changes when all scores of a map are raised to a
+power, which changes no ranking. Use `discriminative_faithfulness` to compare explainers.
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
 """Stability: similarity of the explanations of an entity before and after a label-preserving perturbation.
 
-A constant explanation is perfectly stable and useless (Yeh et al., NeurIPS 2019): read these numbers with
-discriminative stability, where it scores 0, and with faithfulness. A model that loses the hard entities under
+A constant explanation is perfectly stable and useless (Yeh et al., NeurIPS 2019): read these numbers beside
+discriminative faithfulness, where it scores 0. A model that loses the hard entities under
 perturbation looks more stable, so coverage, the share of pairs that were kept, is always reported too.
 """
 
