@@ -58,10 +58,8 @@ SHOWN = (
 
 DECISIVE = (*HEADLINE, "normalised_comprehensiveness")
 SIGNS = {"better": "+", "not worse": "=", "undecided": "?", "worse": "-"}
-VERDICTS = """Each fusion against each single explainer in discriminative faithfulness (DF), boundary-faithful agreement
-against random replacement (BFArep) and comprehensiveness between its bounds (NAOPC), in this order: + better, = not
-worse (the interval lies above minus 1 % of the single one's mean), ? undecided, - worse; paired on the entities that
-both explained."""
+VERDICTS = """Each fusion against each single explainer in {}, in this order: + better, = not worse (the interval lies
+above minus 1 % of the single one's mean), ? undecided, - worse; paired on the entities that both explained."""
 PAIRED = """Fused minus single, paired on the entities both explained, turned so that more is better; *not worse*: the
 interval lies above minus 1 % of the single one's mean."""
 
@@ -344,7 +342,7 @@ def corpus_section(folder: Path) -> str:
     head += f" All tables, with intervals: [{TABLES_FILE}]({folder.name}/{TABLES_FILE})."
     parts = [f"### Explanations of {folder.name}", head, means_table(report), controls_sentence(report)]
     if fused:
-        parts += [VERDICTS, verdicts_table(report, fused, singles)]
+        parts += [verdicts_table(report, fused, singles)]
     return "\n\n".join([*parts, *discriminative_stability_part(report)])
 
 
@@ -378,14 +376,16 @@ def means_table(report: ExplanationReport) -> str:
 
 
 def verdicts_table(report: ExplanationReport, fused: list[str], singles: list[str]) -> str:
-    """Return a table with a row per fusion and a column per single explainer: a sign for each of `DECISIVE`."""
+    """Return a sentence and a table, a row per fusion and a column per single explainer: signs for `DECISIVE`."""
     measured = [name for name in DECISIVE if all(name in scores.estimates for scores in report.explainers.values())]
 
     def signs(first: str, second: str) -> str:
         return " ".join(SIGNS[compare_explainers(report, first, second, name).verdict] for name in measured)
 
     rows = [(name, *(signs(name, single) for single in singles)) for name in fused]
-    return markdown_table(("fusion", *singles), rows)
+    titles = {measure.name: measure.title for measure in MEASURES}
+    words = VERDICTS.format(", ".join(titles[name] for name in measured))
+    return f"{words}\n\n{markdown_table(('fusion', *singles), rows)}"
 
 
 def describe(shared: Mapping[str, Any], records: Mapping[str, Any]) -> str:
