@@ -148,7 +148,7 @@ def _add_model(parser: argparse.ArgumentParser, **input_options: Any) -> None:
 _SHARED: dict[str, dict[str, Any]] = {
     "--revision": {"help": "revision of a Hub checkpoint"},
     "--split": {"help": "split of the input (default: all of it)"},
-    "--threshold": {"type": float, "default": 0.0, "help": "least posterior of an entity, 0 to 1 (default: 0.0)"},
+    "--threshold": {"type": float, "default": 0.0, "help": "least score of an entity, 0 to 1 (default: 0.0)"},
     "--json": {"metavar": "FILE", "help": "also write the report to this file"},
 }
 
@@ -237,8 +237,24 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", help="a text to tag instead of an input")
     parser.add_argument("--output", help="file or folder to write (default: JSON lines on standard output)")
     _add_output_format(parser)
-    _add(parser, "--review-threshold", 0.8, "flag entities with a posterior below this for review")
+    text = "flag entities with a score below this for review (default: that of the checkpoint's budget, else 0.8)"
+    parser.add_argument("--review-threshold", type=float, metavar="X", help=text)
+    text = "flag exactly this share of all entities, those with the lowest scores, once the whole input is read"
+    parser.add_argument("--review-budget", type=float, metavar="SHARE", help=text)
+    text = "add the candidates of each document to its meta (needs calibrate --coverage; JSON lines only)"
+    parser.add_argument("--candidates", action="store_true", help=text)
     _add(parser, "--block-size", 1000, "documents between two saves of --output")
+
+
+def _calibrate(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    _add_shared(parser, "--split", "--json")
+    text = "also fit a threshold for candidates that miss at most 1 - SHARE of a document's entities, in expectation"
+    parser.add_argument("--coverage", type=float, metavar="SHARE", help=text)
+    text = "also fit the threshold of needs_review that flags this share of entities"
+    parser.add_argument("--review-budget", type=float, metavar="SHARE", help=text)
+    text = "write the configuration to this file (default: config.json of the checkpoint, which is replaced)"
+    parser.add_argument("--output", metavar="FILE", help=text)
 
 
 def _rank(parser: argparse.ArgumentParser) -> None:
@@ -353,6 +369,7 @@ COMMANDS = {
     "audit": Command("measure explainers of a checkpoint against each other", _audit),
     "explain": Command("show why a checkpoint finds the entities of a text or of documents", _explain),
     "predict": Command("tag texts and write the entities in any format", _predict),
+    "calibrate": Command("fit the scores of a checkpoint to development documents with entities", _calibrate),
     "rank": Command("order unlabelled documents by how much a human label would help", _rank),
     "export": Command("write a checkpoint for ONNX Runtime", _export),
     "convert": Command("read documents in one format and write them in another", _convert),

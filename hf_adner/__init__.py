@@ -135,11 +135,11 @@ def _view_module(name: str) -> Any:
     return importlib.import_module(f".view.{name}", __name__)
 
 
-def _explainer_of_pipeline(pipeline: AdnerPipeline, explain: Any, measure_stability: bool) -> Any:
+def _explainer_of_pipeline(pipeline: AdnerPipeline, explain: Any) -> Any:
     """Return the explainer of a pipeline; the room `explain` is imported when the first one is needed."""
     from .explain.explainers import pipeline_explainer
 
-    return pipeline_explainer(pipeline, explain, measure_stability)
+    return pipeline_explainer(pipeline, explain)
 
 
 def _register() -> None:

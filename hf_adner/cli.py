@@ -180,25 +180,56 @@ def predict(args: argparse.Namespace) -> None:
     """Tag a text or documents; several processes of a launcher share the documents."""
     from hf_adner.audit.predict_files import join_processes, predict_to_file
     from hf_adner.audit.prediction import predict_documents
+    from hf_adner.audit.review import check_budget, reviewed
     from hf_adner.data.formats import check_written_path
 
     written = {"format": args.output_format, **_writer_options(args)}
     if args.output:
         check_written_path(args.output, **written)
+    if args.review_budget is not None:
+        check_budget(args.review_budget)
     documents = open_documents(args, require_entities=False)
     state = join_processes(args.device)
     if state is not None and not args.output:
         raise ValueError(f"{state.num_processes} processes cannot share standard output; give --output")
     args.device = args.device if state is None else state.device
-    options = {"batch_size": args.batch_size, "threshold": args.threshold, "review_threshold": args.review_threshold}
+    options = {"batch_size": args.batch_size, "threshold": args.threshold, **_review_options(args)}
     if args.output:
-        options |= {"format": args.output_format, "writer_options": _writer_options(args)}
+        options |= {
+            "review_budget": args.review_budget,
+            "format": args.output_format,
+            "writer_options": _writer_options(args),
+        }
         options |= {"block_size": args.block_size, "state": state}
         predict_to_file(load_pipeline(args), documents, args.output, **options)
     else:
-        print_documents(with_progress(predict_documents(load_pipeline(args), documents, **options), "tagging"))
+        tagged = predict_documents(load_pipeline(args), documents, **options)
+        with reviewed(with_progress(tagged, "tagging"), args.review_budget) as found:
+            print_documents(found)
     if state is None or state.is_main_process:
         print_warnings(documents)
+
+
+def calibrate(args: argparse.Namespace) -> None:
+    """Fit the scores of a checkpoint to development documents and write them into its configuration."""
+    from hf_adner.audit.calibrated_config import check_calibrated, write_calibration, write_config
+    from hf_adner.audit.recalibration import calibrate as fit_calibration
+    from hf_adner.files import write_json
+
+    check_outputs(args.output, args.json)
+    check_calibrated(args.model, args.output)
+    documents, pipe = open_documents(args), load_pipeline(args)
+    options = {"coverage": args.coverage, "review_budget": args.review_budget, "batch_size": args.batch_size}
+    fit = fit_calibration(pipe, documents, **options)
+    print_warnings(documents)
+    print(fit.to_markdown())
+    if args.json:
+        write_json(Path(args.json), fit.to_dict())
+    if args.output:
+        write_config(args.output, pipe.model.config.to_dict(), fit)
+        print(args.output)
+    else:
+        print("\n".join(write_calibration(args.model, fit)))
 
 
 def rank(args: argparse.Namespace) -> None:
@@ -361,6 +392,18 @@ def with_progress(documents: Iterable[Any], activity: str) -> Iterator[Any]:
     from tqdm.auto import tqdm
 
     return iter(tqdm(documents, desc=activity, unit="document", disable=None))
+
+
+def _review_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of review and candidates that were given, as parameters of the pipeline."""
+    from hf_adner.data.formats import keeps_meta
+
+    if args.review_threshold is not None and args.review_budget is not None:
+        raise ValueError("--review-threshold and --review-budget each say what to flag; give one of them")
+    if args.candidates and args.output and not keeps_meta(args.output, args.output_format):
+        raise ValueError(f"--candidates: {args.output} has no place for them; write .jsonl")
+    threshold = {} if args.review_threshold is None else {"review_threshold": args.review_threshold}
+    return threshold | ({"candidates": True} if args.candidates else {})
 
 
 def _writer_options(args: argparse.Namespace) -> dict[str, Any]:

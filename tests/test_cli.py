@@ -22,6 +22,7 @@ from hf_adner import cli as commands
 from hf_adner.audit.measures import GROUPS, ExplanationSettings
 from hf_adner.audit.predict_files import BLOCK_SIZE, predict_to_file
 from hf_adner.audit.ranking import RANKED_FORMATS
+from hf_adner.audit.recalibration import calibrate
 from hf_adner.cards.card import CARD_FILE
 from hf_adner.cards.checkpoint import REPORTS
 from hf_adner.cli import main
@@ -146,11 +147,13 @@ def test_names_and_defaults_are_those_of_the_package():
     def defaults(command, *options):
         return [command_parser(command).get_default(option) for option in options]
 
-    assert defaults("predict", "review_threshold", "block_size") == [REVIEW_THRESHOLD, BLOCK_SIZE]
+    assert defaults("predict", "block_size") == [BLOCK_SIZE]
+    assert f"else {REVIEW_THRESHOLD}" in " ".join(command_parser("predict").format_help().split())
     assert defaults("audit", "max_entities") == [ExplanationSettings.max_entities]
     assert set(defaults("audit", "explainers")[0]) <= set(EXPLAINERS)
     for command, option, function, parameter in (
         ("predict", "batch_size", predict_to_file, "batch_size"),
+        ("calibrate", "batch_size", calibrate, "batch_size"),
         ("explain", "stability_views", run_explanations, "stability_views"),
         ("explain", "entities", run_explanations, "entities"),
         ("explain", "seed", run_explanations, "seed"),

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from accelerate import PartialState
 from tqdm.auto import tqdm
 
 from hf_adner.audit.prediction import predict_documents
+from hf_adner.audit.review import check_budget, reviewed, with_budget
 from hf_adner.data.formats import check_written_path, read_documents, write_documents
 from hf_adner.data.formats.jsonl import jsonl_text
 from hf_adner.data.records import Document
@@ -66,6 +68,7 @@ def predict_to_file(
     state: PartialState | None = None,
     batch_size: int = 16,
     block_size: int = BLOCK_SIZE,
+    review_budget: float | None = None,
     progress: bool = True,
     writer_options: Mapping[str, Any] | None = None,
     **parameters: Any,
@@ -84,6 +87,9 @@ def predict_to_file(
         state: the processes that share the work, each of which makes this call; None: a single process.
         batch_size: windows per forward pass.
         block_size: documents of a part.
+        review_budget: flag exactly this share of all entities, those with the lowest scores of the whole input, in
+            [0, 1]; it is read twice more, from the parts, or for a device or pipe from a temporary file. None: flag by
+            `review_threshold`.
         progress: show a progress bar (in the first process).
         writer_options: options of the output's format, see `write_documents`.
         parameters: as for `predict_documents`.
@@ -95,12 +101,15 @@ def predict_to_file(
             other input, or a device or pipe for several processes.
     """
     writer_options = writer_options or {}
+    if review_budget is not None:
+        check_budget(review_budget)
     check_written_path(output, format, **writer_options)
     if is_stream(output):
         if state is not None:
             raise ValueError(f"{state.num_processes} processes cannot share the device or pipe {output}; name a file")
         tagged = (predict_documents(pipe, block, batch_size, **parameters) for block in blocks(documents, block_size))
-        write_documents(chain.from_iterable(tagged), output, format, **writer_options)
+        with reviewed(chain.from_iterable(tagged), review_budget) as found:
+            write_documents(found, output, format, **writer_options)
         return
     index, count = (0, 1) if state is None else (state.process_index, state.num_processes)
     parts = PartFiles(Path(f"{output}{PARTS_SUFFIX}"))
@@ -115,7 +124,9 @@ def predict_to_file(
         number = write_parts(pipe, documents, parts, bar, index=index, count=count, **settings)
         _wait(state)
         if index == 0:
-            write_documents(parts.documents(number), output, format, **writer_options)
+            read = partial(parts.documents, number)
+            found = read() if review_budget is None else with_budget(read, review_budget)
+            write_documents(found, output, format, **writer_options)
             parts.remove()
         _wait(state)
 

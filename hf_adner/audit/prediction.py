@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hf_adner.data.errors import excerpt
 from hf_adner.data.records import Document, Entity
 from hf_adner.explain.tagger import ScoredSpan, Tagger
 from hf_adner.model.pipeline_adner import AdnerPipeline
 
-META_KEYS = ("score", "start_score", "end_score", "needs_review")
-"""Keys of the prediction in an entity's `meta`: three probabilities in [0, 1], and whether a person should look."""
+META_KEYS = ("score", "start_score", "end_score", "needs_review", "posterior")
+"""Keys of the prediction in an entity's `meta`: three probabilities in [0, 1], whether a person should look, and of a
+calibrated checkpoint the posterior that `score` was made from."""
+
+CANDIDATES = "candidates"
+"""Key of the candidates in a document's `meta`, if they were asked for and there are any."""
+CANDIDATE_KEYS = {
+    "start": "start",
+    "end": "end",
+    "label": "entity_group",
+    "score": "score",
+    "posterior": "posterior",
+    "on_path": "on_path",
+}
+"""Key of a candidate -> key of the pipeline's entity; `posterior` only of a calibrated checkpoint."""
 
 DEFAULT_BATCH_SIZE = 32
 
@@ -28,18 +42,36 @@ def predict_documents(
         pipe: the pipeline.
         documents: any iterable, read once.
         batch_size: windows per forward pass.
-        parameters: other parameters of the call, such as `threshold` or `review_threshold`.
+        parameters: other parameters of the call, such as `threshold`, `review_threshold` or `candidates`: then the
+            `candidates` of a document, which may overlap, are in its meta, beside the entities of the best path.
 
     Raises:
+        ValueError: candidates were asked for, and a document has that key in its meta.
         TypeError: an item is not a `Document`; and what the pipeline raises.
     """
     pending: deque[Document] = deque()  # read by the pipeline, not yet predicted
-    texts = _texts(documents, pending)
+    texts = watched_texts(documents, pending)
     for entities in pipe(texts, batch_size=batch_size, **{"needs_review": True, **parameters}):
-        yield replace(pending.popleft(), entities=tuple(map(entity_of_prediction, entities)))
+        yield _predicted(pending.popleft(), entities)
 
 
-def _texts(documents: Iterable[Document], pending: deque[Document]) -> Iterator[str]:
+def _predicted(document: Document, found: Sequence[Mapping[str, Any]]) -> Document:
+    """Return a document with the entities of the best path, and with candidates in its meta if there are any."""
+    path = tuple(entity_of_prediction(one) for one in found if one.get("on_path", True))
+    if not any("on_path" in one for one in found):
+        return replace(document, entities=path)
+    if CANDIDATES in document.meta:
+        raise ValueError(f"document {excerpt(document.id, 40)} has {CANDIDATES!r} in its meta already")
+    candidates = [{new: one[key] for new, key in CANDIDATE_KEYS.items() if key in one} for one in found]
+    return replace(document, entities=path, meta={**document.meta, CANDIDATES: candidates})
+
+
+def watched_texts(documents: Iterable[Document], pending: MutableSequence[Document]) -> Iterator[str]:
+    """Yield the text of each document and append the document to `pending`, for what reads ahead of its results.
+
+    Raises:
+        TypeError: an item is not a `Document`.
+    """
     for index, document in enumerate(documents):
         if not isinstance(document, Document):
             raise TypeError(f"document {index} is {type(document).__name__}, expected Document")

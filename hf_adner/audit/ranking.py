@@ -18,19 +18,21 @@ from hf_adner.audit.prediction import entity_of_prediction
 from hf_adner.data.formats.doccano import doccano_text
 from hf_adner.data.formats.label_studio import label_studio_predictions_text
 from hf_adner.data.records import Document
+from hf_adner.explain.explainers import pipeline_explainer
+from hf_adner.explain.stability import StabilityMeter
 from hf_adner.files import write_file
 from hf_adner.model.encoders_adner import longest_text
 from hf_adner.model.pipeline_adner import (
     DEFAULT_OVERLAP,
     DEFAULT_WINDOW,
-    REVIEW_THRESHOLD,
-    STABILITY_THRESHOLD,
     AdnerPipeline,
 )
 from hf_adner.model.windows_adner import Window, prediction_windows
 
 BLOCK_SIZE = 256
 MOST_REASONS = 5
+STABILITY_THRESHOLD = 0.5
+"""Stability below which an explanation is a reason to look at a document: edits of the context dominate it."""
 RANKED_FORMATS = ("doccano", "label-studio")
 
 
@@ -39,7 +41,7 @@ class DocumentDoubt:
     """Uncertainty of a model about one document; each figure is in [0, 1], 0 is certain.
 
     Attributes:
-        entity: one minus the lowest posterior of the predicted entities; 0 without entities.
+        entity: one minus the lowest score of the predicted entities; 0 without entities.
         path: one minus the posterior of the most probable labelling of the whole text, per character (its geometric
             mean; MNLP of Shen et al. 2018), which also rises if an entity may have been missed.
         instability: one minus the lowest stability of the entities' explanations; None if not computed.
@@ -75,7 +77,7 @@ def rank_documents(
         documents: read once; their own entities are replaced.
         count: number of documents to keep, which limits memory use; None: all.
         batch_size: windows per forward pass.
-        threshold: least posterior of a pre-annotation, in [0, 1]; entities below it count as uncertain all the same.
+        threshold: least score of a pre-annotation, in [0, 1]; entities below it count as uncertain all the same.
         explain: also use the stability of explanations: True, or an explainer's name.
         progress: show a bar.
 
@@ -89,9 +91,10 @@ def rank_documents(
     """
     if count is not None and count < 1:
         raise ValueError(f"count must be at least 1, found {count}")
+    meter = StabilityMeter(pipeline_explainer(pipe, explain)) if explain else None
     bar = tqdm(documents, desc="ranking", unit="document", disable=None if progress else True)
     scored = itertools.chain.from_iterable(
-        _score(pipe, block, batch_size, threshold, explain) for block in blocks(bar, BLOCK_SIZE)
+        _score(pipe, block, batch_size, threshold, meter) for block in blocks(bar, BLOCK_SIZE)
     )
     ranked = sorted(scored, key=_priority, reverse=True) if count is None else heapq.nlargest(count, scored, _priority)
     return [
@@ -161,13 +164,13 @@ def _windows(pipe: AdnerPipeline, text: str) -> list[Window]:
 
 
 def _score(
-    pipe: AdnerPipeline, block: Sequence[Document], batch_size: int, threshold: float, explain: Any
+    pipe: AdnerPipeline, block: Sequence[Document], batch_size: int, threshold: float, meter: StabilityMeter | None
 ) -> Iterator[Document]:
     invalid = next((document for document in block if not isinstance(document, Document)), None)
     if invalid is not None:
         raise TypeError(f"found a {type(invalid).__name__}, expected a Document")
     texts = [document.text for document in block]
-    options = {"explain": explain} if explain else {}
+    options = {} if meter is None else {"explain": meter}
     predictions = pipe(texts, batch_size=batch_size, threshold=0.0, needs_review=True, **options)
     paths = path_log_posteriors(pipe, texts, batch_size)
     for document, entities, path in zip(block, predictions, paths):
@@ -191,9 +194,9 @@ def document_doubt(entities: Sequence[Mapping[str, Any]], log_posterior: float) 
 
 def reasons(doubt: DocumentDoubt, entities: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return reasons to check a document: uncertain entities, then unstable explanations, then the whole text."""
-    uncertain = [entity for entity in entities if entity["score"] < REVIEW_THRESHOLD]
+    uncertain = [entity for entity in entities if entity.get("needs_review")]
     uncertain.sort(key=lambda entity: entity["score"])
-    sentences = [f"{_name(entity)} has posterior {entity['score']:.2f}" for entity in uncertain]
+    sentences = [f"{_name(entity)} has {_kind(entity)} {entity['score']:.2f}" for entity in uncertain]
     for entity in entities:
         stability = _stability(entity)
         if stability is not None and stability < STABILITY_THRESHOLD:
@@ -211,6 +214,10 @@ def _priority(document: Document) -> float:
 
 def _stability(entity: Mapping[str, Any]) -> float | None:
     return getattr(entity.get("explanation"), "stability", None)
+
+
+def _kind(entity: Mapping[str, Any]) -> str:
+    return "score" if "posterior" in entity else "posterior"
 
 
 def _name(entity: Mapping[str, Any]) -> str:

@@ -24,7 +24,9 @@ from hf_adner.explain.table_building import (
     find_global_table,
     resolve_global_table,
 )
+from hf_adner.model.calibration_adner import Calibration
 from hf_adner.model.loading_adner import check_tokenizer_files, load_complete
+from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
 
 DOCUMENTS_AT_ONCE = 8
 ANNOTATION = "annotation"
@@ -46,8 +48,8 @@ def explain_documents(
 ) -> Iterator[ExplainedNote]:
     """Explain the entities of documents with everything that a page can show; reads documents lazily.
 
-    Explanations get the posterior, probes and stability; those of predicted entities in annotated documents also get
-    the comparison with the annotation in `details`.
+    Explanations get the posterior (and the score of a calibrated checkpoint), probes and stability; those of predicted
+    entities in annotated documents also get the comparison with the annotation in `details`.
 
     Args:
         explainer: as returned by `make_explainer`.
@@ -78,10 +80,12 @@ def _notes(
     meter: StabilityMeter | None,
     seed: int,
 ) -> Iterator[ExplainedNote]:
+    calibration = calibration_of(explainer.tagger.model)
     while chunk := list(islice(documents, DOCUMENTS_AT_ONCE)):
         explanations = _explain(explainer, chunk, use_gold)
         explanations = explanations if meter is None else meter.measure(explanations)
         explanations = probe_explanations(explainer.tagger, explanations, probes, seed=seed)
+        explanations = _with_scores(explanations, calibration)
         explanations = explanations if table is None else add_cues(table, explanations)
         for document, group in zip(chunk, explanations, strict=True):
             group = group if use_gold else [_with_annotation(explanation, document) for explanation in group]
@@ -96,6 +100,22 @@ def _explain(explainer: Any, documents: Sequence[Document], use_gold: bool) -> S
         if len(documents) > 1:  # find the document that fails
             return [_explain(explainer, [document], use_gold)[0] for document in documents]
         raise ValueError(f"document {excerpt(documents[0].id, 40)}: {error}") from None
+
+
+def calibration_of(model: Any) -> Calibration:
+    """Return the calibration of a model; one of another package has none."""
+    values = getattr(model.config, "calibration", None)
+    return Calibration() if values is None else Calibration.from_config(values, model.config.entity_types)
+
+
+def _with_scores(explanations: Sequence[Sequence[Explanation]], by: Calibration) -> Sequence[Sequence[Explanation]]:
+    """Add the calibrated scores, if the checkpoint was calibrated."""
+    if not by.is_fitted:
+        return explanations
+    return [
+        [replace(one, score=by.labels.get(one.entity.label, by.score)(one.posterior)) for one in group]
+        for group in explanations
+    ]
 
 
 def _with_annotation(explanation: Explanation, document: Document) -> Explanation:
@@ -166,6 +186,12 @@ class ExplainedCheckpoint:
         name = name or (DEFAULT_EXPLAINER if self.table is None else "fused")
         options |= {"global_table": self.table} if name in FROM_TABLE else {}
         return make_explainer(name, self.model, self.tokenizer, **options)
+
+    @property
+    def review_threshold(self) -> float:
+        """Score below which an entity needs review: that of the checkpoint's budget, else `REVIEW_THRESHOLD`."""
+        fitted = calibration_of(self.model).review_threshold
+        return REVIEW_THRESHOLD if fitted is None else fitted
 
     @property
     def shown_table(self) -> GlobalTable | None:

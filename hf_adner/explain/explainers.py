@@ -12,7 +12,6 @@ from hf_adner.explain.fusion import EmpiricalBayes, Fusion, Global, make_fusion
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.gradients import AttentionTimesGradient, GradientTimesInput, IntegratedGradients
 from hf_adner.explain.removal import KernelShap, Lime, Occlusion
-from hf_adner.explain.stability import StabilityMeter
 from hf_adner.explain.table_building import resolve_global_table
 from hf_adner.explain.tagger import Tagger
 
@@ -121,13 +120,12 @@ def make_explainer(name: str, model: Any, tokenizer: Any, **options: Any) -> Exp
     return EXPLAINERS[name](Tagger(model, tokenizer), **options)
 
 
-def pipeline_explainer(pipeline: Any, explain: Any, measure_stability: bool = False) -> Callable[..., Any]:
+def pipeline_explainer(pipeline: Any, explain: Any) -> Callable[..., Any]:
     """Make the explainer of an `AdnerPipeline`; see its `explain` argument.
 
     Args:
         pipeline: an `AdnerPipeline`.
         explain: True for gradient x input, the name of an explainer, or an explainer.
-        measure_stability: measure the stability of explanations; ignored if `explain` is an explainer.
 
     Raises:
         TypeError: `explain` is of another type.
@@ -138,5 +136,4 @@ def pipeline_explainer(pipeline: Any, explain: Any, measure_stability: bool = Fa
     if explain is not True and not isinstance(explain, str):
         raise TypeError(f"explain is {type(explain).__name__}, expected True, an explainer's name or an explainer")
     name = DEFAULT_EXPLAINER if explain is True else explain
-    explainer = make_explainer(name, pipeline.model, pipeline.tokenizer)
-    return StabilityMeter(explainer) if measure_stability else explainer
+    return make_explainer(name, pipeline.model, pipeline.tokenizer)

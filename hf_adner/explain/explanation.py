@@ -199,12 +199,13 @@ class Explanation:
         details: further values of the method, such as `completeness_error`; of a text longer than the model, the
             `window` [start, end] that was read. Plain JSON values.
         posterior: probability in [0, 1] that exactly this span with this label is an entity, or None.
+        score: the posterior calibrated, in [0, 1], of a checkpoint that was calibrated; else None.
         probes: the entity in perturbed texts (`hf_adner.explain.probes`); empty if not measured.
         cues: characters that matter in the whole corpus (`hf_adner.explain.probes`); empty without a global table.
 
     Raises:
         ValueError: an entity outside the text, scores, profiles or weights that are not one finite number per
-            character, a lexicon word or cue outside the text, or a posterior outside [0, 1].
+            character, a lexicon word or cue outside the text, or a posterior or score outside [0, 1].
     """
 
     viewer: ClassVar[Callable[[str], Any]]
@@ -225,6 +226,7 @@ class Explanation:
     posterior: float | None = None
     probes: tuple[Probe, ...] = ()
     cues: tuple[Cue, ...] = ()
+    score: float | None = None
 
     def __post_init__(self) -> None:
         text, entity = self.text, self.entity
@@ -238,8 +240,9 @@ class Explanation:
         _freeze(self, "value", _number(self.value, "value"))
         if self.stability is not None:
             _freeze(self, "stability", _number(self.stability, "stability"))
-        if self.posterior is not None:
-            _freeze(self, "posterior", _probability(self.posterior, "posterior"))
+        for name in ("posterior", "score"):
+            if getattr(self, name) is not None:
+                _freeze(self, name, _probability(getattr(self, name), name))
         _freeze(self, "probes", tuple(self.probes))
         _freeze(self, "cues", tuple(_checked_cue(text, cue) for cue in self.cues))
         weights = {name: _numbers(values, name, len(text)) for name, values in self.fusion_weights.items()}
@@ -334,6 +337,7 @@ class Explanation:
             "posterior": self.posterior,
             "probes": [probe.to_dict() for probe in self.probes],
             "cues": [cue.to_dict() for cue in self.cues],
+            "score": self.score,
         }
 
     @classmethod
@@ -352,6 +356,7 @@ class Explanation:
                 entity=Entity(entity["start"], entity["end"], _decoded(entity["label"])),
                 lexicon=tuple(WordScore(*word) for word in words),
                 posterior=values.get("posterior"),
+                score=values.get("score"),
                 probes=tuple(map(Probe.from_dict, values.get("probes", ()))),
                 cues=tuple(map(Cue.from_dict, values.get("cues", ()))),
                 **{name: values[name] for name in _PLAIN},

@@ -91,7 +91,7 @@ def _touches(offsets: tuple[int, int], start: int, end: int) -> bool:
 
 
 class ScoredSpan(NamedTuple):
-    """A predicted entity: characters `start` to `end` (exclusive), its label, and the posterior of both in [0, 1]."""
+    """A predicted entity: characters `start` to `end` (exclusive), its label, and the score of both in [0, 1]."""
 
     start: int
     end: int
@@ -292,8 +292,9 @@ class Tagger:
     def predict(self, texts: Sequence[str], batch_size: int) -> list[list[ScoredSpan]]:
         """Predict entities of texts of any length: per text, sorted and disjoint.
 
-        The score is the posterior of the span for our models, for others the product of the probabilities of its labels
-        on the arg-max path, on which a stray I- counts as B-.
+        The score is that of `AdnerPipeline` for our models (the posterior of the span, calibrated if the checkpoint
+        is), for others the product of the probabilities of its labels on the arg-max path, on which a stray I- counts
+        as B-.
         """
         texts = list(texts)
         if self.is_adner:

@@ -10,6 +10,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .calibration_adner import Calibration
 from .labels_adner import OUTSIDE, bio_labels, entity_types, state_names
 from .loading_adner import CONFIG_FILE, CheckpointError, named_errors
 from .remote_code_adner import RegisteredPipelines, auto_map, custom_pipelines, save_code
@@ -17,7 +18,10 @@ from .remote_code_adner import RegisteredPipelines, auto_map, custom_pipelines, 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = "1.1"
-"""Checkpoint format, major.minor: another major version cannot be read, additions of a newer minor are ignored."""
+"""Checkpoint format, major.minor: another major version cannot be read, additions of a newer minor are ignored.
+
+1.1 added script normalisation and `calibration`.
+"""
 
 _BASE = {
     "use_encoder": True,
@@ -95,11 +99,13 @@ class AdnerConfig(PreTrainedConfig):
         bilstm_size: width of the BiLSTM's output (both directions together).
         head_dropout: dropout before each layer after the encoder, in [0, 1).
         character_vocab_size, character_embedding_size: the embedding of architectures without an encoder.
+        calibration: maps from posteriors to scores and thresholds, as `adner calibrate` writes them (`Calibration`);
+            `None` for an uncalibrated model, whose scores are its posteriors.
         format_version: format of the loaded checkpoint; set to `FORMAT_VERSION`, in which it will be saved.
 
     Raises:
         ValueError: a checkpoint format that this code cannot read, an unknown choice, a size out of range, labels that
-            are not the BIO labels of some types with O first, or contradictory switches.
+            are not the BIO labels of some types with O first, contradictory switches, or a calibration out of range.
     """
 
     model_type = "adner"
@@ -142,6 +148,7 @@ class AdnerConfig(PreTrainedConfig):
     character_vocab_size: int = 0
     character_embedding_size: int = 128
     pad_token_id: int | None = 0
+    calibration: dict | None = None
     format_version: str = FORMAT_VERSION
 
     def __post_init__(self, **kwargs: Any):
@@ -198,6 +205,7 @@ class AdnerConfig(PreTrainedConfig):
         self._check_choices()
         self._check_labels()
         self._check_sizes()
+        Calibration.from_config(self.calibration, self.entity_types)
         if self.use_lexicon_edges and not self.use_graph:
             raise ValueError("use_lexicon_edges=True needs use_graph=True: the edges belong to the graph")
         widths = [self.fused_size] * bool(self.use_dual_stream) + [self.output_size] * bool(self.use_self_attention)

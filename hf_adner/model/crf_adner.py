@@ -229,6 +229,26 @@ class AdnerCRF(torchcrf.CRF):
 
     @torch.no_grad()
     @_without_autocast
+    def log_steps(self, emissions: Tensor, mask: Tensor | None, states: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the posterior as a Markov chain: log marginals, and log p(state | state before) from some states.
+
+        Returns:
+            (batch, length, states) as :meth:`log_marginals`, and (batch, length, len(states), states), the step to each
+            position; that to position 0 is no step, and has -1e6.
+        """
+        dtype, length = _result_dtype(emissions), emissions.size(1)
+        emissions, mask = self._checked(emissions, mask)
+        lattice = self._lattice(emissions, mask)
+        marginals = lattice.log_marginals().transpose(0, 1)[:, :length]
+        arriving = (lattice.log_messages()[1] + emissions.transpose(0, 1)).transpose(0, 1)[:, :length]
+        table = self._log_transitions(arriving.dtype)
+        steps = [(table[state] + arriving).log_softmax(-1) for state in states]
+        steps = torch.stack(steps, 2).clamp(min=FORBIDDEN)  # (batch, length, len(states), states)
+        steps[:, :1] = FORBIDDEN
+        return marginals.to(dtype), steps.to(dtype)
+
+    @torch.no_grad()
+    @_without_autocast
     def viterbi(self, emissions: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the best path of each row, (batch, length) int64 padded with -1, and its score, (batch,).
 

@@ -1,5 +1,6 @@
 """The two heads: a linear-chain CRF over the states of the tag scheme, and a softmax over BIO labels."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,12 +9,14 @@ from torch import nn
 
 from .configuration_adner import AdnerConfig
 from .crf_adner import AdnerCRF, StateSpan
+from .crf_spans_adner import SpanFactors, bio_factors, bioes_factors, independent_factors, spans_above
 from .labels_adner import (
     OUTSIDE,
     UNOBSERVED,
     allowed_transitions,
     bioes_to_bio,
     closes_entity,
+    entity_types,
     opens_entity,
     span_states,
     split_tag,
@@ -56,6 +59,26 @@ class HeadOutput(NamedTuple):
             "start_probs": positions.put(self.start_probs, nothing),
             "end_probs": positions.put(self.end_probs, nothing),
         }
+
+
+class LikelyEntity(NamedTuple):
+    """An entity that may be there, on the best path or off it.
+
+    Attributes:
+        row: row of the batch.
+        start, end: text positions, end exclusive.
+        type: entity type.
+        posterior: of the span and type, in [0, 1].
+        start_prob, end_prob: marginals of its boundaries, in [0, 1].
+    """
+
+    row: int
+    start: int
+    end: int
+    type: str
+    posterior: float
+    start_prob: float
+    end_prob: float
 
 
 class LabelStates(nn.Module):
@@ -144,6 +167,21 @@ class LabelStates(nn.Module):
         is_one_state = self.state_of_label[:, 0] == self.state_of_label[:, 1]
         return torch.where(is_one_state, first, torch.logaddexp(first, last))
 
+    def ids_by_type(self, prefixes: str) -> list[list[int]]:
+        """Return per entity type the ids of its states with these prefixes, in this order."""
+        index = {state: position for position, state in enumerate(self.states)}
+        return [[index[f"{prefix}-{name}"] for prefix in prefixes] for name in entity_types(self.labels)]
+
+    def likely_entities(
+        self, factors: SpanFactors, boundaries: tuple[torch.Tensor, torch.Tensor], least: float
+    ) -> list[LikelyEntity]:
+        """Return the entities whose posterior exceeds `least`; `boundaries` are marginals of starts and ends."""
+        names, (starts, ends) = entity_types(self.labels), (side.tolist() for side in boundaries)
+        return [
+            LikelyEntity(row, start, end, names[index], math.exp(value), starts[row][start], ends[row][end - 1])
+            for row, start, end, index, value in spans_above(factors, math.log(least))
+        ]
+
     def total(self, marginals: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         """Return the probability (batch, text) of the states selected by a 0/1 table."""
         return marginals @ table.to(marginals.dtype)
@@ -197,6 +235,25 @@ class CrfHead(nn.Module):
         ]
         return self.crf.span_log_posteriors(emissions, mask, spans)
 
+    @torch.no_grad()
+    def likely_entities(self, emissions: torch.Tensor, mask: torch.Tensor, least: float) -> list[LikelyEntity]:
+        """Return every entity, on the best path or off it, whose exact posterior exceeds `least`, in (0, 1).
+
+        Sorted by row, start and end; they may overlap.
+
+        Args:
+            emissions: (batch, text, states).
+            mask: (batch, text) bool.
+        """
+        states = self.label_states
+        begun = [state for pair in states.ids_by_type("BI") for state in pair]
+        marginals, steps = self.crf.log_steps(emissions, mask, begun)
+        if states.closes_by_name:
+            factors = bioes_factors(marginals, steps, states.ids_by_type("BIES"))
+        else:
+            factors = bio_factors(marginals, steps, states.ids_by_type("BI"), mask.sum(1))
+        return states.likely_entities(factors.within(mask), self._boundaries(marginals, mask), least)
+
 
 class SoftmaxHead(nn.Module):
     """Independent softmax over the BIO labels; the path is the arg max, with stray I-x read as B-x."""
@@ -229,6 +286,12 @@ class SoftmaxHead(nn.Module):
     def entity_log_posteriors(self, log_probs, mask, entities) -> torch.Tensor:
         """See `AdnerForTokenClassification.entity_log_posteriors`."""
         return token_span_log_probs(log_probs, self.label_states.labels, entities)
+
+    @torch.no_grad()
+    def likely_entities(self, log_probs: torch.Tensor, mask: torch.Tensor, least: float) -> list[LikelyEntity]:
+        """See `CrfHead.likely_entities`; the posterior is the product of the probabilities of the tokens' labels."""
+        factors = independent_factors(log_probs, self.label_states.ids_by_type("BI")).within(mask)
+        return self.label_states.likely_entities(factors, self._boundaries(log_probs, mask), least)
 
 
 def token_span_log_probs(

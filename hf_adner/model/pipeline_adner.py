@@ -9,9 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from transformers import BatchEncoding, TokenClassificationPipeline
 
+from .calibration_adner import Calibration
 from .encoders_adner import longest_text
 from .labels_adner import split_tag
-from .windows_adner import Window, merge_window_entities, prediction_windows
+from .windows_adner import Window, merge_window_entities, owned_entities, prediction_windows
 
 DEFAULT_BATCH_SIZE = 16
 DEFAULT_OVERLAP = 64
@@ -20,9 +21,7 @@ DEFAULT_WINDOW = 510
 SCORING_BATCH_SIZE = 32
 """Windows whose entities are scored in one CRF pass, which costs about the same for one row as for many."""
 REVIEW_THRESHOLD = 0.8
-"""Default posterior below which entities are flagged: if the model is calibrated, one in five there is wrong."""
-STABILITY_THRESHOLD = 0.5
-"""Default stability below which entities are flagged: perturbations dominate the explanation."""
+"""Default score below which entities are flagged: if the model is calibrated, one in five there is wrong."""
 
 
 class AdnerPipeline(TokenClassificationPipeline):
@@ -30,22 +29,25 @@ class AdnerPipeline(TokenClassificationPipeline):
 
     Entities are those of the model's best path. An entity's `score` is the exact posterior of its span and label given
     the text (softmax heads: the product of its tokens' probabilities); `start_score` and `end_score` are the marginals
-    of its boundaries, with a CRF never below `score`. A text longer than `window_size` is split into overlapping
-    windows; each entity is taken from the window in which it has most context. The model is put into evaluation mode
-    and stays there, so that several threads may use a pipeline, or pipelines of one model, at once.
+    of its boundaries, with a CRF never below `score`. If the checkpoint was calibrated (`adner calibrate`), the three
+    are calibrated, and `posterior` is what `score` was made from. A text longer than `window_size` is split into
+    overlapping windows; each entity is taken from the window in which it has most context. The model is put into
+    evaluation mode and stays there, so that several threads may use a pipeline, or pipelines of one model, at once.
 
     Args:
         model: an `AdnerForTokenClassification`. For any other token classifier use the stock `token-classification`.
         tokenizer: its `AdnerTokenizer`.
         batch_size: windows per forward pass (default 16); windows of similar length share a batch.
         threshold: drop entities with a lower score, in [0, 1] (default 0: keep the whole best path).
-        needs_review: add the flag `needs_review` to each entity: True if its score is below `review_threshold`, or if
-            it is explained and its explanation's stability is below `stability_threshold`.
-        review_threshold: in [0, 1], default 0.8: of calibrated entities at that score one in five is wrong.
+        needs_review: add the flag `needs_review` to each entity: True if its score is below `review_threshold`.
+        review_threshold: in [0, 1]; the default is that of the checkpoint's review budget (`adner calibrate`), else
+            0.8: of calibrated entities at that score one in five is wrong.
+        calibrated: False gives posteriors as scores, as if the checkpoint were not calibrated (default True).
+        candidates: also return every span and label off the best path whose posterior exceeds the checkpoint's
+            candidate threshold (`adner calibrate --coverage`), or a threshold of your own in (0, 1). Each entity gets
+            `on_path`, whether it is one of the best path; those off it may overlap others.
         window_size: characters per window; default and maximum is what tokenizer and encoder take, 510 if unlimited.
         window_overlap: characters that neighbouring windows share, default 64, at most half of a window.
-        stability_threshold: in [0, 1], default 0.5. With `explain` and `needs_review` the stability of explanations is
-            measured, which takes several times as long as explaining; 0 turns that off.
         explain: add an `explanation` to each entity. The value is passed to `explainer_factory`, which the package
             sets.
         kwargs: as for any pipeline (`device`, `task`, ...).
@@ -56,8 +58,8 @@ class AdnerPipeline(TokenClassificationPipeline):
     """
 
     explainer_factory: ClassVar[Callable[..., Callable[..., Sequence[Sequence[Any]]]] | None] = None
-    """`factory(pipeline, explain, measure_stability)` returns `explainer(texts, entities)`, which returns per text a
-    list of explanations, one per `(start, end, label)` entity."""
+    """`factory(pipeline, explain)` returns `explainer(texts, entities)`, which returns per text a list of explanations,
+    one per `(start, end, label)` entity."""
 
     buffer_batches: ClassVar[int] = 32
     """Number of batches whose windows are sorted by length together; an iterable is read that far ahead."""
@@ -77,10 +79,11 @@ class AdnerPipeline(TokenClassificationPipeline):
             batch_size, parameters: as for the class, for this call only.
 
         Returns:
-            For a text a list of entities, sorted by start, never overlapping; for a list of texts a list of such lists;
-            for another iterable an iterator of such lists, in the order of the texts. An entity is a dictionary of
-            `entity_group`, `score`, `start_score`, `end_score` (floats in [0, 1]), `word` (`text[start:end]`), `start`
-            and `end` (characters, end exclusive), and `needs_review` and `explanation` if requested.
+            For a text a list of entities, sorted by start; those of the best path never overlap. For a list of texts a
+            list of such lists; for another iterable an iterator of such lists, in the order of the texts. An entity is
+            a dictionary of `entity_group`, `score`, `start_score`, `end_score` (floats in [0, 1]), `word`
+            (`text[start:end]`), `start` and `end` (characters, end exclusive), of a calibrated checkpoint `posterior`,
+            and `needs_review`, `on_path` and `explanation` if requested.
 
         Raises:
             TypeError: `inputs` or one of its texts has another type, or a parameter is unknown.
@@ -119,7 +122,8 @@ class AdnerPipeline(TokenClassificationPipeline):
         threshold: float | None = None,
         needs_review: bool | None = None,
         review_threshold: float | None = None,
-        stability_threshold: float | None = None,
+        calibrated: bool | None = None,
+        candidates: bool | float | None = None,
         window_size: int | None = None,
         window_overlap: int | None = None,
         explain: Any = None,
@@ -129,7 +133,8 @@ class AdnerPipeline(TokenClassificationPipeline):
             "threshold": threshold,
             "needs_review": needs_review,
             "review_threshold": review_threshold,
-            "stability_threshold": stability_threshold,
+            "calibrated": calibrated,
+            "candidates": candidates,
             "explain": explain,
         }
         return _given(windows), {}, _given(choices)
@@ -138,16 +143,22 @@ class AdnerPipeline(TokenClassificationPipeline):
         windows, _, choices = self._sanitize_parameters(**parameters)
         windows, choices = {**self._preprocess_params, **windows}, {**self._postprocess_params, **choices}
         size, overlap = self._window_sizes(**windows)
-        review_threshold = _probability(choices.get("review_threshold", REVIEW_THRESHOLD), "review_threshold")
+        config = self.model.config
+        calibration = Calibration.from_config(config.calibration, config.entity_types)
+        fitted = REVIEW_THRESHOLD if calibration.review_threshold is None else calibration.review_threshold
+        review_threshold = _probability(choices.get("review_threshold", fitted), "review_threshold")
+        threshold = _probability(choices.get("threshold", 0.0), "threshold")
+        least = calibration.candidates_above(choices.get("candidates"))
+        if least is not None and threshold > 0:
+            raise ValueError(f"threshold={threshold:g} would drop candidates; give threshold or candidates, not both")
         return _Settings(
             batch_size=check_count(DEFAULT_BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1),
             window_size=size,
             window_overlap=overlap,
-            threshold=_probability(choices.get("threshold", 0.0), "threshold"),
+            threshold=threshold,
             review_threshold=review_threshold if choices.get("needs_review") else None,
-            stability_threshold=_probability(
-                choices.get("stability_threshold", STABILITY_THRESHOLD), "stability_threshold"
-            ),
+            calibration=calibration if choices.get("calibrated", True) else Calibration(),
+            candidate_threshold=least,
             explain=choices.get("explain") or None,
         )
 
@@ -168,8 +179,7 @@ class AdnerPipeline(TokenClassificationPipeline):
                 "explain=True needs the package hf_adner (a checkpoint does not contain the explainers): install it "
                 "(`pip install .` in a clone of its repository) and `import hf_adner` before creating the pipeline"
             )
-        measure_stability = settings.review_threshold is not None and settings.stability_threshold > 0
-        return factory(self, settings.explain, measure_stability)
+        return factory(self, settings.explain)
 
     # ---- from texts to entities -------------------------------------------------------------------------------
 
@@ -197,7 +207,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         self, texts: list[str], windows: list[list[Window]], first: int, settings: _Settings
     ) -> list[list[dict[str, Any]]]:
         """Return the entities of each text; `first` is the number of the first text in the whole input."""
-        found: list[list[list[dict[str, Any]]]] = [[[] for _ in ranges] for ranges in windows]
+        found, likely = ([[[] for _ in ranges] for ranges in windows] for _ in range(2))
         rows = [
             _Row(text, number, window) for text, ranges in enumerate(windows) for number, window in enumerate(ranges)
         ]
@@ -205,12 +215,18 @@ class AdnerPipeline(TokenClassificationPipeline):
         group_size = settings.batch_size * -(-SCORING_BATCH_SIZE // settings.batch_size)
         for group in _chunks(rows, group_size):
             outputs = [self._run(batch, texts, first) for batch in _chunks(group, settings.batch_size)]
-            for row, entities in zip(group, self.postprocess(outputs, group, texts)):
+            joined = _concatenate(outputs)
+            for row, entities in zip(group, self.postprocess(joined, group, texts, settings)):
                 found[row.text][row.number] = entities
+            for row, entities in zip(group, self._likely_entities(joined, group, texts, settings)):
+                likely[row.text][row.number] = entities
         merged = [
             lists[0] if len(lists) == 1 else merge_window_entities(ranges, lists)
             for ranges, lists in zip(windows, found)
         ]
+        if settings.candidate_threshold is not None:
+            others = [owned_entities(ranges, lists) for ranges, lists in zip(windows, likely)]
+            merged = [_with_candidates(entities, more) for entities, more in zip(merged, others)]
         return self._finish(texts, merged, settings)
 
     def _run(self, batch: Sequence[_Row], texts: list[str], first: int) -> dict[str, torch.Tensor]:
@@ -264,25 +280,28 @@ class AdnerPipeline(TokenClassificationPipeline):
         return torch.stack(spans, 1), torch.stack((row, first, last), 1)
 
     def postprocess(
-        self, model_outputs: Sequence[Mapping[str, torch.Tensor]], group: Sequence[_Row], texts: Sequence[str]
+        self, outputs: Mapping[str, torch.Tensor], group: Sequence[_Row], texts: Sequence[str], settings: _Settings
     ) -> list[list[dict[str, Any]]]:
-        """Return the entities of each window, positions in the whole text, from the outputs of its batches."""
+        """Return the entities of each window's best path, positions in the whole text, from outputs of `_forward`."""
         found: list[list[dict[str, Any]]] = [[] for _ in group]
-        joined = _concatenate(model_outputs)
-        scores = torch.cat((self._posteriors(joined)[:, None], joined["boundaries"]), 1).float().clamp(0, 1).tolist()
-        for (row, start, end, label), (score, start_score, end_score) in zip(joined["spans"].tolist(), scores):
-            text, _, window = group[row]
-            start, end = start + window.start, end + window.start
-            entity = {
-                "entity_group": self._labels[label][1],
-                "score": score,
-                "start_score": start_score,
-                "end_score": end_score,
-                "word": texts[text][start:end],
-                "start": start,
-                "end": end,
-            }
-            found[row].append(entity)
+        scores = torch.cat((self._posteriors(outputs)[:, None], outputs["boundaries"]), 1).float().clamp(0, 1)
+        for (row, start, end, label), probabilities in zip(outputs["spans"].tolist(), scores.tolist()):
+            span = (start, end, self._labels[label][1])
+            found[row].append(_entity(group[row], texts, span, probabilities, settings.calibration))
+        return found
+
+    def _likely_entities(
+        self, outputs: Mapping[str, torch.Tensor], group: Sequence[_Row], texts: Sequence[str], settings: _Settings
+    ) -> list[list[dict[str, Any]]]:
+        """Return the candidates of each window, or nothing if they were not asked for."""
+        found: list[list[dict[str, Any]]] = [[] for _ in group]
+        if settings.candidate_threshold is None:
+            return found
+        emissions, mask = (outputs[name].to(self.device) for name in ("emissions", "mask"))
+        for one in self.model.head.likely_entities(emissions, mask.bool(), settings.candidate_threshold):
+            probabilities = [min(max(value, 0.0), 1.0) for value in (one.posterior, one.start_prob, one.end_prob)]
+            span = (one.start, one.end, one.type)
+            found[one.row].append(_entity(group[one.row], texts, span, probabilities, settings.calibration))
         return found
 
     @torch.no_grad()
@@ -313,10 +332,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         ]
         for entities, explanations in zip(found, settings.explain(texts, entities=spans), strict=True):
             for entity, explanation in zip(entities, explanations, strict=True):
-                entity["explanation"] = _with_posterior(explanation, entity["score"])
-                stability = getattr(explanation, "stability", None)
-                if settings.review_threshold is not None and stability is not None:
-                    entity["needs_review"] |= stability < settings.stability_threshold
+                entity["explanation"] = _with_scores(explanation, entity)
 
 
 class _Settings(NamedTuple):
@@ -327,7 +343,8 @@ class _Settings(NamedTuple):
     window_overlap: int
     threshold: float
     review_threshold: float | None
-    stability_threshold: float
+    calibration: Calibration
+    candidate_threshold: float | None
     explain: Any
 
 
@@ -339,9 +356,31 @@ class _Row(NamedTuple):
     window: Window
 
 
-def _with_posterior(explanation: Any, posterior: float) -> Any:
-    """Return the explanation with the entity's score, if it has a field for it."""
-    return replace(explanation, posterior=posterior) if hasattr(explanation, "posterior") else explanation
+def _entity(
+    row: _Row, texts: Sequence[str], span: tuple[int, int, str], probabilities: Sequence[float], by: Calibration
+) -> dict[str, Any]:
+    """Return an entity from its span in a window, and the posterior and the marginals of its boundaries."""
+    start, end, label = span[0] + row.window.start, span[1] + row.window.start, span[2]
+    scores = by.calibrated(label, *probabilities)
+    posterior = {"posterior": scores.pop("posterior")} if "posterior" in scores else {}
+    place = {"word": texts[row.text][start:end], "start": start, "end": end}
+    return {"entity_group": label, **scores, **place, **posterior}
+
+
+def _with_candidates(path: list[dict[str, Any]], likely: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the entities of the best path and the likely ones off it, sorted by start and end, marked by `on_path`."""
+    own = {(entity["start"], entity["end"], entity["entity_group"]) for entity in path}
+    others = [one for one in likely if (one["start"], one["end"], one["entity_group"]) not in own]
+    found = [*({**entity, "on_path": True} for entity in path), *({**entity, "on_path": False} for entity in others)]
+    return sorted(found, key=lambda entity: (entity["start"], entity["end"], entity["entity_group"]))
+
+
+def _with_scores(explanation: Any, entity: Mapping[str, Any]) -> Any:
+    """Return the explanation with the entity's posterior and calibrated score, if it has fields for them."""
+    scores = {"posterior": entity.get("posterior", entity["score"])}
+    scores |= {"score": entity["score"]} if "posterior" in entity else {}
+    given = {name: value for name, value in scores.items() if hasattr(explanation, name)}
+    return replace(explanation, **given) if given else explanation
 
 
 def _check_model(model: Any, tokenizer: Any) -> None:

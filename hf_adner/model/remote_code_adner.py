@@ -48,10 +48,15 @@ def custom_pipelines() -> dict[str, dict[str, Any]]:
     return {PIPELINE_TASK: {"impl": "pipeline_adner.AdnerPipeline", "pt": [model_class], "type": "text"}}
 
 
+def code_files() -> list[Path]:
+    """Return the files of a checkpoint's code, where they are in this process."""
+    return sorted(Path(__file__).parent.glob("*_adner.py"))
+
+
 def save_code(folder: str | Path) -> list[str]:
     """Copy all files of the checkpoint's code into a folder and return their paths there."""
     copies = []
-    for source in sorted(Path(__file__).parent.glob("*_adner.py")):
+    for source in code_files():
         copies.append(str(Path(folder) / source.name))
         shutil.copyfile(source, copies[-1])
     return copies

@@ -105,19 +105,31 @@ def merge_window_entities(windows: Sequence[Window], entities_per_window: Sequen
     Raises:
         ValueError: not one list per window, or an entity that is empty or not within its window.
     """
+    candidates = list(_owned(windows, entities_per_window))
+    candidates.sort(key=lambda candidate: candidate[:3])
+    return [candidate.entity for group in _overlapping_groups(candidates) for candidate in _without_overlaps(group)]
+
+
+def owned_entities(windows: Sequence[Window], entities_per_window: Sequence[Iterable[EntityT]]) -> list[EntityT]:
+    """Return the entities of overlapping windows, each from the window that owns its middle character.
+
+    Unlike those of `merge_window_entities` they may overlap; arguments and errors are the same.
+    """
+    candidates = sorted(_owned(windows, entities_per_window), key=lambda candidate: candidate[:2])
+    return [candidate.entity for candidate in candidates]
+
+
+def _owned(windows: Sequence[Window], entities_per_window: Sequence[Iterable[EntityT]]) -> Iterator[_Candidate]:
     if len(windows) != len(entities_per_window):
         raise ValueError(f"{len(entities_per_window)} lists of entities for {len(windows)} windows")
     text = Window(windows[0].start, windows[-1].end) if windows else Window(0, 0)
-    candidates = []
     for window, owned, entities in zip(windows, owned_ranges(windows), entities_per_window):
         for entity in entities:
             start, end = _span_of(entity)
             if not window.start <= start < end <= window.end:
                 raise ValueError(f"entity ({start}, {end}) is empty or not within its {window}")
             if owned.start <= (start + end - 1) // 2 < owned.end:
-                candidates.append(_Candidate(start, end, _context(start, end, window, text), entity))
-    candidates.sort(key=lambda candidate: candidate[:3])
-    return [candidate.entity for group in _overlapping_groups(candidates) for candidate in _without_overlaps(group)]
+                yield _Candidate(start, end, _context(start, end, window, text), entity)
 
 
 class _Candidate(NamedTuple):

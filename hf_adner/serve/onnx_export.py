@@ -20,6 +20,8 @@ from hf_adner.model.tokenization_adner import LEXICON_KEYS, AdnerTokenizer
 GRAPH_FILE = "model.onnx"
 DECODER_FILE = "decoder.json"
 DECODER_VERSION = 1
+CALIBRATED_VERSION = 2
+"""Version of an export with a calibration, which a reader of version 1 would leave out without a word."""
 OPSET = 20
 
 
@@ -63,11 +65,12 @@ def decoder_record(model: AdnerForTokenClassification, tokenizer: AdnerTokenizer
     """Return the content of `decoder.json`, by which emissions become entities.
 
     BIO `labels`, `states`, the scores of the `crf` (null: a softmax head) and `longest_text`, the characters that the
-    network takes at once (null: no limit).
+    network takes at once (null: no limit); of a calibrated checkpoint also its `calibration`.
     """
-    crf = getattr(model.head, "crf", None)
+    crf, calibration = getattr(model.head, "crf", None), model.config.calibration
     return {
-        "version": DECODER_VERSION,
+        "version": DECODER_VERSION if calibration is None else CALIBRATED_VERSION,
+        **({} if calibration is None else {"calibration": calibration}),
         "labels": model.config.labels,
         "states": model.config.states,
         "longest_text": longest_text(model, tokenizer),

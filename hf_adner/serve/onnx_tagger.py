@@ -8,10 +8,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from hf_adner.model.calibration_adner import Calibration
 from hf_adner.model.labels_adner import (
     allowed_transitions,
     bioes_to_bio,
     closes_entity,
+    entity_types,
     opens_entity,
     span_states,
     split_tag,
@@ -21,7 +23,7 @@ from hf_adner.model.loading_adner import named_errors, read_json_object
 from hf_adner.model.pipeline_adner import DEFAULT_OVERLAP, DEFAULT_WINDOW, check_count
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.model.windows_adner import Window, merge_window_entities, prediction_windows
-from hf_adner.serve.onnx_export import DECODER_FILE, DECODER_VERSION, GRAPH_FILE
+from hf_adner.serve.onnx_export import CALIBRATED_VERSION, DECODER_FILE, DECODER_VERSION, GRAPH_FILE
 
 _MAX_SPREAD = 600.0
 """Spread of scores, in natural log, above which exponentials that matter could underflow."""
@@ -49,6 +51,7 @@ class OnnxTagger:
         with named_errors(str(Path(folder) / DECODER_FILE)):
             self.labels = record["labels"]
             self.head = make_head(record)
+            self.calibration = Calibration.from_config(record.get("calibration"), entity_types(self.labels))
             self.window_size = check_count(record["longest_text"] or DEFAULT_WINDOW, "longest_text")
         self.window_overlap = min(DEFAULT_OVERLAP, self.window_size // 2)
         self.tokenizer = AdnerTokenizer.from_pretrained(folder)
@@ -67,7 +70,7 @@ class OnnxTagger:
 
         Returns:
             Per text a list of dictionaries, sorted by start: `entity_group`, `score`, `start_score`, `end_score`,
-            `word`, `start`, `end`, as from `AdnerPipeline`.
+            `word`, `start`, `end`, of a calibrated checkpoint `posterior`, as from `AdnerPipeline`.
 
         Raises:
             TypeError: an item is not a string.
@@ -85,10 +88,8 @@ class OnnxTagger:
                 entity._replace(start=entity.start + window.start, end=entity.end + window.start) for entity in entities
             ]
         merged = (merge_window_entities(ranges, lists) for ranges, lists in zip(windows, found))
-        return [
-            [_as_dictionary(text, entity) for entity in entities if entity.score >= threshold]
-            for text, entities in zip(texts, merged)
-        ]
+        found = ([self._as_dictionary(text, entity) for entity in entities] for text, entities in zip(texts, merged))
+        return [[entity for entity in entities if entity["score"] >= threshold] for entities in found]
 
     def emissions(self, characters: Sequence[str]) -> np.ndarray:
         """Run the network on texts, none empty or longer than `window_size`: (texts, longest text, states)."""
@@ -110,6 +111,11 @@ class OnnxTagger:
             lengths = np.array([len(text) for text in characters])
             yield from zip(batch, self.head.entities(self.emissions(characters), lengths))
 
+    def _as_dictionary(self, text: str, entity: ScoredEntity) -> dict[str, Any]:
+        scores = self.calibration.calibrated(entity.label, entity.score, entity.start_score, entity.end_score)
+        place = {"word": text[entity.start : entity.end], "start": entity.start, "end": entity.end}
+        return {"entity_group": entity.label, **scores, **place}
+
 
 def _read_record(path: Path) -> dict[str, Any]:
     if not path.is_file():
@@ -117,9 +123,9 @@ def _read_record(path: Path) -> dict[str, Any]:
             f"{path.parent} is not an ONNX export: {path.name} is missing; create one with `adner export`"
         )
     record = read_json_object(path)
-    if record.get("version") != DECODER_VERSION:
-        found = record.get("version")
-        raise ValueError(f"{path} has version {found!r}, expected {DECODER_VERSION}: export the model again")
+    if record.get("version") not in (DECODER_VERSION, CALIBRATED_VERSION):
+        found, expected = record.get("version"), f"{DECODER_VERSION} or {CALIBRATED_VERSION}"
+        raise ValueError(f"{path} has version {found!r}, expected {expected}: export the model again")
     return record
 
 
@@ -134,20 +140,8 @@ def _session(path: Path, threads: int, providers: list[str]) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
 
 
-def _as_dictionary(text: str, entity: ScoredEntity) -> dict[str, Any]:
-    return {
-        "entity_group": entity.label,
-        "score": entity.score,
-        "start_score": entity.start_score,
-        "end_score": entity.end_score,
-        "word": text[entity.start : entity.end],
-        "start": entity.start,
-        "end": entity.end,
-    }
-
-
 class ScoredEntity(NamedTuple):
-    """An entity of a row; `score`, `start_score` and `end_score` are probabilities, as from `AdnerPipeline`."""
+    """An entity of a row; `score`, `start_score` and `end_score` are the model's probabilities, uncalibrated."""
 
     start: int
     end: int

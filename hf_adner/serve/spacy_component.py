@@ -33,8 +33,8 @@ class AdnerComponent:
 
     `doc.ents` gets every entity whose boundaries are token boundaries. `doc.spans["adner"]` gets all entities; one that
     begins or ends inside a token is aligned by `alignment_mode`, with a warning. `span._.adner` has its `score`,
-    `start_score`, `end_score` and the exact characters `start`, `end`. With single-character tokens, as of
-    `spacy.blank("zh")`, every entity is aligned.
+    `start_score`, `end_score`, of a calibrated checkpoint `posterior`, and the exact characters `start`, `end`. With
+    single-character tokens, as of `spacy.blank("zh")`, every entity is aligned.
 
     Args:
         pipe: the pipeline that finds the entities.
@@ -42,7 +42,7 @@ class AdnerComponent:
             inside it) or `strict` (no alignment); an entity that would be lost by the last two is expanded.
         overwrite: replace existing `doc.ents`; otherwise only entities that do not overlap them are added.
         batch_size: windows per forward pass.
-        threshold: drop entities with a lower posterior, in [0, 1].
+        threshold: drop entities with a lower score, in [0, 1].
 
     Raises:
         ValueError: unknown alignment mode.
@@ -113,7 +113,7 @@ class AdnerComponent:
         span = doc.char_span(start, end, label=label, alignment_mode=self.alignment_mode)
         if span is None or not len(span):
             span = doc.char_span(start, end, label=label, alignment_mode="expand")
-        span._.adner = {name: entity[name] for name in (*SCORES, "start", "end")}
+        span._.adner = {name: entity[name] for name in (*SCORES, "start", "end", "posterior") if name in entity}
         if not _is_aligned(span):
             warnings.warn(
                 f"entity {label} at characters {start}-{end} cuts a token: it is not in doc.ents, and covers "

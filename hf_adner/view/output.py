@@ -65,6 +65,7 @@ def explanation_lines(explanation: Explanation) -> list[str]:
     entity = explanation.entity
     facts = [f"{entity.start}–{entity.end}", f"{explanation.method}, {explanation.target} {explanation.value:.3g}"]
     facts += [] if explanation.posterior is None else [f"posterior {explanation.posterior:.3f}"]
+    facts += [] if explanation.score is None else [f"score {explanation.score:.3f}"]
     facts += [] if explanation.stability is None else [f"stability {explanation.stability:.2f}"]
     lines = [f"{shortened(code_points(entity.text or ''), 40)} ({code_points(entity.label)})  {'  '.join(facts)}"]
     top = [span for span in explanation.top(TOP) if span.score]
@@ -162,7 +163,8 @@ def run_explanations(
         seed=seed,
     )
     if output:
-        write_explanations(notes, output, table=checkpoint.shown_table)
+        page = {"table": checkpoint.shown_table, "review_threshold": checkpoint.review_threshold}
+        write_explanations(notes, output, **page)
         return
     for note in notes:
         print(f"{code_points(note.name)}: {len(note.explanations)} entities")

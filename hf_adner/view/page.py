@@ -22,7 +22,7 @@ from markupsafe import Markup
 from hf_adner.data.records import nested_pieces
 from hf_adner.explain.explanation import ExplainedNote, Explanation
 from hf_adner.files import write_file
-from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD, STABILITY_THRESHOLD
+from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
 from hf_adner.reporting import visible
 from hf_adner.view.charts import LEVELS
 from hf_adner.view.section import ROLES, Section, make_section, number, percent
@@ -45,7 +45,6 @@ def explanations_to_html(
     title: str = TITLE,
     table: GlobalTable | None = None,
     review_threshold: float = REVIEW_THRESHOLD,
-    stability_threshold: float = STABILITY_THRESHOLD,
 ) -> None:
     """Write a page with one or several notes.
 
@@ -55,7 +54,7 @@ def explanations_to_html(
         path: the file, written atomically.
         title: heading of the page.
         table: global table whose strongest units are shown for each label; an unpublished table is private.
-        review_threshold, stability_threshold: posterior and stability below which the page asks for a check.
+        review_threshold: score below which the page asks for a check.
     """
     notes = notes_of(explanations)
     notes_to_html(
@@ -64,7 +63,6 @@ def explanations_to_html(
         title=title,
         table=table,
         review_threshold=review_threshold,
-        stability_threshold=stability_threshold,
     )
 
 
@@ -90,11 +88,9 @@ def page_text(
     title: str = TITLE,
     table: GlobalTable | None = None,
     review_threshold: float = REVIEW_THRESHOLD,
-    stability_threshold: float = STABILITY_THRESHOLD,
 ) -> Iterator[str]:
     """Yield the page in pieces; arguments as for `explanations_to_html`."""
-    thresholds = (review_threshold, stability_threshold)
-    views = [make_note_view(f"n{index}", note, thresholds) for index, note in enumerate(notes, 1)]
+    views = [make_note_view(f"n{index}", note, review_threshold) for index, note in enumerate(notes, 1)]
     summary = summarise(views)
     style, script = _asset("page.css"), _asset("page.js")
     return (
@@ -150,17 +146,18 @@ class _Placed(NamedTuple):
     section: Section
 
 
-def make_note_view(key: str, note: ExplainedNote, thresholds: tuple[float, float]) -> NoteLayout:
+def make_note_view(key: str, note: ExplainedNote, review_threshold: float) -> NoteLayout:
     """Create the layout of a note, sections sorted by position, longer entities first.
 
     Args:
         key: id of the note, unique on the page.
         note: the note.
-        thresholds: posterior and stability below which the page asks for a check.
+        review_threshold: score below which the page asks for a check.
     """
     explanations = sorted(note.explanations, key=_position)
     sections = [
-        make_section(f"{key}-e{index}", explanation, *thresholds) for index, explanation in enumerate(explanations, 1)
+        make_section(f"{key}-e{index}", explanation, review_threshold)
+        for index, explanation in enumerate(explanations, 1)
     ]
     return NoteLayout(key, visible(note.name), list(_text_parts(visible(note.text), sections)), sections)
 
@@ -195,14 +192,14 @@ class LabelSummary(NamedTuple):
     """Summary of the entities of one label on the page.
 
     Attributes:
-        posterior, stability: medians, None if no explanation has one.
+        score, stability: medians, None if no explanation has one.
         inside: mean share of the weight on the entity's own characters, in [0, 1].
     """
 
     label: str
     entities: int
     to_check: int
-    posterior: float | None
+    score: float | None
     stability: float | None
     inside: float
 
@@ -222,7 +219,7 @@ def _summary(label: str, sections: Sequence[Section]) -> LabelSummary:
         label,
         len(sections),
         sum(bool(section.checks) for section in sections),
-        _median(section.explanation.posterior for section in sections),
+        _median(section.confidence for section in sections),
         _median(section.explanation.stability for section in sections),
         statistics.fmean(shares),
     )

@@ -159,6 +159,11 @@ class Section:
         return self.explanation.entity
 
     @property
+    def confidence(self) -> float | None:
+        """How sure the model is: the calibrated score if there is one, else the posterior, which may be None too."""
+        return confidence(self.explanation)
+
+    @property
     def label(self) -> str:
         """Label as shown on the page."""
         return visible(self.entity.label)
@@ -174,13 +179,18 @@ class Section:
         return target_in_words(self.explanation.target, self.label)
 
 
-def make_section(key: str, explanation: Explanation, review_threshold: float, stability_threshold: float) -> Section:
+def confidence(explanation: Explanation) -> float | None:
+    """Return the calibrated score of an entity if it has one, else its posterior or None."""
+    return explanation.posterior if explanation.score is None else explanation.score
+
+
+def make_section(key: str, explanation: Explanation, review_threshold: float) -> Section:
     """Create the section of one entity.
 
     Args:
         key: id of the section, unique on the page.
         explanation: of the entity.
-        review_threshold, stability_threshold: posterior and stability below which the page asks for a check.
+        review_threshold: score below which the page asks for a check.
     """
     levels, shares = heat_levels(explanation.scores), explanation.shares
     span = (explanation.entity.start, explanation.entity.end)
@@ -190,7 +200,7 @@ def make_section(key: str, explanation: Explanation, review_threshold: float, st
         key=key,
         explanation=explanation,
         surface=shortened(visible(explanation.entity.text or ""), SURFACE),
-        checks=checks(explanation, review_threshold, stability_threshold),
+        checks=checks(explanation, review_threshold),
         pieces=_heat(explanation.text, levels, span),
         levels=encode_levels(levels),
         largest=max(map(abs, explanation.scores), default=0.0),
@@ -209,14 +219,13 @@ def make_section(key: str, explanation: Explanation, review_threshold: float, st
     )
 
 
-def checks(explanation: Explanation, review_threshold: float, stability_threshold: float) -> list[str]:
-    """Return the reasons why a person should check this entity."""
-    reasons = []
-    if explanation.posterior is not None and explanation.posterior < review_threshold:
-        reasons.append(f"the model is not sure ({explanation.posterior:.0%})")
-    if explanation.stability is not None and explanation.stability < stability_threshold:
-        reasons.append(f"the explanation is not stable ({explanation.stability:.2f})")
-    return reasons
+def checks(explanation: Explanation, review_threshold: float) -> list[str]:
+    """Return the reasons why a person should check this entity.
+
+    The stability of an explanation is none: it does not tell wrong entities from right ones.
+    """
+    sure = confidence(explanation)
+    return [] if sure is None or sure >= review_threshold else [f"the model is not sure ({sure:.0%})"]
 
 
 def number(value: float) -> str:

@@ -72,16 +72,20 @@ def surest(pipe) -> float:
     return max(entity["score"] for entity in pipe(NOTE))
 
 
-def test_the_pipeline_flags_unstable_explanations(build):
+def test_the_pipeline_adds_posterior_and_score(build):
     case = build("bert-crf")
     pipe = AdnerPipeline(model=case.model, tokenizer=case.tokenizer)
-    options = {"explain": True, "needs_review": True, "review_threshold": 0.0, "threshold": surest(pipe)}
-    (entity,) = pipe(NOTE, **options)
-    stability = entity["explanation"].stability
-    assert entity["explanation"].posterior == entity["score"] and 0 < stability < 1
-    for limit, flag in ((stability * 0.9, False), (stability * 0.9 + 0.1, True)):
-        assert pipe(NOTE, stability_threshold=limit, **options)[0]["needs_review"] is flag
-    assert pipe(NOTE, explain=True)[0]["explanation"].stability is None
+    (entity,) = pipe(NOTE, explain=True, needs_review=True, threshold=surest(pipe))
+    one = entity["explanation"]
+    assert (one.posterior, one.score, one.stability) == (entity["score"], None, None)
+    try:
+        case.model.config.calibration = {"score": {"slope": 0.5, "intercept": -1.0}}
+        for entity in pipe(NOTE, explain=True):
+            one = entity["explanation"]
+            assert (one.posterior, one.score) == (entity["posterior"], entity["score"]) and one.score != one.posterior
+            assert Explanation.from_dict(one.to_dict()) == one
+    finally:
+        case.model.config.calibration = None
 
 
 def test_the_pipeline_explains_with_the_checkpoints_table(build, tmp_path):
@@ -95,9 +99,9 @@ def test_the_pipeline_explains_with_the_checkpoints_table(build, tmp_path):
         pipe(NOTE, explain="fused")
     documents = [Document("a", case.texts[0], (Entity(2, 5, "Disease"),))]
     build_checkpoint_table(folder, documents, min_documents=1, progress=False)
-    (entity,) = pipe(NOTE, explain="fused", needs_review=True, threshold=surest(pipe))
+    (entity,) = pipe(NOTE, explain="fused", threshold=surest(pipe))
     one = entity["explanation"]
-    assert one.method == "fused" and set(one.fusion_weights) == {"local", "global"} and 0 < one.stability <= 1
+    assert one.method == "fused" and set(one.fusion_weights) == {"local", "global"}
 
 
 def test_public_names_are_lazy():

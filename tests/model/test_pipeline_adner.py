@@ -439,8 +439,8 @@ def test_explaining_needs_the_package(random_pipe, monkeypatch):
 
 
 def test_explanations_come_from_the_factory(random_pipe, tokenizer, monkeypatch):
-    def factory(pipe, explain, measure_stability):
-        assert pipe.tokenizer is tokenizer and not measure_stability
+    def factory(pipe, explain):
+        assert pipe.tokenizer is tokenizer
         return lambda texts, entities: [
             [(explain, text, place) for place in places] for text, places in zip(texts, entities)
         ]
@@ -455,28 +455,18 @@ def test_explanations_come_from_the_factory(random_pipe, tokenizer, monkeypatch)
     assert "explanation" not in always(TEXTS[11], explain=False)[0]
 
 
-def test_an_unstable_explanation_needs_review(random_pipe, monkeypatch):
-    asked = []
-
-    def factory(pipe, explain, measure_stability):
-        asked.append(measure_stability)
-        return lambda texts, entities: [[SimpleNamespace(stability=explain) for _ in places] for places in entities]
+def test_explaining_changes_no_flag(random_pipe, monkeypatch):
+    def factory(pipe, explain):
+        return lambda texts, entities: [[SimpleNamespace(stability=0.0) for _ in places] for places in entities]
 
     monkeypatch.setattr(AdnerPipeline, "explainer_factory", factory)
-    sure = {"needs_review": True, "review_threshold": 0.0}
-
-    def flags(**parameters):
-        return {entity["needs_review"] for entities in random_pipe(TEXTS, **parameters) for entity in entities}
-
-    assert flags(explain=0.4, **sure) == {True} and flags(explain=0.6, **sure) == {False}
-    assert flags(explain=0.4, stability_threshold=0.3, **sure) == {False}
-    assert flags(explain=0.6, needs_review=True, review_threshold=1.0) == {True}
-    assert asked == [True] * 4
-    assert "needs_review" not in random_pipe(TEXTS[11], explain=0.4)[0] and asked[-1] is False
-    random_pipe(TEXTS[11], explain=0.4, stability_threshold=0.0, **sure)
-    assert asked[-1] is False
-    with pytest.raises(ValueError, match="stability_threshold must be a number in"):
-        random_pipe("红斑", stability_threshold=2)
+    for limit in (0.0, 0.5, 1.0):
+        options = {"needs_review": True, "review_threshold": limit}
+        plain, explained = random_pipe(TEXTS, **options), random_pipe(TEXTS, explain=True, **options)
+        flags = [[one["needs_review"] for entities in found for one in entities] for found in (plain, explained)]
+        assert flags[0] == flags[1]
+    with pytest.raises(TypeError, match="stability_threshold"):
+        random_pipe("红斑", stability_threshold=0.5)
 
 
 def test_the_task_is_registered(random_pipe, tmp_path, caplog):

@@ -13,7 +13,7 @@ from transformers import AutoModel, pipeline
 
 from hf_adner import AdnerPipeline
 from hf_adner.model import remote_code_adner
-from hf_adner.model.configuration_adner import AdnerConfig
+from hf_adner.model.configuration_adner import FORMAT_VERSION, AdnerConfig
 
 ARCHITECTURES = ("m-dscmg", "bert-crf")
 CODE = sorted(path.name for path in Path(remote_code_adner.__file__).parent.glob("*_adner.py"))
@@ -160,13 +160,13 @@ def test_code_imports_only_what_travels_along():
 def test_another_format_is_refused(found, advice, checkpoints, tmp_path):
     _, folder = checkpoints["bert-crf"]
     config = json.loads((folder / "config.json").read_text())
-    assert config["format_version"] == "1.1"
+    assert config["format_version"] == FORMAT_VERSION
     (tmp_path / "config.json").write_text(json.dumps({**config, "format_version": found, "architecture": "unheard-of"}))
-    with pytest.raises(ValueError, match=f"has format {found}, .* reads 1.1; install a {advice} hf_adner"):
+    with pytest.raises(ValueError, match=f"has format {found}, .* reads {FORMAT_VERSION}; install a {advice} hf_adner"):
         AdnerConfig.from_pretrained(tmp_path)
 
 
 def test_a_newer_minor_format_is_told(checkpoints, caplog):
     saved = json.loads((checkpoints["bert-crf"][1] / "config.json").read_text())
     config = AdnerConfig(**{**saved, "format_version": "1.9"})
-    assert "format 1.9, newer than 1.1" in caplog.text and config.format_version == "1.1"
+    assert f"format 1.9, newer than {FORMAT_VERSION}" in caplog.text and config.format_version == FORMAT_VERSION

@@ -168,7 +168,7 @@ SPAN = st.integers(0, len(NOTE) - 1).flatmap(
 
 
 def view(spans, text=NOTE):
-    return make_note_view("n1", ExplainedNote("a", text, many(text, spans)), (0.8, 0.5))
+    return make_note_view("n1", ExplainedNote("a", text, many(text, spans)), 0.8)
 
 
 @given(st.lists(SPAN, max_size=5))
@@ -204,7 +204,7 @@ def test_the_summary_counts_labels():
     sure = explanation()
     unsure = explanation(posterior=0.25, stability=None, entity=Entity(0, 2, "Symptom"))
     drug = explanation(entity=Entity(13, 19, "Drug"))
-    rows = summarise([make_note_view("n1", ExplainedNote("a", NOTE, (sure, unsure, drug)), (0.8, 0.5))])
+    rows = summarise([make_note_view("n1", ExplainedNote("a", NOTE, (sure, unsure, drug)), 0.8)])
     assert [(row.label, row.entities, row.to_check) for row in rows] == [("Symptom", 2, 1), ("Drug", 1, 0)]
-    assert rows[0].posterior == pytest.approx(0.61) and rows[0].stability == 0.75
+    assert rows[0].score == pytest.approx(0.61) and rows[0].stability == 0.75
     assert 0 < rows[0].inside < 1

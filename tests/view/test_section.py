@@ -9,7 +9,7 @@ from .notes import NOTE, explanation
 
 
 def section(**changes):
-    return make_section("n1-e1", explanation(**changes), 0.8, 0.5)
+    return make_section("n1-e1", explanation(**changes), 0.8)
 
 
 def test_it_tells_what_the_explanation_holds():
@@ -69,10 +69,10 @@ def test_what_is_missing_is_left_out():
 
 def test_why_a_person_should_look():
     assert section().checks == []
-    assert section(posterior=0.5, stability=0.25).checks == [
-        "the model is not sure (50%)",
-        "the explanation is not stable (0.25)",
-    ]
+    assert section(posterior=0.5, stability=0.25).checks == ["the model is not sure (50%)"]
+    assert section(posterior=0.9, stability=0.0).checks == []
+    assert section(posterior=0.9, score=0.7).checks == ["the model is not sure (70%)"]
+    assert section(posterior=0.5, score=0.9).confidence == 0.9
     assert section(posterior=None, stability=None).checks == []
 
 

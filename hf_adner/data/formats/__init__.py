@@ -2,7 +2,7 @@
 
 from hf_adner.data.formats.reading import READERS, DocumentStream, detect_format, read_documents
 from hf_adner.data.formats.submission import check_submission
-from hf_adner.data.formats.writing import WRITERS, check_written_path, write_documents
+from hf_adner.data.formats.writing import WRITERS, check_written_path, keeps_meta, write_documents
 
 __all__ = [
     "READERS",
@@ -11,6 +11,7 @@ __all__ = [
     "check_submission",
     "check_written_path",
     "detect_format",
+    "keeps_meta",
     "read_documents",
     "write_documents",
 ]

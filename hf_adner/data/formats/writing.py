@@ -77,6 +77,15 @@ def resolve_writer(path: Path, format: str | None) -> tuple[TextWriter | FolderW
     return WRITERS[name], {}
 
 
+def keeps_meta(path: str | Path, format: str | None = None) -> bool:
+    """Return whether a file, in a format or that of its suffix, keeps the `meta` of documents whatever it is.
+
+    Raises:
+        ValueError: as `write_documents`.
+    """
+    return resolve_writer(Path(path), format)[0] is WRITERS["jsonl"]
+
+
 def write_documents(documents: Iterable[Document], path: str | Path, format: str | None = None, **options: Any) -> int:
     """Write documents in a format, one at a time; the file is written completely or not at all.
 
