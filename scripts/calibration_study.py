@@ -2,7 +2,8 @@
 """Measure what `adner calibrate` brings on documents that neither model nor calibration has seen, and write its table.
 
 Each checkpoint tags its held-out documents once. They are then split at random into two halves, many times: maps,
-candidate threshold and review threshold are fitted on one half and measured on the other.
+candidate threshold and review threshold are fitted on one half and measured on the other. A half has few entities, so
+that its ECE is mostly chance: the table also has the ECE of the held-out scores of all splits together.
 
     python scripts/calibration_study.py NAME=CHECKPOINT=FILE[,FILE] ...
 """
@@ -60,7 +61,15 @@ def _half(found: Found, outcomes: Outcomes, numbers: set[int]) -> Half:
     return Half(outcomes.where(np.isin(outcomes.documents, list(numbers))), list(filter(None, gold)), candidates)
 
 
-def measure(fitted: Half, held_out: Half) -> dict[str, Any]:
+class Scored(NamedTuple):
+    """Posteriors and calibrated scores of held-out entities, and whether they are right, (entities,) each."""
+
+    before: np.ndarray
+    after: np.ndarray
+    correct: np.ndarray
+
+
+def measure(fitted: Half, held_out: Half) -> tuple[dict[str, Any], Scored]:
     """Fit on one half and measure on the other."""
     maps = choose_maps(fitted.outcomes)
     before, after = held_out.outcomes.posteriors, maps.scores(held_out.outcomes)
@@ -69,7 +78,8 @@ def measure(fitted: Half, held_out: Half) -> dict[str, Any]:
     for name, one, scores in zip(("before", "after"), figures, (before, after)):
         row |= {f"ece_{name}": one["ece"], f"brier_{name}": one["brier"]}
         row[f"log_loss_{name}"] = float(log_losses(scores, held_out.outcomes).mean())
-    return row | _coverages(fitted, held_out) | _budgets(maps, fitted, held_out)
+    row |= _coverages(fitted, held_out) | _budgets(maps, fitted, held_out)
+    return row, Scored(before, after, held_out.outcomes.correct)
 
 
 def _coverages(fitted: Half, held_out: Half) -> dict[str, float]:
@@ -94,8 +104,9 @@ def _budgets(maps: FittedMaps, fitted: Half, held_out: Half) -> dict[str, float]
     return row
 
 
-def summary(rows: list[dict[str, Any]], found: Found) -> dict[str, Any]:
-    """Return the means over splits, the standard deviations of shares, and how often each method was chosen."""
+def summary(rows: list[dict[str, Any]], scored: list[Scored], found: Found) -> dict[str, Any]:
+    """Return means and standard deviations over splits, the pooled ECE, and how often each method was chosen."""
+    before, after, correct = (np.concatenate(side) for side in zip(*scored))
     methods = [row["method"] for row in rows]
     names = [name for name in rows[0] if name != "method"]
     return {
@@ -103,6 +114,7 @@ def summary(rows: list[dict[str, Any]], found: Found) -> dict[str, Any]:
         "entities": len(found.score),
         "gold": sum(map(len, found.gold)),
         "splits": len(rows),
+        "pooled_ece": [calibration(scores, correct)["ece"] for scores in (before, after)],
         "methods": {name: methods.count(name) for name in sorted(set(methods))},
         "mean": {name: float(np.mean([row[name] for row in rows])) for name in names},
         "sd": {name: float(np.std([row[name] for row in rows], ddof=1)) for name in names},
@@ -117,7 +129,8 @@ def study(folder: str, files: list[str], splits: int) -> dict[str, Any]:
     documents = [document for file in files for document in read_documents(file)]
     found = predict_found(pipe, documents, least=LEAST_CANDIDATE)
     bar = tqdm(halves(found, splits), total=splits, desc=Path(folder).parent.name, unit="split", disable=None)
-    return summary([measure(*pair) for pair in bar], found)
+    rows, scored = zip(*(measure(*pair) for pair in bar))
+    return summary(list(rows), list(scored), found)
 
 
 def tables(records: dict[str, dict[str, Any]]) -> str:
@@ -127,8 +140,8 @@ def tables(records: dict[str, dict[str, Any]]) -> str:
 
 def _calibration(records: dict[str, dict[str, Any]]) -> str:
     heads = (
-        "checkpoint", "documents", "entities", "ECE before", "after", "after / before", "by chance", "Brier before",
-        "after", "log loss before", "after", "chosen",
+        "checkpoint", "documents", "entities", "ECE of a half before", "after", "by chance", "pooled ECE before",
+        "after", "after / before", "Brier before", "after", "log loss before", "after", "chosen",
     )  # fmt: skip
     return markdown_table(heads, [_calibration_row(name, one) for name, one in records.items()])
 
@@ -136,8 +149,9 @@ def _calibration(records: dict[str, dict[str, Any]]) -> str:
 def _calibration_row(name: str, one: dict[str, Any]) -> tuple[Any, ...]:
     mean, chosen = one["mean"], ", ".join(f"{method} {count}" for method, count in one["methods"].items())
     pairs = [mean[f"{figure}_{when}"] for figure in ("ece", "brier", "log_loss") for when in ("before", "after")]
-    ratio = share(mean["ece_after"] / mean["ece_before"])
-    return name, one["documents"], one["entities"], *pairs[:2], ratio, mean["ece_by_chance"], *pairs[2:], chosen
+    pooled, ratio = one["pooled_ece"], share(one["pooled_ece"][1] / one["pooled_ece"][0])
+    half = (*pairs[:2], mean["ece_by_chance"])
+    return name, one["documents"], one["entities"], *half, *pooled, ratio, *pairs[2:], chosen
 
 
 def _coverage(records: dict[str, dict[str, Any]]) -> str:

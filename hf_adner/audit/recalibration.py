@@ -30,7 +30,7 @@ from hf_adner.data.records import Document
 from hf_adner.metrics.calibration import calibration
 from hf_adner.model.calibration_adner import ScoreMap
 from hf_adner.model.pipeline_adner import AdnerPipeline
-from hf_adner.reporting import code_points, markdown_table, plain, share
+from hf_adner.reporting import code_points, escape_markdown, markdown_table, plain, share
 
 LEAST_DOCUMENTS = 10
 """Documents with predicted entities that a calibration needs: one for each fold of its cross-validation."""
@@ -310,41 +310,43 @@ _TITLES = ("n", "ECE before", "after", "by chance", "Brier before", "after", "lo
 
 def report_markdown(report: Mapping[str, Any]) -> str:
     """Return a report of `CalibrationFit.to_dict`, which the configuration keeps, as Markdown."""
-    methods = report["methods"]
+    methods, labels = report["methods"], report["labels"]
     named = ", ".join(f"`{name}` {method}" for name, method in methods.items())
     parts = [
         f"{report['entities']:,} predicted and {report['gold']:,} gold entities of {report['documents']:,} development "
         f"documents. Maps chosen by cross-validated log loss: {named}.",
-        markdown_table(("score", *_TITLES), measured_rows(report["measured"])),
+        markdown_table(("score", *_TITLES), _rows(report["measured"])),
         f"*After*: by {FOLDS}-fold cross-validation over documents; maps are chosen and fitted without the documents "
         "that they are measured on. *By chance*: what exact scores of so many entities would have.",
-        markdown_table(("label", *_TITLES), measured_rows(report["labels"])),
-        own_maps_line(report["own_maps"]),
+        markdown_table(("label", *_TITLES), _rows({escape_markdown(name): one for name, one in labels.items()})),
+        _own_maps_line(report["own_maps"]),
     ]
     if report["review"] is not None:
-        parts.append(review_line(report["review"]))
+        parts.append(_review_line(report["review"]))
     if report["candidates"] is not None:
         parts.append("\n".join(CandidateFit(**report["candidates"]).lines()))
     return "\n\n".join(parts) + "\n"
 
 
-def measured_rows(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-    """Return a row of figures per name, as a table of `report_markdown` has them."""
+def _rows(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
     return [
-        (code_points(name), one["entities"], *one["ece"], one["ece_by_chance"], *one["brier"], *one["log_loss"])
+        (name, one["entities"], *one["ece"], one["ece_by_chance"], *one["brier"], *one["log_loss"])
         for name, one in measured.items()
     ]
 
 
-def own_maps_line(labels: Sequence[str]) -> str:
+def _own_maps_line(labels: Sequence[str]) -> str:
     """Say which labels have maps of their own, and the rule."""
     rule = f"{LEAST_ENTITIES} predicted entities, {LEAST_OF_EACH} of them right and {LEAST_OF_EACH} wrong"
+    rule = f"A label needs {rule}, to get its own where that lowers the log loss."
     if labels:
-        return f"Labels with a map of their own: {', '.join(map(code_points, labels))}; the others share one."
-    return f"All labels share one map. A label needs {rule}, to get its own where that lowers the log loss."
+        return (
+            f"Labels with a map of their own: {', '.join(map(escape_markdown, labels))}; the others share one. {rule}"
+        )
+    return f"All labels share one map. {rule}"
 
 
-def review_line(review: Mapping[str, Any]) -> str:
+def _review_line(review: Mapping[str, Any]) -> str:
     """Say what a review budget does."""
     wrong, found = review["wrong_among_flagged"], review["wrong_found"]
     facts = "" if wrong is None else f"; {share(wrong)} of them are wrong"

@@ -80,13 +80,14 @@ def _metrics_beside(folder: Path) -> dict[str, Any]:
 
 
 def _completed(metrics: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Add labels and architecture from the checkpoint's configuration."""
+    """Add labels, architecture and the report of a calibration from the checkpoint's configuration."""
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} is not a checkpoint (no config.json)")
     config = read_report(folder / "config.json")
     labels = entity_types(config["id2label"][key] for key in sorted(config["id2label"], key=int))
     if metrics.setdefault("labels", labels) != labels:
         raise ReportError(f"the metrics are of another model: their labels differ from those of {folder.name}")
+    metrics["calibrated"] = (config.get("calibration") or {}).get("report")
     architecture = config.get("architecture") or next(iter(config.get("architectures") or ()), None)
     metrics["model"] = {"architecture": architecture, **(metrics.get("model") or {})}
     return metrics

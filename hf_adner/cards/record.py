@@ -108,6 +108,7 @@ class CardRecord:
         energy_kwh: measured energy.
         co2_grams: measured emissions.
         calibration: `CalibrationReport.to_dict()`.
+        calibrated: `CalibrationFit.to_dict()`, if the scores were calibrated.
         explanations: `ExplanationReport.to_dict()`.
         robustness: `RobustnessReport.to_dict()`.
         examples: texts that are not from the training data, with their predicted entities.
@@ -138,6 +139,7 @@ class CardRecord:
     energy_kwh: float | None = None
     co2_grams: float | None = None
     calibration: Report | None = None
+    calibrated: Report | None = None
     explanations: Report | None = None
     robustness: Report | None = None
     examples: Sequence[Example] = ()
@@ -194,6 +196,7 @@ def _network(metrics: Report) -> dict[str, Any]:
         "parameters": metrics.get("parameters"),
         "script_characters": metrics.get("script_characters") or 0,
         "lexicon_words": metrics.get("lexicon_words") or 0,
+        "calibrated": _part(metrics, "calibrated") or None,
         "lexicon_from_training": metrics.get("lexicon_origin") in ("documents", "mix"),
     }
 

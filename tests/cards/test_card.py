@@ -349,6 +349,21 @@ def test_calibration():
     assert dict(risk_rows(found))["100%"] == "50.0 %"
 
 
+def test_a_calibrated_checkpoint():
+    measured = {
+        "entities": 40, "right": 30, "ece": [0.1, 0.05], "brier": [0.2, 0.15], "log_loss": [0.5, 0.4],
+        "ece_by_chance": 0.06,
+    }  # fmt: skip
+    report = {
+        "documents": 12, "entities": 40, "gold": 44, "methods": {"score": "Platt"}, "measured": {"score": measured},
+        "labels": {"a|b": measured}, "own_maps": [], "review": None, "candidates": None,
+    }  # fmt: skip
+    card = str(model_card(full_record(calibrated=report)))
+    assert "| score | 40 | 0.1000 | 0.0500 | 0.0600 | 0.2000 | 0.1500 | 0.5000 | 0.4000 |" in card
+    assert "| a\\|b | 40 |" in card and "An entity's `posterior` is the exact" in card
+    assert "Scores were calibrated" not in str(model_card(full_record()))
+
+
 def test_nothing_measured_gives_nothing():
     assert explanation_tables(None) == robustness_tables(None) == "" and calibration_rows(None) == []
     assert sample_line(None) is None and list(risk_rows(None)) == []

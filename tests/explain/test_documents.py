@@ -2,10 +2,12 @@
 
 import pytest
 
-from hf_adner import Document, Entity, make_explainer
+from hf_adner import AdnerPipeline, Document, Entity, make_explainer
 from hf_adner.explain.documents import ANNOTATION, ExplainedCheckpoint, explain_documents
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.tagger import entity_posteriors
+from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
+from hf_adner.view.output import run_explanations
 
 NOTE = "患者反复红斑，伴瘙痒，皮肤干燥，外用他克莫司软膏。"
 GOLD = (Entity(4, 6, "Disease"), Entity(8, 10, "Disease"), Entity(18, 22, "Drug"))
@@ -55,6 +57,24 @@ def test_found_entities_are_compared_with_the_annotation(explainer):
         found = {(one.entity.start, one.entity.end): one.details[ANNOTATION] for one in note.explanations}
         assert found.pop((start, end)) == verdict
         assert set(found.values()) <= {"no entity here"}
+
+
+def test_a_calibrated_checkpoint_shows_calibrated_scores(build, tmp_path):
+    case, page = build("bert-crf"), tmp_path / "page.html"
+    pipe = AdnerPipeline(model=case.model, tokenizer=case.tokenizer, device="cpu")
+    checkpoint = ExplainedCheckpoint(case.model, case.tokenizer)
+    assert checkpoint.review_threshold == REVIEW_THRESHOLD
+    case.model.config.calibration = {"score": {"slope": 0.3, "intercept": 0.2}, "review_threshold": 0.9999}
+    try:
+        found = pipe(NOTE, needs_review=True)
+        (note,) = explain_documents(checkpoint.explainer(), [Document("a", NOTE)], probes=(), stability_views=0)
+        assert [one.score for one in note.explanations] == pytest.approx([one["score"] for one in found], abs=1e-5)
+        assert [one.posterior for one in note.explanations] == pytest.approx([o["posterior"] for o in found], abs=1e-5)
+        assert checkpoint.review_threshold == 0.9999 and all(one["needs_review"] for one in found)
+        run_explanations(checkpoint, [Document("a", NOTE)], page, probes=(), stability_views=0)
+        assert page.read_text(encoding="utf-8").count("the model is not sure") == len(found) > 0
+    finally:
+        case.model.config.calibration = None
 
 
 def test_errors_name_the_document(explainer):

@@ -17,6 +17,7 @@ from hf_adner.model.configuration_adner import FORMAT_VERSION, AdnerConfig
 
 ARCHITECTURES = ("m-dscmg", "bert-crf")
 CODE = sorted(path.name for path in Path(remote_code_adner.__file__).parent.glob("*_adner.py"))
+CALIBRATION = {"score": {"slope": 0.5, "intercept": -0.3}, "end": {"slope": 0.9, "intercept": 0.1}}
 AUTO_MAP = {
     "AutoConfig": "configuration_adner.AdnerConfig",
     "AutoModel": "modeling_adner.AdnerModel",
@@ -71,7 +72,10 @@ def checkpoints(build, tokenizer, tmp_path_factory):
     saved = {}
     for architecture in ARCHITECTURES:
         folder = tmp_path_factory.mktemp("checkpoints") / architecture
-        pipe = pipeline("adner-ner", model=build(architecture), tokenizer=tokenizer, device="cpu")
+        model = build(architecture)
+        if architecture == "bert-crf":
+            model.config.calibration = CALIBRATION
+        pipe = pipeline("adner-ner", model=model, tokenizer=tokenizer, device="cpu")
         pipe.save_pretrained(folder)
         saved[architecture] = (pipe, folder)
     return saved
@@ -103,6 +107,8 @@ def test_the_answers_are_the_same_without_the_package(architecture, checkpoints,
         assert torch.equal(logits, pipe.model(**inputs).logits)
     stock = pipeline("token-classification", model=str(folder), device="cpu", aggregation_strategy="simple")
     assert entities == pipe(texts) and any(entities)
+    calibrated = {"posterior" in one for found in entities for one in found}
+    assert calibrated == {architecture == "bert-crf"}
     assert tokens == stock(texts) and any(tokens)
 
 

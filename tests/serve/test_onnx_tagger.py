@@ -78,6 +78,27 @@ def test_an_export_agrees_with_the_pipeline(architecture, tmp_path):
         tagger(["红", 3])
 
 
+def test_a_calibrated_export_agrees_with_the_pipeline(tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    model, tokenizer = make_checkpoint("bilstm-crf")
+    model.config.calibration = {
+        "score": {"slope": 0.4, "intercept": 0.5},
+        "labels": {"药": {"slope": 0.7, "intercept": -0.5}},
+        "start": {"slope": 0.9, "intercept": 0.0},
+    }
+    export_onnx(model, tokenizer, tmp_path / "export")
+    tagger, pipe = OnnxTagger(tmp_path / "export", threads=1), AdnerPipeline(model, tokenizer, device="cpu")
+    found, expected = tagger(TEXTS), pipe(TEXTS)
+    assert_equal_entities(found, expected, 1e-4)
+    pairs = [pair for rows in zip(found, expected) for pair in zip(*rows)]
+    assert all(one["posterior"] == pytest.approx(other["posterior"], abs=1e-4) for one, other in pairs)
+    assert {one["entity_group"] for one, _ in pairs} == {"病", "药"}
+    assert tagger(TEXTS, threshold=0.5) == [[one for one in row if one["score"] >= 0.5] for row in found]
+    record = json.loads((tmp_path / "export" / DECODER_FILE).read_text())
+    assert record["version"] == 2 and decoder_record(*make_checkpoint("bilstm-crf"))["version"] == 1
+
+
 @pytest.mark.slow
 def test_eight_bits_are_smaller_and_nearly_the_same(tmp_path):
     pytest.importorskip("onnxscript")

@@ -51,6 +51,17 @@ def test_entities_of_a_blank_pipeline_are_exact(folder, pipe):
     assert [span.text for span in nlp(TEXTS[0]).ents] == [span.text for span in docs[0].ents]
 
 
+def test_calibrated_scores_reach_the_spans(folder):
+    model = AdnerForTokenClassification.from_pretrained(folder)
+    model.config.calibration = {"score": {"slope": 0.5, "intercept": -1.0}}
+    pipe = AdnerPipeline(model, AdnerTokenizer.from_pretrained(folder), device="cpu")
+    doc = AdnerComponent(pipe)(spacy.blank("zh")(TEXTS[0]))
+    assert len(doc.ents) == len(pipe(TEXTS[0])) > 1
+    for span, entity in zip(doc.ents, pipe(TEXTS[0])):
+        assert span._.adner == {name: entity[name] for name in span._.adner} and "posterior" in span._.adner
+        assert span._.adner["score"] != span._.adner["posterior"]
+
+
 class Found:
     """A tagger that finds the same two entities in every text."""
 
