@@ -212,7 +212,7 @@ def predict(args: argparse.Namespace) -> None:
 
 def calibrate(args: argparse.Namespace) -> None:
     """Fit the scores of a checkpoint to development documents and write them into its configuration."""
-    from hf_adner.audit.calibrated_config import check_calibrated, write_calibration, write_config
+    from hf_adner.audit.calibrated_config import check_calibrated, saved_config, write_calibration, write_config
     from hf_adner.audit.recalibration import calibrate as fit_calibration
     from hf_adner.files import write_json
 
@@ -226,7 +226,7 @@ def calibrate(args: argparse.Namespace) -> None:
     if args.json:
         write_json(Path(args.json), fit.to_dict())
     if args.output:
-        write_config(args.output, pipe.model.config.to_dict(), fit)
+        write_config(args.output, saved_config(args.model, pipe.model.config), fit)
         print(args.output)
     else:
         print("\n".join(write_calibration(args.model, fit)))

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedConfig
+
 from hf_adner.audit.recalibration import CalibrationFit
 from hf_adner.files import check_output, read_json, write_file
 from hf_adner.model.configuration_adner import FORMAT_VERSION
@@ -49,6 +51,13 @@ def write_calibration(folder: str | Path, fit: CalibrationFit) -> list[str]:
     write_config(path, before, fit)
     lines = [f"{path}: {_change(before.get('calibration'), fit.config())}"]
     return [*lines, f"{folder}: code brought up to date ({', '.join(updated)})"] if updated else lines
+
+
+def saved_config(name: str, config: PreTrainedConfig) -> dict[str, Any]:
+    """Return the configuration of a checkpoint as plain JSON values: its file in a folder, `config` of a Hub name."""
+    if Path(name).is_dir():
+        return read_json(Path(name) / CONFIG_FILE)
+    return json.loads(config.to_json_string())
 
 
 def write_config(path: str | Path, config: Mapping[str, Any], fit: CalibrationFit) -> None:

@@ -19,6 +19,9 @@ from hf_adner.reporting import share
 LEAST_CANDIDATE = 1e-4
 """Smallest threshold that is fitted: below it the candidates of a text may be as many as its pairs of characters."""
 
+MARGIN = 1e-4
+"""Share that the threshold lies below the posterior that it is to let through, which is rounded otherwise next time."""
+
 
 @dataclass(frozen=True)
 class CandidateFit:
@@ -112,7 +115,7 @@ def candidate_threshold(gold: Sequence[Sequence[float]], coverage: float) -> flo
     allowed = posteriors[first][(bounds <= 1 - coverage + 1e-9) & (posteriors[first] > LEAST_CANDIDATE)]
     if not len(allowed):
         raise ValueError(_unmet(gold, coverage))
-    return float(allowed[-1]) * (1 - 1e-6)  # exceeded by that posterior, also if it is rounded otherwise next time
+    return float(allowed[-1]) * (1 - MARGIN)
 
 
 def _unmet(gold: Sequence[Sequence[float]], coverage: float) -> str:
