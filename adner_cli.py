@@ -196,7 +196,8 @@ def _audit(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     _add_shared(parser, "--split", "--json")
     explainers = ["grad-x-input", "integrated-gradients", "occlusion"]
-    text = f"{_listed('explain.explainers:EXPLAINERS')} (default: {' '.join(explainers)})"
+    controls = f"or controls without a model: {_listed('explain.controls:CONTROL_EXPLAINERS')}"
+    text = f"{_listed('explain.explainers:EXPLAINERS')}; {controls} (default: {' '.join(explainers)})"
     parser.add_argument("--explainers", nargs="+", metavar="NAME", default=explainers, help=text)
     groups = _listed("audit.measures:GROUPS")
     parser.add_argument("--groups", nargs="+", metavar="NAME", help=f"groups of measures: {groups} (default: all)")

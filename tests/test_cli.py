@@ -29,6 +29,7 @@ from hf_adner.cli import main
 from hf_adner.data.formats import READERS, WRITERS, read_documents, write_documents
 from hf_adner.data.records import Document, Entity
 from hf_adner.data.statistics import corpus_statistics
+from hf_adner.explain.controls import CONTROL_EXPLAINERS
 from hf_adner.explain.explainers import EXPLAINERS
 from hf_adner.explain.probes import DEFAULT_PROBES
 from hf_adner.explain.targets import TARGETS
@@ -139,6 +140,7 @@ def test_names_and_defaults_are_those_of_the_package():
         (TARGETS, "explain.targets:TARGETS"),
         (DEFAULT_PROBES, "explain.probes:DEFAULT_PROBES"),
         (GROUPS, "audit.measures:GROUPS"),
+        (CONTROL_EXPLAINERS, "explain.controls:CONTROL_EXPLAINERS"),
         (REPORTS, "cards.checkpoint:REPORTS"),
     ):
         assert adner_cli.names_in(reference) == list(names)

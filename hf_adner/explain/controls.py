@@ -97,7 +97,10 @@ class HashExplainer(ControlExplainer):
 
 
 CONTROL_EXPLAINERS: dict[str, type[ControlExplainer]] = {
-    control.name: control for control in (ConstantExplainer, PositionalTemplate, HashExplainer, RandomExplainer)
+    "constant": ConstantExplainer,
+    "template": PositionalTemplate,
+    "hash": HashExplainer,
+    "random": RandomExplainer,
 }
 """Control explainers by name."""
 
