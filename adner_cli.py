@@ -217,15 +217,25 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", help="page (.html) or JSON (.json, .jsonl) to write (default: print text)")
     parser.add_argument("--global-table", help="folder of a global table (default: the checkpoint's)")
     parser.add_argument("--build-table", metavar="DOCUMENTS", help="first build the table from training documents")
-    default = "(default: fused if there is a global table, else grad-x-input)"
-    parser.add_argument("--explainer", help=f"{_listed('explain.explainers:EXPLAINERS')} {default}")
+    text = "draw so many of them, for a longer list costs more and changes little"
+    _add(parser, "--table-documents", _constant("explain.table_building:DEFAULT_DOCUMENTS"), text)
+    default = "(default: a fast one, and occlusion or fused for the least certain entities)"
+    parser.add_argument("--explainer", help=f"of all entities: {_listed('explain.explainers:EXPLAINERS')} {default}")
     _add(parser, "--target", "label", f"score to explain: {_listed('explain.targets:TARGETS')}")
     _add(parser, "--entities", "predicted", "predicted, or gold: those of the documents")
     probes = f"changes of the text to try, NAME,NAME or none: {_listed('explain.probes:DEFAULT_PROBES')} (default: all)"
     parser.add_argument("--probes", type=_names, help=probes)
-    _add(parser, "--stability-views", 4, "perturbed texts to measure stability with, 0 for none")
+    _add(parser, "--stability-views", 0, "perturbed texts to measure the stability of explanations with")
+    budget = _constant("explain.closer_look:DEFAULT_BUDGET")
+    text = "occlusion, probes and stability are for the least certain entities of a document, as many as can be had by"
+    text += f" reading this many characters per character of it, or all (default: {budget})"
+    parser.add_argument("--budget", type=_budget, default=budget, metavar="N", help=text)
     parser.add_argument("--limit", type=int, help="explain only this many documents")
     _add(parser, "--seed", 0, "seed of probes and perturbed texts")
+
+
+def _budget(text: str) -> int | None:
+    return None if text == "all" else int(text)
 
 
 def _names(text: str) -> list[str]:
@@ -455,6 +465,12 @@ def _add_field(group: argparse._ArgumentGroup, field: ArgumentField) -> None:
     metavar = None if field.choices else {"int": "N", "float": "X"}[kind[0]] if kind else "TEXT"
     nargs = "+" if field.type.startswith("list") else None
     group.add_argument(f"--{option}", help=text, metavar=metavar, choices=field.choices, nargs=nargs)
+
+
+def _constant(reference: str) -> Any:
+    """Return a constant of the package ("module:constant"), read from source."""
+    module, name = reference.split(":")
+    return _value(f"{PACKAGE}.{module}", ast.Name(name))
 
 
 def names_in(reference: str) -> list[str]:

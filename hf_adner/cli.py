@@ -153,6 +153,7 @@ def explain(args: argparse.Namespace) -> None:
     """Write a page or JSON of explanations, or print them; `--build-table` builds the global table first."""
     from hf_adner.data.dataset import documents_from_dataset, load_ner_dataset
     from hf_adner.explain.documents import ExplainedCheckpoint
+    from hf_adner.explain.table_building import sample_documents
     from hf_adner.explain.table_files import check_table_folder
     from hf_adner.hub.checkpoint_files import check_checkpoint_name
     from hf_adner.view.output import check_explanation_path, run_explanations
@@ -169,9 +170,21 @@ def explain(args: argparse.Namespace) -> None:
     training = None
     if args.build_table:
         training = list(documents_from_dataset(load_ner_dataset(args.build_table, **reading_options(args))["train"]))
-    checkpoint = ExplainedCheckpoint.load(args.model, **place, build_from=training)
+        training = sample_documents(training, args.table_documents, args.seed)
+    built = {"build_from": training, "build_explainer": args.explainer, "build_target": args.target}
+    checkpoint = ExplainedCheckpoint.load(args.model, **place, **built)
     if documents is not None:
-        names = ("explainer", "target", "batch_size", "entities", "probes", "stability_views", "limit", "seed")
+        names = (
+            "explainer",
+            "target",
+            "batch_size",
+            "entities",
+            "probes",
+            "stability_views",
+            "budget",
+            "limit",
+            "seed",
+        )
         run_explanations(checkpoint, documents, args.output, **{name: getattr(args, name) for name in names})
         print_warnings(documents)
 

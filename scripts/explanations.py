@@ -28,7 +28,6 @@ from hf_adner.audit.explanations import ExplanationAudit
 from hf_adner.audit.measures import GROUPS, HEADLINE, MEASURES, ExplanationSettings, TargetedExplainer
 from hf_adner.data.dataset import documents_from_dataset
 from hf_adner.data.records import Document
-from hf_adner.explain.amortised import HEAD_FILE
 from hf_adner.explain.controls import CONTROL_EXPLAINERS
 from hf_adner.explain.explainers import fusion_for
 from hf_adner.explain.global_table import GlobalTable
@@ -207,7 +206,7 @@ class ExplainerMaker:
         )
 
 
-def plan(maker: ExplainerMaker, has_head: bool) -> dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]]:
+def plan(maker: ExplainerMaker) -> dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]]:
     """Return name -> (makes the explainer, makes it again with random weights or None)."""
     planned: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
         name: (lambda name=name: maker.local(name), None) for name in SINGLES if name != "global"
@@ -220,15 +219,13 @@ def plan(maker: ExplainerMaker, has_head: bool) -> dict[str, tuple[Callable[[], 
             lambda parts=parts: maker.fused(*parts),
             lambda parts=parts: maker.fused_with_random_weights(*parts),
         )
-    if has_head:
-        planned["amortised"] = (lambda: make_explainer("amortised", maker.model, maker.tokenizer), None)
     return {**planned, **{name: (control, None) for name, control in CONTROL_EXPLAINERS.items()}}
 
 
 def names() -> list[str]:
     """Return the names of all explainers, in the order of the tables."""
     fused = [*(f"fused-{rule}" for rule in FUSIONS), *(f"fused-of-{local}" for local in LOCALS[1:])]
-    return [*SINGLES, "amortised", *fused, *CONTROL_EXPLAINERS]
+    return [*SINGLES, *fused, *CONTROL_EXPLAINERS]
 
 
 def audit_settings(args: argparse.Namespace) -> ExplanationSettings:
@@ -264,7 +261,7 @@ def measure(corpus: Corpus, args: argparse.Namespace) -> None:
             for split, documents in splits.items()
         }
     maker = ExplainerMaker(model, tokenizer, splits, args.work / f"{corpus.name}-tables-{setup['model']}", args)
-    planned = plan(maker, (folder / HEAD_FILE).exists())
+    planned = plan(maker)
     missing = {name: planned[name] for name in args.only or planned if name in planned}
     setups = {name: {**setup, **explainer_options(name, args)} for name in missing}
     missing = {name: make for name, make in missing.items() if not is_recorded(corpus.name, name, setups[name])}
@@ -333,7 +330,7 @@ def corpus_section(folder: Path) -> str:
     plotted = [f"![discriminative faithfulness against boundary agreement]({PLOT_FILE})"] if _is_plotted(report) else []
     if plotted:
         report.plot(folder / PLOT_FILE)
-    singles = [name for name in (*SINGLES, "amortised") if name in scores]
+    singles = [name for name in SINGLES if name in scores]
     fused = [name for name in scores if name.startswith("fused-")]
     head = f"{describe(shared, records)}."
     tables = [f"# Explanations of {folder.name}", head, *plotted]

@@ -157,6 +157,7 @@ def test_names_and_defaults_are_those_of_the_package():
         ("predict", "batch_size", predict_to_file, "batch_size"),
         ("calibrate", "batch_size", calibrate, "batch_size"),
         ("explain", "stability_views", run_explanations, "stability_views"),
+        ("explain", "budget", run_explanations, "budget"),
         ("explain", "entities", run_explanations, "entities"),
         ("explain", "seed", run_explanations, "seed"),
         ("stats", "threshold", corpus_statistics, "threshold"),
@@ -391,6 +392,16 @@ def test_explain_with_a_table_built_first(checkpoint, gold, tmp_path, capsys):
     assert main(["explain", checkpoint, gold, *table, *options]) == 0
     (row,) = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert row["method"] == "fused" and row["fusion_weights"] and row["cues"]
+    assert main(["explain", checkpoint, gold, *table, *options, "--budget", "0"]) == 0
+    (row,) = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert row["method"] == "grad-x-input" and not row["probes"]
+    fast = ["--build-table", gold, "--explainer", "fused-fast", "--table-documents", "1"]
+    assert main(["explain", checkpoint, *fast, *table]) == 0
+    assert main(["explain", checkpoint, gold, *table, *options, "--explainer", "fused"]) == 1
+    assert "take fused-fast, or build a table of occlusion's maps" in capsys.readouterr().err
+    assert main(["explain", checkpoint, gold, *table, *options, "--explainer", "fused-fast", "--budget", "all"]) == 0
+    (row,) = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert row["method"] == "fused-fast" and row["probes"]
 
 
 def test_explain_says_what_is_wrong(checkpoint, gold, tmp_path, capsys):

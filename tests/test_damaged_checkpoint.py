@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
 from hf_adner.cli import main
-from hf_adner.explain.amortised import HEAD_FILE, ExplainerHead
 from hf_adner.explain.documents import ExplainedCheckpoint
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.hub.checkpoint_files import checkpoint_to_publish
@@ -45,8 +44,6 @@ def trained(tmp_path_factory):
     for number in range(6):
         table.add("瘙痒", (0, 2, "Symptom"), [0.5, -0.5], document=f"note-{number}")
     table.publish().save(model / "global_table")
-    loaded = AdnerForTokenClassification.from_pretrained(model)
-    ExplainerHead(16, 2, types=loaded.config.entity_types).save_pretrained(model)
     return model
 
 
@@ -127,13 +124,11 @@ def test_any_value_at_any_place(name, trained, expected, tmp_path_factory, data)
 
 
 @pytest.mark.parametrize("content", [b"", bytes(range(256)) * 4, "half"], ids=["empty", "garbage", "half"])
-@pytest.mark.parametrize("name", [HEAD_FILE, "global_table/global_table.safetensors"])
-def test_what_explainers_read(name, content, damaged, expected):
-    path = damaged / name
+def test_what_explainers_read(content, damaged, expected):
+    path = damaged / "global_table" / "global_table.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
-    read = ExplainerHead.from_pretrained if name == HEAD_FILE else GlobalTable.load
-    for damage in (lambda: read(path.parent), lambda: checkpoint_to_publish(damaged, True)):
+    for damage in (lambda: GlobalTable.load(path.parent), lambda: checkpoint_to_publish(damaged, True)):
         with pytest.raises(ValueError, match=path.name.partition(".")[0]):
             damage()
     assert entities(damaged) == expected

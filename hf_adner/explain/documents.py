@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -11,12 +11,14 @@ from typing import Any
 from transformers import AutoModelForTokenClassification, pipeline
 
 from hf_adner.data.errors import excerpt
-from hf_adner.data.records import Document
+from hf_adner.data.records import Document, EntitySpan
+from hf_adner.explain.closer_look import CloserLook
+from hf_adner.explain.explainer import DEFAULT_BATCH_SIZE, LocalExplainer
 from hf_adner.explain.explainers import DEFAULT_EXPLAINER, make_explainer
 from hf_adner.explain.explanation import ExplainedNote, Explanation
+from hf_adner.explain.fused import FUSED, FUSED_FAST
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.probes import DEFAULT_PROBES, add_cues, check_probes, probe_explanations
-from hf_adner.explain.stability import DEFAULT_VIEWS, StabilityMeter
+from hf_adner.explain.probes import add_cues
 from hf_adner.explain.table_building import (
     SOURCES,
     build_checkpoint_table,
@@ -24,6 +26,7 @@ from hf_adner.explain.table_building import (
     find_global_table,
     resolve_global_table,
 )
+from hf_adner.explain.tagger import ScoredSpan, Tagger, entity_posteriors
 from hf_adner.model.calibration_adner import Calibration
 from hf_adner.model.loading_adner import check_tokenizer_files, load_complete
 from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
@@ -32,7 +35,7 @@ DOCUMENTS_AT_ONCE = 8
 ANNOTATION = "annotation"
 """Key of `Explanation.details` for the comparison of a predicted entity with the annotation."""
 
-FROM_TABLE = ("global", "fused")
+FROM_TABLE = ("global", FUSED, FUSED_FAST)
 """Explainers that need a global table."""
 
 
@@ -42,64 +45,127 @@ def explain_documents(
     *,
     entities: str = "predicted",
     table: GlobalTable | None = None,
-    probes: Sequence[str] = DEFAULT_PROBES,
-    stability_views: int = DEFAULT_VIEWS,
-    seed: int = 0,
+    closer_look: CloserLook | None = None,
+    bar: Any = None,
 ) -> Iterator[ExplainedNote]:
     """Explain the entities of documents with everything that a page can show; reads documents lazily.
 
-    Explanations get the posterior (and the score of a calibrated checkpoint), probes and stability; those of predicted
-    entities in annotated documents also get the comparison with the annotation in `details`.
+    Explanations get the posterior (and the score of a calibrated checkpoint); those of predicted entities in annotated
+    documents also get the comparison with the annotation in `details`.
 
     Args:
-        explainer: as returned by `make_explainer`.
+        explainer: as returned by `make_explainer`; explains all entities.
         documents: any iterable; a note is named by the id of its document.
         entities: ``predicted`` explains the predicted entities, ``gold`` those of the documents.
         table: a global table for cues.
-        probes: perturbations, see `probe_explanations`; empty for posteriors alone.
-        stability_views: see `StabilityMeter`; 0 for no stability.
-        seed: of perturbations and views.
+        closer_look: what the least certain entities of each note get beside; default: nothing.
+        bar: a progress bar of tqdm, which counts entities.
 
     Raises:
-        ValueError: an unknown value of `entities`, an unknown probe, or an entity that cannot be explained; names the
-            document.
+        ValueError: an unknown value of `entities`, or an entity that cannot be explained; names the document.
     """
     if entities not in SOURCES:
         raise ValueError(f"entities must be one of {SOURCES}, found {entities!r}")
-    check_probes(probes)
-    meter = StabilityMeter(explainer, stability_views, seed) if stability_views else None
-    return _notes(explainer, iter(documents), entities == "gold", table, probes, meter, seed)
+    return _notes(explainer, documents, entities == "gold", table, closer_look, bar)
 
 
 def _notes(
     explainer: Any,
-    documents: Iterator[Document],
+    documents: Iterable[Document],
     use_gold: bool,
     table: GlobalTable | None,
-    probes: Sequence[str],
-    meter: StabilityMeter | None,
-    seed: int,
+    closer_look: CloserLook | None,
+    bar: Any,
 ) -> Iterator[ExplainedNote]:
+    total = len(documents) if isinstance(documents, Sized) else None
     calibration = calibration_of(explainer.tagger.model)
-    while chunk := list(islice(documents, DOCUMENTS_AT_ONCE)):
-        explanations = _explain(explainer, chunk, use_gold)
-        explanations = explanations if meter is None else meter.measure(explanations)
-        explanations = probe_explanations(explainer.tagger, explanations, probes, seed=seed)
+    counter, rest, read = _EntityBar(bar, total), iter(documents), 0
+    while chunk := list(islice(rest, DOCUMENTS_AT_ONCE)):
+        read += len(chunk)
+        explanations = _explanations(explainer, chunk, use_gold, counter, read)
+        remarks = [""] * len(chunk)
+        if closer_look is not None:
+            remarks = [closer_look.remark(group) for group in explanations]
+            counter.expect(sum(len(closer_look.choose(group)) for group in explanations), read)
+            explanations = [closer_look.add(explainer, group, counter) for group in explanations]
         explanations = _with_scores(explanations, calibration)
         explanations = explanations if table is None else add_cues(table, explanations)
-        for document, group in zip(chunk, explanations, strict=True):
+        for document, group, remark in zip(chunk, explanations, remarks, strict=True):
             group = group if use_gold else [_with_annotation(explanation, document) for explanation in group]
-            yield ExplainedNote(document.id, document.text, tuple(group))
+            yield ExplainedNote(document.id, document.text, tuple(group), remark)
 
 
-def _explain(explainer: Any, documents: Sequence[Document], use_gold: bool) -> Sequence[Sequence[Explanation]]:
-    entities = [list(document.spans) for document in documents] if use_gold else None
+def _explanations(
+    explainer: Any, documents: Sequence[Document], use_gold: bool, counter: _EntityBar, read: int
+) -> list[list[Explanation]]:
+    """Return explanations of all entities of each document, with posteriors."""
+    texts = [document.text for document in documents]
+    if use_gold:
+        spans = [list(document.spans) for document in documents]
+    else:
+        found = _predicted(explainer.tagger, texts)
+        spans = [[one.span for one in ones] for ones in found]
+    counter.expect(sum(map(len, spans)), read)
+    explanations = _explain(explainer, documents, texts, spans, counter)
+    if use_gold:
+        posteriors = entity_posteriors(explainer.tagger, texts, spans)
+    else:
+        posteriors = [[one.score for one in ones] for ones in found]
+    return [
+        [replace(one, posterior=value) for one, value in zip(*pairs, strict=True)]
+        for pairs in zip(explanations, posteriors)
+    ]
+
+
+class _EntityBar:
+    """Counts entities on a bar whose total grows with what is known; documents still to come are estimated."""
+
+    def __init__(self, bar: Any, documents: int | None):
+        self._bar, self._documents, self._known = bar, documents, 0
+
+    def expect(self, entities: int, read: int) -> None:
+        """Expect more entities, `read` documents having been read."""
+        self._known += entities
+        if self._bar is not None:
+            ahead = 1 if self._documents is None else self._documents / read
+            self._bar.total = round(self._known * max(ahead, 1))
+            self._bar.refresh()
+
+    def __call__(self, count: int) -> None:
+        """Count entities."""
+        if self._bar is not None:
+            self._bar.update(count)
+
+
+def _predicted(tagger: Tagger, texts: Sequence[str]) -> list[list[ScoredSpan]]:
+    """Return the predicted entities of labels that can be explained."""
+    found = tagger.predict(texts, DEFAULT_BATCH_SIZE)
+    return [[one for one in ones if one.label in tagger.labels.types] for ones in found]
+
+
+def _explain(
+    explainer: Any,
+    documents: Sequence[Document],
+    texts: Sequence[str],
+    spans: Sequence[Sequence[EntitySpan]],
+    progress: Callable[[int], None],
+) -> list[list[Explanation]]:
     try:
-        return explainer([document.text for document in documents], entities)
+        return explainer(texts, spans, progress)
+    except ValueError:
+        if len(documents) == 1:
+            raise
+        return [  # find the document that fails
+            _of_document(document, lambda text=text, ones=ones: explainer([text], [ones])[0])
+            for document, text, ones in zip(documents, texts, spans)
+        ]
+
+
+def _of_document(document: Document, compute: Callable[[], Any]) -> Any:
+    try:
+        return compute()
     except ValueError as error:
-        if len(documents) > 1:  # find the document that fails
-            return [_explain(explainer, [document], use_gold)[0] for document in documents]
-        raise ValueError(f"document {excerpt(documents[0].id, 40)}: {error}") from None
+        raise ValueError(f"document {excerpt(document.id, 40)}: {error}") from None
 
 
 def calibration_of(model: Any) -> Calibration:
@@ -153,6 +219,8 @@ class ExplainedCheckpoint:
         device: str | None = None,
         table_folder: str | Path | None = None,
         build_from: Iterable[Document] | None = None,
+        build_explainer: str | None = None,
+        build_target: str = "label",
     ) -> ExplainedCheckpoint:
         """Load a token classifier with BIO labels.
 
@@ -161,6 +229,8 @@ class ExplainedCheckpoint:
             revision, device: as for `transformers.pipeline`.
             table_folder: folder of the global table, also if it is built; default: the checkpoint.
             build_from: training documents to build the table from.
+            build_explainer: name of the explainer that will use the table; default: ``fused``.
+            build_target: the target that is explained.
 
         Raises:
             FileNotFoundError: `table_folder` holds no table, or the table would be built into a Hub checkpoint.
@@ -171,21 +241,35 @@ class ExplainedCheckpoint:
         loaded = pipeline("token-classification", model, tokenizer=name, revision=revision, device=device)
         model, tokenizer = loaded.model, loaded.tokenizer
         if build_from is not None:
-            return cls(model, tokenizer, _build_table(name, model, tokenizer, table_folder, build_from))
+            local = table_maps(build_explainer or FUSED)
+            explainer = make_explainer(local, model, tokenizer, target=build_target)
+            return cls(model, tokenizer, _build_table(name, explainer, table_folder, build_from))
         table = find_global_table(model) if table_folder is None else resolve_global_table(table_folder, model)
         return cls(model, tokenizer, table)
 
     def explainer(self, name: str | None = None, **options: Any) -> Any:
-        """Make an explainer by name; default: ``fused`` with a table, else gradient x input.
+        """Make an explainer by name; default: a fast one, ``fused-fast`` if there is its table, else ``grad-x-input``.
 
         Options are those of `make_explainer`.
 
         Raises:
             TypeError, ValueError: as `make_explainer`.
         """
-        name = name or (DEFAULT_EXPLAINER if self.table is None else "fused")
+        if name is None:
+            name = FUSED_FAST if self._has_table(DEFAULT_EXPLAINER, options) else DEFAULT_EXPLAINER
         options |= {"global_table": self.table} if name in FROM_TABLE else {}
         return make_explainer(name, self.model, self.tokenizer, **options)
+
+    def closer_explainer(self, **options: Any) -> Any:
+        """Make the explainer for few entities: ``fused`` if there is its table, else ``occlusion``; both are slow.
+
+        Options are those of `make_explainer`.
+        """
+        return self.explainer(FUSED if self._has_table("occlusion", options) else "occlusion", **options)
+
+    def _has_table(self, local: str, options: Mapping[str, Any]) -> bool:
+        wanted = (local, options.get("target", "label"))
+        return self.table is not None and (self.table.explainer, self.table.target) == wanted
 
     @property
     def review_threshold(self) -> float:
@@ -199,12 +283,16 @@ class ExplainedCheckpoint:
         return None if self.table is None else self.table.publish()
 
 
+def table_maps(explainer: str) -> str:
+    """Return the name of the local explainer whose maps the table of an explainer holds."""
+    return {FUSED: "occlusion", "global": "occlusion", FUSED_FAST: DEFAULT_EXPLAINER}.get(explainer, explainer)
+
+
 def _build_table(
-    name: str, model: Any, tokenizer: Any, folder: str | Path | None, documents: Iterable[Document]
+    name: str, explainer: LocalExplainer, folder: str | Path | None, documents: Iterable[Document]
 ) -> GlobalTable:
-    explainer = make_explainer(DEFAULT_EXPLAINER, model, tokenizer)
     if folder is None:
         return build_checkpoint_table(name, documents, explainer=explainer)
-    table = build_global_table(explainer, documents)
+    table = build_global_table(explainer, documents, kept_in=Path(f"{folder}.part"))
     table.save(folder)
     return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
@@ -12,12 +12,13 @@ from hf_adner.data.records import Entity, EntitySpan
 from hf_adner.explain.explanation import Explanation, WordScore
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, Target
-from hf_adner.explain.text_windows import TextWindow
+from hf_adner.explain.text_windows import DEFAULT_CONTEXT, TextWindow
 from hf_adner.model.pipeline_adner import check_count
 
 DEFAULT_BATCH_SIZE = 16
 
 Places = Sequence[Sequence[EntityTokens]]
+Progress = Callable[[int], None]
 
 
 class Attribution(NamedTuple):
@@ -29,6 +30,7 @@ class Attribution(NamedTuple):
         value: the target's value.
         log_probs: (tokens, labels) of the unperturbed text, for the boundary profile.
         details: for `Explanation.details`.
+        spreads_words: add the score of each matched word, split equally, to its characters.
     """
 
     tokens: Tensor
@@ -36,6 +38,7 @@ class Attribution(NamedTuple):
     value: float
     log_probs: Tensor
     details: dict[str, Any] = {}
+    spreads_words: bool = False
 
 
 class LocalExplainer(ABC):
@@ -44,28 +47,43 @@ class LocalExplainer(ABC):
     Args:
         tagger: model and tokenizer.
         target: the scalar that is explained, a name of `TARGETS`.
-        batch_size: rows per forward pass: windows of text, or perturbed copies of one.
+        batch_size: rows of 128 characters per forward pass (windows of text, or perturbed copies of one); of others as
+            many as have the same number of characters.
+        context: characters on both sides of an entity that are read at least, in texts of more than twice as many and
+            96; characters further away have no score. None: as many as the model takes.
 
     Raises:
-        ValueError: an unknown target, or one that the model does not support.
+        ValueError: an unknown target, one that the model does not support, or a batch size or context out of range.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, tagger: Tagger, target: str = "label", batch_size: int = DEFAULT_BATCH_SIZE):
+    def __init__(
+        self,
+        tagger: Tagger,
+        target: str = "label",
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        context: int | None = DEFAULT_CONTEXT,
+    ):
         check_count(batch_size, "batch_size")
-        self.tagger, self.batch_size = tagger, batch_size
+        if context is not None:
+            check_count(context, "context", 0)
+        self.tagger, self.batch_size, self.context = tagger, batch_size, context
         posteriors = tagger.model.entity_log_posteriors if tagger.is_adner else None
         self.target = Target(target, tagger.labels, posteriors)
 
     def __call__(
-        self, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan | Entity]] | None = None
+        self,
+        texts: Sequence[str],
+        entities: Sequence[Sequence[EntitySpan | Entity]] | None = None,
+        progress: Progress | None = None,
     ) -> list[list[Explanation]]:
         """Explain entities.
 
         Args:
-            texts: any number of texts of any length; long texts are split into windows.
+            texts: any number of texts of any length; long texts are read in parts.
             entities: per text a list of (start, end, label) or `Entity`; default: the predicted entities.
+            progress: called again and again with the number of entities explained since.
 
         Returns:
             Per text a list of explanations, in the order of its entities.
@@ -81,14 +99,20 @@ class LocalExplainer(ABC):
                 entities = self.tagger.find_entities(texts, self.batch_size)
             spans = self._checked_entities(texts, list(entities))
             results: list[list[Any]] = [[None] * len(text_spans) for text_spans in spans]
-            working = self._for_call()
-            for windows in self.tagger.window_batches(texts, spans, self.batch_size):
-                working._explain(windows, texts, results)
+            self._for_call()._explain_all(texts, spans, results, progress or (lambda count: None))
         return results
 
     def _for_call(self) -> LocalExplainer:
         """Return the explainer that does the work of one call; by default this one."""
         return self
+
+    def _explain_all(
+        self, texts: Sequence[str], spans: Sequence[Sequence[EntitySpan]], results: list[list[Any]], progress: Progress
+    ) -> None:
+        """Fill the results, a list per text with a place per entity."""
+        for windows in self.tagger.window_batches(texts, spans, self.batch_size, self.context):
+            self._explain(windows, texts, results)
+            progress(sum(len(window.entities) for window in windows))
 
     @abstractmethod
     def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
@@ -130,22 +154,80 @@ class LocalExplainer(ABC):
         self, text: str, span: EntitySpan, batch: TokenBatch, row: int, attribution: Attribution
     ) -> Explanation:
         length = len(attribution.tokens)  # some explainers drop the padding of the row
-        offsets, inside = batch.offsets[row][:length], batch.is_text[row][:length]
-        starts, ends = self.target.boundaries(attribution.log_probs, inside, span[2])
+        words = [] if attribution.words is None else self.words_of(text, batch, row, attribution.words)
+        parts = [*zip(attribution.tokens.tolist(), batch.offsets[row][:length])]
+        parts += [(word.score, (word.start, word.end)) for word in words if attribution.spreads_words]
         window, first = batch.windows[row]
-        place = {} if len(window) == len(text) else {"window": [first, first + len(window)]}
+        return self.record(
+            text,
+            span,
+            scores=spread_over_characters(*zip(*parts), len(text)),
+            words=words,
+            batch=batch,
+            row=row,
+            value=attribution.value,
+            log_probs=attribution.log_probs,
+            window=(first, first + len(window)),
+            details=attribution.details,
+        )
+
+    def record(
+        self,
+        text: str,
+        span: EntitySpan,
+        *,
+        scores: Sequence[float],
+        words: Sequence[WordScore],
+        batch: TokenBatch,
+        row: int,
+        value: float,
+        log_probs: Tensor,
+        window: tuple[int, int],
+        details: dict[str, Any],
+    ) -> Explanation:
+        """Return the explanation of an entity.
+
+        Args:
+            text: of the entity.
+            span: the entity.
+            scores: one per character of the text.
+            words: scores of the matched words.
+            batch, row: where the entity was read.
+            value: the target's value.
+            log_probs: (tokens, labels) of the row, for the boundary profile.
+            window: the characters that have a score.
+            details: for `Explanation.details`.
+        """
+        offsets, inside = batch.offsets[row][: len(log_probs)], batch.is_text[row][: len(log_probs)]
+        starts, ends = self.target.boundaries(log_probs, inside.to(log_probs.device), span[2])
+        place = {} if window == (0, len(text)) else {"window": list(window)}
         return Explanation(
             text=text,
             entity=Entity(*span),
-            scores=spread_over_characters(attribution.tokens.tolist(), offsets, len(text)),
+            scores=scores,
             method=self.name,
             target=self.target.name,
-            value=attribution.value,
-            lexicon=_word_scores(text, batch, row, attribution.words),
+            value=value,
+            lexicon=tuple(words),
             start_profile=_at_characters([(s, v) for (s, e), v in zip(offsets, starts.tolist()) if s < e], len(text)),
             end_profile=_at_characters([(e - 1, v) for (s, e), v in zip(offsets, ends.tolist()) if s < e], len(text)),
-            details={**attribution.details, **place},
+            details={**details, **place},
         )
+
+    def words_of(self, text: str, batch: TokenBatch, row: int, scores: Tensor | None = None) -> list[WordScore]:
+        """Return the matched words of a row with their characters in the text, and their scores (0 without any)."""
+        names = ("lexicon_ids", "lexicon_starts", "lexicon_ends")
+        if names[0] not in batch.inputs:
+            return []
+        ids, starts, ends = (batch.inputs[name][row].tolist() for name in names)
+        values = [0.0] * len(ids) if scores is None else scores.tolist()
+        offsets = batch.offsets[row]
+        ranges = [(offsets[first][0], offsets[after - 1][1]) for first, after in zip(starts, ends)]
+        return [
+            WordScore(text[start:end], start, end, score)
+            for word, (start, end), score in zip(ids, ranges, values)
+            if word
+        ]
 
 
 class RowExplainer(LocalExplainer):
@@ -165,11 +247,11 @@ class RowExplainer(LocalExplainer):
 def spread_over_characters(
     scores: Sequence[float], offsets: Sequence[tuple[int, int]], length: int
 ) -> tuple[float, ...]:
-    """Split the score of each token equally over its characters; characters without a token get 0.
+    """Split each score equally over its characters and add them up; characters without a score get 0.
 
     Args:
-        scores: one per token.
-        offsets: characters (start, end) of each token; tokens without characters are ignored.
+        scores: one per token or word.
+        offsets: characters (start, end) of each; those without characters are ignored.
         length: number of characters of the text.
     """
     spread = [0.0] * length
@@ -185,20 +267,6 @@ def _at_characters(values: Iterable[tuple[int, float]], length: int) -> tuple[fl
     for place, value in values:
         profile[place] = min(max(value, profile[place], 0.0), 1.0)
     return tuple(profile)
-
-
-def _word_scores(text: str, batch: TokenBatch, row: int, scores: Tensor | None) -> tuple[WordScore, ...]:
-    """Return the scores of the matched words of a row, with their characters in the text."""
-    if scores is None:
-        return ()
-    ids, starts, ends = (batch.inputs[name][row].tolist() for name in ("lexicon_ids", "lexicon_starts", "lexicon_ends"))
-    offsets = batch.offsets[row]
-    words = []
-    for word, first, after, score in zip(ids, starts, ends, scores.tolist()):
-        if word:
-            start, end = offsets[first][0], offsets[after - 1][1]
-            words.append(WordScore(text[start:end], start, end, score))
-    return tuple(words)
 
 
 def _checked_texts(texts: Any) -> list[str]:

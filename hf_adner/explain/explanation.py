@@ -414,6 +414,7 @@ class ExplainedNote:
         name: shown on pages.
         text: the whole text.
         explanations: of its entities, in any order; entities may be nested.
+        remark: what a reader must know of how they were explained; shown above them.
 
     Raises:
         ValueError: an explanation of another text.
@@ -422,6 +423,7 @@ class ExplainedNote:
     name: str
     text: str
     explanations: tuple[Explanation, ...] = ()
+    remark: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "explanations", tuple(self.explanations))
@@ -453,7 +455,9 @@ def _checked_cue(text: str, cue: Cue) -> Cue:
 
 
 def _numbers(values: Iterable[Any], name: str, length: int) -> tuple[float, ...]:
-    numbers = tuple(_number(value, name) for value in values)
+    numbers = tuple(values)
+    if not (set(map(type, numbers)) <= {float} and all(map(math.isfinite, numbers))):  # fast for plain floats
+        numbers = tuple(_number(value, name) for value in numbers)
     if len(numbers) != length:
         raise ValueError(f"{name} has {len(numbers)} numbers, the text {length} characters")
     return numbers

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from hf_adner.data.records import Entity, EntitySpan
-from hf_adner.explain.explainer import Attribution, LocalExplainer, Places
+from hf_adner.explain.explainer import Attribution, LocalExplainer, Places, Progress
 from hf_adner.explain.explanation import Explanation
 from hf_adner.explain.fusion import Fused, Fusion, FusionInputs, pad_inputs, shrunk_variance
 from hf_adner.explain.global_table import GlobalTable
@@ -106,6 +106,10 @@ DEFAULT_LOCAL_VARIANCE = 0.5
 
 _BATCH = 64
 
+FUSED, FUSED_FAST = "fused", "fused-fast"
+_FUSED_OF = {"occlusion": FUSED, "grad-x-input": FUSED_FAST}
+"""Name of the fused explainer of each local one that has such a name."""
+
 
 class FusedExplainer:
     """Explains with a local explainer, and shrinks its maps towards the global table's by a fusion.
@@ -119,7 +123,7 @@ class FusedExplainer:
 
     Args:
         local: gives the local maps.
-        table: gives the global ones; it should have been built with the same explainer.
+        table: gives the global ones; of the same explainer's maps.
         fusion: what weighs them.
         variance_views: how often each text is explained again after label-preserving edits, to measure the variance
             of its own maps (shrunk halfway to the corpus' mean); 0 takes the corpus' mean. `stability` is left to
@@ -128,7 +132,7 @@ class FusedExplainer:
         name: how the method calls itself.
 
     Raises:
-        ValueError: a negative number of views, or a table of maps for another target.
+        ValueError: a negative number of views, or a table of another explainer's maps or of maps for another target.
     """
 
     def __init__(
@@ -138,13 +142,21 @@ class FusedExplainer:
         fusion: Fusion,
         variance_views: int = 0,
         seed: int = 0,
-        name: str = "fused",
+        name: str = FUSED,
     ):
         check_count(variance_views, "variance_views", 0)
+        if local.name not in (table.explainer, NoMap.name):
+            raise ValueError(
+                f"the global table is of {table.explainer}'s maps, and {local.name}'s are to be fused with it: take "
+                f"{_FUSED_OF.get(table.explainer, f'an explainer with local={table.explainer!r}')}, or build a table "
+                f"of {local.name}'s maps with adner explain MODEL --build-table DOCUMENTS --explainer "
+                f"{_FUSED_OF.get(local.name, FUSED)}"
+            )
         if table.target != local.target.name:
             raise ValueError(
                 f"the global table is of maps for {table.target!r}, and {local.target.name!r} is explained; build a "
-                "table with an explainer for that target, or take a local explainer alone"
+                "table for that target (adner explain MODEL --build-table DOCUMENTS --target "
+                f"{local.target.name}), or take a local explainer alone"
             )
         self.local, self.table, self.fusion = local, table, fusion.eval()
         self.variance_views, self.seed, self.name = variance_views, seed, name
@@ -165,15 +177,23 @@ class FusedExplainer:
         return self.local.target
 
     @property
+    def context(self) -> int | None:
+        """Characters on both sides of an entity that are read at least."""
+        return self.local.context
+
+    @property
     def mean_variance(self) -> float:
         """Perturbation variance of the corpus' local maps."""
         return DEFAULT_LOCAL_VARIANCE if self.table.noise is None else self.table.noise.local_variance
 
     def __call__(
-        self, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan | Entity]] | None = None
+        self,
+        texts: Sequence[str],
+        entities: Sequence[Sequence[EntitySpan | Entity]] | None = None,
+        progress: Progress | None = None,
     ) -> list[list[Explanation]]:
         """Explain entities; arguments, result and errors as for `LocalExplainer.__call__`."""
-        explanations = self.local(texts, entities)
+        explanations = self.local(texts, entities, progress)
         views = explain_views(self.local, explanations, self.variance_views, self.seed) if self.variance_views else []
         variances = self._variances(explanations, views)
         return self._fuse(explanations, variances)
@@ -213,10 +233,15 @@ class FusedExplainer:
         return replace(
             local,
             method=self.name,
-            scores=tuple(np.where(against, -scores, scores).tolist()),
-            fusion_weights=dict(zip(("local", "global"), (tuple(part.tolist()) for part in weights))),
+            scores=_shared_zeros(np.where(against, -scores, scores)),
+            fusion_weights=dict(zip(("local", "global"), map(_shared_zeros, weights))),
             details=details,
         )
+
+
+def _shared_zeros(values: np.ndarray) -> tuple[float, ...]:
+    """Return numbers of which all zeros are the same object: of a long text most are."""
+    return tuple(value or 0.0 for value in values.tolist())
 
 
 class NoMap(LocalExplainer):

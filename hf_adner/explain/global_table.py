@@ -12,6 +12,7 @@ import numpy as np
 from hf_adner.data.records import EntitySpan
 from hf_adner.explain.explanation import ROLES
 from hf_adner.explain.table_files import (
+    BEFORE_VERSION_3,
     MAX_DOCUMENTS,
     DistinctDocuments,
     TableNoise,
@@ -82,6 +83,7 @@ class GlobalTable:
         lexicon: words that are units beside the characters.
         target: the explained target of the maps, a name of `hf_adner.explain.targets.TARGETS`.
         script_map: of the tokenizer, so that texts of either script share their statistics.
+        explainer: name of the local explainer that makes the maps.
 
     Attributes:
         noise: noise of the maps and error of the table, or None if not estimated.
@@ -97,12 +99,13 @@ class GlobalTable:
         lexicon: Lexicon | None = None,
         target: str = "label",
         script_map: ScriptMap | None = None,
+        explainer: str = "occlusion",
     ):
         if not kappa > 0:
             raise ValueError(f"kappa must be above 0, found {kappa!r}")
         if target not in TARGETS:
             raise ValueError(f"target {target!r} is unknown; expected one of {TARGETS}")
-        self.kappa, self.target = float(kappa), target
+        self.kappa, self.target, self.explainer = float(kappa), target, explainer
         self._units = Units(lexicon, script_map)
         self._statistics = UnitStatistics()
         self._documents = DistinctDocuments()
@@ -226,7 +229,7 @@ class GlobalTable:
         """Add the statistics of another table and average the noise; the order of merging does not matter.
 
         Raises:
-            ValueError: tables of different kappa, target or words, or a published table.
+            ValueError: tables of different kappa, target, explainer or words, or a published table.
         """
         self._check_is_raw("merged")
         other._check_is_raw("merged")
@@ -264,6 +267,8 @@ class GlobalTable:
             raise ValueError(f"a table for {other.target!r} cannot be merged into one for {self.target!r}")
         if other.script_map != self.script_map:
             raise ValueError("tables of different script maps cannot be merged")
+        if other.explainer != self.explainer:
+            raise ValueError(f"a table of {other.explainer}'s maps cannot be merged into one of {self.explainer}'s")
         words = [() if table.lexicon is None else table.lexicon.words for table in (self, other)]
         if words[0] != words[1]:
             raise ValueError(
@@ -341,7 +346,7 @@ class GlobalTable:
         units, labels, roles = _unpack(keys)
         names = sorted(self._units.names[unit - FIRST_UNIT] for unit in set(units[units >= FIRST_UNIT].tolist()))
         lexicon = None if self.lexicon is None else Lexicon(tuple(name for name in names if len(name) > 1))
-        subset = GlobalTable(self.kappa, lexicon, self.target, self.script_map)
+        subset = GlobalTable(self.kappa, lexicon, self.target, self.script_map, self.explainer)
         numbers = np.arange(len(self) + FIRST_UNIT)
         for name in names:
             numbers[self._units.id_of(name)] = subset._units.id_of(name)
@@ -378,6 +383,7 @@ class GlobalTable:
         names = {
             "kappa": self.kappa,
             "target": self.target,
+            "explainer": self.explainer,
             "min_documents": self.min_documents,
             "roles": ROLES,
             "labels": self.labels,
@@ -401,7 +407,7 @@ class GlobalTable:
         lexicon = None if names["words"] is None else Lexicon(tuple(names["words"]))
         script = names.get("script")  # tables from before there were script maps have none
         script_map = None if script is None else ScriptMap.from_dict(script)
-        table = cls(names["kappa"], lexicon, names["target"], script_map)
+        table = cls(names["kappa"], lexicon, names["target"], script_map, names.get("explainer", BEFORE_VERSION_3))
         for name in names["units"]:
             table._units.id_of(name)
         units, labels, roles = numbers["cells"].T

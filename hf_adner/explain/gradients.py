@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig
 from hf_adner.explain.explainer import DEFAULT_BATCH_SIZE, Attribution, LocalExplainer, Places, RowExplainer
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, Tagging, Target
+from hf_adner.explain.text_windows import DEFAULT_CONTEXT
 from hf_adner.model.pipeline_adner import check_count
 
 NORMS = ("l2", "signed")
@@ -44,7 +45,9 @@ class GradientTimesInput(GradientExplainer):
     matched words are explained along with those of the characters.
 
     Args:
-        tagger, target, batch_size: as for `LocalExplainer`.
+        tagger, target, batch_size, context: as for `LocalExplainer`.
+        spread_words: add the score of each matched word, split equally, to its characters; otherwise `scores` are those
+            of the characters' own vectors.
         norm: ``l2`` (default): Euclidean norm of gradient x input per character, 0 or more; ``signed``: the sum, to
             first order the character's contribution to the target.
 
@@ -54,11 +57,19 @@ class GradientTimesInput(GradientExplainer):
 
     name = "grad-x-input"
 
-    def __init__(self, tagger: Tagger, target: str = "label", batch_size: int = DEFAULT_BATCH_SIZE, norm: str = "l2"):
-        super().__init__(tagger, target, batch_size)
+    def __init__(
+        self,
+        tagger: Tagger,
+        target: str = "label",
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        norm: str = "l2",
+        spread_words: bool = True,
+        context: int | None = DEFAULT_CONTEXT,
+    ):
+        super().__init__(tagger, target, batch_size, context)
         if norm not in NORMS:
             raise ValueError(f"norm must be one of {NORMS}, found {norm!r}")
-        self.norm = norm
+        self.norm, self.spread_words = norm, spread_words
 
     def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
         leaves = embedding_leaves(self.tagger, batch.inputs)
@@ -71,7 +82,9 @@ class GradientTimesInput(GradientExplainer):
                 row = place.row
                 row_words = None if words is None else words[row]
                 details = {"norm": self.norm}
-                attributions[row].append(Attribution(tokens[row], row_words, value, log_probs[row], details))
+                attributions[row].append(
+                    Attribution(tokens[row], row_words, value, log_probs[row], details, self.spread_words)
+                )
         return attributions
 
     def _reduce(self, leaf: Tensor | None, gradient: Tensor | None) -> Tensor | None:
@@ -120,12 +133,13 @@ class IntegratedGradients(GradientExplainer, RowExplainer):
     batch of steps. Values equal those of captum's `LayerIntegratedGradients` with ``method="riemann_middle"``. The
     baseline replaces every character by the mask token and the vector of every matched word by zeros; special tokens
     stay. Scores are signed. `details` hold ``baseline_value`` and ``completeness_error``: the difference between the
-    sum of all scores and the change of the target from baseline to text (in its units).
+    sum of all scores, of characters and words, and the change of the target from baseline to text (in its units).
 
     Args:
-        tagger, target, batch_size: as for `LocalExplainer`; `batch_size` steps share a forward pass.
+        tagger, target, batch_size, context: as for `LocalExplainer`; steps of a row share a forward pass.
         steps: points of the path.
         baseline: ``mask``, ``pad`` or ``zero``, the vector of an absent character.
+        spread_words: see `GradientTimesInput`.
 
     Raises:
         ValueError: as for `LocalExplainer`, fewer than one step, an unknown baseline, or a tokenizer without its token.
@@ -140,14 +154,16 @@ class IntegratedGradients(GradientExplainer, RowExplainer):
         batch_size: int = DEFAULT_BATCH_SIZE,
         steps: int = 20,
         baseline: str = "mask",
+        spread_words: bool = True,
+        context: int | None = DEFAULT_CONTEXT,
     ):
-        super().__init__(tagger, target, batch_size)
+        super().__init__(tagger, target, batch_size, context)
         check_count(steps, "steps")
         if baseline not in BASELINES:
             raise ValueError(f"baseline must be one of {BASELINES}, found {baseline!r}")
         if baseline == "pad" and tagger.tokenizer.pad_token_id is None:
             raise ValueError(f"{type(tagger.tokenizer).__name__} has no padding token for the baseline")
-        self.steps, self.baseline = steps, baseline
+        self.steps, self.baseline, self.spread_words = steps, baseline, spread_words
 
     def _attribute_row(self, row: TokenBatch, places: Sequence[EntityTokens]) -> list[Attribution]:
         text = (self.tagger.embed(row.inputs["input_ids"]), self.tagger.embed_words(row.inputs))
@@ -167,7 +183,7 @@ class IntegratedGradients(GradientExplainer, RowExplainer):
                 "baseline_value": start_values[number],
                 "completeness_error": abs(total - (values[number] - start_values[number])),
             }
-            attributions.append(Attribution(tokens, words, values[number], log_probs, details))
+            attributions.append(Attribution(tokens, words, values[number], log_probs, details, self.spread_words))
         return attributions
 
     def _baseline(self, row: TokenBatch, text: Leaves) -> Leaves:
@@ -195,7 +211,7 @@ class IntegratedGradients(GradientExplainer, RowExplainer):
     ) -> list[Tensor | None]:
         """Return the mean gradient over the path, of tokens and words: (entities, 1, tokens or words, size) float32."""
         sums = [None if end is None else torch.zeros(len(places), *end.shape, device=end.device) for end in text]
-        for steps in torch.arange(self.steps).split(self.batch_size):
+        for steps in torch.arange(self.steps).split(self.tagger.rows_at_once(row.is_text.shape[1], self.batch_size)):
             fractions = ((steps + 0.5) / self.steps).to(text[0].device)[:, None, None]
             leaves = [
                 None if end is None else (begin + fractions.to(end.dtype) * (end - begin)).requires_grad_()
@@ -218,7 +234,7 @@ class AttentionTimesGradient(GradientExplainer):
     attention returns its weights, a copy of the model's modules is switched to it.
 
     Args:
-        tagger, target, batch_size: as for `LocalExplainer`.
+        tagger, target, batch_size, context: as for `LocalExplainer`.
         layers: number of layers, counted from the last.
 
     Raises:
@@ -227,8 +243,15 @@ class AttentionTimesGradient(GradientExplainer):
 
     name = "attention"
 
-    def __init__(self, tagger: Tagger, target: str = "label", batch_size: int = DEFAULT_BATCH_SIZE, layers: int = 4):
-        super().__init__(tagger, target, batch_size)
+    def __init__(
+        self,
+        tagger: Tagger,
+        target: str = "label",
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        layers: int = 4,
+        context: int | None = DEFAULT_CONTEXT,
+    ):
+        super().__init__(tagger, target, batch_size, context)
         check_count(layers, "layers")
         if tagger.is_adner and not tagger.model.config.use_encoder:
             raise ValueError(

@@ -12,6 +12,7 @@ from hf_adner.explain.explanation import ROLES, Cue, Explanation, Probe, as_rang
 from hf_adner.explain.global_table import GlobalTable, TableEntry
 from hf_adner.explain.stability import Explanations, View, as_document, entity_places
 from hf_adner.explain.tagger import MaskedTagger, Tagger, entity_posteriors
+from hf_adner.explain.text_windows import DEFAULT_CONTEXT
 from hf_adner.explain.unit_statistics import character_roles
 from hf_adner.perturb.perturbation import Perturbed
 from hf_adner.perturb.registry import make_perturbation
@@ -36,6 +37,7 @@ def probe_explanations(
     *,
     seed: int = 0,
     batch_size: int = 16,
+    context: int | None = DEFAULT_CONTEXT,
 ) -> list[list[Explanation]]:
     """Add to explanations the posterior of their entities, and its value in perturbed texts.
 
@@ -45,10 +47,11 @@ def probe_explanations(
         perturbations: names from `WHOLE_TEXT` and `BESIDE_ENTITY`; one that cannot change a text makes no probe.
         seed: of the perturbations.
         batch_size: windows per forward pass.
+        context: characters on both sides of an entity that are read, see `crop_entities`.
 
     Returns:
-        The same explanations with `posterior` and `probes`. A text that a document cannot hold (with lone surrogates)
-        gets posteriors only.
+        The same explanations with `probes`, and with the `posterior` in that context if they had none. A text that a
+        document cannot hold (with lone surrogates) gets posteriors only.
 
     Raises:
         ValueError: an unknown perturbation, or explanations of different texts in one list.
@@ -56,7 +59,7 @@ def probe_explanations(
     check_probes(perturbations)
     texts = [_text_of(group) for group in explanations]
     spans = [[explanation.span for explanation in group] for group in explanations]
-    before = entity_posteriors(tagger, texts, spans, batch_size)
+    before = entity_posteriors(tagger, texts, spans, batch_size, context)
     probes: list[list[list[Probe]]] = [[[] for _ in group] for group in explanations]
     views = [view.on_token_boundaries(tagger.tokenizer) for view in _views(texts, spans, perturbations, seed)]
     after = entity_posteriors(
@@ -64,13 +67,18 @@ def probe_explanations(
         [view.perturbed.document.text for view in views],
         [view.spans for view in views],
         batch_size,
+        context,
     )
     for view, values in zip(views, after):
         for (index, place), value in zip(view.entities, values):
             probes[view.text][index].append(_probe(view.perturbed, place, before[view.text][index], value))
     return [
         [
-            replace(explanation, posterior=posterior, probes=tuple(entity_probes))
+            replace(
+                explanation,
+                posterior=posterior if explanation.posterior is None else explanation.posterior,
+                probes=tuple(entity_probes),
+            )
             for explanation, posterior, entity_probes in zip(explanations[text], before[text], probes[text])
         ]
         for text in range(len(texts))

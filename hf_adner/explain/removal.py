@@ -1,10 +1,10 @@
-"""Perturbation-based explainers, which hide units of the text: occlusion, and LIME and KernelSHAP by captum."""
+"""Hiding units of the text, and the explainers that do so at random: LIME and KernelSHAP by captum."""
 
 from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from hf_adner.explain.explainer import DEFAULT_BATCH_SIZE, Attribution, RowExplainer
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, Tagging, Target
+from hf_adner.explain.text_windows import DEFAULT_CONTEXT
 from hf_adner.model.lexicon_adner import leftmost_longest
 from hf_adner.model.pipeline_adner import check_count
 
@@ -91,7 +92,8 @@ class Masking:
         self._tagger, self._target, self._row = tagger, target, row
         self._places, self._batch_size = list(places), batch_size
         text, start = row.windows[0]
-        self.token_units = _token_units(row, start, split_into_units(text, units, tagger.tokenizer))
+        ranges = split_into_units(text, units, tagger.tokenizer)
+        self.token_units = token_units(row.offsets[0], row.is_text[0].tolist(), start, ranges)
         self.count = int(self.token_units.max()) + 1 if len(self.token_units) else 0
 
     def whole(self) -> tuple[Tensor, Tensor]:
@@ -135,19 +137,7 @@ class Masking:
 
     def _inputs(self, kept: Tensor) -> dict[str, Tensor]:
         hidden = ~kept[:, self.token_units.clamp(min=0)] & (self.token_units >= 0)  # (copies, tokens)
-        hidden = hidden.to(self._tagger.device)
-        ids = self._row.inputs["input_ids"].masked_fill(hidden, self._tagger.mask_id)
-        replaced = {"input_ids": ids}
-        if "lexicon_ids" in self._row.inputs:
-            replaced["lexicon_ids"] = self._visible_words(hidden)
-        return self._row.copies(len(kept), **replaced)
-
-    def _visible_words(self, hidden: Tensor) -> Tensor:
-        """Return the ids of the matched words, 0 for words with a hidden token, (copies, words)."""
-        before = torch.nn.functional.pad(hidden.cumsum(1), (1, 0))  # hidden tokens before each token
-        starts, ends = (self._row.inputs[name].expand(len(hidden), -1) for name in ("lexicon_starts", "lexicon_ends"))
-        is_whole = before.gather(1, ends) == before.gather(1, starts)
-        return self._row.inputs["lexicon_ids"] * is_whole
+        return hide_tokens(self._row.copies(len(kept)), hidden.to(self._tagger.device), self._tagger.mask_id)
 
     def _run(self, inputs: dict[str, Tensor]) -> Tensor:
         with torch.no_grad():
@@ -158,56 +148,35 @@ class Masking:
         return self._target(tagging, places).view(count, len(self._places)).cpu()
 
 
-def _token_units(row: TokenBatch, start: int, ranges: Sequence[tuple[int, int]]) -> Tensor:
-    """Return the unit of each token by its first character; units are renumbered without those that get no token."""
+def token_units(offsets: Sequence[Range], is_text: Sequence[bool], start: int, ranges: Sequence[Range]) -> Tensor:
+    """Return the unit of each token of a row by its first character, (tokens,), -1 for special tokens.
+
+    Args:
+        offsets: characters (start, end) of each token in the whole text.
+        is_text: whether each token covers characters.
+        start: first character of the row's window.
+        ranges: the window's units, see `split_into_units`; renumbered without those that get no token.
+    """
     unit_of = [unit for unit, (first, after) in enumerate(ranges) for _ in range(first, after)]
-    tokens = [
-        unit_of[first - start] if is_text else -1
-        for (first, _), is_text in zip(row.offsets[0], row.is_text[0].tolist())
-    ]
+    tokens = [unit_of[first - start] if inside else -1 for (first, _), inside in zip(offsets, is_text)]
     number = {unit: rank for rank, unit in enumerate(sorted({unit for unit in tokens if unit >= 0}))}
     return torch.tensor([number.get(unit, -1) for unit in tokens], dtype=torch.long)
 
 
-class Occlusion(RowExplainer):
-    """Target of the text minus target with one unit hidden (Zeiler and Fergus 2014), as captum's `FeatureAblation`.
-
-    All entities of a sentence share its forward passes. Scores are signed; the score of a word is split equally over
-    its characters. The score of a matched lexicon word is the drop of the target without the match, characters kept.
+def hide_tokens(inputs: Mapping[str, Tensor], hidden: Tensor, mask_id: int) -> dict[str, Tensor]:
+    """Return inputs in which tokens are the mask token and matched words with a hidden token are gone.
 
     Args:
-        tagger, target, batch_size: as for `LocalExplainer`; `batch_size` copies share a forward pass.
-        units: ``characters`` (tokens of a sub-word tokenizer), ``lexicon-words`` or ``words``, see `UNITS`.
-
-    Raises:
-        ValueError: as for `LocalExplainer`, unknown units, or lexicon words without a lexicon.
+        inputs: of the model, (rows, ...).
+        hidden: (rows, tokens) bool.
+        mask_id: see `Tagger.mask_id`.
     """
-
-    name = "occlusion"
-
-    def __init__(
-        self, tagger: Tagger, target: str = "label", batch_size: int = DEFAULT_BATCH_SIZE, units: str = "characters"
-    ):
-        super().__init__(tagger, target, batch_size)
-        check_units(units, tagger.tokenizer)
-        self.units = units
-
-    def _attribute_row(self, row: TokenBatch, places: Sequence[EntityTokens]) -> list[Attribution]:
-        masking = Masking(self.tagger, self.target, row, self.units, places, self.batch_size)
-        whole, log_probs = masking.whole()
-        drops = whole - masking.scores(~torch.eye(masking.count, dtype=torch.bool))  # (units, entities)
-        without = masking.without_words()
-        words = None if without is None else whole - without  # (words, entities)
-        return [
-            Attribution(
-                masking.shared_over_tokens(drops[:, number]),
-                None if words is None else words[:, number],
-                float(whole[number]),
-                log_probs,
-                {"units": self.units},
-            )
-            for number in range(len(places))
-        ]
+    replaced = {**inputs, "input_ids": inputs["input_ids"].masked_fill(hidden, mask_id)}
+    if "lexicon_ids" in inputs:
+        before = torch.nn.functional.pad(hidden.cumsum(1), (1, 0))  # hidden tokens before each token
+        is_whole = before.gather(1, inputs["lexicon_ends"]) == before.gather(1, inputs["lexicon_starts"])
+        replaced["lexicon_ids"] = inputs["lexicon_ids"] * is_whole
+    return replaced
 
 
 class WeightedRidge:
@@ -248,13 +217,13 @@ class SamplingExplainer(RowExplainer):
     their own: they are hidden with their characters.
 
     Args:
-        tagger, target, batch_size: as for `LocalExplainer`; `batch_size` samples share a forward pass.
+        tagger, target, batch_size, context: as for `LocalExplainer`; samples of a row share a forward pass.
         n_samples: perturbed texts per entity; more samples make the scores of different seeds agree better.
         seed: of the samples.
-        units: see `Occlusion`.
+        units: ``characters`` (tokens of a sub-word tokenizer), ``lexicon-words`` or ``words``, see `UNITS`.
 
     Raises:
-        ValueError: as for `Occlusion`, or fewer than 2 samples.
+        ValueError: as for `LocalExplainer`, unknown units, lexicon words without a lexicon, or fewer than 2 samples.
     """
 
     def __init__(
@@ -265,14 +234,16 @@ class SamplingExplainer(RowExplainer):
         n_samples: int = 500,
         seed: int = 0,
         units: str = "characters",
+        context: int | None = DEFAULT_CONTEXT,
     ):
-        super().__init__(tagger, target, batch_size)
+        super().__init__(tagger, target, batch_size, context)
         check_count(n_samples, "n_samples", 2)
         check_units(units, tagger.tokenizer)
         self.n_samples, self.seed, self.units = n_samples, seed, units
 
     def _attribute_row(self, row: TokenBatch, places: Sequence[EntityTokens]) -> list[Attribution]:
-        masking = Masking(self.tagger, self.target, row, self.units, places, self.batch_size)
+        at_once = self.tagger.rows_at_once(row.is_text.shape[1], self.batch_size)
+        masking = Masking(self.tagger, self.target, row, self.units, places, at_once)
         whole, log_probs = masking.whole()
         cache = _TargetCache(masking)
         details = {"n_samples": self.n_samples, "seed": self.seed, "units": self.units}

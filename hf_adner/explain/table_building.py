@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Sequence, Sized
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -19,15 +19,17 @@ from hf_adner.data.errors import excerpt
 from hf_adner.data.records import Document, EntitySpan
 from hf_adner.explain.explainer import LocalExplainer
 from hf_adner.explain.explanation import ROLES, Explanation
-from hf_adner.explain.fused import LocalMap, fusion_inputs, local_maps, map_variance
+from hf_adner.explain.fused import fusion_inputs, local_maps, map_variance
 from hf_adner.explain.fusion import role_errors
 from hf_adner.explain.global_table import GlobalTable
-from hf_adner.explain.gradients import GradientTimesInput
+from hf_adner.explain.occlusion import Occlusion
 from hf_adner.explain.stability import explain_views, mean_over_views
 from hf_adner.explain.table_files import TableNoise, has_table
+from hf_adner.explain.table_progress import KeptMaps, MeasuredMap, model_digest
 from hf_adner.explain.tagger import Tagger
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.loading_adner import check_tokenizer_files, load_complete
+from hf_adner.model.pipeline_adner import check_count
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +46,13 @@ TABLE_FOLDER = "global_table"
 PRIVATE_FOLDER = "private/global_table"
 """Folder in a checkpoint: the raw table, which is never pushed."""
 
+UNFINISHED_FOLDER = "private/global_table.part"
+"""Folder in a checkpoint: maps of a table that is being built."""
+
+DEFAULT_DOCUMENTS = 200
+"""Documents that `adner explain --build-table` takes."""
+
 GroupKey = str | Callable[[Document], str]
-
-
-class MeasuredMap(NamedTuple):
-    """A local map of a table, and its perturbation variance, or None if not measured."""
-
-    map: LocalMap
-    variance: float | None
 
 
 def build_global_table(
@@ -65,6 +66,7 @@ def build_global_table(
     lexicon: Lexicon | None = None,
     variance_views: int = 1,
     seed: int = 0,
+    kept_in: Path | None = None,
 ) -> GlobalTable:
     """Explain every entity of a corpus and collect the maps in a table, with the estimates that a fusion needs.
 
@@ -81,6 +83,8 @@ def build_global_table(
         variance_views: label-preserving views of each document that are explained again to estimate
             `GlobalTable.noise`; 0 for no estimate.
         seed: of those views.
+        kept_in: folder for the maps found so far; a build that was interrupted goes on from them, and a finished one
+            removes the folder. It is as private as the documents. None: nothing is kept.
 
     Raises:
         ValueError: an unknown value of `entities`, an entity label that the model does not have, a document without
@@ -90,14 +94,39 @@ def build_global_table(
         raise ValueError(f"entities must be one of {SOURCES}, found {entities!r}")
     lexicon = getattr(explainer.tagger.tokenizer, "lexicon", None) if lexicon is None else lexicon
     script_map = getattr(explainer.tagger.tokenizer, "script_map", None)
-    halves = [GlobalTable(kappa, lexicon, explainer.target.name, script_map) for _ in range(2)]
-    sweep = _Sweep(explainer, halves, variance_views, seed)
+    halves = [GlobalTable(kappa, lexicon, explainer.target.name, script_map, explainer.name) for _ in range(2)]
+    kept = KeptMaps(kept_in, kept_in and _settings(explainer, entities, variance_views, seed))
+    sweep = _Sweep(explainer, halves, variance_views, seed, kept)
     total = len(documents) if isinstance(documents, Sized) else None
     with tqdm(total=total, desc="global table", unit="doc", disable=not progress) as bar:
         for chunk in _chunks(documents):
             sweep.read(chunk, [_group(document, group_key) for document in chunk], entities == "gold")
             bar.update(len(chunk))
-    return sweep.finish()
+    table = sweep.finish()
+    kept.clear()
+    return table
+
+
+def _settings(explainer: LocalExplainer, entities: str, variance_views: int, seed: int) -> list[Any]:
+    """Return what the maps of a document depend on beside the document."""
+    plain = {name: value for name, value in vars(explainer).items() if isinstance(value, (str, int, float, type(None)))}
+    digest = model_digest(explainer.tagger.model)
+    return [explainer.name, explainer.target.name, plain, digest, entities, variance_views, seed]
+
+
+def sample_documents(documents: Sequence[Document], count: int | None, seed: int = 0) -> list[Document]:
+    """Return a random sample of the documents with entities, in their order; all of them if there are no more.
+
+    Args:
+        documents: to draw from.
+        count: documents to draw, 1 or more; None: all.
+        seed: of the sample.
+    """
+    useful = [document for document in documents if document.entities]
+    if count is None or len(useful) <= check_count(count, "count"):
+        return useful
+    drawn = sorted(random.Random(seed).sample(range(len(useful)), count))
+    return [useful[number] for number in drawn]
 
 
 def estimate_noise(parts: Iterable[tuple[GlobalTable, Sequence[MeasuredMap]]]) -> TableNoise | None:
@@ -134,14 +163,28 @@ class _Sweep:
     The error of each half is estimated on the maps of the other. Merged, they are the table.
     """
 
-    def __init__(self, explainer: LocalExplainer, halves: Sequence[GlobalTable], views: int, seed: int):
-        self._explainer, self._halves, self._views, self._seed = explainer, halves, views, seed
+    def __init__(self, explainer: LocalExplainer, halves: Sequence[GlobalTable], views: int, seed: int, kept: KeptMaps):
+        self._explainer, self._halves, self._views, self._seed, self._kept = explainer, halves, views, seed, kept
         self._samples = [_Sample(NOISE_ENTITIES // len(halves), seed) for _ in halves]
         self._left_out = 0
         self._last_error: ValueError | None = None
 
     def read(self, documents: Sequence[Document], groups: Sequence[str | None], with_gold: bool) -> None:
-        """Explain documents and add the maps of their entities."""
+        """Explain documents, unless their maps were kept, and add the maps of their entities."""
+        found = self._kept.read(documents)
+        if found is None:
+            before = self._left_out
+            found = self._measure(documents, with_gold)
+            if self._left_out == before:  # what is left out has to be told again
+                self._kept.write(documents, found)
+        for document, group, maps in zip(documents, groups, found):
+            half = crc32((group or document.id).encode()) % len(self._halves)
+            for measured in maps:
+                local = measured.map
+                self._halves[half].add(local.text, local.entity, local.values, document=document.id, group=group)
+                self._samples[half].add(measured)
+
+    def _measure(self, documents: Sequence[Document], with_gold: bool) -> list[list[MeasuredMap]]:
         texts = [document.text for document in documents]
         if with_gold:
             explanations = self._explain(texts, [document.spans for document in documents])
@@ -149,11 +192,10 @@ class _Sweep:
             explanations = self._explainer(texts)
         views = explain_views(self._explainer, explanations, self._views, self._seed) if self._views else []
         variances = mean_over_views(explanations, views, map_variance)
-        for document, group, entities, entity_variances in zip(documents, groups, explanations, variances):
-            half = crc32((group or document.id).encode()) % len(self._halves)
-            for local, variance in zip(local_maps(entities), entity_variances):
-                self._halves[half].add(local.text, local.entity, local.values, document=document.id, group=group)
-                self._samples[half].add(MeasuredMap(local, variance))
+        return [
+            [MeasuredMap(local, variance) for local, variance in zip(local_maps(entities), entity_variances)]
+            for entities, entity_variances in zip(explanations, variances)
+        ]
 
     def finish(self) -> GlobalTable:
         """Return the table with its noise; warn of entities that were left out."""
@@ -243,7 +285,7 @@ def build_checkpoint_table(
     Args:
         model_folder: checkpoint folder with model and tokenizer; tables in it are replaced.
         documents: training documents.
-        explainer: a local explainer of the same model; default: gradient x input of the checkpoint.
+        explainer: a local explainer of the same model; default: occlusion of the checkpoint.
         min_documents: see `GlobalTable.publish`.
         device: of the checkpoint's model; default: the CPU.
         options: of `build_global_table`, such as `group_key`.
@@ -258,6 +300,7 @@ def build_checkpoint_table(
     folder = Path(model_folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a checkpoint folder")
+    options = {"kept_in": folder / UNFINISHED_FOLDER, **options}
     table = build_global_table(explainer or _explainer_of(folder, device), documents, **options)
     save_checkpoint_table(folder, table, min_documents)
     return table
@@ -281,7 +324,7 @@ def _explainer_of(folder: Path, device: Any) -> LocalExplainer:
     check_tokenizer_files(Path(folder))
     model = load_complete(AutoModelForTokenClassification, folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return GradientTimesInput(Tagger(model if device is None else model.to(device), tokenizer))
+    return Occlusion(Tagger(model if device is None else model.to(device), tokenizer))
 
 
 def find_global_table(model: Any) -> GlobalTable | None:
@@ -340,6 +383,6 @@ def _required(table: GlobalTable | None, model: Any) -> GlobalTable:
             f"global explanations need a global table, and {place} has no {TABLE_FOLDER}/. Build one from training "
             "documents with adner explain MODEL --build-table DOCUMENTS, or with "
             "hf_adner.explain.table_building.build_checkpoint_table(model_folder, documents), or "
-            "pass one as global_table=build_global_table(make_explainer('grad-x-input', model, tokenizer), documents)"
+            "pass one as global_table=build_global_table(make_explainer('occlusion', model, tokenizer), documents)"
         )
     return table

@@ -2,7 +2,7 @@
 
 It is a single file, so that a process that dies while a table is replaced leaves the old one or the new one:
 safetensors with the numbers, and the names as JSON in the bytes of a further tensor. Version 1 had the names in a file
-of their own.
+of their own; version 3 records the explainer.
 
 `TableNoise` holds the estimates that a fusion needs; `DistinctDocuments` counts in how many documents, or of how many
 patients, each statistic was seen, so that rare ones can be left out of a published table.
@@ -27,10 +27,12 @@ from hf_adner.explain.unit_statistics import FIRST_UNIT
 from hf_adner.files import check_output, output_file, read_json
 
 FORMAT = "hf_adner.global_table"
-VERSION = 2
+VERSION = 3
 TABLE_FILE = "global_table.safetensors"
 NAMES_FILE = "global_table.json"
 """File of the names in version 1."""
+BEFORE_VERSION_3 = "grad-x-input"
+"""Explainer of tables of versions 1 and 2, which do not record it: the only one that a command built tables with."""
 _NAMES = "names"
 RESTORE_TABLE = "restore it from a copy, or build it again (`adner explain --build-table`)"
 
@@ -60,8 +62,8 @@ def write_table(folder: Path, names: Mapping[str, Any], numbers: Mapping[str, np
 
     Args:
         folder: where to write.
-        names: JSON values: `kappa`, `target`, `min_documents`, `roles`, `labels`, `noise`, `words`, `units` and
-            `documents`.
+        names: JSON values: `kappa`, `target`, `explainer`, `min_documents`, `roles`, `labels`, `noise`, `words`,
+            `units` and `documents`.
         numbers: `cells` (statistics, 3) int64, ids of unit, label and role; `moments` (statistics, 3) float64, count,
             sum and sum of squares; `pairs` (pairs, 2) int64, key of a statistic and index of a document.
 

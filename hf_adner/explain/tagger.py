@@ -7,14 +7,14 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from hf_adner.data.records import EntitySpan
 from hf_adner.explain.targets import EntityTokens, LabelTable, Tagging, Target
-from hf_adner.explain.text_windows import TextWindow, cover_text, place_entities
+from hf_adner.explain.text_windows import TextTile, TextWindow, cover_text, crop_entities, place_entities, tile_entities
 from hf_adner.model.encoders_adner import token_limit
 from hf_adner.model.heads_adner import token_span_log_probs
 from hf_adner.model.labels_adner import repair_bio, tags_to_spans
@@ -22,6 +22,11 @@ from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import ENCODING, LEXICON_KEYS
 from hf_adner.model.windows_adner import Window, merge_window_entities
 from hf_adner.perturb.perturbation import masked_tokens
+
+ROW_LENGTH = 128
+"""Characters of a row that a batch size is counted in."""
+
+RowT = TypeVar("RowT")
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,10 @@ class TokenBatch:
             lexicon = {name: values[:, :words] for name, values in lexicon.items()}
         offsets, is_text = [self.offsets[number][:length]], self.is_text[number : number + 1, :length]
         return TokenBatch({**inputs, **lexicon}, offsets, is_text, [self.windows[number]])
+
+    def rows(self, numbers: Tensor) -> dict[str, Tensor]:
+        """Return the inputs of some rows, given as (rows,) int64; a row may be taken more than once."""
+        return {name: values[numbers] for name, values in self.inputs.items()}
 
     def copies(self, count: int, **replaced: Tensor) -> dict[str, Tensor]:
         """Return `count` copies of the inputs of a batch of one row, some of them replaced."""
@@ -172,23 +181,73 @@ class Tagger:
         """Return the windows of text `number` in which its entities are explained; see `place_entities`."""
         return place_entities(number, text, entities, self._window_size, self._fits)
 
+    def crops(
+        self, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan]], context: int | None
+    ) -> list[TextWindow]:
+        """Return the windows of all texts in which entities are read, see `crop_entities`.
+
+        Raises:
+            ValueError: as `crop_entities`; names the text.
+        """
+        return [*self._planned(crop_entities, texts, entities, context)]
+
+    def tiles(
+        self, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan]], context: int | None
+    ) -> list[TextTile]:
+        """Return the tiles of all texts in which characters are hidden, see `tile_entities`.
+
+        Raises:
+            ValueError: as `tile_entities`; names the text.
+        """
+        return [*self._planned(tile_entities, texts, entities, context)]
+
+    def _planned(
+        self, plan: Any, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan]], context: int | None
+    ) -> Iterator[Any]:
+        for number, (text, text_entities) in enumerate(zip(texts, entities, strict=True)):
+            try:
+                if text_entities:
+                    yield from plan(number, text, text_entities, context, self._window_size, self._fits)
+            except ValueError as error:
+                raise ValueError(f"text {number}: {error}") from None
+
     def window_batches(
-        self, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan]], batch_size: int
+        self,
+        texts: Sequence[str],
+        entities: Sequence[Sequence[EntitySpan]],
+        batch_size: int,
+        context: int | None = None,
     ) -> Iterator[list[TextWindow]]:
         """Yield batches of the windows of all texts, sorted by number of entities and by length against padding.
 
+        Args:
+            texts, entities: per text its entities.
+            batch_size: see `rows_at_once`.
+            context: see `crop_entities`; default: as much as the model takes.
+
         Raises:
-            ValueError: as `place_entities`; names the text.
+            ValueError: as `crop_entities`; names the text.
         """
-        windows: list[TextWindow] = []
-        for number, (text, text_entities) in enumerate(zip(texts, entities, strict=True)):
-            try:
-                windows += self.windows(number, text, text_entities) if text_entities else []
-            except ValueError as error:
-                raise ValueError(f"text {number}: {error}") from None
+        windows = self.crops(texts, entities, context)
         windows.sort(key=lambda window: (-len(window.entities), window.window.start - window.window.end))
-        for first in range(0, len(windows), batch_size):
-            yield windows[first : first + batch_size]
+        yield from self.batches(windows, [window.window.end - window.window.start for window in windows], batch_size)
+
+    def rows_at_once(self, length: int, batch_size: int) -> int:
+        """Return how many rows of a length make a batch: as many as have the characters of `batch_size` rows of 128."""
+        return max(1, batch_size * ROW_LENGTH // max(length, 1))
+
+    def batches(self, rows: Sequence[RowT], lengths: Sequence[int], batch_size: int) -> Iterator[list[RowT]]:
+        """Yield rows in batches, in their order; see `rows_at_once`."""
+        batch: list[RowT] = []
+        longest = 0
+        for row, length in zip(rows, lengths, strict=True):
+            longest = max(longest, length)
+            if batch and len(batch) >= self.rows_at_once(longest, batch_size):
+                yield batch
+                batch, longest = [], length
+            batch.append(row)
+        if batch:
+            yield batch
 
     def cover(self, text: str) -> list[Window]:
         """Return overlapping windows over a text that fit the model; none for an empty text."""
@@ -300,7 +359,12 @@ class Tagger:
         if self.is_adner:
             pipe = AdnerPipeline(model=self.model, tokenizer=self.tokenizer, device=self.device)
             return [
-                [ScoredSpan(found["start"], found["end"], found["entity_group"], found["score"]) for found in entities]
+                [
+                    ScoredSpan(
+                        found["start"], found["end"], found["entity_group"], found.get("posterior", found["score"])
+                    )
+                    for found in entities
+                ]
                 for entities in pipe(texts, batch_size=batch_size)
             ]
         covers = [self.cover(text) for text in texts]
@@ -334,6 +398,11 @@ class Tagger:
                 )
                 for start, end, label in tags_to_spans(path)
             ]
+
+
+def _posterior(entity: Mapping[str, Any]) -> float:
+    """Return the posterior of an entity of the pipeline, whose score may be calibrated."""
+    return entity.get("posterior", entity["score"])
 
 
 def _accepted_inputs(model: nn.Module, tokenizer: Any) -> set[str]:
@@ -372,7 +441,11 @@ class MaskedTagger(Tagger):
 
 
 def entity_posteriors(
-    tagger: Tagger, texts: Sequence[str], entities: Sequence[Sequence[EntitySpan]], batch_size: int = 16
+    tagger: Tagger,
+    texts: Sequence[str],
+    entities: Sequence[Sequence[EntitySpan]],
+    batch_size: int = 16,
+    context: int | None = None,
 ) -> list[list[float]]:
     """Compute the probability of exactly these spans with these labels, as the `score` of the pipeline.
 
@@ -383,6 +456,7 @@ def entity_posteriors(
         texts: of any length; long texts are split into windows.
         entities: per text its entities (start, end, label), not only predicted ones.
         batch_size: windows per forward pass.
+        context: see `hf_adner.explain.text_windows.crop_entities`; default: as much as the model takes.
 
     Returns:
         Per text a probability in [0, 1] for each of its entities.
@@ -392,7 +466,7 @@ def entity_posteriors(
     """
     posteriors = [[0.0] * len(text_entities) for text_entities in entities]
     with tagger.eval_mode(), torch.no_grad():
-        for windows in tagger.window_batches(texts, entities, batch_size):
+        for windows in tagger.window_batches(texts, entities, batch_size, context):
             batch = tagger.encode(texts, windows)
             rows = [(row, index, span) for row, window in enumerate(windows) for index, span in window.entities]
             places = [batch.tokens_of(row, span) for row, _, span in rows]

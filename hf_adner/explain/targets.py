@@ -7,17 +7,17 @@ For our models these are the exact log posterior marginals of the CRF (or the so
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hf_adner.data.errors import excerpt
+from hf_adner.model.heads_adner import token_span_log_probs
 from hf_adner.model.labels_adner import split_tag
 
-TARGETS = ("label", "start", "end", "span")
+TARGETS = ("label", "start", "end", "span", "posterior")
 """Names of targets; see `Target`."""
 
 SMALLEST = 1e-6
@@ -114,6 +114,8 @@ class Target:
     * ``end``: why the entity ends here; log probability that an x ends with its last token, minus the larger of
       log P(O) there (ended before) and the log probability that it continues.
     * ``span``: log posterior of exactly this span and type, as the pipeline's score (our models only).
+    * ``posterior``: that posterior itself, in [0, 1]; for other models the product of the probabilities of the span's
+      labels. Meant for explainers that hide text: a gradient vanishes where the posterior saturates.
 
     Args:
         name: one of `TARGETS`.
@@ -199,6 +201,12 @@ class Target:
         spans = [(place.row, place.start - 1, place.end - 1, place.label) for place in places]
         return self._span_posteriors(tagging.emissions, tagging.text_mask, spans)
 
+    def _posterior(self, tagging: Tagging, places: Sequence[EntityTokens]) -> Tensor:
+        if self._span_posteriors is not None:
+            return self._span(tagging, places).exp().clamp(max=1.0)
+        spans = [(place.row, place.start, place.end, place.label) for place in places]
+        return token_span_log_probs(tagging.log_probs, self.labels.names, spans).exp()
+
     def boundaries(self, log_probs: Tensor, is_text: Tensor, label: str) -> tuple[Tensor, Tensor]:
         """Return the probabilities that an entity of a type starts, and ends, with each token; 0 outside the text.
 
@@ -239,63 +247,3 @@ def _floored(log_prob: Tensor) -> Tensor:
 
 def _log(prob: Tensor) -> Tensor:
     return prob.clamp(min=1e-30).log()
-
-
-class LastStates:
-    """Records the last hidden states of a model's base network at every forward pass.
-
-    Args:
-        model: an `AdnerForTokenClassification` or any `AutoModelForTokenClassification`.
-
-    Raises:
-        ValueError: the model has no base network below its head.
-    """
-
-    def __init__(self, model: Any):
-        base = getattr(model, "base_model", None)
-        if base is None or base is model:
-            raise ValueError(f"{type(model).__name__} names no base model (base_model_prefix): its states are unknown")
-        self.states: Tensor | None = None
-        self._handle = base.register_forward_hook(self._record)
-
-    def _record(self, module: nn.Module, arguments: Any, output: Any) -> None:
-        self.states = output[0] if isinstance(output, tuple) else output.last_hidden_state
-
-    def take(self) -> Tensor:
-        """Return the states (batch, tokens, size) of the last forward pass, and drop them here.
-
-        Raises:
-            RuntimeError: no forward pass since the last call.
-        """
-        if self.states is None:
-            raise RuntimeError("no forward pass since the states were last taken")
-        states, self.states = self.states, None
-        return states
-
-    def close(self) -> None:
-        """Remove the hook from the model."""
-        self._handle.remove()
-
-
-@contextmanager
-def last_states(model: Any) -> Iterator[LastStates]:
-    """Record the last hidden states of a model within the context."""
-    states = LastStates(model)
-    try:
-        yield states
-    finally:
-        states.close()
-
-
-def states_size(model: Any) -> int:
-    """Return the width of the states in front of the classifier.
-
-    Raises:
-        ValueError: the configuration has no `hidden_size`.
-    """
-    config = model.config
-    size = getattr(config, "output_size", None) if hasattr(model, "entity_log_posteriors") else None
-    size = size or getattr(config, "hidden_size", None)
-    if not isinstance(size, int):
-        raise ValueError(f"{type(config).__name__} has no hidden_size")
-    return size

@@ -1,4 +1,8 @@
-"""Windows of texts that are longer than the model, and the assignment of entities to them."""
+"""The parts of a long text that are read: windows as long as the model takes, crops and tiles around entities.
+
+Which crop an entity is read in depends on the text, the entity and the context alone, not on the other entities that
+are asked for; neighbouring entities share a crop because its edges lie on a grid.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,18 @@ from hf_adner.model.windows_adner import Window, prediction_windows
 
 OVERLAP = 64
 """Characters shared by neighbouring windows of a long text."""
+
+DEFAULT_CONTEXT = 64
+"""Characters on both sides of an entity that are read at least in its crop."""
+
+GRID = 32
+"""Edges of crops are its multiples."""
+
+CELL = 16
+"""Characters that are hidden in the same tile."""
+
+EDGE = 8
+"""Characters between an entity and the edge of its tile, at least."""
 
 Fits = Callable[[Sequence[str]], bool]
 
@@ -26,6 +42,27 @@ class TextWindow(NamedTuple):
     text: int
     window: Window
     entities: tuple[tuple[int, EntitySpan], ...] = ()
+
+
+class TextTile(NamedTuple):
+    """A window of a text in which some characters are hidden one after the other.
+
+    Attributes:
+        window: what is read, with the entities that are scored in it.
+        hidden: the characters to hide.
+        context: characters on both sides of an entity in which hidden characters count for it; None: all.
+    """
+
+    window: TextWindow
+    hidden: Window
+    context: int | None = None
+
+    def reach(self, entity: EntitySpan) -> Window:
+        """Return the characters of the tile's window that count for an entity."""
+        start, end = self.window.window
+        if self.context is None:
+            return self.window.window
+        return Window(max(start, entity[0] - self.context), min(end, entity[1] + self.context))
 
 
 def cover_text(text: str, size: int | None, fits: Fits) -> tuple[list[Window], int]:
@@ -94,3 +131,111 @@ def _own_window(entity: EntitySpan, text: str, size: int, fits: Fits) -> Window:
             return window
         size = size * 4 // 5
     raise ValueError(f"entity {start}-{end} has {end - start} characters, more than the model takes at once")
+
+
+def reads_whole(text: str, context: int | None) -> bool:
+    """Return whether a text is so short that it is read as a whole, whatever its entities."""
+    return context is None or len(text) <= 2 * context + 3 * GRID
+
+
+def crop_entities(
+    number: int, text: str, entities: Sequence[EntitySpan], context: int | None, size: int | None, fits: Fits
+) -> list[TextWindow]:
+    """Assign each entity to its crop: `context` characters on both sides, outwards to the next edge of the grid.
+
+    A text of at most twice the context and three cells of the grid is read as a whole. Where the model does not take
+    that much at once, entities are placed as by `place_entities`.
+
+    Args:
+        number, text, entities, size, fits: as for `place_entities`.
+        context: characters on both sides, 0 or more; None: as many as the model takes.
+
+    Raises:
+        ValueError: as `place_entities`.
+    """
+    if reads_whole(text, context):
+        return place_entities(number, text, entities, size, fits)
+    crops = [_crop(entity, len(text), context) for entity in entities]
+    readable = _readable(text, set(crops), size, fits)
+    by_crop: dict[Window, list[tuple[int, EntitySpan]]] = {}
+    for index, (entity, crop) in enumerate(zip(entities, crops)):
+        if crop in readable:
+            by_crop.setdefault(crop, []).append((index, entity))
+    windows = [TextWindow(number, crop, tuple(by_crop[crop])) for crop in sorted(by_crop)]
+    others = [index for index, crop in enumerate(crops) if crop not in readable]
+    return windows + _placed(number, text, entities, others, size, fits)
+
+
+def tile_entities(
+    number: int, text: str, entities: Sequence[EntitySpan], context: int | None, size: int | None, fits: Fits
+) -> list[TextTile]:
+    """Plan to hide every character within `context` of an entity once, and to score all entities in reach of it.
+
+    The characters of a cell of 16 are hidden in one tile: the cell, and around it room for the entities in reach.
+    Where crops would be whole texts or windows (see `crop_entities`), all characters of the window are hidden in it.
+
+    Args:
+        number, text, entities, context, size, fits: as for `crop_entities`.
+
+    Raises:
+        ValueError: as `place_entities`.
+    """
+    if reads_whole(text, context):
+        windows = place_entities(number, text, entities, size, fits)
+        return [TextTile(window, window.window) for window in windows]
+    plans = [_cells(entity, len(text), context) for entity in entities]
+    readable = _readable(text, {tile for plan in plans for _, tile in plan}, size, fits)
+    hidden: dict[tuple[int, Window], Window] = {}
+    members: dict[tuple[int, Window], list[tuple[int, EntitySpan]]] = {}
+    others = []
+    for index, (entity, plan) in enumerate(zip(entities, plans)):
+        if not {tile for _, tile in plan} <= readable:
+            others.append(index)
+            continue
+        for key, (first, after) in plan.items():
+            known = hidden.get(key, Window(first, after))
+            hidden[key] = Window(min(first, known.start), max(after, known.end))
+            members.setdefault(key, []).append((index, entity))
+    tiles = [TextTile(TextWindow(number, key[1], tuple(members[key])), hidden[key], context) for key in sorted(hidden)]
+    windows = _placed(number, text, entities, others, size, fits)
+    return tiles + [TextTile(window, window.window) for window in windows]
+
+
+def _crop(entity: EntitySpan, length: int, context: int) -> Window:
+    first, after = (entity[0] - context) // GRID * GRID, -(-(entity[1] + context) // GRID) * GRID
+    return Window(max(first, 0), min(after, length))
+
+
+def _cells(entity: EntitySpan, length: int, context: int) -> dict[tuple[int, Window], Window]:
+    """Return the characters to hide around an entity, by the first character of their cell and its tile."""
+    start, end, _ = entity
+    margin = context + -(-(end - start + EDGE) // CELL) * CELL  # beside a cell: room for an entity at full distance
+    first, after = max(start - context, 0), min(end + context, length)
+    cells = {}
+    for edge in range(first // CELL * CELL, after, CELL):
+        tile = Window(max(edge - margin, 0), min(edge + CELL + margin, length))
+        cells[edge, tile] = Window(max(edge, first), min(edge + CELL, after))
+    return cells
+
+
+def _readable(text: str, windows: set[Window], size: int | None, fits: Fits) -> set[Window]:
+    """Return the windows that the model takes at once."""
+    if size is None:
+        return windows
+    short = {window for window in windows if window.end - window.start <= size}
+    if not short or fits([text[start:end] for start, end in short]):
+        return short
+    return {window for window in short if fits([text[window.start : window.end]])}
+
+
+def _placed(
+    number: int, text: str, entities: Sequence[EntitySpan], indices: Sequence[int], size: int | None, fits: Fits
+) -> list[TextWindow]:
+    """Place some of the entities as `place_entities` does."""
+    if not indices:
+        return []
+    windows = place_entities(number, text, [entities[index] for index in indices], size, fits)
+    return [
+        window._replace(entities=tuple((indices[place], entity) for place, entity in window.entities))
+        for window in windows
+    ]

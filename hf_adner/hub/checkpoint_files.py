@@ -13,7 +13,6 @@ from typing import Any
 
 from transformers.dynamic_module_utils import get_relative_import_files
 
-from hf_adner.explain.amortised import HEAD_FILE, ExplainerHead
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.loading_adner import named_errors, read_json_object
@@ -34,7 +33,6 @@ PUBLISHED = (
     "vocab.txt",
     "lexicon.json",
     "script_map.json",
-    "explainer_head.safetensors",
     "global_table/global_table.*",
     "README.md",
     "LICENSE",
@@ -168,5 +166,3 @@ def _check_table(folder: Path) -> None:
 def _check_loading(folder: Path) -> None:
     """Load everything as a user of the checkpoint will: what is damaged is better told before the upload."""
     AdnerForTokenClassification.from_pretrained(folder).check_tokenizer(AdnerTokenizer.from_pretrained(folder))
-    if (folder / HEAD_FILE).is_file():
-        ExplainerHead.from_pretrained(folder)

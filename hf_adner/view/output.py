@@ -13,10 +13,10 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from hf_adner.data.records import Document
+from hf_adner.explain.closer_look import DEFAULT_BUDGET, CloserLook
 from hf_adner.explain.documents import ExplainedCheckpoint, explain_documents
 from hf_adner.explain.explanation import ExplainedNote, Explanation
 from hf_adner.explain.probes import DEFAULT_PROBES
-from hf_adner.explain.stability import DEFAULT_VIEWS
 from hf_adner.files import write_file
 from hf_adner.reporting import code_points
 from hf_adner.view.charts import shortened
@@ -132,20 +132,25 @@ def run_explanations(
     batch_size: int = 16,
     entities: str = "predicted",
     probes: Iterable[str] | None = None,
-    stability_views: int = DEFAULT_VIEWS,
+    stability_views: int = 0,
+    budget: int | None = DEFAULT_BUDGET,
     limit: int | None = None,
     seed: int = 0,
 ) -> None:
     """Explain the entities of documents and write a page or JSON, or print the strongest characters of each.
 
+    By default all entities are explained by a fast explainer, and the least certain of each document also by occlusion
+    and by probes, see `CloserLook`.
+
     Args:
         checkpoint: model, tokenizer and table.
         documents: read while they are explained.
         output: file to write (`write_explanations`); None: print.
-        explainer: see `ExplainedCheckpoint.explainer`.
-        target, batch_size: of the explainer.
-        entities, stability_views, seed: as for `explain_documents`.
-        probes: as for `explain_documents`; None: all if there is an output file, else none.
+        explainer: of all entities; None: see `ExplainedCheckpoint.explainer` and `closer_explainer`.
+        target, batch_size: of the explainers.
+        entities: as for `explain_documents`.
+        probes: as for `CloserLook`; None: all if there is an output file, else none.
+        stability_views, budget, seed: as for `CloserLook`.
         limit: number of documents to explain; None: all.
 
     Raises:
@@ -153,19 +158,28 @@ def run_explanations(
     """
     if probes is None:
         probes = DEFAULT_PROBES if output else ()
-    notes = explain_documents(
-        checkpoint.explainer(explainer, target=target, batch_size=batch_size),
-        tqdm(islice(documents, limit), desc="explaining", unit="document", disable=None),
-        entities=entities,
-        table=checkpoint.table,
-        probes=tuple(probes),
-        stability_views=stability_views,
-        seed=seed,
-    )
-    if output:
-        page = {"table": checkpoint.shown_table, "review_threshold": checkpoint.review_threshold}
-        write_explanations(notes, output, **page)
-        return
-    for note in notes:
-        print(f"{code_points(note.name)}: {len(note.explanations)} entities")
-        print("\n".join(line for explanation in note.explanations for line in explanation_lines(explanation)))
+    options = {"target": target, "batch_size": batch_size}
+    closer = checkpoint.closer_explainer(**options) if explainer is None and budget != 0 else None
+    look = CloserLook(closer, tuple(probes), stability_views, budget, seed)
+    if limit is not None:
+        documents = documents[:limit] if isinstance(documents, list) else islice(documents, limit)
+    with tqdm(desc="explaining", unit="entity", disable=None) as bar:
+        notes = explain_documents(
+            checkpoint.explainer(explainer, **options),
+            documents,
+            entities=entities,
+            table=checkpoint.table,
+            closer_look=look,
+            bar=bar,
+        )
+        if output:
+            page = {"table": checkpoint.shown_table, "review_threshold": checkpoint.review_threshold}
+            write_explanations(notes, output, **page)
+            return
+        for note in notes:
+            print(f"{code_points(note.name)}: {len(note.explanations)} entities")
+            print("\n".join([note.remark] * bool(note.remark) + _lines(note)))
+
+
+def _lines(note: ExplainedNote) -> list[str]:
+    return [line for explanation in note.explanations for line in explanation_lines(explanation)]

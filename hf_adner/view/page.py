@@ -56,14 +56,7 @@ def explanations_to_html(
         table: global table whose strongest units are shown for each label; an unpublished table is private.
         review_threshold: score below which the page asks for a check.
     """
-    notes = notes_of(explanations)
-    notes_to_html(
-        notes,
-        path,
-        title=title,
-        table=table,
-        review_threshold=review_threshold,
-    )
+    notes_to_html(notes_of(explanations), path, title=title, table=table, review_threshold=review_threshold)
 
 
 def notes_to_html(notes: Iterable[ExplainedNote], path: str | Path, **options: Any) -> None:
@@ -133,6 +126,12 @@ class NoteLayout:
     name: str
     tokens: list[TextPart]
     sections: list[Section]
+    remark: str = ""
+
+    @property
+    def has_stability(self) -> bool:
+        """Whether the stability of any explanation was measured."""
+        return any(section.explanation.stability is not None for section in self.sections)
 
     @property
     def to_check(self) -> int:
@@ -159,7 +158,8 @@ def make_note_view(key: str, note: ExplainedNote, review_threshold: float) -> No
         make_section(f"{key}-e{index}", explanation, review_threshold)
         for index, explanation in enumerate(explanations, 1)
     ]
-    return NoteLayout(key, visible(note.name), list(_text_parts(visible(note.text), sections)), sections)
+    parts = list(_text_parts(visible(note.text), sections))
+    return NoteLayout(key, visible(note.name), parts, sections, visible(note.remark))
 
 
 def _position(explanation: Explanation) -> tuple[int, int, str]:

@@ -44,14 +44,15 @@ METHODS = {
     "kernel-shap": "each character's fair share over texts with hidden characters (KernelSHAP)",
     "attention": "attention weighted with its gradient",
     "global": "what the model usually goes by for this label, over a whole corpus",
-    "fused": "this text's own explanation joined with what the model usually goes by",
-    "amortised": "what a trained explainer head expects the explanation to be",
+    "fused": "occlusion in this text, joined with what it usually shows over a whole corpus",
+    "fused-fast": "gradient × input in this text, joined with what it usually shows over a whole corpus",
 }
 TARGETS = {
     "label": "why these characters are labelled {label}",
     "start": "why the entity begins here",
     "end": "why the entity ends here",
     "span": "why exactly this span is labelled {label}",
+    "posterior": "what the probability of exactly this span and {label} depends on",
 }
 ROLES = {
     "left-context": "before it",

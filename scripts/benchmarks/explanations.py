@@ -22,7 +22,6 @@ from captum.attr import LayerIntegratedGradients
 from transformers import logging
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Document, Entity, make_explainer
-from hf_adner.explain.amortised import ExplainerHead
 from hf_adner.explain.table_building import build_global_table
 from hf_adner.explain.tagger import Tagger
 from hf_adner.explain.targets import Target
@@ -126,7 +125,6 @@ def build_rows(args: argparse.Namespace) -> tuple[list[Row], list[tuple[str, Cal
     check_equal_values(make_explainer("integrated-gradients", model, tokenizer, **path), captum, text, spans)
     document = Document("sentence", text, tuple(Entity(*span) for span in spans))
     table = build_global_table(make_explainer("grad-x-input", model, tokenizer), [document], progress=False)
-    head = ExplainerHead(model.config.hidden_size, len(tagger.labels.types), types=tagger.labels.types)
     most = 1.5 + ENTITIES
     rows = [
         Row("integrated gradients, captum / ours", captum, explaining("integrated-gradients", **path), at_least=1.6),
@@ -138,7 +136,6 @@ def build_rows(args: argparse.Namespace) -> tuple[list[Row], list[tuple[str, Cal
         ),
         Row("gradient x input / forward", explaining("grad-x-input"), forward, at_most=most),
         Row("fused / forward", explaining("fused", global_table=table), forward, at_most=most),
-        Row("amortised / forward", explaining("amortised", head=head), forward, at_most=1.3),
     ]
     sampling = {"n_samples": args.samples}
     return rows, [(name, explaining(name, **sampling)) for name in ("lime", "kernel-shap")] + [("forward", forward)]

@@ -1,14 +1,12 @@
-"""Random inputs of fusions, global tables and explainer heads."""
+"""Random inputs of fusions and global tables."""
 
 import random
 
 import torch
 
-from hf_adner.explain.amortised import ExplainerHead
 from hf_adner.explain.fusion import FusionInputs
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.table_files import TableNoise
-from hf_adner.explain.targets import states_size
 
 
 def random_inputs(batch: int, length: int, seed: int = 0) -> FusionInputs:
@@ -25,21 +23,13 @@ def random_inputs(batch: int, length: int, seed: int = 0) -> FusionInputs:
     )
 
 
-def random_table(case, seed=0) -> GlobalTable:
+def random_table(case, seed=0, explainer="occlusion") -> GlobalTable:
     """Random maps of a case's entities, each in several documents."""
     rng = random.Random(seed)
-    table = GlobalTable(lexicon=getattr(case.tokenizer, "lexicon", None))
+    table = GlobalTable(lexicon=getattr(case.tokenizer, "lexicon", None), explainer=explainer)
     for number in range(6):
         for text, entities in zip(case.texts, case.entities):
             for entity in entities:
                 table.add(text, entity, [rng.gauss(0, 1) for _ in text], document=f"d{number}")
     table.noise = TableNoise(0.4, (0.3, 0.2, 0.5, 0.1, 0.6), 10)
     return table
-
-
-def random_head(case) -> ExplainerHead:
-    """A head for a case's model."""
-    types = case.tagger.labels.types
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        return ExplainerHead(states_size(case.model), len(types), size=8, types=types)

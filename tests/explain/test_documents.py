@@ -3,6 +3,7 @@
 import pytest
 
 from hf_adner import AdnerPipeline, Document, Entity, make_explainer
+from hf_adner.explain.closer_look import CloserLook
 from hf_adner.explain.documents import ANNOTATION, ExplainedCheckpoint, explain_documents
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.tagger import entity_posteriors
@@ -23,7 +24,8 @@ def test_gold_entities_with_all_that_a_page_shows(explainer):
     table = GlobalTable()
     table.add(NOTE, (4, 6, "Disease"), [1.0] * len(NOTE), document="d")
     documents = [Document("a", NOTE, GOLD), Document("b", "无特殊"), Document("c", "")]
-    notes = list(explain_documents(explainer, iter(documents), entities="gold", table=table, stability_views=2))
+    look = CloserLook(None, stability_views=2)
+    notes = list(explain_documents(explainer, iter(documents), entities="gold", table=table, closer_look=look))
     assert [(note.name, note.text, len(note.explanations)) for note in notes] == [
         ("a", NOTE, 3),
         ("b", "无特殊", 0),
@@ -38,7 +40,7 @@ def test_gold_entities_with_all_that_a_page_shows(explainer):
 
 
 def test_found_entities_are_compared_with_the_annotation(explainer):
-    (plain,) = explain_documents(explainer, [Document("a", NOTE)], probes=(), stability_views=0)
+    (plain,) = explain_documents(explainer, [Document("a", NOTE)])
     spans = [one.span for one in plain.explanations]
     assert spans and all(
         ANNOTATION not in one.details and one.probes == () and one.stability is None and one.posterior is not None
@@ -53,7 +55,7 @@ def test_found_entities_are_compared_with_the_annotation(explainer):
     ]
     for gold, verdict in cases:
         document = Document("a", NOTE, (Entity(*gold),))
-        (note,) = explain_documents(explainer, [document], probes=(), stability_views=0)
+        (note,) = explain_documents(explainer, [document])
         found = {(one.entity.start, one.entity.end): one.details[ANNOTATION] for one in note.explanations}
         assert found.pop((start, end)) == verdict
         assert set(found.values()) <= {"no entity here"}
@@ -67,11 +69,11 @@ def test_a_calibrated_checkpoint_shows_calibrated_scores(build, tmp_path):
     case.model.config.calibration = {"score": {"slope": 0.3, "intercept": 0.2}, "review_threshold": 0.9999}
     try:
         found = pipe(NOTE, needs_review=True)
-        (note,) = explain_documents(checkpoint.explainer(), [Document("a", NOTE)], probes=(), stability_views=0)
+        (note,) = explain_documents(checkpoint.explainer(), [Document("a", NOTE)])
         assert [one.score for one in note.explanations] == pytest.approx([one["score"] for one in found], abs=1e-5)
         assert [one.posterior for one in note.explanations] == pytest.approx([o["posterior"] for o in found], abs=1e-5)
         assert checkpoint.review_threshold == 0.9999 and all(one["needs_review"] for one in found)
-        run_explanations(checkpoint, [Document("a", NOTE)], page, probes=(), stability_views=0)
+        run_explanations(checkpoint, [Document("a", NOTE)], page, probes=())
         assert page.read_text(encoding="utf-8").count("the model is not sure") == len(found) > 0
     finally:
         case.model.config.calibration = None
@@ -83,8 +85,6 @@ def test_errors_name_the_document(explainer):
         list(explain_documents(explainer, documents, entities="gold"))
     with pytest.raises(ValueError, match="entities must be one of"):
         explain_documents(explainer, [], entities="all")
-    with pytest.raises(ValueError, match="unknown probe 'x'"):
-        explain_documents(explainer, [], probes=["x"])
 
 
 DOCUMENTS = [Document("d1", "反复红斑伴瘙痒", (Entity(2, 4, "Disease"), Entity(5, 7, "Disease")))]
@@ -109,11 +109,56 @@ def test_without_a_table_the_explainer_is_local(folder):
 
 def test_a_table_is_built_beside_the_checkpoint_and_found_again(folder):
     built = ExplainedCheckpoint.load(str(folder), device="cpu", build_from=DOCUMENTS)
-    assert built.table.labels == ["Disease"] and built.explainer().name == "fused"
+    assert built.table.labels == ["Disease"] and built.table.explainer == "occlusion"
+    assert built.explainer().name == "grad-x-input" and built.closer_explainer().name == "fused"
+    assert built.closer_explainer(target="posterior").name == "occlusion"  # the table is of another target
     assert GlobalTable.load(folder / "private" / "global_table").labels == ["Disease"]
     again = ExplainedCheckpoint.load(str(folder), device="cpu")
     assert again.table.min_documents == 5 and len(again.shown_table) == 0  # one document may not be told
     assert again.explainer("global").name == "global"
+
+
+def test_a_table_for_the_fast_explainer_or_another_target(folder):
+    options = {"device": "cpu", "build_from": DOCUMENTS}
+    fast = ExplainedCheckpoint.load(str(folder), build_explainer="fused-fast", **options)
+    assert fast.table.explainer == "grad-x-input" and fast.explainer().name == "fused-fast"
+    assert fast.closer_explainer().name == "occlusion"
+    with pytest.raises(ValueError, match="take fused-fast, or build"):
+        fast.explainer("fused")
+    built = ExplainedCheckpoint.load(str(folder), build_target="posterior", **options)
+    assert built.closer_explainer(target="posterior").name == "fused" and built.table.target == "posterior"
+    with pytest.raises(ValueError, match="table is of maps for 'posterior', and 'label' is explained.*--target label"):
+        built.explainer("fused")
+
+
+class Bar:
+    """What is used of a progress bar of tqdm."""
+
+    def __init__(self):
+        self.total, self.count = None, 0
+
+    def refresh(self):
+        assert self.total >= self.count
+
+    def update(self, count):
+        self.count += count
+
+
+def test_the_bar_counts_entities(explainer, monkeypatch):
+    monkeypatch.setattr("hf_adner.explain.documents.DOCUMENTS_AT_ONCE", 2)
+    documents = [Document(str(number), NOTE, GOLD) for number in range(5)]
+    for look, expected in ((None, 15), (CloserLook(None, ("punctuation",)), 30)):
+        bar = Bar()
+        for note in explain_documents(explainer, documents, entities="gold", closer_look=look, bar=bar):
+            assert bar.total >= bar.count > 0 and note.remark == ""
+        assert bar.count == bar.total == expected
+
+
+def test_a_remark_tells_what_was_looked_at(explainer):
+    (note,) = explain_documents(
+        explainer, [Document("a", NOTE, GOLD)], entities="gold", closer_look=CloserLook(None, ("start-edit",), budget=0)
+    )
+    assert note.remark.startswith("0 of 3 entities, those the model is least sure of")
 
 
 def test_a_table_elsewhere(folder, tmp_path):

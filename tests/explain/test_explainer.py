@@ -7,16 +7,15 @@ from hf_adner import Document, Entity, make_explainer
 from hf_adner.explain.explainer import spread_over_characters
 from hf_adner.explain.explainers import EXPLAINERS
 
-from .inputs import random_head, random_table
+from .inputs import random_table
 
 QUICK = {"lime": {"n_samples": 10}, "kernel-shap": {"n_samples": 12}, "integrated-gradients": {"steps": 4}}
 
 
 def explainer(case, name, **options):
-    if name in ("global", "fused"):
-        options = {"global_table": random_table(case), **options}
-    if name == "amortised":
-        options = {"head": random_head(case), **options}
+    if name in ("global", "fused", "fused-fast"):
+        table = random_table(case, explainer="grad-x-input" if name == "fused-fast" else "occlusion")
+        options = {"global_table": table, **options}
     return make_explainer(name, case.model, case.tokenizer, **{**QUICK.get(name, {}), **options})
 
 
@@ -62,7 +61,7 @@ def test_repeated_characters_each_keep_their_score(build, name):
     assert len(one.scores) == 6 and len({round(score, 7) for score in one.scores[::2]}) == 3
 
 
-@pytest.mark.parametrize("target", ["label", "start", "end", "span"])
+@pytest.mark.parametrize("target", ["label", "start", "end", "span", "posterior"])
 def test_every_target(build, target):
     case = build("m-dscmg")
     found = explainer(case, "grad-x-input", target=target)(case.texts, case.entities)

@@ -22,7 +22,7 @@ from hf_adner.explain.table_building import build_checkpoint_table
 def test_names():
     known = {"grad-x-input", "integrated-gradients", "occlusion", "lime", "kernel-shap", "attention"}
     assert known <= set(LOCAL_EXPLAINERS)
-    assert {*LOCAL_EXPLAINERS, "global", "fused", "amortised"} == set(EXPLAINERS)
+    assert {*LOCAL_EXPLAINERS, "global", "fused", "fused-fast"} == set(EXPLAINERS)
     assert all(explainer.name == name for name, explainer in LOCAL_EXPLAINERS.items())
 
 

@@ -24,7 +24,9 @@ def longest(case):
 @pytest.mark.parametrize("norm", ["l2", "signed"])
 def test_gradient_x_input_equals_captum(case, longest, norm):
     text, entities = longest
-    (found,) = make_explainer("grad-x-input", case.model, case.tokenizer, norm=norm)([text], [entities])
+    (found,) = make_explainer("grad-x-input", case.model, case.tokenizer, norm=norm, spread_words=False)(
+        [text], [entities]
+    )
     for one, entity in zip(found, entities):
         forward = Forward(case, text, entity)
         values = LayerGradientXActivation(forward, forward.layers).attribute(forward.inputs)
@@ -60,6 +62,25 @@ def test_words_are_by_place(build):
         ("红斑", 3, 5),
     ]
     assert len({word.score for word in one.lexicon}) == 4
+
+
+@pytest.mark.parametrize("name", ["grad-x-input", "integrated-gradients"])
+def test_word_scores_are_spread_over_their_characters(build, name):
+    case = build("m-dscmg")
+    options = {"norm": "signed"} if name == "grad-x-input" else {"steps": 3}
+    plain, spread = (
+        make_explainer(name, case.model, case.tokenizer, spread_words=choice, **options)(case.texts, case.entities)
+        for choice in (False, True)
+    )
+    for one, other in zip(sum(plain, []), sum(spread, [])):
+        expected = list(one.scores)
+        for word in one.lexicon:
+            for place in range(word.start, word.end):
+                expected[place] += word.score / (word.end - word.start)
+        assert other.scores == pytest.approx(expected, abs=1e-6) and other.lexicon == one.lexicon
+        assert sum(other.scores) == pytest.approx(sum(one.scores) + sum(word.score for word in one.lexicon), abs=1e-5)
+    default = make_explainer(name, case.model, case.tokenizer, **options)(case.texts, case.entities)
+    assert default == spread
 
 
 @pytest.mark.parametrize("architecture", ["bert-crf", "bilstm-crf", "bert-softmax"])
@@ -105,7 +126,7 @@ def padding_word_is_zero(case):
 
 def test_integrated_gradients_equal_captum(case, longest, padding_word_is_zero):
     text, entities = longest
-    explain = make_explainer("integrated-gradients", case.model, case.tokenizer, steps=7, batch_size=3)
+    explain = make_explainer("integrated-gradients", case.model, case.tokenizer, steps=7, spread_words=False)
     (found,) = explain([text], [entities])
     for one, entity in zip(found, entities):
         forward = Forward(case, text, entity)
@@ -129,7 +150,7 @@ def test_scores_complete_the_difference(case, longest, baseline):
     text, entities = longest
     errors = []
     for steps in (8, 128):
-        options = {"steps": steps, "baseline": baseline, "batch_size": 64}
+        options = {"steps": steps, "baseline": baseline, "batch_size": 64, "spread_words": False}
         (found,) = make_explainer("integrated-gradients", case.model, case.tokenizer, **options)([text], [entities[:1]])
         one = found[0]
         total = sum(one.scores) + sum(word.score for word in one.lexicon)

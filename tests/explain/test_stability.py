@@ -18,7 +18,7 @@ SPANS = [(4, 6, "Disease"), (8, 10, "Disease")]
 @pytest.fixture(scope="module")
 def explainer(build):
     case = build("m-dscmg")
-    return make_explainer("grad-x-input", case.model, case.tokenizer)
+    return make_explainer("grad-x-input", case.model, case.tokenizer, spread_words=False)
 
 
 def test_it_is_the_mean_cosine_over_what_was_not_hidden(explainer):

@@ -17,6 +17,7 @@ from hf_adner.explain.table_building import (
     build_global_table,
     estimate_noise,
     find_global_table,
+    sample_documents,
     save_checkpoint_table,
 )
 from hf_adner.explain.unit_statistics import character_roles
@@ -45,7 +46,7 @@ def local(case):
 def test_the_table_holds_every_map(case, local):
     documents = documents_of(case)
     table = build_global_table(local, documents, progress=False, kappa=2.0)
-    expected = GlobalTable(2.0, case.tokenizer.lexicon)
+    expected = GlobalTable(2.0, case.tokenizer.lexicon, explainer="grad-x-input")
     for document in documents:
         for found in local_maps(local([document.text], [document.spans])[0]):
             expected.add(found.text, found.entity, found.values, document=document.id)
@@ -57,11 +58,66 @@ def test_the_table_holds_every_map(case, local):
     assert table.lexicon is case.tokenizer.lexicon and table.target == "label"
 
 
-def test_the_target_is_the_explainers(case, tmp_path):
+def test_target_and_maps_are_the_explainers(case, tmp_path):
     local = make_explainer("grad-x-input", case.model, case.tokenizer, target="end")
     table = build_global_table(local, documents_of(case, 1), progress=False, variance_views=0)
     table.publish(1).save(tmp_path / "table")
     assert table.target == GlobalTable.load(tmp_path / "table").target == "end"
+    assert table.explainer == GlobalTable.load(tmp_path / "table").explainer == "grad-x-input"
+    with pytest.raises(ValueError, match="a table of grad-x-input's maps cannot be merged into one of occlusion's"):
+        GlobalTable(lexicon=case.tokenizer.lexicon, target="end").merge(table)
+
+
+def interrupted(explainer, documents, kept, monkeypatch, after):
+    """Build a table and stop before group `after` is explained; return the sizes of the groups that were."""
+    sizes, measure = [], table_building._Sweep._measure
+
+    def counted(self, documents, with_gold):
+        if len(sizes) == after:
+            raise KeyboardInterrupt
+        sizes.append(len(documents))
+        return measure(self, documents, with_gold)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table_building._Sweep, "_measure", counted)
+        try:
+            build_global_table(explainer, documents, progress=False, kept_in=kept)
+        except KeyboardInterrupt:
+            assert len(sizes) == after
+    return sizes
+
+
+def test_an_interrupted_build_goes_on(case, local, tmp_path, monkeypatch):
+    documents, kept = documents_of(case, 8), tmp_path / "kept"
+    assert interrupted(local, documents, kept, monkeypatch, 2) == [16, 16] and len(list(kept.iterdir())) == 2
+    other = make_explainer("grad-x-input", case.model, case.tokenizer, target="end")
+    assert interrupted(other, documents, kept, monkeypatch, 1) == [16]  # nothing of another target
+    assert interrupted(local, documents, kept, monkeypatch, 0) == []
+    found = build_global_table(local, documents, progress=False, kept_in=kept)
+    expected = build_global_table(local, documents, progress=False)
+    assert not kept.exists() and found.noise == expected.noise
+    entries = [table.lookup(case.texts[0], case.entities[0][0]) for table in (found, expected)]
+    assert all(np.array_equal(one, two) for one, two in zip(*entries))
+    interrupted(local, documents, kept, monkeypatch, 2)
+    next(kept.iterdir()).write_bytes(b"PK")
+    assert interrupted(local, documents, kept, monkeypatch, 9) == [16, 8] and not kept.exists()
+
+
+def test_a_sample_of_documents(case):
+    documents = [*documents_of(case, 4), Document("empty", "红斑")]
+    drawn = table_building.sample_documents(documents, 5, seed=1)
+    assert len(drawn) == 5 and all(one.entities for one in drawn)
+    assert (
+        drawn == table_building.sample_documents(documents, 5, seed=1) != table_building.sample_documents(documents, 5)
+    )
+    places = [documents.index(one) for one in drawn]
+    assert places == sorted(places)
+    everything = [one for one in documents if one.entities]
+    assert (
+        table_building.sample_documents(documents, None) == everything == table_building.sample_documents(documents, 99)
+    )
+    with pytest.raises(ValueError, match="count must be"):
+        sample_documents(documents, 0)
 
 
 def test_processes_sweep_over_parts(case, local):

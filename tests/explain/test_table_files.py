@@ -51,7 +51,7 @@ def test_everything_comes_back(folder):
     ("values", "message"),
     [
         ({"format": "x"}, "format 'hf_adner.global_table'"),
-        ({"version": 3}, "version 3 is unknown"),
+        ({"version": 4}, "version 4 is unknown"),
         ({"roles": ["inside"]}, "roles are"),
         ({"kappa": "gone"}, "lacks 'kappa'"),
         ({"kappa": -1}, "kappa must be above 0"),
@@ -66,6 +66,14 @@ def test_damaged_names(folder, values, message):
     change(folder, **values)
     with pytest.raises(ValueError, match=message):
         GlobalTable.load(folder)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_tables_are_of_gradient_x_input(folder, version):
+    change(folder, version=version, explainer="gone")
+    if version == 1:
+        as_version_1(folder)
+    assert GlobalTable.load(folder).explainer == "grad-x-input"
 
 
 def test_damaged_files(folder):

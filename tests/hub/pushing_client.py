@@ -19,7 +19,6 @@ from transformers import AutoModelForTokenClassification, pipeline
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Lexicon
 from hf_adner.cards.card import PLACEHOLDER_ID
 from hf_adner.cli import main
-from hf_adner.explain.amortised import ExplainerHead
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.hub.push import push_checkpoint
 from hf_adner.training.arguments import AdnerTrainingArguments
@@ -69,7 +68,6 @@ def save(architecture: str, tokenizer: AdnerTokenizer, folder: Path) -> AdnerFor
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     table().publish().save(folder / "global_table")
-    ExplainerHead(model.config.output_size, 2, types=["Disease", "Drug"]).save_pretrained(folder)
     card = f"---\nlicense: apache-2.0\n---\n# A card of {PLACEHOLDER_ID}\n"
     (folder / "README.md").write_text(card, encoding="utf-8")
     (folder / "optimizer.pt").write_bytes(b"momenta")

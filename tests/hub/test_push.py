@@ -16,7 +16,7 @@ CODE = {"configuration_adner.py", "modeling_adner.py", "pipeline_adner.py", "tok
 MODEL = {"config.json", "model.safetensors"}
 TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "lexicon.json", "script_map.json"}
 TABLE = {"global_table/global_table.safetensors"}
-EVERYTHING = CODE | MODEL | TOKENIZER | TABLE | {"README.md", "explainer_head.safetensors"}
+EVERYTHING = CODE | MODEL | TOKENIZER | TABLE | {"README.md"}
 
 
 def names(files):
@@ -198,7 +198,6 @@ def test_links_to_checkpoints_are_gone_when_they_were_sent(pushed, folder):
 GOES = [
     "README.md",
     "config.json",
-    "explainer_head.safetensors",
     "global_table/global_table.json",
     "global_table/global_table.safetensors",
     "lexicon.json",

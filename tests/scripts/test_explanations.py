@@ -58,7 +58,7 @@ def test_a_record_is_valid_for_its_own_settings_only(script):
 
 
 def test_every_explainer_of_the_section_is_planned(script):
-    planned = script.plan(None, has_head=True)
+    planned = script.plan(None)
     assert set(planned) == set(script.names())
     assert all(rebuild is not None for name, (_, rebuild) in planned.items() if name.startswith(("fused", "global")))
     assert all(rebuild is None for name, (_, rebuild) in planned.items() if name in script.LOCALS)

@@ -73,6 +73,7 @@ def test_why_a_person_should_look():
     assert section(posterior=0.9, stability=0.0).checks == []
     assert section(posterior=0.9, score=0.7).checks == ["the model is not sure (70%)"]
     assert section(posterior=0.5, score=0.9).confidence == 0.9
+    assert section(stability=0.0).checks == []  # stability does not tell right from wrong
     assert section(posterior=None, stability=None).checks == []
 
 
