@@ -135,7 +135,7 @@ def build_rows(args: argparse.Namespace) -> tuple[list[Row], list[tuple[str, Cal
             at_most=1.2,
         ),
         Row("gradient x input / forward", explaining("grad-x-input"), forward, at_most=most),
-        Row("fused / forward", explaining("fused", global_table=table), forward, at_most=most),
+        Row("fused-fast / forward", explaining("fused-fast", global_table=table), forward, at_most=most),
     ]
     sampling = {"n_samples": args.samples}
     return rows, [(name, explaining(name, **sampling)) for name in ("lime", "kernel-shap")] + [("forward", forward)]
