@@ -110,8 +110,9 @@ def build_global_table(
 def _settings(explainer: LocalExplainer, entities: str, variance_views: int, seed: int) -> list[Any]:
     """Return what the maps of a document depend on beside the document."""
     plain = {name: value for name, value in vars(explainer).items() if isinstance(value, (str, int, float, type(None)))}
-    digest = model_digest(explainer.tagger.model)
-    return [explainer.name, explainer.target.name, plain, digest, entities, variance_views, seed]
+    model = explainer.tagger.model
+    reads = [model_digest(model), getattr(model.config, "lexicon_hash", None)]
+    return [explainer.name, explainer.target.name, plain, reads, entities, variance_views, seed]
 
 
 def sample_documents(documents: Sequence[Document], count: int | None, seed: int = 0) -> list[Document]:
