@@ -44,8 +44,8 @@ METHODS = {
     "kernel-shap": "each character's fair share over texts with hidden characters (KernelSHAP)",
     "attention": "attention weighted with its gradient",
     "global": "what the model usually goes by for this label, over a whole corpus",
-    "fused": "occlusion in this text, joined with what it usually shows over a whole corpus",
-    "fused-fast": "gradient × input in this text, joined with what it usually shows over a whole corpus",
+    "fused": "this text's own explanation joined with what the model usually goes by",
+    "fused-fast": "this text's own explanation joined with what the model usually goes by",
 }
 TARGETS = {
     "label": "why these characters are labelled {label}",
@@ -171,8 +171,10 @@ class Section:
 
     @property
     def method(self) -> str:
-        """Description of the method."""
-        return method_in_words(self.explanation.method)
+        """Description of the method, and of the local explainer of a fused one."""
+        local = self.explanation.details.get("local")
+        words = method_in_words(self.explanation.method)
+        return f"{words}; its own: {METHODS[local]}" if local in METHODS else words
 
     @property
     def question(self) -> str:

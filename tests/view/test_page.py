@@ -208,3 +208,12 @@ def test_the_summary_counts_labels():
     assert [(row.label, row.entities, row.to_check) for row in rows] == [("Symptom", 2, 1), ("Drug", 1, 0)]
     assert rows[0].score == pytest.approx(0.61) and rows[0].stability == 0.75
     assert 0 < rows[0].inside < 1
+
+
+def test_remarks_and_measured_stability_are_shown():
+    plain = ExplainedNote("a", NOTE, tuple(many(stability=None)), "2 of 5 entities <b>")
+    page = "".join(page_text([plain, ExplainedNote("b", NOTE, tuple(many(stability=None)))]))
+    assert "2 of 5 entities &lt;b&gt;" in page and "Stability" not in page and "stability, median" not in page
+    page = "".join(page_text([plain, ExplainedNote("b", NOTE, tuple(many()))]))
+    assert page.count("Stability") == 2 and "It does not tell right entities from wrong ones" in page
+    assert "stability, median" in page

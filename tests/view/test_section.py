@@ -67,6 +67,14 @@ def test_what_is_missing_is_left_out():
     assert zero.largest == 0 and zero.roles == [] == zero.top and set(zero.levels) == {"i"}
 
 
+def test_a_fused_explanation_names_its_local_explainer():
+    """Explanations from before `fused-fast` are called fused too."""
+    for name in ("fused", "fused-fast"):
+        words = section(method=name, details={"local": "grad-x-input"}).method
+        assert words.startswith("this text's own explanation joined") and words.endswith("(gradient × input)")
+    assert "its own" not in section(method="fused", details={}).method
+
+
 def test_why_a_person_should_look():
     assert section().checks == []
     assert section(posterior=0.5, stability=0.25).checks == ["the model is not sure (50%)"]
