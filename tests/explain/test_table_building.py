@@ -65,7 +65,7 @@ def test_target_and_maps_are_the_explainers(case, tmp_path):
     assert table.target == GlobalTable.load(tmp_path / "table").target == "end"
     assert table.explainer == GlobalTable.load(tmp_path / "table").explainer == "grad-x-input"
     with pytest.raises(ValueError, match="a table of grad-x-input's maps cannot be merged into one of occlusion's"):
-        GlobalTable(lexicon=case.tokenizer.lexicon, target="end").merge(table)
+        GlobalTable(lexicon=table.lexicon, target="end", script_map=table.script_map).merge(table)
 
 
 def interrupted(explainer, documents, kept, monkeypatch, after):
