@@ -110,7 +110,7 @@ def _explanations(
     if use_gold:
         posteriors = entity_posteriors(explainer.tagger, texts, spans)
     else:
-        posteriors = [[one.score for one in ones] for ones in found]
+        posteriors = [[one.posterior for one in ones] for ones in found]
     return [
         [replace(one, posterior=value) for one, value in zip(*pairs, strict=True)]
         for pairs in zip(explanations, posteriors)

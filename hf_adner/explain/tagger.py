@@ -100,12 +100,16 @@ def _touches(offsets: tuple[int, int], start: int, end: int) -> bool:
 
 
 class ScoredSpan(NamedTuple):
-    """A predicted entity: characters `start` to `end` (exclusive), its label, and the score of both in [0, 1]."""
+    """A predicted entity: characters `start` to `end` (exclusive), its label, and the score of both in [0, 1].
+
+    `posterior` is what a calibrated score was made from.
+    """
 
     start: int
     end: int
     label: str
     score: float
+    posterior: float
 
     @property
     def span(self) -> EntitySpan:
@@ -360,10 +364,8 @@ class Tagger:
             pipe = AdnerPipeline(model=self.model, tokenizer=self.tokenizer, device=self.device)
             return [
                 [
-                    ScoredSpan(
-                        found["start"], found["end"], found["entity_group"], found.get("posterior", found["score"])
-                    )
-                    for found in entities
+                    ScoredSpan(*(one[name] for name in ("start", "end", "entity_group", "score")), _posterior(one))
+                    for one in entities
                 ]
                 for entities in pipe(texts, batch_size=batch_size)
             ]
@@ -392,16 +394,15 @@ class Tagger:
             path_ids = [ids.get(name, labels[token]) for token, name in zip(tokens, path, strict=True)]
             values = log_probs[row, tokens, path_ids].double()
             offsets = [batch.offsets[row][token] for token in tokens]
-            yield [
-                ScoredSpan(
-                    offsets[start][0], offsets[end - 1][1], label, min(1.0, values[start:end].sum().exp().item())
-                )
-                for start, end, label in tags_to_spans(path)
-            ]
+            found = []
+            for start, end, label in tags_to_spans(path):
+                value = min(1.0, values[start:end].sum().exp().item())
+                found.append(ScoredSpan(offsets[start][0], offsets[end - 1][1], label, value, value))
+            yield found
 
 
 def _posterior(entity: Mapping[str, Any]) -> float:
-    """Return the posterior of an entity of the pipeline, whose score may be calibrated."""
+    """Return the posterior of an entity of `AdnerPipeline`, which is its score where nothing was calibrated."""
     return entity.get("posterior", entity["score"])
 
 
