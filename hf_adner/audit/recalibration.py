@@ -14,6 +14,7 @@ from hf_adner.audit.conformal import LEAST_CANDIDATE, CandidateFit, fit_candidat
 from hf_adner.audit.prediction import watched_texts
 from hf_adner.audit.review import budget_threshold, check_budget
 from hf_adner.audit.score_maps import (
+    AS_IT_IS,
     FOLDS,
     LEAST_ENTITIES,
     LEAST_OF_EACH,
@@ -34,6 +35,7 @@ from hf_adner.reporting import code_points, escape_markdown, markdown_table, pla
 
 LEAST_DOCUMENTS = 10
 """Documents with predicted entities that a calibration needs: one for each fold of its cross-validation."""
+SCORES = ("score", "start_score", "end_score")
 BOUNDARY_METHODS = ("temperature", "Platt")
 CHANCE_DRAWS = 100
 
@@ -311,11 +313,12 @@ _TITLES = ("n", "ECE before", "after", "by chance", "Brier before", "after", "lo
 def report_markdown(report: Mapping[str, Any]) -> str:
     """Return a report of `CalibrationFit.to_dict`, which the configuration keeps, as Markdown."""
     methods, labels = report["methods"], report["labels"]
-    named = ", ".join(f"`{name}` {method}" for name, method in methods.items())
+    sides = [name for name in SCORES if name in methods]  # a configuration is saved with its keys sorted
+    named = ", ".join(f"`{name}` {methods[name]}" for name in sides)
     parts = [
         f"{report['entities']:,} predicted and {report['gold']:,} gold entities of {report['documents']:,} development "
         f"documents. Maps chosen by cross-validated log loss: {named}.",
-        markdown_table(("score", *_TITLES), _rows(report["measured"])),
+        markdown_table(("score", *_TITLES), _rows({name: report["measured"][name] for name in sides})),
         f"*After*: by {FOLDS}-fold cross-validation over documents; maps are chosen and fitted without the documents "
         "that they are measured on. *By chance*: what exact scores of so many entities would have.",
         markdown_table(("label", *_TITLES), _rows({escape_markdown(name): one for name, one in labels.items()})),
@@ -326,6 +329,11 @@ def report_markdown(report: Mapping[str, Any]) -> str:
     if report["candidates"] is not None:
         parts.append("\n".join(CandidateFit(**report["candidates"]).lines()))
     return "\n\n".join(parts) + "\n"
+
+
+def changes_scores(report: Mapping[str, Any]) -> bool:
+    """Return whether the calibration of a report changed any score: posteriors that are good enough stay."""
+    return set(report["methods"].values()) != {AS_IT_IS}
 
 
 def _rows(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from hf_adner.audit.recalibration import report_markdown
+from hf_adner.audit.recalibration import changes_scores, report_markdown
 from hf_adner.cards import tables
 from hf_adner.cards.record import CardRecord
 from hf_adner.files import write_file
@@ -178,6 +178,7 @@ def _context(record: CardRecord) -> dict[str, Any]:
         "sample_line": tables.sample_line(record.explanations),
         "robustness_tables": tables.robustness_tables(record.robustness),
         "calibration_rows": tables.calibration_rows(record.calibration),
+        "scores_changed": bool(record.calibrated) and changes_scores(record.calibrated),
         "calibrated_report": report_markdown(record.calibrated) if record.calibrated else "",
         "risk_rows": list(tables.risk_rows(record.calibration)),
         **_usage_context(record),

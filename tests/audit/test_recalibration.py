@@ -265,7 +265,7 @@ def test_the_candidate_set_covers_what_the_fit_says(fit, pipe, gold):
 
 
 def test_report_and_field_are_json(fit):
-    field = json.loads(json.dumps(fit.config()))
+    field = json.loads(json.dumps(fit.config(), sort_keys=True))
     assert report_markdown(field["report"]) == fit.to_markdown()
     for table in fit.to_markdown().split("\n\n")[1:4:2]:
         assert {row.count("|") for row in table.splitlines()} == {10}

@@ -362,6 +362,8 @@ def test_a_calibrated_checkpoint():
     assert "| score | 40 | 0.1000 | 0.0500 | 0.0600 | 0.2000 | 0.1500 | 0.5000 | 0.4000 |" in card
     assert "| a\\|b | 40 |" in card and "An entity's `posterior` is the exact" in card
     assert "Scores were calibrated" not in str(model_card(full_record()))
+    unchanged = str(model_card(full_record(calibrated={**report, "methods": {"score": "unchanged"}})))
+    assert "the posteriors could stay as they are" in unchanged and "An entity's score is the exact" in unchanged
 
 
 def test_nothing_measured_gives_nothing():
