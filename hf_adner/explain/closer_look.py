@@ -22,8 +22,11 @@ from hf_adner.model.windows_adner import Window
 DEFAULT_BUDGET = 40
 """Characters that the model reads for the closer look at a note, per character of the note."""
 
-LEAST_BUDGET = 8000
+LEAST_BUDGET = 20_000
 """Characters that it may read for a note however short."""
+
+CLOSER_CONTEXT = 32
+"""Characters on both sides of an entity that are hidden for a closer look."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class CloserLook:
         probes: perturbations, see `probe_explanations`.
         stability_views: see `StabilityMeter`; 0 for no stability.
         budget: characters that the model may read for it, per character of the note; a note of any length has
-            `LEAST_BUDGET` at least, and 0 is for no closer look. None: all entities get one.
+            `LEAST_BUDGET` at least, its least certain entity is always looked at, and 0 is for no closer look. None:
+            all entities get one.
         seed: of perturbations and views.
 
     Raises:
@@ -71,7 +75,7 @@ class CloserLook:
         left, hidden, chosen = self.allowed(len(explanations[0].text)), set(), []
         for number in sorted(range(len(explanations)), key=lambda number: explanations[number].posterior):
             cost, own = self._cost(explanations[number], hidden)
-            if cost > left:
+            if cost > left and (chosen or not self.budget):
                 break
             left, hidden = left - cost, hidden | own
             chosen.append(number)
@@ -126,8 +130,16 @@ class CloserLook:
         own = {place for tile in tiles for place in range(*tile.hidden)}
         cost = (len(self.probes) + self.stability_views) * _size(max(tiles, key=_size))
         if self.explainer is not None:
-            cost += sum(_size(tile) * len(set(range(*tile.hidden)) - hidden) for tile in tiles)
+            for tile in tiles:
+                cost += _size(tile) * len(set(range(*tile.hidden)) - hidden)
+                cost += _size(tile) * self._words(explanation, tile, hidden)
         return cost, own
+
+    def _words(self, explanation: Explanation, tile: TextTile, hidden: set[int]) -> int:
+        """Return how many matched words are about to be taken away: about one begins with each character."""
+        if not self.explainer.tagger.reads_lexicon:
+            return 0
+        return len(set(range(*tile.word_reach(explanation.span))) & set(range(*tile.hidden)) - hidden)
 
     def _tiles(self, explanation: Explanation) -> list[TextTile]:
         text, context = explanation.text, getattr(self.explainer, "context", DEFAULT_CONTEXT)

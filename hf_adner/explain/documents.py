@@ -12,7 +12,7 @@ from transformers import AutoModelForTokenClassification, pipeline
 
 from hf_adner.data.errors import excerpt
 from hf_adner.data.records import Document, EntitySpan
-from hf_adner.explain.closer_look import CloserLook
+from hf_adner.explain.closer_look import CLOSER_CONTEXT, CloserLook
 from hf_adner.explain.explainer import DEFAULT_BATCH_SIZE, LocalExplainer
 from hf_adner.explain.explainers import DEFAULT_EXPLAINER, make_explainer
 from hf_adner.explain.explanation import ExplainedNote, Explanation
@@ -263,8 +263,9 @@ class ExplainedCheckpoint:
     def closer_explainer(self, **options: Any) -> Any:
         """Make the explainer for few entities: ``fused`` if there is its table, else ``occlusion``; both are slow.
 
-        Options are those of `make_explainer`.
+        Options are those of `make_explainer`; `context` is 32 by default.
         """
+        options = {"context": CLOSER_CONTEXT, **options}
         return self.explainer(FUSED if self._has_table("occlusion", options) else "occlusion", **options)
 
     def _has_table(self, local: str, options: Mapping[str, Any]) -> bool:

@@ -56,7 +56,7 @@ class Occlusion(LocalExplainer):
 
     A unit is hidden once for all entities within `context` characters of it. Scores are signed; the score of a word is
     split equally over its characters. The score of a matched lexicon word is the drop of the target without the match,
-    characters kept.
+    characters kept; in a long text, of the words that begin within 8 characters of the entity.
 
     Args:
         tagger, target, batch_size, context: as for `LocalExplainer`.
@@ -203,6 +203,7 @@ class _TileBatch:
         for unit, characters in enumerate(self._characters[row]):
             if entities := self._scored(tile, reaches, characters[0]):
                 yield Copy(row, unit, -1, entities)
+        reaches = [tile.word_reach(span) for _, span in tile.window.entities]
         for number, word in enumerate(self._words[row]) if self._tagger.reads_lexicon else ():
             if entities := self._scored(tile, reaches, word.start):
                 yield Copy(row, -1, number, entities)

@@ -64,6 +64,13 @@ class TextTile(NamedTuple):
             return self.window.window
         return Window(max(start, entity[0] - self.context), min(end, entity[1] + self.context))
 
+    def word_reach(self, entity: EntitySpan) -> Window:
+        """Return the characters where matched words begin that count for an entity; fewer than those of `reach`."""
+        start, end = self.window.window
+        if self.context is None:
+            return self.window.window
+        return Window(max(start, entity[0] - EDGE), min(end, entity[1] + EDGE))
+
 
 def cover_text(text: str, size: int | None, fits: Fits) -> tuple[list[Window], int]:
     """Return overlapping windows over a text that fit the model, and their maximum number of characters.

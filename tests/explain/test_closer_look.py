@@ -22,6 +22,12 @@ def occlusion(case):
     return make_explainer("occlusion", case.model, case.tokenizer, context=8)
 
 
+class Tagless:
+    """What is asked of a tagger."""
+
+    reads_lexicon = True
+
+
 def explained(text, spans, posteriors):
     return [
         Explanation(text, Entity(*span), [0.0] * len(text), "none", "label", 0.0, posterior=value)
@@ -47,7 +53,7 @@ def test_the_least_certain_entities_are_chosen_within_the_budget(occlusion):
 
 def test_what_is_hidden_for_a_neighbour_costs_nothing():
     class Wide:
-        context, name = 64, "occlusion"
+        context, name, tagger = 64, "occlusion", Tagless
 
     look = CloserLook(Wide(), ())
     apart = rising([(100 + 300 * number, 102 + 300 * number, "x") for number in range(9)], LONG)
@@ -57,8 +63,17 @@ def test_what_is_hidden_for_a_neighbour_costs_nothing():
 
 def test_a_short_note_is_looked_at_as_a_whole(occlusion):
     text = TEXT[:51]
-    assert 51 * 51 <= LEAST_BUDGET
+    assert 2 * 51 * 51 <= LEAST_BUDGET
     assert CloserLook(occlusion, (), budget=1).choose(rising(SPANS[:3], text)) == [0, 1, 2]
+
+
+def test_the_least_certain_entity_is_always_looked_at():
+    class Wide:
+        context, name, tagger = 100, "occlusion", Tagless
+
+    apart = rising([(500, 502, "x"), (2000, 2002, "x")], LONG)
+    look = CloserLook(Wide(), (), budget=1)
+    assert look.choose(apart) == [0] and look.choose(apart[::-1]) == [1] and replace(look, budget=0).choose(apart) == []
 
 
 def test_chosen_entities_are_explained_and_probed(case, occlusion):
