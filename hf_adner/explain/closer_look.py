@@ -28,6 +28,9 @@ LEAST_BUDGET = 20_000
 CLOSER_CONTEXT = 32
 """Characters on both sides of an entity that are hidden for a closer look."""
 
+WINDOW = 512
+"""Characters that are read for a probe at most."""
+
 
 @dataclass(frozen=True)
 class CloserLook:
@@ -128,7 +131,7 @@ class CloserLook:
         """
         tiles = self._tiles(explanation)
         own = {place for tile in tiles for place in range(*tile.hidden)}
-        cost = (len(self.probes) + self.stability_views) * _size(max(tiles, key=_size))
+        cost = len(self.probes) * min(len(explanation.text), WINDOW) + self.stability_views * max(map(_size, tiles))
         if self.explainer is not None:
             for tile in tiles:
                 cost += _size(tile) * len(set(range(*tile.hidden)) - hidden)

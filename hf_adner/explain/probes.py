@@ -12,7 +12,6 @@ from hf_adner.explain.explanation import ROLES, Cue, Explanation, Probe, as_rang
 from hf_adner.explain.global_table import GlobalTable, TableEntry
 from hf_adner.explain.stability import Explanations, View, as_document, entity_places
 from hf_adner.explain.tagger import MaskedTagger, Tagger, entity_posteriors
-from hf_adner.explain.text_windows import DEFAULT_CONTEXT
 from hf_adner.explain.unit_statistics import character_roles
 from hf_adner.perturb.perturbation import Perturbed
 from hf_adner.perturb.registry import make_perturbation
@@ -37,7 +36,7 @@ def probe_explanations(
     *,
     seed: int = 0,
     batch_size: int = 16,
-    context: int | None = DEFAULT_CONTEXT,
+    context: int | None = None,
 ) -> list[list[Explanation]]:
     """Add to explanations the posterior of their entities, and its value in perturbed texts.
 
@@ -47,7 +46,8 @@ def probe_explanations(
         perturbations: names from `WHOLE_TEXT` and `BESIDE_ENTITY`; one that cannot change a text makes no probe.
         seed: of the perturbations.
         batch_size: windows per forward pass.
-        context: characters on both sides of an entity that are read, see `crop_entities`.
+        context: characters on both sides of an entity that are read, see `crop_entities`; default: as many as the model
+            takes, as for the posterior of the pipeline.
 
     Returns:
         The same explanations with `probes`, and with the `posterior` in that context if they had none. A text that a
