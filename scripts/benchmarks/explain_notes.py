@@ -31,6 +31,8 @@ SHORT = 150
 PATH_NOTE, PATH_STEPS = 510, 2
 AGREEMENT_ENTITIES = 24
 TOLERANCE = 1e-3
+SOURCE = ""
+"""Text that notes are cut from; processes get it on standard input."""
 GOALS = {"fused-fast": 45, "fused": 200, "page": 60}
 
 
@@ -41,15 +43,21 @@ def seconds(run: Callable[[], Any]) -> float:
     return time.process_time() - began
 
 
-def load(model: str) -> tuple[Any, Any, list[str]]:
-    """Return model, tokenizer and texts to make notes of."""
+def source() -> str:
+    """Return the text that notes are cut from."""
+    from hf_adner import load_ner_dataset
+
+    return "\n".join(load_ner_dataset("ad-synthetic")["test"]["text"][:80])
+
+
+def load(model: str, text: str) -> tuple[Any, Any]:
+    """Return model and tokenizer."""
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-    from hf_adner import AdnerForTokenClassification, AdnerTokenizer, load_ner_dataset
+    from hf_adner import AdnerForTokenClassification, AdnerTokenizer
 
-    texts = load_ner_dataset("ad-synthetic", sizes={"test": 80})["test"]["text"]
     if Path(model).is_dir():
-        return AutoModelForTokenClassification.from_pretrained(model), AutoTokenizer.from_pretrained(model), texts
+        return AutoModelForTokenClassification.from_pretrained(model), AutoTokenizer.from_pretrained(model)
     import torch
 
     layers, size = map(int, model.split("x"))
@@ -61,12 +69,11 @@ def load(model: str) -> tuple[Any, Any, list[str]]:
         "intermediate_size": 4 * size,
     }
     torch.manual_seed(0)
-    tokenizer = AdnerTokenizer.from_texts(texts)
+    tokenizer = AdnerTokenizer.from_texts([text])
     types = ["BodySite", "Disease", "Drug", "Symptom"]
     return (
         AdnerForTokenClassification.from_scratch(tokenizer, types, "bert-crf", encoder_config=encoder),
         tokenizer,
-        texts,
     )
 
 
@@ -77,8 +84,9 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     from hf_adner import AdnerPipeline, make_explainer
 
     torch.set_num_threads(1)
-    model, tokenizer, texts = load(task["model"])
-    note = "\n".join(texts)[: task["length"]]
+    text = sys.stdin.read()
+    model, tokenizer = load(task["model"], text)
+    note = text[: task["length"]]
     pipe = AdnerPipeline(model=model.eval(), tokenizer=tokenizer)
     spans = [(one["start"], one["end"], one["entity_group"]) for one in pipe(note)]
     if not Path(task["model"]).is_dir():  # random weights find nonsense
@@ -149,7 +157,7 @@ def run(task: dict[str, Any], code: str | None = None) -> dict[str, Any]:
     place = here.parents[2] if code is None else Path(code).resolve()
     environment = {**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1", "TRANSFORMERS_VERBOSITY": "error"}
     command = [sys.executable, str(here), "--task", json.dumps(task)]
-    done = subprocess.run(command, env=environment, cwd=place, capture_output=True, text=True)
+    done = subprocess.run(command, input=SOURCE, env=environment, cwd=place, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{task}: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -197,6 +205,8 @@ def main() -> None:
     if args.task:
         print(json.dumps(measure(json.loads(args.task))))
         return
+    global SOURCE
+    SOURCE = source()
     model = str(Path(args.model).resolve()) if args.model else f"{args.layers}x{args.size}"
     if args.before:
         check_equal(model, args.before)
