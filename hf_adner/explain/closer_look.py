@@ -22,7 +22,7 @@ from hf_adner.model.windows_adner import Window
 DEFAULT_BUDGET = 40
 """Characters that the model reads for the closer look at a note, per character of the note."""
 
-LEAST_BUDGET = 20_000
+LEAST_BUDGET = 12_000
 """Characters that it may read for a note however short."""
 
 CLOSER_CONTEXT = 32

@@ -47,7 +47,7 @@ class LocalExplainer(ABC):
     Args:
         tagger: model and tokenizer.
         target: the scalar that is explained, a name of `TARGETS`.
-        batch_size: rows of 128 characters per forward pass (windows of text, or perturbed copies of one); of others as
+        batch_size: rows of 64 characters per forward pass (windows of text, or perturbed copies of one); of others as
             many as have the same number of characters.
         context: characters on both sides of an entity that are read at least, in texts of more than twice as many and
             96; characters further away have no score. None: as many as the model takes.

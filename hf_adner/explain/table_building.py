@@ -49,7 +49,7 @@ PRIVATE_FOLDER = "private/global_table"
 UNFINISHED_FOLDER = "private/global_table.part"
 """Folder in a checkpoint: maps of a table that is being built."""
 
-DEFAULT_DOCUMENTS = 200
+DEFAULT_DOCUMENTS = 80
 """Documents that `adner explain --build-table` takes."""
 
 GroupKey = str | Callable[[Document], str]

@@ -23,7 +23,7 @@ from hf_adner.model.tokenization_adner import ENCODING, LEXICON_KEYS
 from hf_adner.model.windows_adner import Window, merge_window_entities
 from hf_adner.perturb.perturbation import masked_tokens
 
-ROW_LENGTH = 128
+ROW_LENGTH = 64
 """Characters of a row that a batch size is counted in."""
 
 RowT = TypeVar("RowT")
@@ -237,7 +237,7 @@ class Tagger:
         yield from self.batches(windows, [window.window.end - window.window.start for window in windows], batch_size)
 
     def rows_at_once(self, length: int, batch_size: int) -> int:
-        """Return how many rows of a length make a batch: as many as have the characters of `batch_size` rows of 128."""
+        """Return how many rows of a length make a batch: as many as have the characters of `batch_size` rows of 64."""
         return max(1, batch_size * ROW_LENGTH // max(length, 1))
 
     def batches(self, rows: Sequence[RowT], lengths: Sequence[int], batch_size: int) -> Iterator[list[RowT]]:
