@@ -163,6 +163,15 @@ def _add(parser: argparse.ArgumentParser, name: str, default: Any, text: str) ->
     parser.add_argument(name, type=type(default), default=default, help=f"{text} (default: %(default)s)")
 
 
+_ASSERTION = "also tell which entities are negated, uncertain, historical, hypothetical or of the family"
+
+
+def _add_assertion(parser: argparse.ArgumentParser, text: str = _ASSERTION) -> None:
+    parser.add_argument("--assertion", action="store_true", default=None, help=text)
+    rules = "the same, with the rules of this table (TSV) added to those of the checkpoint"
+    parser.add_argument("--assertion-rules", metavar="FILE", help=rules)
+
+
 def _add_output_format(parser: argparse.ArgumentParser) -> None:
     formats = _listed("data.formats.writing:WRITERS")
     parser.add_argument("--output-format", help=f"format of the output: {formats} (default: by the suffix of its name)")
@@ -190,6 +199,9 @@ def _pretrain(parser: argparse.ArgumentParser) -> None:
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     _add_shared(parser, "--threshold", "--split", "--json")
+    _add_assertion(parser, "also score the attributes of gold entities whose meta states them (assertion)")
+    text = "labels whose entities that leaves out, such as body sites"
+    parser.add_argument("--assertion-leave-out", nargs="+", metavar="LABEL", default=[], help=text)
 
 
 def _audit(parser: argparse.ArgumentParser) -> None:
@@ -230,6 +242,7 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     text = "occlusion, probes and stability are for the least certain entities of a document, as many as can be had by"
     text += f" reading this many characters per character of it, or all (default: {budget})"
     parser.add_argument("--budget", type=_budget, default=budget, metavar="N", help=text)
+    _add_assertion(parser)
     parser.add_argument("--limit", type=int, help="explain only this many documents")
     _add(parser, "--seed", 0, "seed of probes and perturbed texts")
 
@@ -245,6 +258,7 @@ def _names(text: str) -> list[str]:
 def _predict(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, nargs="?")
     _add_shared(parser, "--threshold")
+    _add_assertion(parser)
     parser.add_argument("--text", help="a text to tag instead of an input")
     parser.add_argument("--output", help="file or folder to write (default: JSON lines on standard output)")
     _add_output_format(parser)

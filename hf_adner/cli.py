@@ -108,16 +108,24 @@ def compare(argv: Sequence[str]) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Print strict, flattened and boundary scores as Markdown."""
+    from hf_adner.audit.assertion import evaluate_assertions
     from hf_adner.audit.evaluation import evaluate_documents
     from hf_adner.files import write_json
+    from hf_adner.model.assertion_adner import choose_rules
 
     check_outputs(args.json)
-    documents = open_documents(args)
-    report = evaluate_documents(load_pipeline(args), documents, args.batch_size, threshold=args.threshold)
-    print_warnings(documents)
+    stream, pipe = open_documents(args), load_pipeline(args)
+    rules = choose_rules(args.assertion_rules or args.assertion, pipe.tokenizer)
+    documents = stream if rules is None else list(stream)
+    assertion = None if rules is None else evaluate_assertions(rules, documents, args.assertion_leave_out)
+    report = evaluate_documents(pipe, documents, args.batch_size, threshold=args.threshold)
+    print_warnings(stream)
     print(report.to_markdown())
+    if assertion is not None:
+        print(assertion.to_markdown())
     if args.json:
-        write_json(Path(args.json), report.to_dict())
+        found = {} if assertion is None else {"assertion": assertion.to_dict()}
+        write_json(Path(args.json), {**report.to_dict(), **found})
 
 
 def audit(args: argparse.Namespace) -> None:
@@ -185,7 +193,9 @@ def explain(args: argparse.Namespace) -> None:
             "limit",
             "seed",
         )
-        run_explanations(checkpoint, documents, args.output, **{name: getattr(args, name) for name in names})
+        options = {name: getattr(args, name) for name in names}
+        options["assertion"] = args.assertion_rules or args.assertion
+        run_explanations(checkpoint, documents, args.output, **options)
         print_warnings(documents)
 
 
@@ -207,6 +217,8 @@ def predict(args: argparse.Namespace) -> None:
         raise ValueError(f"{state.num_processes} processes cannot share standard output; give --output")
     args.device = args.device if state is None else state.device
     options = {"batch_size": args.batch_size, "threshold": args.threshold, **_review_options(args)}
+    assertion = args.assertion_rules or args.assertion
+    options |= {} if assertion is None else {"assertion": assertion}
     if args.output:
         options |= {
             "review_budget": args.review_budget,

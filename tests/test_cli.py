@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import adner_cli
 from adner_cli import COMMANDS, argument_groups, command_parser, hyphenated
@@ -448,3 +449,64 @@ def test_help_of_a_module_and_of_the_command_are_the_same(capsys):
     overview = capsys.readouterr().out
     done = subprocess.run([sys.executable, "-m", "hf_adner.cli", "--help"], capture_output=True, text=True, check=True)
     assert done.stdout == overview
+
+
+# ---- assertion ---------------------------------------------------------------------------------------------------
+
+DENIED = "患者无发热、咳嗽、胸痛、皮疹、瘙痒，父亲曾患哮喘、湿疹、鼻炎。"
+
+
+@pytest.fixture(scope="module")
+def finding_checkpoint(tmp_path_factory) -> str:
+    """A checkpoint with random weights that finds entities after 无."""
+    folder = tmp_path_factory.mktemp("finding")
+    torch.manual_seed(10)
+    tokenizer = AdnerTokenizer.from_texts([DENIED, "", "建议外用激素"])
+    sizes = {"character_embedding_size": 16, "bilstm_size": 16}
+    model = AdnerForTokenClassification.from_scratch(tokenizer, ["甲", "乙"], "bilstm-crf", **sizes)
+    with torch.no_grad():
+        model.head.classifier.weight.mul_(60)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_predictions_carry_their_assertion(finding_checkpoint, tmp_path, capsys):
+    call = ["predict", finding_checkpoint, "--text", DENIED, "--device", "cpu"]
+    assert main([*call, "--assertion"]) == 0
+    entities = json.loads(capsys.readouterr().out)["entities"]
+    negated = [entity for entity in entities if entity["meta"]["assertion"] == ["negated"]]
+    assert negated and {DENIED[cue["start"] : cue["end"]] for cue in negated[0]["meta"]["assertion_cues"]} == {"无"}
+    (tmp_path / "rules.tsv").write_text("none\t无\n", encoding="utf-8")
+    assert main([*call, "--assertion-rules", str(tmp_path / "rules.tsv")]) == 0
+    entities = json.loads(capsys.readouterr().out)["entities"]
+    assert not any("negated" in entity["meta"]["assertion"] for entity in entities)
+    assert main(call) == 0
+    assert "assertion" not in capsys.readouterr().out
+    output = tmp_path / "tagged.jsonl"
+    assert main([*call, "--assertion", "--output", str(output)]) == 0
+    written = next(read_documents(output)).entities
+    assert [entity.meta["assertion"] for entity in written if entity.meta["assertion"] == ["negated"]]
+
+
+def test_explanations_carry_their_assertion(finding_checkpoint, tmp_path):
+    path = tmp_path / "why.jsonl"
+    call = ["explain", finding_checkpoint, "--text", DENIED, "--probes", "none", "--stability-views", "0"]
+    assert main([*call, "--assertion", "--output", str(path)]) == 0
+    details = [json.loads(line)["details"] for line in path.read_text(encoding="utf-8").splitlines()]
+    assert ["negated"] in [one["assertion"] for one in details]
+
+
+def test_assertions_of_gold_entities_are_scored(checkpoint, tmp_path, capsys):
+    text, path, report = "面部红斑，无瘙痒。", tmp_path / "gold.jsonl", tmp_path / "report.json"
+    affirmed = Entity(2, 4, "Symptom", meta={"assertion": []})
+    negated = Entity(6, 8, "Symptom", meta={"assertion": ["negated"]})
+    write_documents([Document("a", text, (affirmed, negated))], path)
+    assert main(["evaluate", checkpoint, str(path), "--assertion", "--json", str(report)]) == 0
+    assert "| negated | 1.0000 |" in capsys.readouterr().out
+    assert json.loads(report.read_text())["assertion"]["scores"]["f1"] == 1
+    write_documents([Document("a", text, (affirmed, Entity(0, 2, "BodySite")))], path)
+    assert main(["evaluate", checkpoint, str(path), "--assertion"]) == 1
+    assert "entity 0-2 has no assertion in its meta" in capsys.readouterr().err
+    call = ["evaluate", checkpoint, str(path), "--assertion", "--assertion-leave-out", "BodySite"]
+    assert main(call) == 0

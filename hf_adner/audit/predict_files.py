@@ -317,7 +317,7 @@ def pipeline_fingerprint(pipe: AdnerPipeline) -> dict[str, str]:
     tokenizer = pipe.tokenizer
     config = {name: value for name, value in pipe.model.config.to_dict().items() if name not in _IGNORED_SETTINGS}
     tokenization = [tokenizer.get_vocab(), tokenizer.do_lower_case, tokenizer.model_max_length, tokenizer.lexicon_hash]
-    tokenization.append(tokenizer.script_hash)
+    tokenization += [tokenizer.script_hash, tokenizer.assertion_rules.hash]
     return {
         "weights": _weights_digest(pipe.model.state_dict()),
         "config": _json_digest(config),

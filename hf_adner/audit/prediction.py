@@ -12,9 +12,9 @@ from hf_adner.data.records import Document, Entity
 from hf_adner.explain.tagger import ScoredSpan, Tagger
 from hf_adner.model.pipeline_adner import AdnerPipeline
 
-META_KEYS = ("score", "start_score", "end_score", "needs_review", "posterior")
-"""Keys of the prediction in an entity's `meta`: three probabilities in [0, 1], whether a person should look, and of a
-calibrated checkpoint the posterior that `score` was made from."""
+META_KEYS = ("score", "start_score", "end_score", "needs_review", "posterior", "assertion", "assertion_cues")
+"""Keys of the prediction in an entity's `meta`: three probabilities in [0, 1], whether a person should look, of a
+calibrated checkpoint the posterior that `score` was made from, and the attributes by `assertion` with their cues."""
 
 CANDIDATES = "candidates"
 """Key of the candidates in a document's `meta`, if they were asked for and there are any."""

@@ -27,6 +27,7 @@ from hf_adner.explain.table_building import (
     resolve_global_table,
 )
 from hf_adner.explain.tagger import ScoredSpan, Tagger, entity_posteriors
+from hf_adner.model.assertion_adner import AssertionRules, assertion_record
 from hf_adner.model.calibration_adner import Calibration
 from hf_adner.model.loading_adner import check_tokenizer_files, load_complete
 from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
@@ -47,6 +48,7 @@ def explain_documents(
     table: GlobalTable | None = None,
     closer_look: CloserLook | None = None,
     bar: Any = None,
+    assertion: AssertionRules | None = None,
 ) -> Iterator[ExplainedNote]:
     """Explain the entities of documents with everything that a page can show; reads documents lazily.
 
@@ -60,13 +62,16 @@ def explain_documents(
         table: a global table for cues.
         closer_look: what the least certain entities of each note get beside; default: nothing.
         bar: a progress bar of tqdm, which counts entities.
+        assertion: rules by which the `details` of each explanation say whether its entity is negated, uncertain,
+            historical, hypothetical or of the family.
 
     Raises:
         ValueError: an unknown value of `entities`, or an entity that cannot be explained; names the document.
     """
     if entities not in SOURCES:
         raise ValueError(f"entities must be one of {SOURCES}, found {entities!r}")
-    return _notes(explainer, documents, entities == "gold", table, closer_look, bar)
+    notes = _notes(explainer, documents, entities == "gold", table, closer_look, bar)
+    return notes if assertion is None else (_with_assertions(note, assertion) for note in notes)
 
 
 def _notes(
@@ -182,6 +187,15 @@ def _with_scores(explanations: Sequence[Sequence[Explanation]], by: Calibration)
         [replace(one, score=by.labels.get(one.entity.label, by.score)(one.posterior)) for one in group]
         for group in explanations
     ]
+
+
+def _with_assertions(note: ExplainedNote, rules: AssertionRules) -> ExplainedNote:
+    cues = rules(note.text, [explanation.span for explanation in note.explanations])
+    explanations = (
+        replace(explanation, details={**explanation.details, **assertion_record(found)})
+        for explanation, found in zip(note.explanations, cues, strict=True)
+    )
+    return replace(note, explanations=tuple(explanations))
 
 
 def _with_annotation(explanation: Explanation, document: Document) -> Explanation:

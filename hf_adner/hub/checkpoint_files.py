@@ -33,6 +33,7 @@ PUBLISHED = (
     "vocab.txt",
     "lexicon.json",
     "script_map.json",
+    "assertion_rules.tsv",
     "global_table/global_table.*",
     "README.md",
     "LICENSE",

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from transformers import BatchEncoding, TokenClassificationPipeline
 
+from .assertion_adner import add_assertions, choose_rules
 from .calibration_adner import Calibration
 from .encoders_adner import longest_text
 from .labels_adner import split_tag
@@ -48,6 +49,9 @@ class AdnerPipeline(TokenClassificationPipeline):
             `on_path`, whether it is one of the best path; those off it may overlap others.
         window_size: characters per window; default and maximum is what tokenizer and encoder take, 510 if unlimited.
         window_overlap: characters that neighbouring windows share, default 64, at most half of a window.
+        assertion: add to each entity `assertion`, the sorted list of those of ``family``, ``historical``,
+            ``hypothetical``, ``negated`` and ``uncertain`` that hold, and `assertion_cues`, by rules: True for those of
+            the checkpoint, the path of a table of rules to add to them, or an `AssertionRules`.
         explain: add an `explanation` to each entity. The value is passed to `explainer_factory`, which the package
             sets.
         kwargs: as for any pipeline (`device`, `task`, ...).
@@ -83,7 +87,8 @@ class AdnerPipeline(TokenClassificationPipeline):
             list of such lists; for another iterable an iterator of such lists, in the order of the texts. An entity is
             a dictionary of `entity_group`, `score`, `start_score`, `end_score` (floats in [0, 1]), `word`
             (`text[start:end]`), `start` and `end` (characters, end exclusive), of a calibrated checkpoint `posterior`,
-            and `needs_review`, `on_path` and `explanation` if requested.
+            and `needs_review`, `on_path`, `assertion`, `assertion_cues` (dictionaries of `attribute`, `start` and
+            `end`) and `explanation` if requested.
 
         Raises:
             TypeError: `inputs` or one of its texts has another type, or a parameter is unknown.
@@ -126,6 +131,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         candidates: bool | float | None = None,
         window_size: int | None = None,
         window_overlap: int | None = None,
+        assertion: Any = None,
         explain: Any = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         windows = {"window_size": window_size, "window_overlap": window_overlap}
@@ -135,6 +141,7 @@ class AdnerPipeline(TokenClassificationPipeline):
             "review_threshold": review_threshold,
             "calibrated": calibrated,
             "candidates": candidates,
+            "assertion": assertion,
             "explain": explain,
         }
         return _given(windows), {}, _given(choices)
@@ -159,6 +166,7 @@ class AdnerPipeline(TokenClassificationPipeline):
             review_threshold=review_threshold if choices.get("needs_review") else None,
             calibration=calibration if choices.get("calibrated", True) else Calibration(),
             candidate_threshold=least,
+            assertion=choose_rules(choices.get("assertion"), self.tokenizer),
             explain=choices.get("explain") or None,
         )
 
@@ -322,6 +330,8 @@ class AdnerPipeline(TokenClassificationPipeline):
         if settings.review_threshold is not None:
             for entity in (entity for entities in found for entity in entities):
                 entity["needs_review"] = entity["score"] < settings.review_threshold
+        if settings.assertion is not None:
+            add_assertions(texts, found, settings.assertion)
         if settings.explain is not None:
             self._explain(texts, found, settings)
         return found
@@ -345,6 +355,7 @@ class _Settings(NamedTuple):
     review_threshold: float | None
     calibration: Calibration
     candidate_threshold: float | None
+    assertion: Any
     explain: Any
 
 

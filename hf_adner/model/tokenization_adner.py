@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from transformers import BatchEncoding, TokenizersBackend
 from transformers.tokenization_utils_base import TruncationStrategy
 from transformers.utils import PaddingStrategy, to_py_obj
 
+from .assertion_adner import RULES_FILE, AssertionRules
 from .encoders_adner import NO_LIMIT, hub_options_of, limit_of_checkpoint
 from .lexicon_adner import Lexicon, replace_surrogates
 from .lexicon_rows_adner import (
@@ -35,6 +36,7 @@ from .lexicon_rows_adner import (
 from .loading_adner import RESTORE, CheckpointError, check_tokenizer_files, named_errors
 from .remote_code_adner import save_code
 from .script_adner import SCRIPT_FILE, ScriptMap
+from .text_batches_adner import is_batched, map_texts, samples
 
 SPACE = "\u2581"  # the vocabulary entry of white space and other invisible characters
 UNUSED = "[unused1]"  # the entry of BERT vocabularies that becomes SPACE if they lack it
@@ -83,6 +85,9 @@ class AdnerTokenizer(TokenizersBackend):
         lexicon_file: path of the saved lexicon; set by ``from_pretrained``.
         lexicon_hash: hash that the saved lexicon must have; set by ``from_pretrained``.
         script_file, script_hash: the same for the script map.
+        assertion_rules: the rules by which a pipeline tells what is denied, suspected, past, conditional or someone
+            else's; by default those saved with the tokenizer (a table that may be edited), or the standard ones.
+        assertion_file: path of the saved rules; set by ``from_pretrained``.
         unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens; all but the mask token must be in
             the vocabulary.
 
@@ -95,6 +100,7 @@ class AdnerTokenizer(TokenizersBackend):
         "tokenizer_file": "tokenizer.json",
         "lexicon_file": LEXICON_FILE,
         "script_file": SCRIPT_FILE,
+        "assertion_file": RULES_FILE,
     }
     model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
     model = WordPiece
@@ -109,6 +115,8 @@ class AdnerTokenizer(TokenizersBackend):
         script_map: ScriptMap | str | None = UNSAVED,
         script_file: str | None = None,
         script_hash: str | None = UNSAVED,
+        assertion_rules: AssertionRules | None = None,
+        assertion_file: str | None = None,
         unk_token: str = "[UNK]",
         sep_token: str = "[SEP]",
         pad_token: str = "[PAD]",
@@ -130,6 +138,9 @@ class AdnerTokenizer(TokenizersBackend):
         elif script_map == UNSAVED:  # a checkpoint from before there were maps has a lexicon_hash only
             script_map = None if script_hash in (None, UNSAVED) else ScriptMap.load_saved(script_file, script_hash)
         self.script_map: ScriptMap | None = script_map
+        if assertion_rules is None and assertion_file is not None:
+            assertion_rules = AssertionRules.load_saved(assertion_file)
+        self.assertion_rules: AssertionRules = assertion_rules or AssertionRules.standard()
         self._tokenizer = _build_backend(vocab, str(unk_token), do_lower_case)
         kwargs["split_special_tokens"] = True
         super().__init__(
@@ -258,7 +269,7 @@ class AdnerTokenizer(TokenizersBackend):
             raise ValueError("split_special_tokens=False is not supported: a special token in a text is characters")
         if is_split_into_words and isinstance(text, str):
             raise ValueError("is_split_into_words=True: found a string, expected a list of words or lists of words")
-        is_single = not _is_batched(text, is_split_into_words)
+        is_single = not is_batched(text, is_split_into_words)
         if is_single:
             text, text_pair = [text], [text_pair] if text_pair else None
         options = {
@@ -276,8 +287,8 @@ class AdnerTokenizer(TokenizersBackend):
         data = dict(batch)
         if self._lexicon is not None:
             sources = batch.get("overflow_to_sample_mapping", range(len(batch.encodings)))
-            samples = _samples(text, text_pair, is_split_into_words)
-            rows = self._lexicon_rows(samples, batch.encodings, sources, is_split_into_words)
+            sequences = samples(text, text_pair, is_split_into_words)
+            rows = self._lexicon_rows(sequences, batch.encodings, sources, is_split_into_words)
             data.update(as_features(rows, return_tensors or padding_strategy != PaddingStrategy.DO_NOT_PAD))
         if is_single and return_tensors is None and not kwargs.get("return_overflowing_tokens"):
             data = {key: value[0] if isinstance(value[0], list) else value for key, value in data.items()}
@@ -286,12 +297,12 @@ class AdnerTokenizer(TokenizersBackend):
     def _encode_batch(self, text: Any, text_pair: Any, options: dict[str, Any]) -> tuple[BatchEncoding, Any, Any]:
         """Encode a batch and return it with its texts as they were read: mapped, and without lone surrogates."""
         if self.script_map is not None:
-            text, text_pair = _map_texts(self.script_map, text), _map_texts(self.script_map, text_pair)
+            text, text_pair = map_texts(self.script_map, text), map_texts(self.script_map, text_pair)
         with ENCODING:
             try:
                 return super()._encode_plus(text, text_pair, **options), text, text_pair
             except (TypeError, UnicodeEncodeError):
-                text, text_pair = _map_texts(replace_surrogates, text), _map_texts(replace_surrogates, text_pair)
+                text, text_pair = map_texts(replace_surrogates, text), map_texts(replace_surrogates, text_pair)
                 return super()._encode_plus(text, text_pair, **options), text, text_pair
 
     def _lexicon_rows(
@@ -392,7 +403,8 @@ class AdnerTokenizer(TokenizersBackend):
     ) -> tuple[str, ...]:
         saved = super()._save_pretrained(save_directory, file_names, legacy_format, filename_prefix)
         saved = (*saved, *save_code(save_directory))
-        for name, part in ((LEXICON_FILE, self._lexicon), (SCRIPT_FILE, self.script_map)):
+        parts = {LEXICON_FILE: self._lexicon, SCRIPT_FILE: self.script_map, RULES_FILE: self.assertion_rules}
+        for name, part in parts.items():
             path = Path(save_directory, (f"{filename_prefix}-" if filename_prefix else "") + name)
             if part is not None:
                 part.save(path)
@@ -453,33 +465,6 @@ def _load_lexicon(path: str | None, expected_hash: str | None) -> Lexicon | None
     raise CheckpointError(
         f"{path}: lexicon has hash {lexicon.hash[:12]}, lexicon_hash of tokenizer_config.json is {expected_hash[:12]}"
     )
-
-
-def _is_batched(text: Any, is_split_into_words: bool) -> bool:
-    is_list = isinstance(text, (list, tuple))
-    return bool(text) and isinstance(text[0], (list, tuple)) if is_list and is_split_into_words else is_list
-
-
-def _samples(text: Sequence[Any], text_pair: Sequence[Any] | None, is_split_into_words: bool) -> list[tuple[Any, ...]]:
-    """Return the one or two sequences of each sample: strings, or lists of words."""
-    if text_pair is not None:
-        return list(zip(text, text_pair))
-    return [tuple(item) if _is_pair(item, is_split_into_words) else (item,) for item in text]
-
-
-def _is_pair(item: Any, is_split_into_words: bool) -> bool:
-    if isinstance(item, str) or not item:
-        return False
-    return not (is_split_into_words and isinstance(item[0], str))
-
-
-def _map_texts(function: Callable[[str], str], text: Any) -> Any:
-    """Apply a function to each string of a batch, of its pairs and of its lists of words."""
-    if isinstance(text, str):
-        return function(text)
-    if isinstance(text, tuple):
-        return tuple(_map_texts(function, item) for item in text)
-    return [_map_texts(function, item) for item in text] if isinstance(text, list) else text
 
 
 def _refuse_longer(encodings: list[Encoding], limit: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from hf_adner.model.assertion_adner import add_assertions, choose_rules
 from hf_adner.model.calibration_adner import Calibration
 from hf_adner.model.labels_adner import (
     allowed_transitions,
@@ -59,7 +60,7 @@ class OnnxTagger:
         self._inputs = [node.name for node in self.session.get_inputs()]
 
     def __call__(
-        self, texts: str | Iterable[str], *, batch_size: int = 16, threshold: float = 0.0
+        self, texts: str | Iterable[str], *, batch_size: int = 16, threshold: float = 0.0, assertion: Any = None
     ) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
         """Find the entities of one or more texts.
 
@@ -67,16 +68,19 @@ class OnnxTagger:
             texts: texts of any length; long texts are split into overlapping windows.
             batch_size: windows per run of the network.
             threshold: drop entities with a lower score, in [0, 1].
+            assertion: as for `AdnerPipeline`.
 
         Returns:
             Per text a list of dictionaries, sorted by start: `entity_group`, `score`, `start_score`, `end_score`,
-            `word`, `start`, `end`, of a calibrated checkpoint `posterior`, as from `AdnerPipeline`.
+            `word`, `start`, `end`, of a calibrated checkpoint `posterior`, and `assertion`, `assertion_cues` if
+            requested, as from `AdnerPipeline`.
 
         Raises:
             TypeError: an item is not a string.
         """
         if isinstance(texts, str):
-            return self([texts], batch_size=batch_size, threshold=threshold)[0]
+            return self([texts], batch_size=batch_size, threshold=threshold, assertion=assertion)[0]
+        rules = choose_rules(assertion, self.tokenizer)
         texts = list(texts)
         wrong = next((index for index, text in enumerate(texts) if not isinstance(text, str)), None)
         if wrong is not None:
@@ -89,7 +93,10 @@ class OnnxTagger:
             ]
         merged = (merge_window_entities(ranges, lists) for ranges, lists in zip(windows, found))
         found = ([self._as_dictionary(text, entity) for entity in entities] for text, entities in zip(texts, merged))
-        return [[entity for entity in entities if entity["score"] >= threshold] for entities in found]
+        tagged = [[entity for entity in entities if entity["score"] >= threshold] for entities in found]
+        if rules is not None:
+            add_assertions(texts, tagged, rules)
+        return tagged
 
     def emissions(self, characters: Sequence[str]) -> np.ndarray:
         """Run the network on texts, none empty or longer than `window_size`: (texts, longest text, states)."""

@@ -15,11 +15,13 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.util import minibatch
 
+from hf_adner.model.assertion_adner import ATTRIBUTES
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 
 SCORES = ("score", "start_score", "end_score")
+ASSERTED = ("assertion", "assertion_cues")
 SPANS_KEY = "adner"
 ALIGNMENT_MODES = ("strict", "contract", "expand")
 
@@ -34,7 +36,9 @@ class AdnerComponent:
     `doc.ents` gets every entity whose boundaries are token boundaries. `doc.spans["adner"]` gets all entities; one that
     begins or ends inside a token is aligned by `alignment_mode`, with a warning. `span._.adner` has its `score`,
     `start_score`, `end_score`, of a calibrated checkpoint `posterior`, and the exact characters `start`, `end`. With
-    single-character tokens, as of `spacy.blank("zh")`, every entity is aligned.
+    single-character tokens, as of `spacy.blank("zh")`, every entity is aligned. With `assertion` the attributes of an
+    entity are `span._.is_negated`, `is_uncertain`, `is_historical`, `is_hypothetical` and `is_family`, the names of
+    medspaCy's ConText, and their cues are in `span._.adner`; without it they are False.
 
     Args:
         pipe: the pipeline that finds the entities.
@@ -43,6 +47,7 @@ class AdnerComponent:
         overwrite: replace existing `doc.ents`; otherwise only entities that do not overlap them are added.
         batch_size: windows per forward pass.
         threshold: drop entities with a lower score, in [0, 1].
+        assertion: as for `AdnerPipeline`.
 
     Raises:
         ValueError: unknown alignment mode.
@@ -56,14 +61,18 @@ class AdnerComponent:
         overwrite: bool = True,
         batch_size: int = 16,
         threshold: float = 0.0,
+        assertion: Any = None,
     ):
         if alignment_mode not in ALIGNMENT_MODES:
             raise ValueError(f"alignment_mode must be one of {ALIGNMENT_MODES}, found {alignment_mode!r}")
         if not Span.has_extension("adner"):
             Span.set_extension("adner", default=None)
+        for attribute in ATTRIBUTES:  # medspaCy may have made them
+            if not Span.has_extension(f"is_{attribute}"):
+                Span.set_extension(f"is_{attribute}", default=False)
         self._tagger = pipe
         self.alignment_mode, self.overwrite = alignment_mode, overwrite
-        self.batch_size, self.threshold = batch_size, threshold
+        self.batch_size, self.threshold, self.assertion = batch_size, threshold, assertion
 
     def __call__(self, doc: Doc) -> Doc:
         """Add the entities of one document."""
@@ -97,7 +106,8 @@ class AdnerComponent:
 
     def _tagged(self, docs: list[Doc]) -> Iterator[Doc]:
         texts = [doc.text for doc in docs]
-        found = self._tagger(texts, batch_size=self.batch_size, threshold=self.threshold)
+        options = {"batch_size": self.batch_size, "threshold": self.threshold, "assertion": self.assertion}
+        found = self._tagger(texts, **options)
         for doc, entities in zip(docs, found):
             self._add(doc, entities)
             yield doc
@@ -113,7 +123,10 @@ class AdnerComponent:
         span = doc.char_span(start, end, label=label, alignment_mode=self.alignment_mode)
         if span is None or not len(span):
             span = doc.char_span(start, end, label=label, alignment_mode="expand")
-        span._.adner = {name: entity[name] for name in (*SCORES, "start", "end", "posterior") if name in entity}
+        keys = (*SCORES, "start", "end", "posterior", *ASSERTED)
+        span._.adner = {name: entity[name] for name in keys if name in entity}
+        for attribute in entity.get("assertion", ()):
+            span._.set(f"is_{attribute}", True)
         if not _is_aligned(span):
             warnings.warn(
                 f"entity {label} at characters {start}-{end} cuts a token: it is not in doc.ents, and covers "
@@ -135,7 +148,7 @@ def _disjoint(spans: list[Span], others: tuple[Span, ...]) -> list[Span]:
 
 @Language.factory(
     "adner",
-    assigns=["doc.ents", "doc.spans", "span._.adner"],
+    assigns=["doc.ents", "doc.spans", "span._.adner", *(f"span._.is_{attribute}" for attribute in ATTRIBUTES)],
     default_score_weights={"ents_f": 1.0, "ents_p": 0.0, "ents_r": 0.0, "ents_per_type": None},
     default_config={
         "revision": None,
@@ -144,6 +157,7 @@ def _disjoint(spans: list[Span], others: tuple[Span, ...]) -> list[Span]:
         "overwrite": True,
         "batch_size": 16,
         "threshold": 0.0,
+        "assertion": False,
     },
 )
 def make_component(
@@ -156,8 +170,12 @@ def make_component(
     overwrite: bool,
     batch_size: int,
     threshold: float,
+    assertion: bool | str,
 ) -> AdnerComponent:
-    """Load the checkpoint `model`, a folder or a Hub name at `revision`, on `device`; see `AdnerComponent`."""
+    """Load the checkpoint `model`, a folder or a Hub name at `revision`, on `device`; see `AdnerComponent`.
+
+    `assertion` is True for the rules of the checkpoint, or the path of a table to add to them.
+    """
     options = {"revision": revision or "main"}
     pipe = AdnerPipeline(
         model=AdnerForTokenClassification.from_pretrained(model, **options),
@@ -165,5 +183,10 @@ def make_component(
         device=device,
     )
     return AdnerComponent(
-        pipe, alignment_mode=alignment_mode, overwrite=overwrite, batch_size=batch_size, threshold=threshold
+        pipe,
+        alignment_mode=alignment_mode,
+        overwrite=overwrite,
+        batch_size=batch_size,
+        threshold=threshold,
+        assertion=assertion,
     )

@@ -12,12 +12,14 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from hf_adner.data.assertion import ASSERTION
 from hf_adner.data.records import Document
 from hf_adner.explain.closer_look import DEFAULT_BUDGET, CloserLook
 from hf_adner.explain.documents import ExplainedCheckpoint, explain_documents
 from hf_adner.explain.explanation import ExplainedNote, Explanation
 from hf_adner.explain.probes import DEFAULT_PROBES
 from hf_adner.files import write_file
+from hf_adner.model.assertion_adner import choose_rules
 from hf_adner.reporting import code_points
 from hf_adner.view.charts import shortened
 from hf_adner.view.page import notes_of, notes_to_html, page_text
@@ -67,6 +69,7 @@ def explanation_lines(explanation: Explanation) -> list[str]:
     facts += [] if explanation.posterior is None else [f"posterior {explanation.posterior:.3f}"]
     facts += [] if explanation.score is None else [f"score {explanation.score:.3f}"]
     facts += [] if explanation.stability is None else [f"stability {explanation.stability:.2f}"]
+    facts += list(explanation.details.get(ASSERTION, ()))
     lines = [f"{shortened(code_points(entity.text or ''), 40)} ({code_points(entity.label)})  {'  '.join(facts)}"]
     top = [span for span in explanation.top(TOP) if span.score]
     largest = max((abs(span.score) for span in top), default=1.0)
@@ -136,6 +139,7 @@ def run_explanations(
     budget: int | None = DEFAULT_BUDGET,
     limit: int | None = None,
     seed: int = 0,
+    assertion: Any = None,
 ) -> None:
     """Explain the entities of documents and write a page or JSON, or print the strongest characters of each.
 
@@ -152,6 +156,7 @@ def run_explanations(
         probes: as for `CloserLook`; None: all if there is an output file, else none.
         stability_views, budget, seed: as for `CloserLook`.
         limit: number of documents to explain; None: all.
+        assertion: as for `hf_adner.model.assertion_adner.choose_rules`.
 
     Raises:
         ValueError: as `explain_documents` and `write_explanations`.
@@ -171,6 +176,7 @@ def run_explanations(
             table=checkpoint.table,
             closer_look=look,
             bar=bar,
+            assertion=choose_rules(assertion, checkpoint.tokenizer),
         )
         if output:
             page = {"table": checkpoint.shown_table, "review_threshold": checkpoint.review_threshold}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -93,6 +94,7 @@ def page_text(
             title=visible(title),
             notes=views,
             summary=summary,
+            assertions=count_assertions(views),
             tones={row.label: index for index, row in enumerate(summary)},
             tables=_tables(table, [row.label for row in summary]),
             style=Markup(style),
@@ -211,6 +213,17 @@ def summarise(notes: Iterable[NoteLayout]) -> list[LabelSummary]:
         groups.setdefault(section.label, []).append(section)
     rows = [_summary(label, sections) for label, sections in groups.items()]
     return sorted(rows, key=lambda row: (-row.entities, row.label))
+
+
+def count_assertions(notes: Iterable[NoteLayout]) -> list[tuple[str, int]]:
+    """Return each attribute of entities, and ``affirmed`` for those without any, with the number of its entities."""
+    counts = Counter(
+        name
+        for section in (section for note in notes for section in note.sections)
+        if section.assertion is not None
+        for name in [one.attribute for one in section.assertion] or ["affirmed"]
+    )
+    return sorted(counts.items())
 
 
 def _summary(label: str, sections: Sequence[Section]) -> LabelSummary:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from hf_adner.data.assertion import ASSERTION
 from hf_adner.data.records import Entity
 from hf_adner.explain.explanation import Explanation, Probe
 from hf_adner.reporting import visible
@@ -35,6 +36,9 @@ MAX_WORDS = 12
 WEAK = 0.02
 """Least score of a listed word, as a share of the largest."""
 _DETAIL = 200
+CUES = "assertion_cues"
+_ASSERTION = (ASSERTION, CUES)
+"""Keys of `Explanation.details` that have a place of their own on the page."""
 
 METHODS = {
     "grad-x-input": "how strongly the decision reacts to each character (gradient × input)",
@@ -106,6 +110,14 @@ class Score(NamedTuple):
     note: str = ""
 
 
+class Asserted(NamedTuple):
+    """An attribute that holds for an entity, and the characters that say so."""
+
+    attribute: str
+    text: str
+    place: str
+
+
 class RoleShare(NamedTuple):
     """Share of the weight of one role, in percent."""
 
@@ -153,6 +165,7 @@ class Section:
     fusion_shares: list[tuple[str, float]]
     probes: list[ProbeRow]
     details: list[tuple[str, str]]
+    assertion: list[Asserted] | None = None
 
     @property
     def entity(self) -> Entity:
@@ -218,7 +231,10 @@ def make_section(key: str, explanation: Explanation, review_threshold: float) ->
         fusion=_fusion(explanation),
         fusion_shares=_fusion_shares(explanation, shares),
         probes=[_probe(probe) for probe in explanation.probes],
-        details=[(visible(name), _detail(value)) for name, value in explanation.details.items()],
+        details=[
+            (visible(name), _detail(value)) for name, value in explanation.details.items() if name not in _ASSERTION
+        ],
+        assertion=_assertion(explanation),
     )
 
 
@@ -246,6 +262,16 @@ def percent(share: float) -> str:
 def place(start: int, end: int) -> str:
     """Format a range of characters, counted from 0, end exclusive."""
     return str(start) if end == start + 1 else f"{start}–{end}"
+
+
+def _assertion(explanation: Explanation) -> list[Asserted] | None:
+    """Return the attributes that hold, None if the explanation does not say."""
+    if ASSERTION not in explanation.details:
+        return None
+    shown = visible(explanation.text)
+    cues = {cue["attribute"]: (cue["start"], cue["end"]) for cue in explanation.details.get(CUES, ())}
+    places = {name: cues.get(name, (0, 0)) for name in explanation.details[ASSERTION]}
+    return [Asserted(name, shown[slice(*span)], place(*span) if any(span) else "") for name, span in places.items()]
 
 
 def _heat(text: str, levels: Sequence[int], entity: tuple[int, int]) -> list[StyledText]:

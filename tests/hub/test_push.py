@@ -14,7 +14,7 @@ from hf_adner.hub.checkpoint_files import is_published, published_files, resumed
 
 CODE = {"configuration_adner.py", "modeling_adner.py", "pipeline_adner.py", "tokenization_adner.py", "crf_adner.py"}
 MODEL = {"config.json", "model.safetensors"}
-TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "lexicon.json", "script_map.json"}
+TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "lexicon.json", "script_map.json", "assertion_rules.tsv"}
 TABLE = {"global_table/global_table.safetensors"}
 EVERYTHING = CODE | MODEL | TOKENIZER | TABLE | {"README.md"}
 
@@ -197,6 +197,7 @@ def test_links_to_checkpoints_are_gone_when_they_were_sent(pushed, folder):
 
 GOES = [
     "README.md",
+    "assertion_rules.tsv",
     "config.json",
     "global_table/global_table.json",
     "global_table/global_table.safetensors",

@@ -117,6 +117,7 @@ def test_everything_was_pushed(sent):
         "config.json",
         "lexicon.json",
         "script_map.json",
+        "assertion_rules.tsv",
         "tokenizer.json",
     } <= names
     assert {"checkpoint-2/trainer_state.json", "checkpoint-4/optimizer.pt"} <= names

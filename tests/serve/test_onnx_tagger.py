@@ -63,6 +63,11 @@ def test_an_export_agrees_with_the_pipeline(architecture, tmp_path):
     assert_equal_entities(tagger(TEXTS), expected, 1e-4)
     assert_equal_entities(tagger(TEXTS, batch_size=1), expected, 1e-4)
     assert_equal_entities([tagger(TEXTS[0])], expected[:1], 1e-4)
+    asserted = AdnerPipeline(model, tokenizer, device="cpu")(TEXTS, assertion=True)
+    for name in ("assertion", "assertion_cues"):
+        assert [[one[name] for one in entities] for entities in tagger(TEXTS, assertion=True)] == [
+            [one[name] for one in entities] for entities in asserted
+        ]
     confident = tagger(TEXTS, threshold=0.5)
     assert [e for entities in tagger(TEXTS) for e in entities if e["score"] >= 0.5] == sum(confident, [])
     longest = [text[:20] for text in TEXTS if text]

@@ -143,3 +143,31 @@ def test_overlapping_entities_are_scored_in_the_span_group():
 def test_unknown_alignment_mode():
     with pytest.raises(ValueError, match="found 'loose'"):
         AdnerComponent(Found(), alignment_mode="loose")
+
+
+def test_assertions_have_the_names_of_medspacy():
+    class Asserted(Found):
+        def __call__(self, texts, assertion=None, **options):
+            found = super().__call__(texts)
+            for entities in found if assertion else ():
+                for entity, holds in zip(entities, (["family", "negated"], [])):
+                    entity |= {"assertion": holds, "assertion_cues": []}
+            return found
+
+    words = list("患红斑，反复三年")
+    doc = AdnerComponent(Asserted(), assertion=True)(coarse_document(*words))
+    names = ("is_negated", "is_uncertain", "is_historical", "is_hypothetical", "is_family")
+    assert [[getattr(span._, name) for name in names] for span in doc.ents] == [
+        [True, False, False, False, True],
+        [False] * 5,
+    ]
+    assert doc.ents[0]._.adner["assertion"] == ["family", "negated"]
+    plain = AdnerComponent(Asserted())(coarse_document(*words))
+    assert not any(getattr(span._, name) for span in plain.ents for name in names)
+
+
+def test_a_component_takes_rules_from_its_configuration(folder, pipe):
+    nlp = spacy.blank("zh")
+    nlp.add_pipe("adner", config={"model": folder, "device": "cpu", "assertion": True})
+    doc, expected = nlp(TEXTS[0]), pipe(TEXTS[0], assertion=True)
+    assert [span._.adner["assertion"] for span in doc.ents] == [entity["assertion"] for entity in expected]

@@ -9,7 +9,7 @@ from hf_adner.view.page import page_text
 
 NOTE = "四肢红斑块，瘙痒3年。外用他克莫司软膏后好转"
 SPANS = [(0, 2, "BodySite"), (2, 5, "Symptom"), (2, 4, "Symptom"), (6, 8, "Symptom"), (13, 19, "Drug")]
-EMPTY_ELEMENTS = {"meta"}
+EMPTY_ELEMENTS = {"meta", "input"}
 
 
 def explanation(text=NOTE, span=(2, 5, "Symptom"), **changes) -> Explanation:

@@ -217,3 +217,26 @@ def test_remarks_and_measured_stability_are_shown():
     page = "".join(page_text([plain, ExplainedNote("b", NOTE, tuple(many()))]))
     assert page.count("Stability") == 2 and "It does not tell right entities from wrong ones" in page
     assert "stability, median" in page
+
+
+def test_assertions_are_shown_and_can_be_filtered():
+    cues = [{"attribute": "negated", "start": 0, "end": 2}]
+    details = [
+        {"assertion": ["negated"], "assertion_cues": cues, "norm": "signed"},
+        {"assertion": [], "assertion_cues": []},
+        {"assertion": ["family", "negated"], "assertion_cues": []},
+    ]
+    spans = [(2, 5, "Symptom"), (6, 8, "Symptom"), (13, 19, "Drug")]
+    page = render(notes_of([explanation(span=span, details=one) for span, one in zip(spans, details)]))
+    entities = page.with_class("entity")
+    assert [one["data-assertion"] for one in entities] == ["negated", "affirmed", "family negated"]
+    assert ["marked" in one["class"] for one in entities] == [True, False, True]
+    boxes = [attributes["value"] for tag, attributes in page.attributes if tag == "input"]
+    assert boxes == ["affirmed", "family", "negated"]
+    assert "negated by 四肢 (0–2)" in page.text_of("p", "facts")
+    assert "assertion_cues" not in page.text_of("dl")
+
+
+def test_pages_without_assertions_have_no_filter():
+    page = render(notes_of(many()))
+    assert "input" not in page.tags and not any("data-assertion" in one for one in page.with_class("entity"))

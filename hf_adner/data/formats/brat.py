@@ -1,10 +1,11 @@
 """brat standoff: a folder of `name.txt` and `name.ann` files, or one such pair.
 
 An entity's id, attributes, note and normalizations are kept in its `meta` (`id`, `attributes`, `note`,
-`normalizations`); relations, events and equivalences are kept verbatim in the document's `meta` (`brat`). The writer
-puts the rest of the document's `meta` into `name.meta.json`, and numbers entities without an id with a leading zero
-(`T01`); the reader drops such ids. A span that brat split at line ends is one entity; other discontinuous spans raise.
-Hidden files are not read, and a file without its partner is named in the report.
+`normalizations`), and attributes that are those of an assertion as its list `assertion`; relations, events and
+equivalences are kept verbatim in the document's `meta` (`brat`). The writer puts the rest of the document's `meta` into
+`name.meta.json`, and numbers entities without an id with a leading zero (`T01`); the reader drops such ids. A span that
+brat split at line ends is one entity; other discontinuous spans raise. Hidden files are not read, and a file without
+its partner is named in the report.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from hf_adner.data.assertion import ASSERTION, is_assertion
 from hf_adner.data.errors import DataFormatError, error_location, excerpt
 from hf_adner.data.formats.jsonl import json_text
 from hf_adner.data.formats.offsets import SpanReader
-from hf_adner.data.formats.reader import RawRecord, merged
+from hf_adner.data.formats.reader import RawRecord, merged, without
 from hf_adner.data.formats.source import TextSource
 from hf_adner.data.records import Document, Entity, load_meta
+from hf_adner.model.assertion_adner import ATTRIBUTES
 
 META_KEY = "brat"
 """Key of a document's `meta` for the lines that are not about entities."""
@@ -274,8 +277,18 @@ class _Annotations:
         Raises:
             DataFormatError: a note repeats what another line says.
         """
-        own = {**_id_meta(key), **self.metas.get(key, {})}
+        own = _with_assertion({**_id_meta(key), **self.metas.get(key, {})})
         return merged(own, self.own_metas.get(key, {}), f"in a note on {key}")
+
+
+def _with_assertion(meta: dict[str, Any]) -> dict[str, Any]:
+    """Move the attributes of an assertion, which have no value, to a list of their own."""
+    attributes = meta.get("attributes", {})
+    holds = sorted(name for name, value in attributes.items() if name in ATTRIBUTES and value is True)
+    if not holds:
+        return meta
+    rest = without(attributes, *holds)
+    return {**without(meta, "attributes"), **({"attributes": rest} if rest else {}), ASSERTION: holds}
 
 
 def _id_meta(key: str) -> dict[str, str]:
@@ -341,6 +354,9 @@ class _AnnFile:
         else:
             key = f"T0{next(self._entity_numbers)}"  # the zero marks an id that the document did not have
         yield f"{key}\t{_span_fields(entity)}"
+        if is_assertion(meta.get(ASSERTION)) and not set(meta[ASSERTION]) & set(meta.get("attributes") or ()):
+            for name in meta.pop(ASSERTION):
+                yield f"{self._unused_id('A')}\t{name} {key}"
         if _are_brat_attributes(meta.get("attributes")):
             for name, value in meta.pop("attributes").items():
                 yield f"{self._unused_id('A')}\t{name} {key}" + ("" if value is True else f" {value}")

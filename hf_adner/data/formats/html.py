@@ -66,7 +66,7 @@ def html_text(documents: Iterable[Document], title: str = "Entities") -> Iterato
 
     Args:
         documents: shown in order. The tooltip of an entity shows the numbers and strings of its `meta`, such as
-            `score`; `needs_review` outlines it with dashes.
+            `score` and `assertion`; `needs_review` outlines it with dashes.
         title: heading of the page.
     """
     colours = _Colours()
@@ -164,7 +164,7 @@ def _tip(entity: Entity) -> str:
 
 
 def _plain_values(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the numbers, strings, booleans and nulls of `meta` as text."""
+    """Yield the numbers, strings, lists of strings, booleans and nulls of `meta` as text."""
     for key, value in meta.items():
         if isinstance(value, bool) or value is None:
             yield key, {True: "yes", False: "no", None: "–"}[value]
@@ -172,6 +172,8 @@ def _plain_values(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, f"{value:.3g}"
         elif isinstance(value, (int, str)):
             yield key, str(value)[:_MAX_TIP_VALUE]
+        elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            yield key, ", ".join(value)[:_MAX_TIP_VALUE]
 
 
 def _escaped(value: str) -> str:

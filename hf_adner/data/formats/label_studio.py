@@ -5,14 +5,17 @@ not labels (choices, relations), are kept there under `label_studio`. The id of 
 Old versions of Label Studio counted UTF-16 units, new ones count characters: the texts of the regions tell which.
 
 To import written tasks, the labelling interface must have `<Text name="text" value="$text"/>` and
-`<Labels name="label" toName="text">`.
+`<Labels name="label" toName="text">`, and for the `assertion` of entities
+`<Choices name="assertion" toName="text" perRegion="true" choice="multiple">`; choices of that name are read as such.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from hf_adner.data.assertion import ASSERTION, is_assertion
 from hf_adner.data.errors import DataFormatError, excerpt
 from hf_adner.data.formats.jsonl import JsonReader, decimal_id, json_text
 from hf_adner.data.formats.label_studio_text import (
@@ -25,7 +28,7 @@ from hf_adner.data.formats.label_studio_text import (
     region_offsets,
     shown_text,
 )
-from hf_adner.data.formats.reader import RawRecord, as_object, given_id, required, without
+from hf_adner.data.formats.reader import RawRecord, as_object, given_id, merged, required, without
 from hf_adner.data.records import Document, Entity
 
 ORIGIN = "label_studio"
@@ -117,6 +120,7 @@ class LabelStudioReader(JsonReader):
             is_region = kind_of(as_object(result.get("value") or {}, "a result's value"), result.get("type"))
             is_chosen = self._control_tag is None or result.get("from_name") == self._control_tag
             (regions if is_region and is_chosen else others).append(result)
+        regions, others = _with_assertions(regions, others)
         shown = sorted({str(region["to_name"]) for region in regions if "to_name" in region})
         if len(shown) > 1:
             raise DataFormatError(
@@ -165,6 +169,30 @@ class LabelStudioReader(JsonReader):
         if not tags and self.require_entities and not _MINIMAL_FIELDS & task.keys():
             required(task, FIELDS["from_name"], list, "the task")
         return tags
+
+
+def _with_assertions(
+    regions: list[Mapping[str, Any]], others: list[Mapping[str, Any]]
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Move the choices of regions that are their assertion to the regions' meta."""
+    ids = [region.get("id") for region in regions]
+    chosen: dict[Any, list[str]] = {}
+    rest = []
+    for result in others:
+        holds = _keys(result.get("value")).get("choices")
+        holds = sorted(holds) if isinstance(holds, list) and all(isinstance(name, str) for name in holds) else None
+        is_ours = result.get("from_name") == ASSERTION and is_assertion(holds) and ids.count(result.get("id")) == 1
+        if is_ours and result["id"] not in chosen:
+            chosen[result["id"]] = holds
+        else:
+            rest.append(result)
+    with_meta = []
+    for region in regions:
+        if region.get("id") in chosen:
+            meta = as_object(region.get("meta") or {}, "a region's meta")
+            region = {**region, "meta": merged(meta, {ASSERTION: chosen[region["id"]]}, "in the choices of its region")}
+        with_meta.append(region)
+    return with_meta, rest
 
 
 def is_label_studio(record: Mapping[str, Any]) -> bool:
@@ -270,7 +298,8 @@ def _task(document: Document) -> dict[str, Any]:
     taken = sorted({"text", DOCUMENT_ID} & document.meta.keys())
     if taken:
         raise DataFormatError(f"meta has the key {taken[0]!r}, which is reserved by tasks", record=document.id)
-    results = [_region(entity, document.id) for entity in document.entities] + list(origin.get("results", ()))
+    results = [result for entity in document.entities for result in _results(entity, document.id)]
+    results += origin.get("results", ())
     task_id = decimal_id(document.id)
     return {
         **({"id": task_id} if isinstance(task_id, int) else {}),
@@ -278,6 +307,23 @@ def _task(document: Document) -> dict[str, Any]:
         **origin.get("task", {}),
         "annotations": [{**origin.get("annotation", {}), "result": results}],
     }
+
+
+def _results(entity: Entity, document_id: str) -> Iterator[dict[str, Any]]:
+    """Yield the region of an entity, and the choices that are its assertion."""
+    holds = entity.meta.get(ASSERTION)
+    if not is_assertion(holds) or not _is_own_region(entity):
+        yield _region(entity, document_id)
+        return
+    region = _region(replace(entity, meta=without(entity.meta, ASSERTION)), document_id)
+    value = {**without(region["value"], "labels"), "choices": holds}
+    yield region
+    yield {"id": region["id"], "from_name": ASSERTION, "to_name": "text", "type": "choices", "value": value}
+
+
+def _is_own_region(entity: Entity) -> bool:
+    """Return whether the id of an entity's region is a string, which its choices can refer to."""
+    return isinstance(entity.meta.get("id", ""), str)
 
 
 def _region(entity: Entity, document_id: str) -> dict[str, Any]:

@@ -120,6 +120,17 @@
     go(key === chosen && !link ? null : key, true);
   });
 
+  // an entity is shown if all that is asserted of it is
+  document.addEventListener("change", (event) => {
+    if (!event.target.closest(".filters")) return;
+    const shown = new Set([...document.querySelectorAll(".filters input:checked")].map((box) => box.value));
+    for (const span of document.querySelectorAll(".entity[data-assertion]")) {
+      const off = !span.dataset.assertion.split(" ").every((name) => shown.has(name));
+      span.classList.toggle("off", off);
+      document.querySelector(`.list a[href="#${span.dataset.entity}"]`)?.closest("tr").classList.toggle("off", off);
+    }
+  });
+
   document.addEventListener("keydown", (event) => {
     if (!chosen || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     if (event.key === "Escape") go(null, true);

@@ -244,3 +244,35 @@ def test_documents_that_brat_cannot_hold_are_refused(tmp_path, documents, reason
     with pytest.raises(DataFormatError, match=f"record 'a': .*{reason}"):
         write_documents(documents, tmp_path / "out", "brat")
     assert not (tmp_path / "out").exists()
+
+
+ASSERTED = [["negated"], [], ["family", "historical"], None]
+
+
+def asserted_document() -> Document:
+    text = "无发热，红斑，父亲曾患哮喘，瘙痒"
+    places = [(1, 3), (4, 6), (11, 13), (14, 16)]
+    entities = tuple(
+        Entity(*place, "Symptom", meta={} if holds is None else {"assertion": holds, "assertion_cues": [{"start": 0}]})
+        for place, holds in zip(places, ASSERTED)
+    )
+    return Document("note", text, entities)
+
+
+def test_assertions_are_attributes(tmp_path):
+    write_documents([asserted_document()], tmp_path / "brat", format="brat")
+    lines = (tmp_path / "brat" / "note.ann").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("A")] == [
+        "A1\tnegated T01",
+        "A2\tfamily T03",
+        "A3\thistorical T03",
+    ]
+    assert next(read_documents(tmp_path / "brat")) == asserted_document()
+
+
+def test_attributes_of_an_assertion_are_told_from_others(folder):
+    (folder / "a.ann").write_text(
+        "T1\tX 4 6\t红斑\nA1\tuncertain T1\nA2\tGrade T1 2\nA3\tnegated T1\n", encoding="utf-8"
+    )
+    meta = next(read_documents(folder)).entities[0].meta
+    assert meta == {"id": "T1", "attributes": {"Grade": "2"}, "assertion": ["negated", "uncertain"]}

@@ -301,3 +301,36 @@ def test_an_annotator_by_email(read):
     by = {"id": 2, "email": "a@example.org"}
     task = {"id": 5, "data": {"text": TEXT}, "annotations": [{"completed_by": by, "result": []}, {"result": []}]}
     assert read(task, annotator="a@example.org")[0].meta["label_studio"]["annotation"] == {"completed_by": by}
+
+
+def test_assertions_are_choices_of_their_regions(tmp_path):
+    text = "无发热，红斑，父亲曾患哮喘，瘙痒"
+    asserted = [["negated"], [], ["family", "historical"], None]
+    entities = tuple(
+        Entity(*place, "Symptom", meta={} if holds is None else {"assertion": holds})
+        for place, holds in zip([(1, 3), (4, 6), (11, 13), (14, 16)], asserted)
+    )
+    document = Document("note", text, entities)
+    path = tmp_path / "tasks.json"
+    write_documents([document], path, format="label-studio")
+    results = json.loads(path.read_text(encoding="utf-8"))[0]["annotations"][0]["result"]
+    choices = [result for result in results if result["type"] == "choices"]
+    assert [(one["from_name"], one["value"]["choices"], one["value"]["start"]) for one in choices] == [
+        ("assertion", ["negated"], 1),
+        ("assertion", ["family", "historical"], 11),
+    ]
+    regions = {result["id"] for result in results if result["type"] == "labels"}
+    assert {one["id"] for one in choices} <= regions
+    assert next(read_documents(path)) == document
+
+
+def test_choices_of_other_names_stay_results(tmp_path):
+    value = {"start": 0, "end": 1, "text": "a", "labels": ["X"]}
+    region = {"id": "r", "from_name": "label", "to_name": "text", "type": "labels", "value": value}
+    chosen = {"id": "r", "from_name": "grade", "to_name": "text", "type": "choices", "value": {"choices": ["negated"]}}
+    other = {**chosen, "from_name": "assertion", "value": {"choices": ["severe"]}}
+    task = {"id": 1, "data": {"text": "a"}, "annotations": [{"result": [region, chosen, other]}]}
+    (tmp_path / "t.json").write_text(json.dumps([task]), encoding="utf-8")
+    document = next(read_documents(tmp_path / "t.json"))
+    assert "assertion" not in document.entities[0].meta
+    assert document.meta["label_studio"]["results"] == [chosen, other]

@@ -1,0 +1,477 @@
+"""Assertion: whether an entity is denied, suspected, past, conditional or someone else's, by rules.
+
+The five attributes are those of ConText (Harkema et al. 2009, doi:10.1016/j.jbi.2009.05.002), under medspaCy's names. A
+rule is a cue with a direction and a reach; the rules are a table (`assertion_rules_adner.TABLE`, or a file), not code.
+They are matched against the text as `ScriptMap.standard` reads it, so they hold for both scripts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .assertion_rules_adner import TABLE
+from .lexicon_adner import lower_by_character
+from .loading_adner import named_errors, write_atomically
+from .script_adner import ScriptMap
+
+ATTRIBUTES = ("family", "historical", "hypothetical", "negated", "uncertain")
+KINDS = (*ATTRIBUTES, "none", "present", "stop", "header")
+STOPPED = (*ATTRIBUTES, "present")
+DIRECTIONS = ("forward", "backward", "either", "both", "inside")
+REACHES = ("adjacent", "list", "clause", "sentence", "section")
+RULES_FILE = "assertion_rules.tsv"
+
+GAP = 4
+"""Characters between an entity and a cue after it that may be unknown words, as in 心包积液征可疑."""
+
+_SENTENCE_ENDS = re.compile(r"[。;!?\n]")
+_CLAUSE_ENDS = re.compile(r"[。;!?\n,]")
+_JOINED = re.compile(r"[、/]|[及和或与并兼](?:有)?|以及|伴(?:有)?|\s")
+_BARE_END = re.compile(r"(?:等(?:不适|症状|情况|表现|病|疾病)?)?$")
+_NUMBER = "[0-9一二三四五六七八九十数半]+[余多]?"
+_CROSSING = re.compile(rf"(?:现|目前|今|后|均|已|其后|随后|{_NUMBER}[天日周月年岁]后|经?治疗后)*$")
+
+
+class Rule(NamedTuple):
+    """A line of the table.
+
+    Attributes:
+        attributes: what holds for the entities in reach, of `ATTRIBUTES`; or one of the other `KINDS`: ``none`` for an
+            expression that looks like a cue and is none, ``present`` to take ``historical`` away, ``stop`` to end the
+            reach of cues, ``header`` for the title of a section, which ends everything before it.
+        cue: Simplified, lower-cased characters, full-width ones as ASCII; between slashes a regular expression.
+        direction: of `DIRECTIONS`; of a stop, the attributes that it ends, or ``all``.
+        reach: of `REACHES`; none for stops, headers and expressions that are no cue.
+    """
+
+    attributes: tuple[str, ...]
+    cue: str
+    direction: str = ""
+    reach: str = ""
+
+
+class Cue(NamedTuple):
+    """Why an attribute holds: the characters start..end, end exclusive, of the text."""
+
+    attribute: str
+    start: int
+    end: int
+
+
+class _Match(NamedTuple):
+    start: int
+    end: int
+    rule: Rule
+
+
+class AssertionRules:
+    """A table of rules, ready to be applied.
+
+    Args:
+        rules: later ones replace earlier ones of the same cue.
+
+    Raises:
+        ValueError: an unknown attribute, direction or reach, or a regular expression that is none.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        by_cue: dict[tuple[str, bool], Rule] = {}
+        for rule in rules:
+            _check_rule(rule)
+            by_cue[rule.cue, rule.attributes[0] in ("stop", "header")] = rule
+        self.rules = tuple(by_cue.values())
+        self._literals: dict[str, list[Rule]] = defaultdict(list)  # by the first two characters, or the only one
+        self._patterns: list[tuple[re.Pattern[str], Rule]] = []
+        for rule in self.rules:
+            if _is_pattern(rule.cue):
+                self._patterns.append((re.compile(rule.cue[1:-1]), rule))
+            else:
+                self._literals[rule.cue[:2]].append(rule)
+
+    @classmethod
+    @cache
+    def standard(cls) -> AssertionRules:
+        """Return the rules that the package contains."""
+        return cls(parse_rules(TABLE, "the table of rules"))
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> AssertionRules:
+        """Read a table: lines of attributes, cues, direction and reach with tabs between them.
+
+        Several cues of a line have spaces between them. Lines that begin with ``#`` are comments.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is not UTF-8, or a line is no rule; the message names file and line.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+        return cls(parse_rules(text, str(path)))
+
+    @classmethod
+    def load_saved(cls, path: str | Path) -> AssertionRules:
+        """Read the table that a tokenizer was saved with.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        with named_errors(str(path)):
+            return cls.from_file(path)
+
+    def __add__(self, other: AssertionRules) -> AssertionRules:
+        """Return these rules with those of `other`, which replace those of the same cue."""
+        return AssertionRules((*self.rules, *other.rules))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AssertionRules) and self.rules == other.rules
+
+    def __hash__(self) -> int:
+        return hash(self.rules)
+
+    def __repr__(self) -> str:
+        return f"AssertionRules({len(self.rules)} rules, hash={self.hash[:12]!r})"
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hexadecimal) of the rules in their order; the same in every process."""
+        return hashlib.sha256(repr([tuple(rule) for rule in self.rules]).encode()).hexdigest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return AssertionRules, (self.rules,)
+
+    def save(self, path: str | Path) -> None:
+        """Write the table, atomically."""
+        lines = ["# attributes\tcues\tdirection\treach"]
+        lines += ["\t".join((",".join(rule.attributes), *rule[1:])).rstrip("\t") for rule in self.rules]
+        write_atomically(Path(path), "\n".join(lines) + "\n")
+
+    def __call__(self, text: str, spans: Sequence[tuple[int, int, str]]) -> list[list[Cue]]:
+        """Return the attributes of each entity, at most one `Cue` (the nearest) for each attribute, sorted.
+
+        Args:
+            text: as written, in either script.
+            spans: start, end and label of each entity, in any order.
+        """
+        if not spans:
+            return []
+        reading = _Reading(_read(text), spans, self._literals, self._patterns)
+        return reading.cues()
+
+
+def choose_rules(choice: Any, tokenizer: Any = None) -> Any:
+    """Return the rules of an `assertion` argument, None for none.
+
+    Args:
+        choice: False or None; True for the rules of the checkpoint's tokenizer; the path of a table, whose rules are
+            added to those; or rules of your own.
+        tokenizer: of the checkpoint; one without rules has `AssertionRules.standard`.
+
+    Raises:
+        FileNotFoundError, ValueError: see `AssertionRules.from_file`.
+        TypeError: another value.
+    """
+    if choice is None or choice is False or hasattr(choice, "rules"):  # not isinstance: see remote_code_adner
+        return choice or None
+    own = getattr(tokenizer, "assertion_rules", None) or AssertionRules.standard()
+    if choice is True:
+        return own
+    if isinstance(choice, (str, Path)):
+        return own + AssertionRules.from_file(choice)
+    raise TypeError(f"assertion is {type(choice).__name__}, expected True, False, a path or AssertionRules")
+
+
+def add_assertions(texts: Sequence[str], found: Sequence[Sequence[dict[str, Any]]], rules: Any) -> None:
+    """Add `assertion`, the sorted attributes that hold, and `assertion_cues` to the entities of each text.
+
+    Args:
+        texts: the texts.
+        found: per text the entities of a pipeline; a cue is a dictionary of `attribute`, `start` and `end`.
+        rules: an `AssertionRules`.
+    """
+    for text, entities in zip(texts, found, strict=True):
+        spans = [(entity["start"], entity["end"], entity["entity_group"]) for entity in entities]
+        for entity, cues in zip(entities, rules(text, spans), strict=True):
+            entity |= assertion_record(cues)
+
+
+def assertion_record(cues: Iterable[Cue]) -> dict[str, Any]:
+    """Return the attributes of an entity, and their cues, as JSON values."""
+    cues = list(cues)
+    return {"assertion": [cue.attribute for cue in cues], "assertion_cues": [cue._asdict() for cue in cues]}
+
+
+def _read(text: str) -> str:
+    return lower_by_character(_standard_map()(text))
+
+
+@cache
+def _standard_map() -> ScriptMap:
+    return ScriptMap.standard()
+
+
+class _Reading:
+    """The rules at work on one text; `self.spans` are sorted, with the number that each entity had."""
+
+    def __init__(
+        self,
+        text: str,
+        spans: Sequence[tuple[int, int, str]],
+        literals: Mapping[str, Sequence[Rule]],
+        patterns: Sequence[tuple[re.Pattern[str], Rule]],
+    ) -> None:
+        self.text, self.count = text, len(spans)
+        self.labels = [label for _, _, label in spans]
+        self.spans = sorted((start, end, number) for number, (start, end, _) in enumerate(spans))
+        self.starts = [span[0] for span in self.spans]
+        self.sentences = [match.start() for match in _SENTENCE_ENDS.finditer(text)]
+        self.clauses = [match.start() for match in _CLAUSE_ENDS.finditer(text)]
+        found = self._kept(self._found(literals, patterns))
+        self.cue_matches = [match for match in found if match.rule.direction in DIRECTIONS]
+        self.headers = [match.start for match in found if match.rule.attributes == ("header",)]
+        self.stops: dict[str, list[_Match]] = {attribute: [] for attribute in STOPPED}
+        for match in found:
+            kind = match.rule.attributes[0]
+            ended = STOPPED if kind == "header" or match.rule.direction == "all" else match.rule.direction.split(",")
+            for attribute in ended if kind in ("stop", "header") else ():
+                self.stops[attribute].append(match)
+
+    # ---- finding cues -----------------------------------------------------------------------------------------
+
+    def _found(self, literals: Mapping[str, Sequence[Rule]], patterns: Sequence[tuple[Any, Rule]]) -> list[_Match]:
+        text, found = self.text, []
+        for start in range(len(text)):
+            for key in (text[start], text[start : start + 2]) if start + 1 < len(text) else text[start:]:
+                for rule in literals.get(key, ()):
+                    if text.startswith(rule.cue, start):
+                        found.append(_Match(start, start + len(rule.cue), rule))
+        for pattern, rule in patterns:
+            found += [_Match(match.start(), match.end(), rule) for match in pattern.finditer(text) if match.group()]
+        return found
+
+    def _kept(self, found: list[_Match]) -> list[_Match]:
+        """Drop matches that cut an entity, and those inside a longer one that speaks of the same, or is no cue."""
+        inside = [False] * (len(self.text) + 1)  # whether an entity covers the characters before and after a place
+        covered = bytearray(len(self.text))
+        for start, end, _ in self.spans:
+            covered[start:end] = b"\1" * (end - start)
+            inside[start + 1 : end] = [True] * (end - start - 1)
+        kept: list[_Match] = []
+        for match in sorted(found, key=lambda match: (match.start - match.end, match.start)):
+            holds_entities = covered.find(1, match.start, match.end) >= 0
+            if holds_entities and (inside[match.start] or inside[match.end] or all(covered[match.start : match.end])):
+                continue
+            if not any(_hides(longer, match) for longer in kept):
+                kept.append(match)
+        return sorted(kept, key=lambda match: match.start)
+
+    # ---- reach ------------------------------------------------------------------------------------------------
+
+    def cues(self) -> list[list[Cue]]:
+        """Return the cues of each entity."""
+        nearest: list[dict[str, tuple[int, Cue]]] = [{} for _ in range(self.count)]
+        present: set[int] = set()
+        for match in self.cue_matches:
+            for attribute in match.rule.attributes:
+                for start, end, number in self._reached(match, attribute):
+                    if attribute == "present":
+                        present.add(number)
+                        continue
+                    distance = max(start - match.end, match.start - end, 0)
+                    if attribute not in nearest[number] or distance < nearest[number][attribute][0]:
+                        nearest[number][attribute] = (distance, Cue(attribute, match.start, match.end))
+        for number in present:
+            nearest[number].pop("historical", None)
+        return [[found[attribute][1] for attribute in sorted(found)] for found in nearest]
+
+    def _reached(self, match: _Match, attribute: str) -> list[tuple[int, int, int]]:
+        direction, reach = match.rule.direction, match.rule.reach
+        if direction == "inside":
+            return self._between(match.start, match.end)
+        if direction == "forward":
+            return self._after(match, attribute, reach)
+        if direction == "backward":
+            return self._before(match, attribute, reach)
+        if direction == "both":
+            return self._after(match, attribute, reach) + self._before(match, attribute, reach)
+        after = self._after(match, attribute, reach)
+        before = self._before(match, attribute, reach)
+        return after if after and (not before or after[0][0] - match.end < GAP) else before
+
+    def _between(self, first: int, last: int) -> list[tuple[int, int, int]]:
+        low = bisect_left(self.starts, first)
+        return [span for span in self.spans[low : bisect_left(self.starts, last)] if span[1] <= last]
+
+    def _after(self, match: _Match, attribute: str, reach: str) -> list[tuple[int, int, int]]:
+        first = match.end
+        if reach == "adjacent":
+            return self._list_from(first)
+        if reach == "section" and match.rule.attributes and self.text[first : first + 1] == ":":
+            return self._section(first, attribute)
+        ends = self.clauses if reach in ("list", "clause") else self.sentences
+        limit = self._stop_after(attribute, first, _next(ends, first, len(self.text)))
+        spans = self._between(first, limit)
+        if reach == "list" and spans:
+            spans += self._bare_clauses(spans[-1], limit, attribute)
+        return spans
+
+    def _section(self, first: int, attribute: str) -> list[tuple[int, int, int]]:
+        """Return the entities up to the next header or blank line; a stop ends the reach in its sentence only."""
+        blank = self.text.find("\n\n", first + 1)
+        end = _next(self.headers, first, len(self.text) if blank < 0 else blank)
+        spans: list[tuple[int, int, int]] = []
+        while first < end:
+            limit = min(_next(self.sentences, first, end), end)
+            spans += self._between(first, self._stop_after(attribute, first, limit))
+            first = limit + 1
+        return spans
+
+    def _list_from(self, first: int) -> list[tuple[int, int, int]]:
+        """Return the entity that begins at a place, and those that are joined to it."""
+        spans = []
+        for span in self.spans[bisect_left(self.starts, first) :]:
+            between = self.text[first : span[0]]
+            if between and (not spans or not _JOINED.fullmatch(between)):
+                break
+            spans.append(span)
+            first = span[1]
+        return spans
+
+    def _bare_clauses(self, last: tuple[int, int, int], limit: int, attribute: str) -> list[tuple[int, int, int]]:
+        """Return the entities of the following clauses, as long as those are nothing else: 无恶心，呕吐，腹痛等。"""
+        spans: list[tuple[int, int, int]] = []
+        place, size = last[1], len(self.text)
+        while place == limit < size and self.text[limit] == ",":
+            limit = self._stop_after(attribute, place + 1, _next(self.clauses, place + 1, size))
+            clause = [span for span in self._list_from(place + 1) if span[1] <= limit]
+            same_label = {self.labels[span[2]] for span in clause} == {self.labels[last[2]]}
+            is_bare = clause and _BARE_END.match(self.text[clause[-1][1] : limit])
+            if not (is_bare and same_label) or self.text[limit : limit + 1] == "?":
+                break
+            spans += clause
+            place = limit
+        return spans
+
+    def _before(self, match: _Match, attribute: str, reach: str) -> list[tuple[int, int, int]]:
+        last = match.start
+        if reach in ("sentence", "section"):
+            return self._between(self._stop_before(attribute, _last(self.sentences, last), last), last)
+        first = _last(self.clauses, last)
+        if first and self.text[first - 1] == "," and _CROSSING.match(self.text[first:last]):
+            last = first - 1
+            first = _last(self.clauses, last)
+            spans = self._between(first, last)
+            return spans if reach == "clause" else self._joined_before(spans, spans[-1][1] if spans else last)
+        spans = self._between(self._stop_before(attribute, first, last), last)
+        if reach == "clause":
+            return spans
+        return self._joined_before(spans, last, 0 if reach == "adjacent" else GAP)
+
+    def _joined_before(self, spans: list[tuple[int, int, int]], last: int, gap: int = GAP) -> list[Any]:
+        """Return the last entity, if it ends at most `gap` characters before a place, and those joined to it."""
+        if not spans or last - spans[-1][1] > gap:
+            return []
+        chosen = [spans[-1]]
+        for span in reversed(spans[:-1]):
+            if not _JOINED.fullmatch(self.text[span[1] : chosen[-1][0]]):
+                break
+            chosen.append(span)
+        return chosen[::-1]
+
+    def _stop_after(self, attribute: str, first: int, limit: int) -> int:
+        return min((stop.start for stop in self.stops.get(attribute, ()) if first <= stop.start < limit), default=limit)
+
+    def _stop_before(self, attribute: str, first: int, last: int) -> int:
+        return max((stop.end for stop in self.stops.get(attribute, ()) if first < stop.end <= last), default=first)
+
+
+def _hides(longer: _Match, match: _Match) -> bool:
+    """Return whether a longer match takes the characters of a match, so that it is none.
+
+    A match that spans entities leaves the cues of other attributes between them, but those at its ends are its own.
+    """
+    if not (longer.start <= match.start and match.end <= longer.end and longer[:2] != match[:2]):
+        return False
+    if longer.rule.direction != "inside":
+        return longer.rule.attributes != ("header",)
+    shared = set(longer.rule.attributes) & set(match.rule.attributes)
+    return bool(shared) or longer.start == match.start or longer.end == match.end
+
+
+def _next(places: Sequence[int], first: int, default: int) -> int:
+    index = bisect_left(places, first)
+    return places[index] if index < len(places) else default
+
+
+def _last(places: Sequence[int], place: int) -> int:
+    """Return the place after the last of `places` before `place`, 0 if there is none."""
+    index = bisect_right(places, place - 1)
+    return places[index - 1] + 1 if index else 0
+
+
+def _is_pattern(cue: str) -> bool:
+    return len(cue) > 2 and cue[0] == cue[-1] == "/"
+
+
+def parse_rules(table: str, name: str) -> list[Rule]:
+    """Parse the lines of a table; see `AssertionRules.from_file`.
+
+    Raises:
+        ValueError: a line is no rule; the message names `name` and the line.
+    """
+    rules = []
+    for number, line in enumerate(table.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        fields = [field.strip() for field in line.split("\t")]
+        try:
+            if not 2 <= len(fields) <= 4:
+                raise ValueError(f"found {len(fields)} columns, expected attributes, cues, direction and reach")
+            if not fields[1]:
+                raise ValueError("there is no cue")
+            line_rules = [Rule(tuple(fields[0].split(",")), cue, *fields[2:]) for cue in fields[1].split()]
+            for rule in line_rules:
+                _check_rule(rule)
+        except ValueError as error:
+            raise ValueError(f"{name}, line {number}: {error}") from error
+        rules += line_rules
+    return rules
+
+
+def _check_rule(rule: Rule) -> None:
+    unknown = [kind for kind in rule.attributes if kind not in KINDS]
+    if unknown or (len(rule.attributes) > 1 and set(rule.attributes) - set(ATTRIBUTES)):
+        found = ",".join(rule.attributes)
+        raise ValueError(f"attributes are {found!r}, expected some of {ATTRIBUTES} or one of {KINDS}")
+    if not rule.cue or rule.cue.split() != [rule.cue]:
+        raise ValueError(f"cue is {rule.cue[:20]!r}, expected characters without white space")
+    if _is_pattern(rule.cue):
+        try:
+            re.compile(rule.cue[1:-1])
+        except re.error as error:
+            raise ValueError(f"{rule.cue[:20]!r} is no regular expression: {error}") from error
+    elif rule.cue != _read(rule.cue):
+        raise ValueError(f"cue is {rule.cue[:20]!r}, expected it as it is read: {_read(rule.cue)[:20]!r}")
+    _check_place(rule)
+
+
+def _check_place(rule: Rule) -> None:
+    kind = rule.attributes[0]
+    if kind == "stop":
+        ended = rule.direction.split(",")
+        if rule.reach or (ended != ["all"] and set(ended) - set(STOPPED)):
+            raise ValueError(f"a stop ends {rule.direction!r}, expected all or some of {STOPPED}")
+    elif kind in ("none", "header"):
+        if rule.direction or rule.reach:
+            raise ValueError(f"a rule of kind {kind} has neither direction nor reach")
+    elif rule.direction not in DIRECTIONS or (rule.reach not in REACHES and rule.direction != "inside"):
+        found = f"found direction {rule.direction!r} and reach {rule.reach!r}"
+        raise ValueError(f"{found}, expected one of {DIRECTIONS} and of {REACHES}")
