@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Collection
 from typing import Any
 
 from hf_adner.data.errors import DataFormatError, error_location, excerpt
 from hf_adner.data.records import Document, Entity
-from hf_adner.model.assertion_adner import ATTRIBUTES, assertion_record
+from hf_adner.model.assertion_table_adner import ATTRIBUTES
 
 ASSERTION = "assertion"
-"""Key of an entity's `meta` for the sorted list of those of `hf_adner.model.assertion_adner.ATTRIBUTES` that hold."""
+"""Key of an entity's `meta` for the sorted list of those of `ATTRIBUTES` that hold."""
 
 
 def is_assertion(value: Any) -> bool:
@@ -33,17 +32,6 @@ def assertion_of(entity: Entity) -> list[str] | None:
         f"assertion of entity {entity.start}-{entity.end} is {excerpt(str(value), 40)}, expected a sorted list of "
         f"{', '.join(ATTRIBUTES)}"
     )
-
-
-def asserted(documents: Iterable[Document], rules: Any) -> Iterator[Document]:
-    """Yield documents with the attributes of their entities, and their cues, by rules (an `AssertionRules`)."""
-    for document in documents:
-        cues = rules(document.text, document.spans)
-        entities = (
-            replace(entity, meta={**entity.meta, **assertion_record(found)})
-            for entity, found in zip(document.entities, cues, strict=True)
-        )
-        yield replace(document, entities=tuple(entities))
 
 
 def gold_assertions(document: Document, leave_out: Collection[str] = ()) -> list[list[str]]:

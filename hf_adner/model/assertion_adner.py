@@ -8,25 +8,31 @@ They are matched against the text as `ScriptMap.standard` reads it, so they hold
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .assertion_rules_adner import TABLE
-from .lexicon_adner import lower_by_character
+from .assertion_table_adner import (
+    DIRECTIONS,
+    STOPPED,
+    Rule,
+    as_read,
+    check_rule,
+    is_pattern,
+    key_of,
+    parse_rules,
+)
+from .lexicon_adner import Lexicon
 from .loading_adner import named_errors, write_atomically
-from .script_adner import ScriptMap
 
-ATTRIBUTES = ("family", "historical", "hypothetical", "negated", "uncertain")
-KINDS = (*ATTRIBUTES, "none", "present", "stop", "header")
-STOPPED = (*ATTRIBUTES, "present")
-DIRECTIONS = ("forward", "backward", "either", "both", "inside")
-REACHES = ("adjacent", "list", "clause", "sentence", "section")
 RULES_FILE = "assertion_rules.tsv"
+CUES_PER_LINE = 12
 
 GAP = 4
 """Characters between an entity and a cue after it that may be unknown words, as in 心包积液征可疑."""
@@ -37,24 +43,6 @@ _JOINED = re.compile(r"[、/]|[及和或与并兼](?:有)?|以及|伴(?:有)?|\s
 _BARE_END = re.compile(r"(?:等(?:不适|症状|情况|表现|病|疾病)?)?$")
 _NUMBER = "[0-9一二三四五六七八九十数半]+[余多]?"
 _CROSSING = re.compile(rf"(?:现|目前|今|后|均|已|其后|随后|{_NUMBER}[天日周月年岁]后|经?治疗后)*$")
-
-
-class Rule(NamedTuple):
-    """A line of the table.
-
-    Attributes:
-        attributes: what holds for the entities in reach, of `ATTRIBUTES`; or one of the other `KINDS`: ``none`` for an
-            expression that looks like a cue and is none, ``present`` to take ``historical`` away, ``stop`` to end the
-            reach of cues, ``header`` for the title of a section, which ends everything before it.
-        cue: Simplified, lower-cased characters, full-width ones as ASCII; between slashes a regular expression.
-        direction: of `DIRECTIONS`; of a stop, the attributes that it ends, or ``all``.
-        reach: of `REACHES`; none for stops, headers and expressions that are no cue.
-    """
-
-    attributes: tuple[str, ...]
-    cue: str
-    direction: str = ""
-    reach: str = ""
 
 
 class Cue(NamedTuple):
@@ -84,16 +72,15 @@ class AssertionRules:
     def __init__(self, rules: Iterable[Rule]) -> None:
         by_cue: dict[tuple[str, bool], Rule] = {}
         for rule in rules:
-            _check_rule(rule)
-            by_cue[rule.cue, rule.attributes[0] in ("stop", "header")] = rule
+            check_rule(rule)
+            by_cue[key_of(rule)] = rule
         self.rules = tuple(by_cue.values())
-        self._literals: dict[str, list[Rule]] = defaultdict(list)  # by the first two characters, or the only one
-        self._patterns: list[tuple[re.Pattern[str], Rule]] = []
-        for rule in self.rules:
-            if _is_pattern(rule.cue):
-                self._patterns.append((re.compile(rule.cue[1:-1]), rule))
-            else:
-                self._literals[rule.cue[:2]].append(rule)
+        self._patterns = [(re.compile(rule.cue[1:-1]), rule) for rule in self.rules if is_pattern(rule.cue)]
+        self._literals = [rule for rule in self.rules if not is_pattern(rule.cue)]
+        self._cues = Lexicon(dict.fromkeys(rule.cue for rule in self._literals))
+        self._by_cue = defaultdict(list)
+        for rule in self._literals:
+            self._by_cue[rule.cue].append(rule)
 
     @classmethod
     @cache
@@ -105,7 +92,8 @@ class AssertionRules:
     def from_file(cls, path: str | Path) -> AssertionRules:
         """Read a table: lines of attributes, cues, direction and reach with tabs between them.
 
-        Several cues of a line have spaces between them. Lines that begin with ``#`` are comments.
+        Several cues of a line have spaces between them, and ``{a|b}`` in a cue stands for either. Lines that begin with
+        ``#`` are comments.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -151,7 +139,11 @@ class AssertionRules:
     def save(self, path: str | Path) -> None:
         """Write the table, atomically."""
         lines = ["# attributes\tcues\tdirection\treach"]
-        lines += ["\t".join((",".join(rule.attributes), *rule[1:])).rstrip("\t") for rule in self.rules]
+        for (attributes, *place), rules in itertools.groupby(self.rules, lambda rule: (rule.attributes, *rule[2:])):
+            cues = [rule.cue for rule in rules]
+            for first in range(0, len(cues), CUES_PER_LINE):
+                fields = (",".join(attributes), " ".join(cues[first : first + CUES_PER_LINE]), *place)
+                lines.append("\t".join(fields).rstrip("\t"))
         write_atomically(Path(path), "\n".join(lines) + "\n")
 
     def __call__(self, text: str, spans: Sequence[tuple[int, int, str]]) -> list[list[Cue]]:
@@ -163,8 +155,17 @@ class AssertionRules:
         """
         if not spans:
             return []
-        reading = _Reading(_read(text), spans, self._literals, self._patterns)
-        return reading.cues()
+        text = as_read(text)
+        return _Reading(text, spans, self._found(text)).cues()
+
+    def _found(self, text: str) -> list[_Match]:
+        """Return every place of every cue; `text` as it is read."""
+        found = []
+        for word, start, end in self._cues.match(text):
+            found += [_Match(start, end, rule) for rule in self._by_cue[self._cues.words[word - 1]]]
+        for pattern, rule in self._patterns:
+            found += [_Match(match.start(), match.end(), rule) for match in pattern.finditer(text) if match.group()]
+        return found
 
 
 def choose_rules(choice: Any, tokenizer: Any = None) -> Any:
@@ -209,15 +210,6 @@ def assertion_record(cues: Iterable[Cue]) -> dict[str, Any]:
     return {"assertion": [cue.attribute for cue in cues], "assertion_cues": [cue._asdict() for cue in cues]}
 
 
-def _read(text: str) -> str:
-    return lower_by_character(_standard_map()(text))
-
-
-@cache
-def _standard_map() -> ScriptMap:
-    return ScriptMap.standard()
-
-
 class _Reading:
     """The rules at work on one text; `self.spans` are sorted, with the number that each entity had."""
 
@@ -225,8 +217,7 @@ class _Reading:
         self,
         text: str,
         spans: Sequence[tuple[int, int, str]],
-        literals: Mapping[str, Sequence[Rule]],
-        patterns: Sequence[tuple[re.Pattern[str], Rule]],
+        found: list[_Match],
     ) -> None:
         self.text, self.count = text, len(spans)
         self.labels = [label for _, _, label in spans]
@@ -234,7 +225,7 @@ class _Reading:
         self.starts = [span[0] for span in self.spans]
         self.sentences = [match.start() for match in _SENTENCE_ENDS.finditer(text)]
         self.clauses = [match.start() for match in _CLAUSE_ENDS.finditer(text)]
-        found = self._kept(self._found(literals, patterns))
+        found = self._kept(found)
         self.cue_matches = [match for match in found if match.rule.direction in DIRECTIONS]
         self.headers = [match.start for match in found if match.rule.attributes == ("header",)]
         self.stops: dict[str, list[_Match]] = {attribute: [] for attribute in STOPPED}
@@ -245,17 +236,6 @@ class _Reading:
                 self.stops[attribute].append(match)
 
     # ---- finding cues -----------------------------------------------------------------------------------------
-
-    def _found(self, literals: Mapping[str, Sequence[Rule]], patterns: Sequence[tuple[Any, Rule]]) -> list[_Match]:
-        text, found = self.text, []
-        for start in range(len(text)):
-            for key in (text[start], text[start : start + 2]) if start + 1 < len(text) else text[start:]:
-                for rule in literals.get(key, ()):
-                    if text.startswith(rule.cue, start):
-                        found.append(_Match(start, start + len(rule.cue), rule))
-        for pattern, rule in patterns:
-            found += [_Match(match.start(), match.end(), rule) for match in pattern.finditer(text) if match.group()]
-        return found
 
     def _kept(self, found: list[_Match]) -> list[_Match]:
         """Drop matches that cut an entity, and those inside a longer one that speaks of the same, or is no cue."""
@@ -350,7 +330,9 @@ class _Reading:
         spans: list[tuple[int, int, int]] = []
         place, size = last[1], len(self.text)
         while place == limit < size and self.text[limit] == ",":
-            limit = self._stop_after(attribute, place + 1, _next(self.clauses, place + 1, size))
+            limit = _next(self.clauses, place + 1, size)
+            if self._stop_after(attribute, place + 1, limit) < limit:
+                break
             clause = [span for span in self._list_from(place + 1) if span[1] <= limit]
             same_label = {self.labels[span[2]] for span in clause} == {self.labels[last[2]]}
             is_bare = clause and _BARE_END.match(self.text[clause[-1][1] : limit])
@@ -415,63 +397,3 @@ def _last(places: Sequence[int], place: int) -> int:
     """Return the place after the last of `places` before `place`, 0 if there is none."""
     index = bisect_right(places, place - 1)
     return places[index - 1] + 1 if index else 0
-
-
-def _is_pattern(cue: str) -> bool:
-    return len(cue) > 2 and cue[0] == cue[-1] == "/"
-
-
-def parse_rules(table: str, name: str) -> list[Rule]:
-    """Parse the lines of a table; see `AssertionRules.from_file`.
-
-    Raises:
-        ValueError: a line is no rule; the message names `name` and the line.
-    """
-    rules = []
-    for number, line in enumerate(table.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        fields = [field.strip() for field in line.split("\t")]
-        try:
-            if not 2 <= len(fields) <= 4:
-                raise ValueError(f"found {len(fields)} columns, expected attributes, cues, direction and reach")
-            if not fields[1]:
-                raise ValueError("there is no cue")
-            line_rules = [Rule(tuple(fields[0].split(",")), cue, *fields[2:]) for cue in fields[1].split()]
-            for rule in line_rules:
-                _check_rule(rule)
-        except ValueError as error:
-            raise ValueError(f"{name}, line {number}: {error}") from error
-        rules += line_rules
-    return rules
-
-
-def _check_rule(rule: Rule) -> None:
-    unknown = [kind for kind in rule.attributes if kind not in KINDS]
-    if unknown or (len(rule.attributes) > 1 and set(rule.attributes) - set(ATTRIBUTES)):
-        found = ",".join(rule.attributes)
-        raise ValueError(f"attributes are {found!r}, expected some of {ATTRIBUTES} or one of {KINDS}")
-    if not rule.cue or rule.cue.split() != [rule.cue]:
-        raise ValueError(f"cue is {rule.cue[:20]!r}, expected characters without white space")
-    if _is_pattern(rule.cue):
-        try:
-            re.compile(rule.cue[1:-1])
-        except re.error as error:
-            raise ValueError(f"{rule.cue[:20]!r} is no regular expression: {error}") from error
-    elif rule.cue != _read(rule.cue):
-        raise ValueError(f"cue is {rule.cue[:20]!r}, expected it as it is read: {_read(rule.cue)[:20]!r}")
-    _check_place(rule)
-
-
-def _check_place(rule: Rule) -> None:
-    kind = rule.attributes[0]
-    if kind == "stop":
-        ended = rule.direction.split(",")
-        if rule.reach or (ended != ["all"] and set(ended) - set(STOPPED)):
-            raise ValueError(f"a stop ends {rule.direction!r}, expected all or some of {STOPPED}")
-    elif kind in ("none", "header"):
-        if rule.direction or rule.reach:
-            raise ValueError(f"a rule of kind {kind} has neither direction nor reach")
-    elif rule.direction not in DIRECTIONS or (rule.reach not in REACHES and rule.direction != "inside"):
-        found = f"found direction {rule.direction!r} and reach {rule.reach!r}"
-        raise ValueError(f"{found}, expected one of {DIRECTIONS} and of {REACHES}")

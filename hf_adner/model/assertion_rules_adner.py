@@ -1,31 +1,32 @@
 """The standard rules of assertion: cues of Chinese clinical text, their direction and reach.
 
-Columns, with tabs between them, are those of `assertion_adner.Rule`: attributes, cues (with spaces between them),
-direction, reach. The order says nothing; of cues that match the same characters the longest counts.
+Columns, with tabs between them, are those of `assertion_table_adner.Rule`: attributes, cues (with spaces between them; {a|b}
+is either), direction, reach. The order says nothing; of cues that match the same characters the longest counts.
 """
 
 # ruff: noqa: E501
 
 TABLE = r"""
 # ---- expressions that look like cues and are none
-none	/[无不]明(?:显|确)?(?:诱因|原因|缘由)/
-none	/(?:无|没有|未见|不)(?:明显|显著|任何|有效|进一步)?(?:诱因|原因|缘由|先兆|缓解|好转|改善|减轻|减少|加重|变化|增大|扩大|消退|消失|效果|疗效|痊愈)/
+none	{无明确|无明|不明|不明确}{诱因|原因|缘由}
+none	{无|没有|未见|不}{明显|显著|任何|有效|进一步|}{诱因|原因|缘由|先兆|缓解|好转|改善|减轻|减少|加重|变化|增大|扩大|消退|消失|效果|疗效|痊愈}
 none	无痛性 无菌性 无症状性 无症状 无色 无故 无力 无规律 无殊 无特殊 余无 无异常 无法 无效 有无 无论
 none	不愈 未愈 不明 不佳 不良 不断 不规则 不规律 不等 不全 不清 不平 不退 不止 不适 不稳 不均 不但
 none	不仅 不同 不过 不耐受 不能耐受 不能忍受 未缓解 未消退 未消失 未减轻 未好转 未脱落
-none	/[可会能]自行(?:消退|缓解|消失|痊愈)/ /(?:部分|逐渐|较前|稍|略|有所)(?:消退|消失|缓解)/
+none	{可|会|能}自行{消退|缓解|消失|痊愈} {部分|逐渐|较前|稍|略|有所}{消退|消失|缓解}
 none	消退不明显 症状消失 已停药 弱阳性 阳性 (+) 除外伤 /除[^,。;!?外]{1,12}外(?!伤)/
 none	/(?:如何|怎么|怎样|怎么办|什么|哪些|哪个|哪种|为何|多久|多少|能不能|能否|可否|可不可以|好不好|吃啥|用啥|有何)[^。;?]*\?/
 none	出现 发现 表现 呈现 显现 附近 如常 如下 如上 如前 例如 比如 诸如 犹如 自如 正如 如厕 如何 如今
-none	若干 拟态 注意力 预防性 预防接种 勿念 可行走 忌骤停 勿骤停
-none	/(?:切勿|勿|不要|不可|不能|避免)(?:自行|突然|骤然|随意|擅自)?(?:停用|停服|停药|减量|骤停)/
+none	若干 拟态 注意力 预防性 预防接种 勿念 可行走 忌骤停
+none	{切勿|勿|不要|不可|不能|避免}{自行|突然|骤然|随意|擅自|}{停用|停服|停药|减量|骤停}
 none	/(?:父母|母亲|父亲|家长|家属|家人|奶奶|爷爷|外婆|祖母|妈妈|爸爸|丈夫|妻子|女儿|儿子|母親|父親)[^,。;]{0,4}(?:诉|述|带|要求|商议|担心|陪|说|称|不同意|同意|拒绝)/
-none	/(?:家长|家属|父母|母亲)否认/
-none	/(?:我|我家|俺)的?(?:女儿|儿子|母亲|父亲|妈妈|爸爸|老公|老婆|妻子|丈夫|爷爷|奶奶|弟弟|妹妹|哥哥|姐姐|妈|爸|女友|男友|爱人)/
-none	母亲孕期 孕母 现病史 接触史 过敏史 家族史 月经史 婚育史 个人史 疫苗史 无疑 鉴别诊断 无特效
+none	{家长|家属|父母|母亲}否认
+none	{我|我家|俺}{的|}{女儿|儿子|母亲|父亲|妈妈|爸爸|老公|老婆|妻子|丈夫|爷爷|奶奶|弟弟|妹妹|哥哥|姐姐|妈|爸|女友|男友|爱人}
+none	母亲孕期 孕母 现病史 接触史 过敏史 月经史 婚育史 个人史 疫苗史 无疑 鉴别诊断 无特效
 none	该病例 /如(?!有|出现|发|再|果|遇|伴|需)(?=[^,。;?]{1,40}等(?:[,。;]|症|情))/
-none	/如(?:同|似|火|针|刀|蚁|米|粟|豆|绿豆|黄豆|鸡|手掌|核桃|指甲|钱币|鱼鳞|牛皮|地图|蛋|拳)/ 减停
+none	如{同|似|火|针|刀|蚁|米|粟|豆|绿豆|黄豆|鸡|手掌|核桃|指甲|钱币|鱼鳞|牛皮|地图|蛋|拳} 减停
 none	类似 相似 近似 家族性 不容怀疑 既往体健 平素体健 原因待查 曾祖
+none	{立即|应|须|需|即}停药 遗传倾向
 # ---- titles of sections
 header	/(?:主诉|现病史|既往史|过去史|既往病史|个人史|婚育史|月经史|家族史|过敏史|手术史|外伤史|查体|体格检查|体检|体征|专科检查|专科情况|皮肤科情况|皮肤科检查|眼科检查|辅助检查|实验室检查|初步诊断|入院诊断|出院诊断|临床诊断|鉴别诊断|诊断|拟诊|印象|诊疗经过|治疗经过|处理|治疗|医嘱|出院医嘱|出院带药|用药|护理|宣教|注意事项):/
 historical	/(?:既往史|过去史|既往病史|手术史|外伤史)(?=:)/	forward	section
@@ -44,7 +45,7 @@ stop	收入	uncertain
 stop	患者	family,hypothetical,present
 stop	患儿 病人 本人 自己	family
 stop	现 今 本次 此次 近 故 因此 入院 再次 长期 规律	historical
-stop	/父亲|母亲|父母|祖父|祖母|爷爷|奶奶|外公|外婆|哥哥|姐姐|弟弟|妹妹|其[父母兄姐弟妹子女]/	historical
+stop	父亲 母亲 父母 祖父 祖母 爷爷 奶奶 外公 外婆 哥哥 姐姐 弟弟 妹妹 其{父|母|兄|姐|弟|妹|子|女}	historical
 stop	目前	historical,hypothetical
 # ---- negated
 negated	无 无伴 没有 没见 没发 从未 从无 未见到 未闻 未发现 未查见 未检见 未出现 未发生	forward	list
@@ -56,7 +57,7 @@ negated	均无 未见 均未见 未及 未触及 未扪及 未闻及 未检出 �
 negated	/(?:已|已经|基本)(?:排除|除外)(?=[^,。;]{2})/	either	list
 negated	没 未 不是 并非 非 不用 不行 不 停	forward	adjacent
 negated	均予否认 均否认	backward	sentence
-negated	不明显 不显 缺如 /(?:可|已|已经|均可|基本|可以)(?:排除|除外)/ 阴性 (-) (—) (–)	backward	list
+negated	不明显 不显 缺如 {可|已|已经|均可|基本|可以}{排除|除外} 阴性 (-) (—) (–)	backward	list
 negated	(−)	backward	list
 negated	均阴性 /均\([-—–−]\)/	backward	clause
 negated	/[-—–−](?=[,。;、\s]|$)/	backward	adjacent
@@ -65,11 +66,11 @@ negated,historical	/(?:否认|从无|从未有|无|未有|没有)(?:(?!家族|�
 negated,historical	/(?:出生时|新生儿期|幼时|幼年|既往|以往|从)(?:均)?(?:无|没有|未)(?!明显诱因)[^,。;]{0,20}/	inside
 family	/家族[^,。;]{0,10}史/	inside
 # ---- uncertain
-uncertain	/(?:吗|呢|么|待查)?\?/ /待(?:排除?|除外|诊|定|确诊|证实|明确|鉴别)/ 可疑阳性	backward	list
+uncertain	/(?:吗|呢|么|待查)?\?/ 待{排|诊|定|确诊|证实|明确} 可疑阳性	backward	list
 uncertain	依据不足 证据不足 不详 史不详 尚不明确 鉴别 ± (±) (+-) (+/-)	backward	list
-uncertain	可能 可能性 可能性大 不除外 不能除外 未除外	either	list
-uncertain	/(?:尚|仍|亦|也|还|暂)?(?:不|未|未能|不能|无法|难以)(?:完全)?(?:排除|除外)/	either	list
-uncertain	/(?:以|需|须|应|待|尚需|进一步|需进一步)(?:排除|除外|鉴别)/ 疑似 可疑 倾向	either	list
+uncertain	可能 可能性 可能性大	either	list
+uncertain	{尚|仍|亦|也|还|暂|}{不|未|未能|不能|无法|难以}{完全|}{排除|除外}	either	list
+uncertain	{以|需|须|应|待|尚需|进一步|需进一步}{排除|除外|鉴别} 疑似 可疑	either	list
 uncertain	不能确定	either	list
 uncertain	可能为 可能是 可能系 疑 疑诊 怀疑 拟诊 拟诊为 似有 似为 似乎 貌似 好像 像是	forward	list
 uncertain	大概 大概率 估计 也许 或许 倾向于 是否 是不是 会不会 有没有可能	forward	list
@@ -78,9 +79,9 @@ uncertain	/(?:与|和|同|跟)[^,。;]{1,60}?(?:相|作|进行)?(?:鉴别|区别
 # ---- family
 family	父亲 其父 母亲 其母 父母 爸爸 妈妈 双亲 祖父 祖母 曾祖父 曾祖母 外祖父 外祖母	forward	clause
 family	爷爷 奶奶 外公 外婆 姥姥 姥爷 哥哥 姐姐 弟弟 妹妹 兄弟 姐妹 姊妹 兄妹 姐弟 兄姐	forward	clause
-family	胞兄 胞弟 胞姐 胞妹 /[其堂表长大二小幼][兄姐哥弟妹姊子女]/ 同胞 双胞胎 孪生	forward	clause
+family	胞兄 胞弟 胞姐 胞妹 {其|堂|表|长|大|二|小|幼}{兄|姐|哥|弟|妹|姊|子|女} 同胞 双胞胎 孪生	forward	clause
 family	叔叔 伯父 伯伯 姑姑 姑母 舅舅 舅父 姨妈 姨母 阿姨 侄子 侄女 外甥 子女 儿子 女儿	forward	clause
-family	长子 次子 长女 次女 丈夫 妻子 爱人 配偶 性伴 家人 家族 家族中 家系 家中 家里	forward	clause
+family	次子 次女 丈夫 妻子 爱人 配偶 性伴 家人 家族 家族中 家系 家中 家里	forward	clause
 family	亲属 亲戚 母系 父系 室友 舍友 同学 同事 同桌 邻居 同住者 接触者	forward	clause
 family	父	forward	adjacent
 family	家族史阳性	backward	list
@@ -88,10 +89,10 @@ family,negated	家族史阴性	backward	list
 # ---- historical
 historical	曾 曾经 过去 以前 从前 此前 去年 前年 上次 上月 当时 幼时 幼年 儿时 儿童期	forward	clause
 historical	婴儿期 童年 小时候 年轻时 孕期 怀孕期间 入院前予	forward	clause
-historical	/外院(?:先后|间断|曾)?(?:予|给予|用)/	forward	clause
-historical	/[年月周天日]前(?:曾|患|因|行|被|接受|做|有|得|患有|罹患)/	forward	clause
+historical	外院{先后|间断|曾|}{予|给予|用}	forward	clause
+historical	{年|月|周|天|日}前{曾|患|因|行|被|接受|做|有|得|患有|罹患}	forward	clause
 historical	既往 以往	forward	sentence
-historical	/(?:用|服|得|患|做|有|打|吃|涂|抹)过/ 死于 已无	forward	list
+historical	{用|服|得|患|做|有|打|吃|涂|抹}过 死于 已无	forward	list
 historical	去世 病故 后停药 停药	backward	clause
 historical	病史 /术后(?:[0-9一二三四五六七八九十数半两]+[余多]?)[年月周]/	backward	list
 historical	/(?:现|均|并|今)?(?:已|已经|完全|自行|全部|基本)+(?:治愈|痊愈|自愈|消退|消失|缓解|停止|愈合|恢复正常|好)/	backward	list
@@ -100,28 +101,28 @@ historical	史	backward	adjacent
 historical	/经[^,。;]{1,15}(?:后|治疗)?(?:痊愈|治愈|自愈|消退)/	inside
 # ---- going on: takes historical away
 present	至今 时轻时重 反复发作 反复不愈 迁延	backward	sentence
-present	/控制(?:良好|尚可|可|不佳|稳定|欠佳|一般|满意|理想)/	backward	sentence
-present	/(?:长期|规律|一直|持续|坚持|现|目前)(?:口服|服用|服药|吸入|注射|使用|用药|外用|治疗)/	backward	sentence
+present	控制{良好|尚可|可|不佳|稳定|欠佳|一般|满意|理想}	backward	sentence
+present	{长期|规律|一直|持续|坚持}{口服|服用|服药|吸入|注射|使用|用药|外用|治疗}	both	sentence
 present	/(?:加重|再发|复发)[0-9一二三四五六七八九十数半两]+[余多]?[天日周月年]/	backward	sentence
-present	/(?:长期|规律|一直|持续|坚持)(?:口服|服用|服药|吸入|注射|使用|用药|外用|治疗)/	forward	clause
 # ---- hypothetical
+hypothetical	{不良反应|副作用}{包括|有|为|主要}	forward	sentence
 hypothetical	如 若 假如 如果 倘若 一旦 万一 必要时 酌情 视情况 建议 推荐 嘱	forward	sentence
-hypothetical	/(?:建议|应|需|须|可|考虑|必要时|宜|嘱)(?:立即|暂时|逐渐|尽快|尽早|先)?(?:停用|停服|暂停|停止使用|停止|停)/	forward	sentence
-hypothetical	不建议 不推荐 可考虑 这种病 这种疾病 此病 本品 该药 该病 本病 不良反应	forward	sentence
-hypothetical	副作用 禁忌证	forward	sentence
+hypothetical	{建议|应|需|须|可|考虑|必要时|宜|嘱}{立即|暂时|逐渐|尽快|尽早|先|}{停用|停服|暂停|停止使用|停止|停}	forward	sentence
+hypothetical	不建议 不推荐 这种病 这种疾病 此病 本品 该药 该病 本病	forward	sentence
+hypothetical	禁忌证	forward	sentence
 hypothetical	备用	either	clause
-hypothetical	按需 宜 应避免 应予 需避免	forward	clause
-hypothetical	/(?:应|需|须|应当|需要)(?:立即|及时|尽快|尽早|考虑|使用|加用|行|予|给予|注意|警惕|口服|外用|做)/	forward	clause
+hypothetical	按需 宜 应避免 需避免	forward	clause
+hypothetical	{应|需|须|应当|需要}{立即|及时|尽快|尽早|考虑|使用|加用|行|予|给予|注意|警惕|口服|外用|做}	forward	clause
 hypothetical	避免 勿 忌 忌食 禁用 慎用 不要 不宜 不可 不应 少吃 少食 少饮 少用 多吃	forward	clause
 hypothetical	远离 防止 以防 谨防 警惕 以免 注意 /拟(?!诊|似|态|除|菊|杆|人)/ 计划 择期	forward	clause
 hypothetical	择日 准备 预约 定于 试用 可以	forward	clause
-hypothetical	/可(?:予|用|给予|给|考虑|加用|配合|选用|选择|外用|外涂|口服|内服|服用|服|吸入|行|使用|再次使用|试用|适当|以用|联合|改用|酌情|静滴|肌注|短期)/	forward	clause
-hypothetical	/(?:可能会?|可|易|将)(?:出现|引起|引发|导致|发生|并发|诱发|致|加重|伴有?|合并|表现为|产生)/	forward	clause
-hypothetical	可能并发 /待[^,。;]{1,12}(?:后|再|时)/ 适用于 适应证	forward	clause
-hypothetical	/(?:下周|下月|明日|明天|明晨|下次|下周期|近期内?)(?:拟|行|予|计划|在)/	forward	clause
+hypothetical	可{予|用|给予|给|考虑|加用|配合|选用|选择|外用|外涂|口服|内服|服用|服|吸入|行|使用|再次使用|试用|适当|以用|联合|改用|酌情|静滴|肌注|短期}	forward	clause
+hypothetical	{可能会|可能|可|易|将}{出现|引起|引发|导致|发生|并发|诱发|致|加重|伴有|伴|合并|表现为|产生}	forward	clause
+hypothetical	/待[^,。;]{1,12}(?:后|再|时)/ 适用于 适应证	forward	clause
+hypothetical	{下周|下月|明日|明天|明晨|下次|下周期|近期内|近期}{拟|行|予|计划|在}	forward	clause
 hypothetical	禁 慎 戒	forward	adjacent
 hypothetical	预防	forward	list
 hypothetical	是一种 /(?:症状|表现|体征|方案|方法|措施)(?:主要|通常|一般|常见)*包括/	both	sentence
 hypothetical	好发于 多见于 常见于 潜伏期 是由 是指	both	sentence
-hypothetical	高危 /的?风险/	backward	list
+hypothetical	高危 {的|}风险	backward	list
 """

@@ -3,7 +3,7 @@
 import pytest
 
 from hf_adner.audit.assertion import evaluate_assertions
-from hf_adner.data.assertion import asserted, assertion_of
+from hf_adner.data.assertion import assertion_of
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.records import Document, Entity
 from hf_adner.model.assertion_adner import AssertionRules
@@ -41,9 +41,3 @@ def test_labels_may_be_left_out():
 def test_a_statement_of_another_kind_is_refused(value):
     with pytest.raises(DataFormatError, match="assertion of entity 1-3 is"):
         assertion_of(Entity(1, 3, "X", meta={"assertion": value}))
-
-
-def test_documents_get_what_the_rules_say():
-    found = list(asserted([note(None, None, None)], RULES))[0]
-    assert [assertion_of(entity) for entity in found.entities] == [["negated"], [], ["family", "historical"]]
-    assert evaluate_assertions(RULES, [found]).f1 == 1

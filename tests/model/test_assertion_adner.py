@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
-from hf_adner.model.assertion_adner import ATTRIBUTES, AssertionRules, Rule, choose_rules, parse_rules
+from hf_adner.model.assertion_adner import AssertionRules, choose_rules
+from hf_adner.model.assertion_table_adner import ATTRIBUTES, Rule, parse_rules
 from hf_adner.model.loading_adner import CheckpointError
 from hf_adner.model.script_adner import ScriptMap
 
@@ -181,6 +182,7 @@ def test_a_table_of_ones_own_adds_to_the_rules_and_replaces_them(tmp_path):
         ("negated\t無\tforward\tlist", "expected it as it is read: '无'"),
         ("stop\t但\tsome", "a stop ends 'some'"),
         ("none\t无痛性\tforward\tlist", "a rule of kind none has neither"),
+        ("negated\t{不|}{不|无} 无\tforward\tlist", "cue '无' is twice in the table"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, line, reason):
@@ -189,6 +191,11 @@ def test_a_bad_line_is_named(tmp_path, line, reason):
     with pytest.raises(ValueError, match="rules.tsv, line 3: ") as caught:
         AssertionRules.from_file(path)
     assert reason in str(caught.value)
+
+
+def test_braces_stand_for_several_cues():
+    rules = parse_rules("negated\t{已|可}{排除|除外} {尚|}无\tbackward\tlist", "x")
+    assert [rule.cue for rule in rules] == ["已排除", "已除外", "可排除", "可除外", "尚无", "无"]
 
 
 def test_every_rule_of_the_standard_table_is_found_in_its_own_cue():
@@ -236,8 +243,7 @@ def test_the_table_travels_with_the_checkpoint_and_may_be_edited(pipe, tmp_path)
     pipe.save_pretrained(tmp_path)
     path = tmp_path / "assertion_rules.tsv"
     assert AdnerTokenizer.from_pretrained(tmp_path).assertion_rules == RULES
-    with path.open("a", encoding="utf-8") as file:
-        file.write("none\t无\n")
+    (AssertionRules.from_file(path) + AssertionRules([Rule(("none",), "无")])).save(path)
     edited = AdnerPipeline(pipe.model, AdnerTokenizer.from_pretrained(tmp_path), device="cpu")
     assert not any("negated" in entity["assertion"] for entity in edited(TEXTS[0], assertion=True))
     assert any("negated" in entity["assertion"] for entity in pipe(TEXTS[0], assertion=True))

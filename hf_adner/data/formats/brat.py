@@ -26,7 +26,7 @@ from hf_adner.data.formats.offsets import SpanReader
 from hf_adner.data.formats.reader import RawRecord, merged, without
 from hf_adner.data.formats.source import TextSource
 from hf_adner.data.records import Document, Entity, load_meta
-from hf_adner.model.assertion_adner import ATTRIBUTES
+from hf_adner.model.assertion_table_adner import ATTRIBUTES
 
 META_KEY = "brat"
 """Key of a document's `meta` for the lines that are not about entities."""
