@@ -174,7 +174,7 @@ class ExplanationAudit:
 
     def model_scores(self) -> dict[str, Any]:
         """Return entity calibration on all documents, and boundary sensitivity on the sample."""
-        predicted = [[tuple(prediction) for prediction in predictions] for predictions in self.sample.predicted]
+        predicted = [[(*one.span, one.score) for one in found] for found in self.sample.predicted]
         gold = [document.spans for document in self.sample.documents]
         calibration = calibration_of_spans(predicted, gold, level=self.settings.level, seed=self.settings.seed)
         with self.tagger.eval_mode():

@@ -14,7 +14,7 @@ from hf_adner.audit.responses import END, LOG_ODDS, PROBABILITY, START, ModelRes
 from hf_adner.audit.robustness import check_label_preserving, make_families
 from hf_adner.audit.sample import draw_sample, make_views
 from hf_adner.explain.explainers import make_explainer
-from hf_adner.explain.removal import Occlusion
+from hf_adner.explain.occlusion import Occlusion
 from hf_adner.explain.tagger import Tagger
 from hf_adner.perturb.registry import make_perturbation
 

@@ -1,5 +1,6 @@
 """AdnerPipeline: equal however it is called, exact scores, nothing lost at window edges, clear refusals."""
 
+import copy
 import itertools
 import logging
 import random
@@ -396,7 +397,11 @@ def test_another_lexicon_is_refused():
 
 def test_a_tokenizer_that_joins_characters_is_refused(random_pipe):
     vocab = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "bp", "红"])}
-    pipe = AdnerPipeline(random_pipe.model, BertTokenizer(vocab=vocab), device="cpu")
+    model = copy.deepcopy(random_pipe.model)
+    with pytest.raises(ValueError, match="script map"):
+        AdnerPipeline(model, BertTokenizer(vocab=vocab), device="cpu")
+    model.config.script_hash = None
+    pipe = AdnerPipeline(model, BertTokenizer(vocab=vocab), device="cpu")
     with pytest.raises(ValueError, match="2 tokens of 3 characters"):
         pipe("红bp")
 
