@@ -6,15 +6,23 @@ explanation that is constant, or a template of positions, scores zero, and one t
 model (a hash) has nothing to gain. Only ranks count, so that no monotone change of the scores changes the measure.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import evaluate
 import numpy as np
 
-from .inputs import INTEGER_ROW, ROW, STRING, Numbers, as_vector, mean_or_nan, metric, same_count
-from .similarity import WIDTH, aligned, average_ranks, role_window, stacked_windows, window_spearmans
+from .inputs import INTEGER_ROW, ROW, STRING, Numbers, as_vector, metric, same_count
+from .similarity import (
+    WIDTH,
+    aligned,
+    average_ranks,
+    contrast_summary,
+    members_by_label,
+    role_window,
+    stacked_windows,
+    window_spearmans,
+)
 
 
 def discriminative_faithfulness(
@@ -63,12 +71,11 @@ def discriminative_faithfulness(
         for index, span in enumerate(spans)
     ]
     own, others = np.full((2, len(labels)), np.nan)
-    for members in _by_label(labels).values():
+    for members in members_by_label(labels).values():
         for index in members if len(members) > 1 else ():
             if len(maps[index][0]):
                 own[index], others[index] = _own_and_others(maps[index], responses, index, members)
-    kept = [sum(values is not None for values in entity) for entity in views]
-    return _summary(own, others, kept, [len(entity) for entity in views])
+    return contrast_summary(("discriminative_faithfulness", "own", "others"), own, others, views)
 
 
 @metric(
@@ -97,13 +104,6 @@ def _view_windows(
     return windows
 
 
-def _by_label(labels: Sequence[str]) -> dict[str, list[int]]:
-    members = defaultdict(list)
-    for index, label in enumerate(labels):
-        members[label].append(index)
-    return members
-
-
 def _own_and_others(
     maps: tuple[np.ndarray, np.ndarray], responses: tuple[np.ndarray, np.ndarray], index: int, members: list[int]
 ) -> tuple[float, float]:
@@ -112,18 +112,3 @@ def _own_and_others(
     correlations = window_spearmans(*maps, values[members], present[members])  # (views, members)
     place = members.index(index)
     return float(correlations[:, place].mean()), float(np.delete(correlations, place, axis=1).mean())
-
-
-def _summary(own: np.ndarray, others: np.ndarray, kept: list[int], views: list[int]) -> dict[str, Any]:
-    difference = own - others
-    compared = np.isfinite(difference)
-    means = [mean_or_nan(values[compared]) for values in (difference, own, others)]
-    return {
-        **dict(zip(("discriminative_faithfulness", "own", "others"), means)),
-        "entities": len(views),
-        "compared": int(compared.sum()),
-        "pairs": sum(views),
-        "kept": sum(kept),
-        "coverage": sum(kept) / sum(views) if sum(views) else float("nan"),
-        "per_entity": [float(value) if np.isfinite(value) else None for value in difference],
-    }

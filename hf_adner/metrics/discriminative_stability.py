@@ -9,7 +9,6 @@ each character scores above the explainers of real models. And it changes when a
 power, which changes no ranking. Use `discriminative_faithfulness` to compare explainers.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,15 @@ import evaluate
 import numpy as np
 
 from .inputs import INTEGER_ROW, ROW, STRING, Numbers, as_vector, mean_or_nan, metric, same_count
-from .similarity import WIDTH, aligned, role_window, stacked_windows, window_cosines
+from .similarity import (
+    WIDTH,
+    aligned,
+    contrast_summary,
+    members_by_label,
+    role_window,
+    stacked_windows,
+    window_cosines,
+)
 
 # Windows compared with all others at once.
 BLOCK_ROWS = 512
@@ -70,8 +77,7 @@ def discriminative_stability(
         ]
     )
     between = _between(windows, present, labels)
-    kept = [sum(values is not None for values in entity) for entity in views]
-    return _summary(within, between, kept, [len(entity) for entity in views])
+    return contrast_summary(("discriminative_stability", "within", "between"), within, between, views)
 
 
 @metric(
@@ -83,21 +89,6 @@ def discriminative_stability(
 )
 class DiscriminativeStability(evaluate.Metric):
     """`discriminative_stability` as an `evaluate.Metric`: predictions are maps of views, references original maps."""
-
-
-def _summary(within: np.ndarray, between: np.ndarray, kept: list[int], views: list[int]) -> dict[str, Any]:
-    difference = within - between
-    compared = np.isfinite(difference)
-    means = [mean_or_nan(values[compared]) for values in (difference, within, between)]
-    return {
-        **dict(zip(("discriminative_stability", "within", "between"), means)),
-        "entities": len(views),
-        "compared": int(compared.sum()),
-        "pairs": sum(views),
-        "kept": sum(kept),
-        "coverage": sum(kept) / sum(views) if sum(views) else float("nan"),
-        "per_entity": [float(value) if np.isfinite(value) else None for value in difference],
-    }
 
 
 def _within(
@@ -117,11 +108,8 @@ def _within(
 
 def _between(windows: np.ndarray, present: np.ndarray, labels: Sequence[str]) -> np.ndarray:
     """Return (entities,) mean cosine of each window with the others of its label, NaN where there is no other."""
-    members = defaultdict(list)
-    for index, label in enumerate(labels):
-        members[label].append(index)
     between = np.full(len(labels), np.nan)
-    for group in members.values():
+    for group in members_by_label(labels).values():
         if len(group) > 1:
             between[group] = _mean_cosine_with_others(windows[group], present[group])
     return between

@@ -6,11 +6,13 @@ correlation is 0 by definition and is never left out of a mean.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from .inputs import Numbers, Vector, as_range, as_vector
+from .inputs import Numbers, Vector, as_range, as_vector, mean_or_nan
 
 WIDTH = 10
 """Context characters on either side of the entity in a role window."""
@@ -275,3 +277,35 @@ def _scaled(windows: np.ndarray, present: np.ndarray) -> np.ndarray:
     windows = np.where(present, windows, 0.0)
     largest = np.abs(windows).max(axis=1, keepdims=True, initial=0.0)
     return np.divide(windows, largest, out=np.zeros_like(windows), where=largest > 0)
+
+
+def members_by_label(labels: Sequence[str]) -> dict[str, list[int]]:
+    """Return the indices of the entities of each type."""
+    members = defaultdict(list)
+    for index, label in enumerate(labels):
+        members[label].append(index)
+    return members
+
+
+def contrast_summary(
+    names: tuple[str, str, str], own: np.ndarray, others: np.ndarray, views: Sequence[Sequence[Numbers | None]]
+) -> dict[str, Any]:
+    """Return what a measure reports that takes the similarity to other entities off that to the entity itself.
+
+    Args:
+        names: of the difference, of `own` and of `others`.
+        own, others: (entities,) mean similarities, NaN where an entity is not compared.
+        views: per entity the maps of its perturbed texts, `None` where it was not predicted again.
+    """
+    difference = own - others
+    compared = np.isfinite(difference)
+    pairs, kept = sum(map(len, views)), sum(view is not None for entity in views for view in entity)
+    return {
+        **dict(zip(names, (mean_or_nan(values[compared]) for values in (difference, own, others)))),
+        "entities": len(views),
+        "compared": int(compared.sum()),
+        "pairs": pairs,
+        "kept": kept,
+        "coverage": kept / pairs if pairs else float("nan"),
+        "per_entity": [float(value) if np.isfinite(value) else None for value in difference],
+    }
