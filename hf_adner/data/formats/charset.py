@@ -37,6 +37,7 @@ _SEVEN_BIT = ("iso2022_jp", "iso2022_kr", "hz", "utf-7")
 _FOREIGN = (("euc_jp", ("HIRAGANA", "KATAKANA"), 0.2), ("euc_kr", ("HANGUL SYLLABLE",), 0.95))
 """Encodings with the bytes of common hanzi, their letters, and a share of these that Chinese text does not have."""
 _MIN_FOREIGN = 20
+_MIN_SEVEN_BIT = 6
 _MAX_CONTROLS, _MIN_CONTROLS = 0.3, 32
 """Share and number of control characters above which a file is not text."""
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
@@ -152,14 +153,20 @@ def _probable_encoding(sample: bytes, encoding: str) -> str | None:
 def _unseen_encoding(sample: bytes, text: str) -> str | None:
     """Return the encoding of a text that UTF-8 and GB18030 decode to `text`, of characters that each is probable."""
     if text.isascii():
-        decoded = {encoding: _decoded(sample, encoding) or "" for encoding in _SEVEN_BIT}
-        return next((each for each, read in decoded.items() if len(_not_ascii(read)) > len(read) / 4), None)
+        return next((each for each in _SEVEN_BIT if _is_written_in(_decoded(sample, each) or "")), None)
     for encoding, scripts, least in _FOREIGN:
         letters = [character for character in _not_ascii(_decoded(sample, encoding) or "") if character.isalpha()]
         found = sum(unicodedata.name(letter, "").startswith(scripts) for letter in letters)
         if len(letters) >= _MIN_FOREIGN and found > least * len(letters):
             return encoding
     return None
+
+
+def _is_written_in(text: str) -> bool:
+    """Return whether a text decoded from ASCII has other letters than those that "+308" or "a+b" happen to make."""
+    other = _not_ascii(text)
+    is_text = not any(unicodedata.category(character)[0] == "C" for character in other)
+    return is_text and len(other) >= _MIN_SEVEN_BIT and len(other) > len(text) / 4
 
 
 def _not_ascii(text: str) -> str:

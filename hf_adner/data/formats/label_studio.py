@@ -11,6 +11,7 @@ To import written tasks, the labelling interface must have `<Text name="text" va
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -175,24 +176,32 @@ def _with_assertions(
     regions: list[Mapping[str, Any]], others: list[Mapping[str, Any]]
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """Move the choices of regions that are their assertion to the regions' meta."""
-    ids = [region.get("id") for region in regions]
-    chosen: dict[Any, list[str]] = {}
+    names = [_region_name(region) for region in regions]
+    chosen: dict[str, list[str]] = {}
     rest = []
     for result in others:
+        name = _region_name(result)
         holds = _keys(result.get("value")).get("choices")
-        holds = sorted(holds) if isinstance(holds, list) and all(isinstance(name, str) for name in holds) else None
-        is_ours = result.get("from_name") == ASSERTION and is_assertion(holds) and ids.count(result.get("id")) == 1
-        if is_ours and result["id"] not in chosen:
-            chosen[result["id"]] = holds
+        holds = sorted(holds) if isinstance(holds, list) and all(isinstance(each, str) for each in holds) else None
+        is_ours = result.get("from_name") == ASSERTION and is_assertion(holds)
+        if is_ours and name is not None and names.count(name) == 1 and name not in chosen:
+            chosen[name] = holds
         else:
             rest.append(result)
     with_meta = []
-    for region in regions:
-        if region.get("id") in chosen:
+    for name, region in zip(names, regions, strict=True):
+        if name in chosen:
             meta = as_object(region.get("meta") or {}, "a region's meta")
-            region = {**region, "meta": merged(meta, {ASSERTION: chosen[region["id"]]}, "in the choices of its region")}
+            region = {**region, "meta": merged(meta, {ASSERTION: chosen[name]}, "in the choices of its region")}
         with_meta.append(region)
     return with_meta, rest
+
+
+def _region_name(result: Mapping[str, Any]) -> str | None:
+    """Return the id that joins the results of a region as JSON, which tells 1 from "1"; None if it is no name."""
+    region_id = result.get("id")
+    is_name = isinstance(region_id, (str, int)) and not isinstance(region_id, bool)
+    return json.dumps(region_id) if is_name else None
 
 
 def is_label_studio(record: Mapping[str, Any]) -> bool:

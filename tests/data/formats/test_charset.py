@@ -121,3 +121,9 @@ def test_what_stands_in_place_of_data_is_named(tmp_path, name, content, kind):
 def test_a_folder_is_not_a_file(tmp_path):
     with pytest.raises(DataFormatError, match="this is a folder, expected a file"):
         TextSource(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["1e+308", "T+3-5", "a+b+c", "dose ~{2~}"])
+def test_ascii_with_the_signs_of_a_seven_bit_encoding_is_ascii(tmp_path, text):
+    (tmp_path / "a.txt").write_text(text)
+    assert [document.text for document in read_documents(tmp_path / "a.txt", "lines")] == [text]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.formats import READERS, read_documents, write_documents
 
-SPAN = {"start": 2, "end": 4, "label": "Symptom", "text": "红斑", "meta": {"score": 0.5}}
+SPAN = {"start": 2, "end": 4, "label": "Symptom", "text": "红斑", "meta": {"score": 0.5, "assertion": ["negated"]}}
+CHOICES = {"id": "r", "from_name": "assertion", "type": "choices", "value": {"choices": ["negated"]}}
 TASK_VALUE = {"start": 2, "end": 4, "text": "红斑", "labels": ["Symptom"]}
 JSON_RECORDS = {
     "jsonl": {"id": "a", "text": "面部红斑😀", "entities": [SPAN], "meta": {"ward": [1]}},
@@ -23,7 +24,10 @@ JSON_RECORDS = {
             {
                 "completed_by": {"id": 1},
                 "was_cancelled": False,
-                "result": [{"id": "r", "from_name": "label", "type": "labels", "value": TASK_VALUE, "meta": {"k": 1}}],
+                "result": [
+                    {"id": "r", "from_name": "label", "type": "labels", "value": TASK_VALUE, "meta": {"k": 1}},
+                    CHOICES,
+                ],
             }
         ],
         "predictions": [],

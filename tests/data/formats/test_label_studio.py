@@ -334,3 +334,27 @@ def test_choices_of_other_names_stay_results(tmp_path):
     document = next(read_documents(tmp_path / "t.json"))
     assert "assertion" not in document.entities[0].meta
     assert document.meta["label_studio"]["results"] == [chosen, other]
+
+
+@pytest.mark.parametrize("region_id", [[], {}, True, None, 1.5])
+def test_an_id_that_is_no_name_joins_nothing(tmp_path, region_id):
+    value = {"start": 0, "end": 1, "text": "a", "labels": ["X"]}
+    region = {"id": region_id, "from_name": "label", "type": "labels", "value": value}
+    chosen = {"id": region_id, "from_name": "assertion", "type": "choices", "value": {"choices": ["negated"]}}
+    task = {"id": 1, "data": {"text": "a"}, "annotations": [{"result": [region, chosen]}]}
+    (tmp_path / "t.json").write_text(json.dumps([task]), encoding="utf-8")
+    document = next(read_documents(tmp_path / "t.json"))
+    assert "assertion" not in document.entities[0].meta
+    assert document.meta["label_studio"]["results"] == [chosen]
+
+
+def test_ids_1_and_text_1_are_two_regions(tmp_path):
+    regions = [
+        {"id": each, "from_name": "label", "type": "labels", "value": {"start": 0, "end": 1, "labels": [label]}}
+        for each, label in [(1, "X"), ("1", "Y")]
+    ]
+    chosen = {"id": "1", "from_name": "assertion", "type": "choices", "value": {"choices": ["negated"]}}
+    task = {"id": 1, "data": {"text": "a"}, "annotations": [{"result": [*regions, chosen]}]}
+    (tmp_path / "t.json").write_text(json.dumps([task]), encoding="utf-8")
+    document = next(read_documents(tmp_path / "t.json", overlaps="any"))
+    assert [entity.meta.get("assertion") for entity in document.entities] == [None, ["negated"]]
