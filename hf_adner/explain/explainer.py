@@ -106,17 +106,11 @@ class LocalExplainer(ABC):
         """Return the explainer that does the work of one call; by default this one."""
         return self
 
+    @abstractmethod
     def _explain_all(
         self, texts: Sequence[str], spans: Sequence[Sequence[EntitySpan]], results: list[list[Any]], progress: Progress
     ) -> None:
         """Fill the results, a list per text with a place per entity."""
-        for windows in self.tagger.window_batches(texts, spans, self.batch_size, self.context):
-            self._explain(windows, texts, results)
-            progress(sum(len(window.entities) for window in windows))
-
-    @abstractmethod
-    def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
-        """Return the attribution of each entity of each row of a batch."""
 
     def _checked_entities(self, texts: Sequence[str], entities: Sequence[Any]) -> list[list[EntitySpan]]:
         if len(entities) != len(texts):
@@ -137,39 +131,11 @@ class LocalExplainer(ABC):
             raise ValueError(f"text {number}: {error}") from None
         return record.start, record.end, record.label
 
-    def _explain(self, windows: list[TextWindow], texts: Sequence[str], results: list[list[Any]]) -> None:
-        batch = self.tagger.encode(texts, windows)
-        places = [self._places(batch, row, window) for row, window in enumerate(windows)]
-        for row, (window, attributions) in enumerate(zip(windows, self._attribute(batch, places))):
-            for (index, span), attribution in zip(window.entities, attributions, strict=True):
-                results[window.text][index] = self._explanation(texts[window.text], span, batch, row, attribution)
-
     def _places(self, batch: TokenBatch, row: int, window: TextWindow) -> list[EntityTokens]:
         try:
             return [batch.tokens_of(row, span) for _, span in window.entities]
         except ValueError as error:
             raise ValueError(f"text {window.text}: {error}") from None
-
-    def _explanation(
-        self, text: str, span: EntitySpan, batch: TokenBatch, row: int, attribution: Attribution
-    ) -> Explanation:
-        length = len(attribution.tokens)  # some explainers drop the padding of the row
-        words = [] if attribution.words is None else self.words_of(text, batch, row, attribution.words)
-        parts = [*zip(attribution.tokens.tolist(), batch.offsets[row][:length])]
-        parts += [(word.score, (word.start, word.end)) for word in words if attribution.spreads_words]
-        window, first = batch.windows[row]
-        return self.record(
-            text,
-            span,
-            scores=spread_over_characters(*zip(*parts), len(text)),
-            words=words,
-            batch=batch,
-            row=row,
-            value=attribution.value,
-            log_probs=attribution.log_probs,
-            window=(first, first + len(window)),
-            details=attribution.details,
-        )
 
     def record(
         self,
@@ -230,7 +196,50 @@ class LocalExplainer(ABC):
         ]
 
 
-class RowExplainer(LocalExplainer):
+class WindowExplainer(LocalExplainer):
+    """Base of explainers that attribute the target to the tokens of a window of the text, all its entities together."""
+
+    def _explain_all(
+        self, texts: Sequence[str], spans: Sequence[Sequence[EntitySpan]], results: list[list[Any]], progress: Progress
+    ) -> None:
+        for windows in self.tagger.window_batches(texts, spans, self.batch_size, self.context):
+            self._explain(windows, texts, results)
+            progress(sum(len(window.entities) for window in windows))
+
+    def _explain(self, windows: list[TextWindow], texts: Sequence[str], results: list[list[Any]]) -> None:
+        batch = self.tagger.encode(texts, windows)
+        places = [self._places(batch, row, window) for row, window in enumerate(windows)]
+        for row, (window, attributions) in enumerate(zip(windows, self._attribute(batch, places))):
+            for (index, span), attribution in zip(window.entities, attributions, strict=True):
+                results[window.text][index] = self._explanation(texts[window.text], span, batch, row, attribution)
+
+    def _explanation(
+        self, text: str, span: EntitySpan, batch: TokenBatch, row: int, attribution: Attribution
+    ) -> Explanation:
+        length = len(attribution.tokens)  # some explainers drop the padding of the row
+        words = [] if attribution.words is None else self.words_of(text, batch, row, attribution.words)
+        parts = [*zip(attribution.tokens.tolist(), batch.offsets[row][:length])]
+        parts += [(word.score, (word.start, word.end)) for word in words if attribution.spreads_words]
+        window, first = batch.windows[row]
+        return self.record(
+            text,
+            span,
+            scores=spread_over_characters(*zip(*parts), len(text)),
+            words=words,
+            batch=batch,
+            row=row,
+            value=attribution.value,
+            log_probs=attribution.log_probs,
+            window=(first, first + len(window)),
+            details=attribution.details,
+        )
+
+    @abstractmethod
+    def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
+        """Return the attribution of each entity of each row of a batch."""
+
+
+class RowExplainer(WindowExplainer):
     """Base of explainers that run many copies of one row, and so explain a batch row by row."""
 
     def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from hf_adner.data.records import Entity, EntitySpan
-from hf_adner.explain.explainer import Attribution, LocalExplainer, Places, Progress
+from hf_adner.explain.explainer import Attribution, LocalExplainer, Places, Progress, WindowExplainer
 from hf_adner.explain.explanation import Explanation
 from hf_adner.explain.fusion import Fused, Fusion, FusionInputs, pad_inputs, shrunk_variance
 from hf_adner.explain.global_table import GlobalTable
@@ -244,7 +244,7 @@ def _shared_zeros(values: np.ndarray) -> tuple[float, ...]:
     return tuple(value or 0.0 for value in values.tolist())
 
 
-class NoMap(LocalExplainer):
+class NoMap(WindowExplainer):
     """Runs the model for the target's value and the boundary profiles, and scores no character.
 
     Args:

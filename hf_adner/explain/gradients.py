@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-from hf_adner.explain.explainer import DEFAULT_BATCH_SIZE, Attribution, LocalExplainer, Places, RowExplainer
+from hf_adner.explain.explainer import (
+    DEFAULT_BATCH_SIZE,
+    Attribution,
+    LocalExplainer,
+    Places,
+    RowExplainer,
+    WindowExplainer,
+)
 from hf_adner.explain.tagger import Tagger, TokenBatch
 from hf_adner.explain.targets import EntityTokens, Tagging, Target
 from hf_adner.explain.text_windows import DEFAULT_CONTEXT
@@ -22,7 +29,7 @@ BASELINES = ("mask", "pad", "zero")
 Leaves = tuple[Tensor, Tensor | None]
 
 
-class GradientExplainer(LocalExplainer):
+class GradientExplainer(WindowExplainer):
     """Base of explainers that differentiate.
 
     The gradients of a float16 model would underflow or overflow: it is explained with its weights copied to float32.

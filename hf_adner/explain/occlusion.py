@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from hf_adner.data.records import EntitySpan
-from hf_adner.explain.explainer import DEFAULT_BATCH_SIZE, Attribution, LocalExplainer, Places, Progress
+from hf_adner.explain.explainer import DEFAULT_BATCH_SIZE, LocalExplainer, Progress
 from hf_adner.explain.explanation import Explanation, WordScore
 from hf_adner.explain.removal import check_units, hide_tokens, split_into_units, token_units
-from hf_adner.explain.tagger import Tagger, TokenBatch
+from hf_adner.explain.tagger import Tagger
 from hf_adner.explain.targets import EntityTokens
 from hf_adner.explain.text_windows import DEFAULT_CONTEXT, TextTile
 
@@ -79,9 +79,6 @@ class Occlusion(LocalExplainer):
         super().__init__(tagger, target, batch_size, context)
         check_units(units, tagger.tokenizer)
         self.units = units
-
-    def _attribute(self, batch: TokenBatch, places: Places) -> list[list[Attribution]]:
-        raise NotImplementedError("occlusion reads tiles, see _explain_all")
 
     def _explain_all(
         self, texts: Sequence[str], spans: Sequence[Sequence[EntitySpan]], results: list[list[Any]], progress: Progress
