@@ -12,7 +12,7 @@ from hf_adner.explain.controls import CONTROL_EXPLAINERS
 from hf_adner.files import write_figure
 from hf_adner.reporting import markdown_table, new_figure, plain
 
-VERTICAL, HORIZONTAL = HEADLINE
+VERTICAL, HORIZONTAL = HEADLINE[:2]
 """Measures of the plot."""
 
 MARKERS = "osD^v"

@@ -13,10 +13,10 @@ from tqdm.auto import tqdm
 from hf_adner.audit.calibration import calibration_of_spans, mean_over_entities
 from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
 from hf_adner.audit.measures import Explainer, ExplainerRun, ExplanationSettings, Measurement
+from hf_adner.audit.measuring_discrimination import measure_contrast, measure_discrimination
 from hf_adner.audit.measuring_faithfulness import (
     measure_boundary,
     measure_complexity,
-    measure_discrimination,
     measure_faithfulness,
     measure_plausibility,
 )
@@ -37,6 +37,7 @@ from hf_adner.explain.tagger import Tagger
 
 MEASUREMENTS: dict[str, Callable[[ExplainerRun], Measurement]] = {
     "discrimination": measure_discrimination,
+    "contrast": measure_contrast,
     "boundary": measure_boundary,
     "faithfulness": measure_faithfulness,
     "stability": measure_stability,
@@ -201,9 +202,8 @@ class ExplanationAudit:
         """Return the number of texts that an explainer explains, without those for seed noise."""
         documents = len(self.sample.by_document(count))
         kept = sum(any(number < count for number in view.kept) for view in self.views)
-        passes = {
-            "sensitivity": self.settings.sensitivity_draws,
-            "boundary": 2,
-            "randomisation": len(self.settings.random_shares),
-        }
-        return kept + documents * (1 + sum(passes.get(group, 0) for group in self.settings.groups))
+        groups = set(self.settings.groups)
+        edges = 2 if groups & {"contrast", "boundary"} else 0
+        draws = self.settings.sensitivity_draws if "sensitivity" in groups else 0
+        shares = len(self.settings.random_shares) if "randomisation" in groups else 0
+        return kept + documents * (1 + edges + draws + shares)

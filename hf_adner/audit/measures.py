@@ -56,6 +56,8 @@ class Measure(NamedTuple):
 
 MEASURES = (
     Measure("discriminative_faithfulness", "discrimination", "DF", HIGHER, "-2..2"),
+    Measure("agreement_over_others", "contrast", "BFArep over others", HIGHER, "-2..2"),
+    Measure("comprehensiveness_over_others", "contrast", "comprehensiveness over others", HIGHER, "-1..1"),
     Measure("replaced_agreement", "boundary", "BFArep", HIGHER, "-1..1"),
     Measure("replaced_agreement_given_position", "boundary", "BFArep, position out", HIGHER, "-1..1"),
     Measure("agreement", "boundary", "BFA, mask", HIGHER, "-1..1"),
@@ -107,11 +109,11 @@ def current_names(scores: Mapping[str, Any]) -> dict[str, Any]:
     return {_FORMER_NAMES.get(name, name): score for name, score in scores.items()}
 
 
-HEADLINE = ("discriminative_faithfulness", "replaced_agreement")
-"""Measures to judge an explainer by: a constant map scores 0 in both, a template of positions only in the first."""
+HEADLINE = ("discriminative_faithfulness", "agreement_over_others", "comprehensiveness_over_others")
+"""Measures to judge an explainer by: constant maps and templates of positions score 0 in all of them."""
 
 GROUPS = (
-    "discrimination", "boundary", "faithfulness", "stability", "sensitivity", "complexity", "plausibility",
+    "discrimination", "contrast", "boundary", "faithfulness", "stability", "sensitivity", "complexity", "plausibility",
     "randomisation", "seed-noise",
 )  # fmt: skip
 """Groups of measures; see `hf_adner.audit.explanations.MEASUREMENTS`."""
@@ -122,10 +124,11 @@ class ExplanationSettings:
     """Settings of an audit, which determine its cost.
 
     One pass explains every entity once. An explainer makes 1 pass over the original texts, about ``views x families``
-    for discrimination and stability together, `sensitivity_draws` for sensitivity, 2 for boundaries, one per share for
-    randomisation and 1 for seed noise; faithfulness runs the model, not the explainer, on ``20 + 4 x soft_draws``
-    copies of the text per entity. What the model answers when each character is hidden, or replaced `replacements`
-    times, is measured once per text for all its entities, explainers and measures.
+    for discrimination and stability together, `sensitivity_draws` for sensitivity, 2 for contrast and boundaries
+    together, one per share for randomisation and 1 for seed noise; faithfulness runs the model, not the explainer, on
+    ``20 + 4 x soft_draws`` copies of the text per entity, contrast on up to 80. What the model answers when each
+    character is hidden, or replaced `replacements` times, is measured once per text for all its entities, explainers
+    and measures.
 
     Attributes:
         families: names of label-preserving perturbations, or name -> perturbation; None: those of
@@ -263,6 +266,12 @@ class ExplainerRun:
     def maps(self) -> list[np.ndarray]:
         """Magnitudes of the scores of every character for every entity."""
         return [magnitudes(explanation) for explanation in self.originals]
+
+    @cached_property
+    def edge_maps(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Magnitudes for every entity's start, and for its end: the target of the explainer is changed to them."""
+        starts, ends = (self.explain(with_target(self.explainer, edge)) for edge in ("start", "end"))
+        return [magnitudes(each) for each in starts], [magnitudes(each) for each in ends]
 
     @cached_property
     def pairs(self) -> list[Pair]:

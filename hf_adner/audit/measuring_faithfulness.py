@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
-from hf_adner.audit.measures import ExplainerRun, Measurement, Pair, magnitudes, with_target
+from hf_adner.audit.measures import ExplainerRun, Measurement
 from hf_adner.audit.responses import END, PROBABILITY, START, EntityLocation, probability_of
 from hf_adner.data.records import Document
 from hf_adner.metrics.boundary import boundary_agreement, boundary_mass, boundary_window
 from hf_adner.metrics.complexity import complexity
-from hf_adner.metrics.discriminative_faithfulness import discriminative_faithfulness
 from hf_adner.metrics.faithfulness import RemovalBeam, aopc, bounds_of_orderings, normalised_aopc, removal_counts
 from hf_adner.metrics.infidelity import infidelity
 from hf_adner.metrics.monotonicity import monotonicity
@@ -29,7 +27,6 @@ Order = Sequence[int]
 RESTORING_STEPS = 10
 """Steps in which monotonicity restores a text."""
 
-_EDGES = ("start", "end")
 _COMPLEXITY = {"sparseness": sparseness, "complexity": complexity}
 _PLAUSIBILITY = {
     "average_precision": ("all", "average_precision"),
@@ -172,34 +169,6 @@ def _empty_probability(run: ExplainerRun, location: EntityLocation) -> float:
     return float(probability_of(run.responses.remember(("empty", location.index), readings), location.number)[0])
 
 
-def measure_discrimination(run: ExplainerRun) -> Measurement:
-    """Measure `metrics.discriminative_faithfulness` of the maps of views against `ModelResponses.response`.
-
-    The details are its means and counts, and `families`, each family of views by itself.
-    """
-    responses = [run.responses.response(number) for number in range(run.count)]
-    scores = _discrimination(run, responses, run.pairs)
-    values = np.array(scores.pop("per_entity"), dtype=np.float64)
-    families = {
-        family: _discrimination(run, responses, [pair for pair in run.pairs if pair.view.family == family])
-        for family in dict.fromkeys(pair.view.family for pair in run.pairs)
-    }
-    names = ("discriminative_faithfulness", "coverage", "pairs")
-    parts = {family: {name: found[name] for name in names} for family, found in families.items()}
-    return Measurement({"discriminative_faithfulness": values}, {**scores, "families": parts})
-
-
-def _discrimination(run: ExplainerRun, responses: Sequence[np.ndarray], pairs: Sequence[Pair]) -> dict[str, Any]:
-    by_entity = run.by_entity(pairs)
-    return discriminative_faithfulness(
-        [[pair.map for pair in own] for own in by_entity],
-        responses,
-        run.spans,
-        run.labels,
-        [[pair.alignment for pair in own] for own in by_entity],
-    )
-
-
 def measure_complexity(run: ExplainerRun) -> Measurement:
     """Measure `metrics.sparseness` and `metrics.complexity`: over how many characters the maps spread."""
     values = {name: measure(run.maps)["per_entity"] for name, measure in _COMPLEXITY.items()}
@@ -273,9 +242,7 @@ def measure_boundary(run: ExplainerRun) -> Measurement:
     the boundary's character from both ranks (`partial_spearman`), and a template of that distance scores 0. Details:
     both edges separately, and the share of ranks that were constant.
     """
-    starts, ends = (
-        [magnitudes(explanation) for explanation in run.explain(with_target(run.explainer, edge))] for edge in _EDGES
-    )
+    starts, ends = run.edge_maps
     details, values = {}, {}
     for name, replaced in (("replaced_agreement", True), ("agreement", False)):
         effects = [_effects(run, column, replaced) for column in (START, END)]

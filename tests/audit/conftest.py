@@ -13,6 +13,7 @@ from hf_adner import AdnerForTokenClassification, AdnerTokenizer, Document, Enti
 from hf_adner.audit.explanations import ExplanationAudit
 from hf_adner.audit.measures import ExplainerRun, ExplanationSettings
 from hf_adner.audit.prediction import scored_spans
+from hf_adner.explain.controls import ConstantExplainer
 
 WORDS = {"红斑": 5, "红": 2, "斑块": 1, "瘙痒": 7, "他克莫司": 3, "反复": 30, "外用": 4}
 TEXTS = [
@@ -128,3 +129,19 @@ def run_of(audit):
         )
 
     return make
+
+
+class Function(ConstantExplainer):
+    """An explainer given as a function of text and entity."""
+
+    def __init__(self, scores):
+        self._function = scores
+
+    def _scores(self, text, entity):
+        return self._function(text, entity)
+
+
+@pytest.fixture
+def function_explainer():
+    """Make an explainer of a function of text and entity."""
+    return Function

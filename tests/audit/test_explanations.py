@@ -53,7 +53,16 @@ def test_a_constant_explanation_scores_zero(report):
 
 
 def test_everything_is_measured_of_every_explainer(report):
-    groups = {"discrimination", "boundary", "faithfulness", "stability", "sensitivity", "plausibility", "randomisation"}
+    groups = {
+        "discrimination",
+        "contrast",
+        "boundary",
+        "faithfulness",
+        "stability",
+        "sensitivity",
+        "plausibility",
+        "randomisation",
+    }
     for name, scores in report.explainers.items():
         assert set(scores.details) - {"seed-noise"} == groups
         assert scores.entities == (2 if name == "lime" else 6)
@@ -111,7 +120,7 @@ def test_names_and_a_stock_model(stock):
     assert list(found.explainers) == names
     assert found.explainers["random"].coverage is None
     assert "| stability |" not in found.to_markdown()
-    with pytest.raises(ValueError, match="no explainer has both replaced_agreement and discriminative_faithfulness"):
+    with pytest.raises(ValueError, match="no explainer has both agreement_over_others and discriminative_faithfulness"):
         found.plot("never.png")
 
 
@@ -221,7 +230,7 @@ def test_audit_writes_tables_a_report_and_a_picture(case, tmp_path, capsys):
     write_documents(case.documents, tmp_path / "gold.jsonl")
     names = ("json", "calibration", "robustness")
     files = {"--plot": tmp_path / "plot.png", **{f"--{name}": tmp_path / f"{name}.json" for name in names}}
-    options = ["--explainers", "grad-x-input", "random", "--groups", "discrimination", "boundary", "--views", "1"]
+    options = ["--explainers", "grad-x-input", "random", "--groups", "discrimination", "contrast", "--views", "1"]
     options += ["--max-entities", "8", "--device", "cpu", *(str(part) for pair in files.items() for part in pair)]
     assert main(["audit", str(tmp_path / "model"), str(tmp_path / "gold.jsonl"), *options]) == 0
     printed = capsys.readouterr().out

@@ -13,7 +13,6 @@ from hf_adner.audit.measuring_faithfulness import (
     cue_positions,
     measure_boundary,
     measure_complexity,
-    measure_discrimination,
     measure_faithfulness,
     measure_monotonicity,
     measure_plausibility,
@@ -31,7 +30,6 @@ from hf_adner.audit.responses import END, LOG_ODDS, PROBABILITY, START
 from hf_adner.data.records import Document
 from hf_adner.explain.controls import ConstantExplainer, RandomExplainer
 from hf_adner.metrics.complexity import complexity
-from hf_adner.metrics.discriminative_faithfulness import discriminative_faithfulness
 from hf_adner.metrics.faithfulness import removal_counts
 from hf_adner.metrics.similarity import cosine, spearman
 from hf_adner.metrics.sparseness import sparseness
@@ -220,65 +218,9 @@ def test_infidelity_of_scores_that_tell_every_change(run_of):
     assert found[0] == pytest.approx(np.mean((scale * predicted - changes) ** 2) / variance, rel=1e-2)
 
 
-class Function(ConstantExplainer):
-    """An explainer given as a function of text and entity."""
-
-    def __init__(self, scores):
-        self._function = scores
-
-    def _scores(self, text, entity):
-        return self._function(text, entity)
-
-
 def by_span(audit) -> dict:
     """(text, start, end, label) -> number in the sample."""
     return {(audit.sample.text_of(number), *one.span): number for number, one in enumerate(audit.sample.entities)}
-
-
-def test_discrimination_ranks_the_maps_of_views_against_the_response_to_replacement(run_of):
-    run = run_of("grad-x-input")
-    responses = [run.responses.response(number) for number in range(run.count)]
-    found = measure_discrimination(run)
-    alone = discriminative_faithfulness(
-        [[pair.map for pair in run.pairs if pair.entity == number] for number in range(run.count)],
-        responses,
-        run.spans,
-        run.labels,
-        [[pair.alignment for pair in run.pairs if pair.entity == number] for number in range(run.count)],
-    )
-    values = found.values["discriminative_faithfulness"]
-    assert [None if np.isnan(value) else value for value in values] == alone.pop("per_entity")
-    families = found.details["families"]
-    assert alone == {name: figure for name, figure in found.details.items() if name != "families"}
-    assert sum(family["pairs"] for family in families.values()) == found.details["pairs"] == len(run.pairs)
-    assert families.keys() == {view.family for view in run.views}
-
-
-@pytest.mark.parametrize("power", [0.25, 2, 4])
-def test_discrimination_does_not_change_with_the_scale_of_an_explainer(run_of, case, power):
-    gradient = make_explainer("grad-x-input", case.model, case.tokenizer)
-
-    def powered(text, entity):
-        scores = gradient([text], [[(entity.start, entity.end, entity.label)]])[0][0].scores
-        return [abs(score) ** power for score in scores]
-
-    plain, changed = (measure_discrimination(run_of(Function(one))) for one in (by_scores(gradient), powered))
-    assert changed.values["discriminative_faithfulness"].tolist() == pytest.approx(
-        plain.values["discriminative_faithfulness"].tolist(), nan_ok=True, abs=0
-    )
-    assert changed.details == plain.details
-
-
-def by_scores(explainer):
-    """An explainer as a function of one text and one entity."""
-    return lambda text, entity: explainer([text], [[(entity.start, entity.end, entity.label)]])[0][0].scores
-
-
-def test_discrimination_of_a_constant_is_nothing(run_of):
-    found = measure_discrimination(run_of("constant"))
-    values = found.values["discriminative_faithfulness"]
-    assert np.isfinite(values).any() and not np.nan_to_num(values).any()
-    assert found.details["own"] == found.details["others"] == 0
 
 
 def test_complexity_is_that_of_the_maps(run_of):
@@ -292,8 +234,10 @@ def test_complexity_is_that_of_the_maps(run_of):
     assert constant["complexity"] == pytest.approx(np.log(lengths))
 
 
-def test_monotonicity_restores_the_text_from_the_least_important_character_on(run_of):
-    run = run_of(Function(lambda text, entity: range(len(text), 0, -1)))  # so the last character is restored first
+def test_monotonicity_restores_the_text_from_the_least_important_character_on(run_of, function_explainer):
+    run = run_of(
+        function_explainer(lambda text, entity: range(len(text), 0, -1))
+    )  # so the last character is restored first
     found = measure_monotonicity(run)
     for number in range(run.count):
         window, place, _ = run.responses.locate(number)
@@ -306,7 +250,7 @@ def test_monotonicity_restores_the_text_from_the_least_important_character_on(ru
     assert 0 <= found.details["rising"] <= 1
 
 
-def test_monotonicity_correlation_of_the_squared_changes_themselves_is_perfect(run_of, audit):
+def test_monotonicity_correlation_of_the_squared_changes_themselves_is_perfect(run_of, audit, function_explainer):
     numbers = by_span(audit)
 
     def changes(text, entity):
@@ -314,7 +258,7 @@ def test_monotonicity_correlation_of_the_squared_changes_themselves_is_perfect(r
         squares = (audit.responses.replacement_changes(number, PROBABILITY) ** 2).mean(axis=0)
         return audit.responses.locate(number).window.over_characters(squares, len(text)).tolist()
 
-    found = measure_monotonicity(run_of(Function(changes))).values["monotonicity_correlation"]
+    found = measure_monotonicity(run_of(function_explainer(changes))).values["monotonicity_correlation"]
     assert found == pytest.approx(1)
     assert measure_monotonicity(run_of("constant")).values["monotonicity_correlation"] == pytest.approx(0)
 

@@ -9,7 +9,7 @@ DOCUMENTS = [0, 0, 1, 2]
 
 
 def write_record(script, name: str, level: float, model: str = "abc", **setup) -> None:
-    values = {"discriminative_faithfulness": [level] * 4, "replaced_agreement": [level, level, 0.5, None]}
+    values = {"discriminative_faithfulness": [level] * 4, "agreement_over_others": [level, level, 0.5, None]}
     estimates = {measure: {"mean": level, "low": level - 0.1, "high": level + 0.1, "entities": 4} for measure in values}
     details = {"stability": {"coverage": 0.9, "discriminative_stability": 1 - level}}
     scores = ExplainerScores(name, 4, estimates, values, details)
