@@ -22,6 +22,7 @@ import torch
 
 from .loading_adner import RESTORE, CheckpointError, named_errors, read_json_object, write_atomically
 from .script_adner import ScriptMap
+from .text_lines_adner import decode_lines
 from .word_vectors_adner import read_word_vectors
 
 try:
@@ -164,7 +165,7 @@ class Lexicon:
         """
         frequencies: dict[str, int] = {}
         blank = repeated = 0
-        for number, line in enumerate(_decode_lines(Path(path), encoding), 1):
+        for number, line in enumerate(decode_lines(Path(path), encoding), 1):
             if not line.strip():
                 blank += 1
                 continue
@@ -205,6 +206,22 @@ class Lexicon:
             frequencies[word] = frequencies.get(word, 0) + frequency
         origin = self.origin if self.origin == other.origin else "mix"
         return Lexicon(frequencies, frequencies.values(), origin=origin)
+
+    def add(self, words: Iterable[str], frequencies: Iterable[int] | None = None, origin: str = "list") -> Lexicon:
+        """Return this lexicon with further words behind its own, which keep their ids and frequencies.
+
+        A checkpoint that has the lexicon grows with it by `AdnerForTokenClassification.add_words`.
+
+        Args:
+            words, frequencies, origin: as for the class; words that are here already are passed over.
+
+        Raises:
+            TypeError, ValueError: see the class.
+        """
+        others, known = Lexicon(words, frequencies, origin), set(self.words)
+        added = {word: count for word, count in zip(others.words, others.frequencies) if word not in known}
+        origin = self.origin if origin == self.origin or not added else "mix"
+        return Lexicon([*self.words, *added], [*self.frequencies, *added.values()], origin=origin)
 
     def with_counts(
         self,
@@ -262,13 +279,13 @@ class Lexicon:
         Returns:
             ``(word_id, start, end)`` in characters, end exclusive, sorted by start, end, word id.
         """
-        return self._matcher(lower_case, script_map).find(_as_read(text, lower_case, script_map))
+        return self._matcher(lower_case, script_map).find(as_read(text, lower_case, script_map))
 
     def _matcher(self, lower_case: bool, script_map: ScriptMap | None) -> _AutomatonMatcher | _PrefixMatcher:
         key = (lower_case, None if script_map is None else script_map.hash)
         matcher = self._matchers.get(key)
         if matcher is None:
-            words = [_as_read(word, lower_case, script_map) for word in self.words]
+            words = [as_read(word, lower_case, script_map) for word in self.words]
             matcher = _PrefixMatcher(words) if ahocorasick_rs is None or not words else _AutomatonMatcher(words)
             self._matchers[key] = matcher
         return matcher
@@ -416,7 +433,8 @@ def _uncovered(matches: Sequence[Match]) -> Iterator[Match]:
             furthest = max(furthest, end)
 
 
-def _as_read(text: str, lower_case: bool, script_map: ScriptMap | None) -> str:
+def as_read(text: str, lower_case: bool, script_map: ScriptMap | None) -> str:
+    """Return a text or word as a tokenizer with this map, lower-casing or not, reads it; its length stays."""
     text = text if script_map is None else script_map(text)
     return lower_by_character(text) if lower_case else text
 
@@ -449,41 +467,6 @@ def _check_frequency(frequency: Any, where: str) -> None:
         raise TypeError(f"{where}: frequency is {type(frequency).__name__}, expected int")
     if frequency < 0:
         raise ValueError(f"{where}: frequency is {frequency}, expected 0 or more")
-
-
-def _decode_lines(path: Path, encoding: str | None) -> list[str]:
-    data = path.read_bytes()
-    if encoding is None:
-        encoding = _guess_encoding(path, data)
-    elif encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
-        encoding = "utf-8-sig"  # a byte order mark is not part of the first word
-    try:
-        lines = data.decode(encoding).split("\n")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}:{line}: byte 0x{data[error.start]:02x} is not {encoding}") from error
-    return lines[:-1] if lines[-1] == "" else lines  # the last line break does not begin another line
-
-
-def _guess_encoding(path: Path, data: bytes) -> str:
-    """Return UTF-8, else GB18030; a file of mostly valid UTF-8 lines is broken UTF-8, not GB18030."""
-    try:
-        data.decode("utf-8-sig")
-        return "utf-8-sig"
-    except UnicodeDecodeError as error:
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise ValueError(f"{path}: begins with a UTF-16 byte order mark, expected UTF-8 or GB18030") from error
-        lines = [line for line in data.split(b"\n") if not line.isascii()]
-        utf8 = sum(_decodes(line, "utf-8") for line in lines)
-        return "utf-8" if 2 * utf8 > len(lines) else "gb18030"
-
-
-def _decodes(data: bytes, encoding: str) -> bool:
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _parse_entry(line: str, where: str) -> tuple[str, int]:

@@ -34,7 +34,7 @@ from .layers_adner import (
     normalise_adjacency,
 )
 from .loading_adner import CheckedModel
-from .word_vectors_adner import character_mean_vectors
+from .word_table_adner import AddedWords, add_words, fill_word_table
 
 
 @dataclass
@@ -353,7 +353,7 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
             self._check_vocabulary(tokenizer)
         lexicon = getattr(tokenizer, "lexicon", None)
         if lexicon is not None and self.config.use_dual_stream:
-            self._initialise_lexicon(tokenizer, word_vectors)
+            fill_word_table(self, tokenizer, word_vectors)
         return self.eval()
 
     def _check_vocabulary(self, tokenizer: Any) -> None:
@@ -364,19 +364,21 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
                 "use the vocabulary that the model (or its encoder) was trained with, or resize_token_embeddings"
             )
 
-    @torch.no_grad()
-    def _initialise_lexicon(self, tokenizer: Any, word_vectors: torch.Tensor | None) -> None:
-        table = self.adner.dual_stream.lexicon
-        if word_vectors is None:
-            characters = self.get_input_embeddings().weight.float()
-            word_vectors = character_mean_vectors(tokenizer, characters, self.config.lexicon_embedding_size)
-        if word_vectors.shape != table.word_embeddings.weight.shape:
-            raise ValueError(
-                f"word_vectors has shape {tuple(word_vectors.shape)}, "
-                f"expected {tuple(table.word_embeddings.weight.shape)}"
-            )
-        table.word_embeddings.weight.copy_(word_vectors)
-        table.frequencies.copy_(torch.tensor([0, *tokenizer.lexicon.frequencies], dtype=torch.float32))
+    def add_words(
+        self, tokenizer: Any, words: Sequence[str], frequencies: Sequence[int] | None = None, origin: str = "list"
+    ) -> AddedWords:
+        """Add words to the lexicon of this model and of its tokenizer, in place; save both then.
+
+        Nothing changes for texts without the new words, whose vectors are as at the start of training.
+
+        Args:
+            tokenizer: the model's own.
+            words, frequencies, origin: as for `Lexicon`; frequencies of the corpus that the lexicon's are counted on.
+
+        Raises:
+            ValueError: the model reads no lexicon, the tokenizer is not its own, or as `Lexicon`.
+        """
+        return add_words(self, tokenizer, words, frequencies, origin)
 
     def check_tokenizer(self, tokenizer: Any) -> None:
         """Check that a tokenizer has no more characters than the model, and its word list and script map.

@@ -1,0 +1,49 @@
+"""Lines of a word list or table in UTF-8 or GB18030, the encodings of Chinese text files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def decode_lines(path: Path, encoding: str | None) -> list[str]:
+    """Return the lines of a text file without their line feeds.
+
+    Args:
+        path: the file.
+        encoding: a codec name; None tries UTF-8 (with or without byte order mark), then GB18030.
+
+    Raises:
+        ValueError: bytes in neither encoding; the message names file and line.
+    """
+    data = path.read_bytes()
+    if encoding is None:
+        encoding = _guess_encoding(path, data)
+    elif encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+        encoding = "utf-8-sig"  # a byte order mark is not part of the first word
+    try:
+        lines = data.decode(encoding).split("\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}:{line}: byte 0x{data[error.start]:02x} is not {encoding}") from error
+    return lines[:-1] if lines[-1] == "" else lines  # the last line break does not begin another line
+
+
+def _guess_encoding(path: Path, data: bytes) -> str:
+    """Return UTF-8, else GB18030; a file of mostly valid UTF-8 lines is broken UTF-8, not GB18030."""
+    try:
+        data.decode("utf-8-sig")
+        return "utf-8-sig"
+    except UnicodeDecodeError as error:
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise ValueError(f"{path}: begins with a UTF-16 byte order mark, expected UTF-8 or GB18030") from error
+        lines = [line for line in data.split(b"\n") if not line.isascii()]
+        utf8 = sum(_decodes(line, "utf-8") for line in lines)
+        return "utf-8" if 2 * utf8 > len(lines) else "gb18030"
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
