@@ -282,6 +282,18 @@ def _calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="FILE", help=text)
 
 
+def _lexicon(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="checkpoint: a folder or a Hub name")
+    text = "add the words of this file, a word per line or word TAB frequency, to model and tokenizer"
+    parser.add_argument("--add", metavar="FILE", help=text)
+    text = "new folder for the checkpoint with the words (default: the checkpoint itself, replaced as a whole)"
+    parser.add_argument("--output", metavar="DIR", help=text)
+    text = "origin of the words: list, or documents for words taken from (private) documents, which no push sends"
+    _add(parser, "--origin", "list", text)
+    parser.add_argument("--text", help="show the words of the lexicon in this text")
+    _add_shared(parser, "--revision")
+
+
 def _rank(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     _add_shared(parser, "--threshold")
@@ -395,6 +407,7 @@ COMMANDS = {
     "explain": Command("show why a checkpoint finds the entities of a text or of documents", _explain),
     "predict": Command("tag texts and write the entities in any format", _predict),
     "calibrate": Command("fit the scores of a checkpoint to development documents with entities", _calibrate),
+    "lexicon": Command("show the lexicon of a checkpoint, or add words to it", _lexicon),
     "rank": Command("order unlabelled documents by how much a human label would help", _rank),
     "export": Command("write a checkpoint for ONNX Runtime", _export),
     "convert": Command("read documents in one format and write them in another", _convert),

@@ -235,6 +235,34 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         raise
 
 
+def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write into a temporary folder beside the folder `path`, then put it in its place.
+
+    Until the new folder is whole the old one stays as it is; if the exchange itself fails, it is put back.
+
+    Raises:
+        NotADirectoryError: `path` is not a folder.
+        OSError: the folder above it may not be written, or the disk is full.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.is_dir():
+        raise NotADirectoryError(f"{path} is not a folder")
+    new, old = (target.with_name(f".{target.name[:20]}.{os.getpid()}.{role}") for role in ("new", "old"))
+    try:
+        write_folder(new, fill)
+        os.chmod(new, stat.S_IMODE(target.stat().st_mode))
+        with _errors_of(path):
+            os.rename(target, old)
+            try:
+                os.rename(new, target)
+            except BaseException:
+                os.rename(old, target)
+                raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def write_figure(path: str | os.PathLike[str], figure: Any, dots_per_inch: int) -> None:
     """Save a matplotlib figure, in the format of the suffix.
 

@@ -20,6 +20,7 @@ from hf_adner.files import (
     is_stream,
     output_file,
     read_json,
+    replace_folder,
     write_figure,
     write_file,
     write_folder,
@@ -223,6 +224,32 @@ def test_a_full_disk_under_a_folder_is_named(tmp_path):
     with pytest.raises(OSError, match="No space left") as raised:
         write_folder(tmp_path / "out", fill)
     assert raised.value.filename == str(tmp_path / "out") and list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    folder.mkdir(mode=0o750)
+    (folder / "old").write_text("old")
+    (tmp_path / "link").symlink_to(folder)
+    replace_folder(tmp_path / "link", lambda place: (place / "new").write_text("new"))
+    assert [path.name for path in folder.iterdir()] == ["new"] and stat.S_IMODE(folder.stat().st_mode) == 0o750
+    real, calls = os.rename, []
+
+    def rename(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "broken disk")
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(OSError, match="broken disk"):
+        replace_folder(folder, lambda place: (place / "newer").write_text("newer"))
+    assert [path.name for path in folder.iterdir()] == ["new"] and sorted(tmp_path.iterdir()) == [
+        tmp_path / "link",
+        folder,
+    ]
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
+        replace_folder(tmp_path / "none", lambda place: None)
 
 
 def test_an_error_of_the_content_keeps_its_own_name(tmp_path):
