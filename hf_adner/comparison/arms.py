@@ -175,7 +175,7 @@ MODEL_FAMILIES = (STOCK, *ARCHITECTURES)
 
 
 def family_arguments(args: ModelArguments, family: str) -> ModelArguments:
-    """Return the model arguments of a family, without the lexicon if the architecture does not read it.
+    """Return the model arguments of a family: no lexicon if it does not read it, flat tagging if it has no CRF.
 
     Raises:
         ValueError: an unknown family.
@@ -185,7 +185,12 @@ def family_arguments(args: ModelArguments, family: str) -> ModelArguments:
     switches = ARCHITECTURES.get(family, {})
     reads_lexicon = switches.get("use_dual_stream") or switches.get("use_lexicon_edges")
     architecture = "bert-softmax" if family == STOCK else family
-    return replace(args, architecture=architecture, lexicon=args.lexicon if reads_lexicon else None)
+    return replace(
+        args,
+        architecture=architecture,
+        lexicon=args.lexicon if reads_lexicon else None,
+        tagging=args.tagging if switches.get("use_crf") else "flat",
+    )
 
 
 def family_tokenizer(args: ModelArguments, family: str, train: Dataset) -> AdnerTokenizer:

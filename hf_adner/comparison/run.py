@@ -141,6 +141,7 @@ class ArmRunner:
                 model.config.label2id,
                 max_length=args.max_length,
                 overlap=args.window_overlap,
+                tagging=getattr(model.config, "tagging", "flat"),  # the stock classifier has no such field
             )
             self._encoded[split] = rows.add_column("length", [len(ids) for ids in rows["input_ids"]])
         return self._encoded.get(split)

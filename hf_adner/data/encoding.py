@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from hf_adner.data.errors import DataFormatError, error_location, excerpt
-from hf_adner.data.records import Document, EntitySpan, document_from_row
-from hf_adner.model.labels_adner import OUTSIDE, UNOBSERVED
+from hf_adner.data.records import Document, EntitySpan, document_from_row, flatten, flatten_by_label
+from hf_adner.model.labels_adner import OUTSIDE, TAGGINGS, UNOBSERVED, entity_types
 from hf_adner.model.tokenization_adner import LEXICON_KEYS, AdnerTokenizer
 from hf_adner.model.windows_adner import Window, training_windows
 
@@ -34,6 +34,7 @@ def encode_dataset(
     overlap: int = 64,
     nested: str = "outermost",
     on_misaligned: str = "error",
+    tagging: str = "flat",
     num_proc: int | None = None,
 ) -> datasets.Dataset:
     """Encode a dataset of documents as features for training and evaluation.
@@ -48,9 +49,11 @@ def encode_dataset(
         max_length: maximum tokens of a window, including special tokens; None takes the tokenizer's
             `model_max_length`, without which a text is one window.
         overlap: number of characters that neighbouring windows share.
-        nested: which of overlapping entities are gold, `outermost` or `innermost`.
+        nested: which of overlapping entities are gold, `outermost` or `innermost`; per-label, of those of one label.
         on_misaligned: for an entity that begins or ends inside a token (sub-word tokenizers only): `error`, or `expand`
             the entity to whole tokens.
+        tagging: that of the model, `flat` or `per-label` (`AdnerConfig.tagging`). Per-label, `labels` has a column for
+            each entity type, in the order of `label2id`, and entities of different labels may overlap.
         num_proc: number of processes.
 
     Returns:
@@ -60,12 +63,12 @@ def encode_dataset(
     Raises:
         DataFormatError: the type of an entity is not in `label2id`, or an entity is longer than a window or not aligned
             with tokens.
-        ValueError: the tokenizer is slow, or `max_length` leaves no room for a character or exceeds
-            `model_max_length`.
+        ValueError: the tokenizer is slow, `max_length` leaves no room for a character or exceeds `model_max_length`,
+            or an unknown choice.
     """
     if on_misaligned not in ON_MISALIGNED:
         raise ValueError(f"on_misaligned must be one of {ON_MISALIGNED}, found {on_misaligned!r}")
-    encoder = WindowEncoder(tokenizer, label2id, max_length, overlap, nested, on_misaligned)
+    encoder = WindowEncoder(tokenizer, label2id, max_length, overlap, nested, on_misaligned, tagging)
     if not len(dataset):  # map would drop its columns
         return type(dataset).from_dict({name: [] for name in encoder.features()}, encoder.features())
     return dataset.map(
@@ -88,7 +91,7 @@ def _fingerprint(dataset: datasets.Dataset, encoder: WindowEncoder) -> str:
     parts = [dataset._fingerprint, type(tokenizer).__name__, tokenizer.backend_tokenizer.to_str()]
     parts += [str(getattr(tokenizer, "script_hash", None))]
     parts += [lexicon.hash if lexicon is not None else "", repr(sorted(encoder.label2id.items()))]
-    parts += [repr((encoder.max_length, encoder.overlap, encoder.nested, encoder.on_misaligned))]
+    parts += [repr((encoder.max_length, encoder.overlap, encoder.nested, encoder.on_misaligned, encoder.columns))]
     return sha256("\0".join(parts).encode("utf-8")).hexdigest()[:16]
 
 
@@ -103,10 +106,14 @@ class WindowEncoder:
         overlap: int = 64,
         nested: str = "outermost",
         on_misaligned: str = "error",
+        tagging: str = "flat",
     ):
+        if tagging not in TAGGINGS:
+            raise ValueError(f"tagging must be one of {TAGGINGS}, found {tagging!r}")
         if not tokenizer.is_fast:
             raise ValueError(f"{type(tokenizer).__name__} has no offsets; use a fast tokenizer")
         self.tokenizer, self.label2id = tokenizer, dict(label2id)
+        self.columns = entity_types(sorted(label2id, key=label2id.__getitem__)) if tagging == "per-label" else None
         if overlap < 0:
             raise ValueError(f"overlap (window_overlap, --window-overlap) is {overlap}, expected 0 or more")
         self.overlap, self.nested, self.on_misaligned = overlap, nested, on_misaligned
@@ -124,8 +131,9 @@ class WindowEncoder:
         """Return the column types of the result of a call."""
         from datasets import Features, List, Value
 
-        lists = [*self.tokenizer(""), "labels"]
-        columns = {name: List(Value("int32")) for name in lists}
+        columns = {name: List(Value("int32")) for name in (*self.tokenizer(""), "labels")}
+        if self.columns is not None:
+            columns["labels"] = List(List(Value("int32")))
         return Features({**columns, **dict.fromkeys(("document", "window_start", "window_end"), Value("int64"))})
 
     def __call__(self, rows: Mapping[str, list[Any]], indices: Sequence[int]) -> dict[str, list[Any]]:
@@ -151,12 +159,14 @@ class WindowEncoder:
         }
 
     def gold(self, document: Document) -> list[EntitySpan]:
-        """Return the sorted, disjoint gold spans of a document.
+        """Return the sorted gold spans of a document, disjoint (per-label: those of each label are).
 
         Raises:
             DataFormatError: a label is not in `label2id`.
         """
-        entities = document.flattened(self.nested).entities
+        entities = document.entities
+        if document.has_overlaps:
+            entities = (flatten if self.columns is None else flatten_by_label)(entities, self.nested).kept
         for entity in entities:
             if f"B-{entity.label}" not in self.label2id or f"I-{entity.label}" not in self.label2id:
                 raise DataFormatError(
@@ -194,7 +204,15 @@ class WindowEncoder:
             advice = "raise max_length (--max-length) as far as the model allows, or remove the entity"
             raise DataFormatError(f"{error}; {advice}", record=document.id) from None
 
-    def _labels(self, spans: list[EntitySpan], encoded: Mapping[str, list[Any]], number: int, length: int) -> list[int]:
+    def _labels(self, spans: list[EntitySpan], encoded: Mapping[str, list[Any]], number: int, length: int) -> list[Any]:
+        if self.columns is None:
+            return self._label_sequence(spans, encoded, number, length)
+        own = ([span for span in spans if span[2] == label] for label in self.columns)
+        return [list(row) for row in zip(*(self._label_sequence(one, encoded, number, length) for one in own))]
+
+    def _label_sequence(
+        self, spans: list[EntitySpan], encoded: Mapping[str, list[Any]], number: int, length: int
+    ) -> list[int]:
         if isinstance(self.tokenizer, AdnerTokenizer):
             return [UNOBSERVED, *character_labels(spans, length, self.label2id), UNOBSERVED]
         token_offsets = encoded["offset_mapping"][number]
@@ -282,7 +300,8 @@ def _check_aligned(span: EntitySpan, start: int, end: int) -> None:
 class AdnerDataCollator:
     """Pad all columns of a batch, including lexicon matches and labels, to int64 tensors.
 
-    Token columns become (batch, tokens), lexicon columns (batch, words) with at least one word, numbers (batch,).
+    Token columns become (batch, tokens), per-label `labels` (batch, tokens, types), lexicon columns (batch, words) with
+    at least one word, numbers (batch,).
 
     Args:
         tokenizer: provides the padding side and the padding ids of its columns.
@@ -330,7 +349,7 @@ class AdnerDataCollator:
 
 
 def _padded(rows: Sequence[Sequence[int]], fill: int, width: int, shifts: Sequence[int] | None) -> torch.Tensor:
-    filled = np.full((len(rows), width), fill, dtype=np.int64)  # (batch, width)
+    filled = np.full((len(rows), width, *np.shape(rows[0])[1:]), fill, dtype=np.int64)  # (batch, width, ...)
     for number, row in enumerate(rows):
         shift = shifts[number] if shifts else 0
         filled[number, shift : shift + len(row)] = row

@@ -10,6 +10,7 @@ import operator
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from hf_adner.data.errors import DataFormatError, excerpt
@@ -175,6 +176,17 @@ def flatten(entities: Iterable[Entity], nested: str = "outermost") -> Flattening
         else:
             left_out.append(entity)
     return Flattening(tuple(kept), tuple(sorted(left_out, key=_position)))
+
+
+def flatten_by_label(entities: Iterable[Entity], nested: str = "outermost") -> Flattening:
+    """Choose entities of which none overlaps another of its label; see `flatten`."""
+    of_label: dict[str, list[Entity]] = {}
+    for entity in entities:
+        of_label.setdefault(entity.label, []).append(entity)
+    parts = [flatten(own, nested) for own in of_label.values()]
+    kept = chain.from_iterable(part.kept for part in parts)
+    left_out = chain.from_iterable(part.left_out for part in parts)
+    return Flattening(tuple(sorted(kept, key=_position)), tuple(sorted(left_out, key=_position)))
 
 
 def first_overlap(entities: Iterable[Entity], crossing: bool) -> tuple[Entity, Entity] | None:

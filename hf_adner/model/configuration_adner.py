@@ -11,16 +11,16 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from .calibration_adner import Calibration
-from .labels_adner import OUTSIDE, bio_labels, entity_types, state_names
+from .labels_adner import OUTSIDE, TAGGINGS, bio_labels, entity_types, state_names
 from .loading_adner import CONFIG_FILE, CheckpointError, named_errors
 from .remote_code_adner import RegisteredPipelines, auto_map, custom_pipelines, save_code
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 """Checkpoint format, major.minor: another major version cannot be read, additions of a newer minor are ignored.
 
-1.1 added script normalisation and `calibration`.
+1.1 added script normalisation and `calibration`, 1.2 `tagging`.
 """
 
 _BASE = {
@@ -56,6 +56,7 @@ ARCHITECTURES: dict[str, dict[str, bool]] = {
 _CHOICES = {
     "architecture": set(ARCHITECTURES),
     "tag_scheme": {"bio", "bioes"},
+    "tagging": set(TAGGINGS),
     "lexicon_pooling": {"bmes", "mean"},
     "stream_fusion": {"gate", "concat"},
     "word_layer": {"lstm", "transformer"},
@@ -85,6 +86,8 @@ class AdnerConfig(PreTrainedConfig):
             the switches. `use_dual_stream` is the word stream with cross-stream attention (M-DSCMG eqs. 3–7),
             `use_self_attention` eqs. 8–11, `use_graph` the GGNN (eqs. 12–15), `use_lexicon_edges` its word edges.
         tag_scheme: states of the CRF, `"bioes"` (default) or `"bio"`; the labels are BIO in both cases.
+        tagging: `"flat"` (default), one label sequence per text, so that entities are disjoint; or `"per-label"`, one
+            for each entity type, so that entities of different types may overlap. The latter needs a CRF.
         lexicon_size: rows of the word embedding, padding (row 0) included; 0 without a lexicon.
         lexicon_embedding_size: width of a word vector.
         lexicon_hash: hash of the word list the model was trained with (checked against the tokenizer's).
@@ -119,6 +122,7 @@ class AdnerConfig(PreTrainedConfig):
         "text_mask",
         "start_probs",
         "end_probs",
+        "chain_log_probs",
         "hidden_states",
         "attentions",
     ]
@@ -133,6 +137,7 @@ class AdnerConfig(PreTrainedConfig):
     use_lexicon_edges: bool | None = None
     use_crf: bool | None = None
     tag_scheme: str = "bioes"
+    tagging: str = "flat"
     lexicon_size: int = 0
     lexicon_embedding_size: int = 50
     lexicon_hash: str | None = None
@@ -206,6 +211,12 @@ class AdnerConfig(PreTrainedConfig):
         self._check_labels()
         self._check_sizes()
         Calibration.from_config(self.calibration, self.entity_types)
+        if self.is_per_label and not self.use_crf:
+            raise ValueError(
+                "tagging='per-label' needs a CRF (use_crf=True): the softmax head gives each token one label"
+            )
+        if self.is_per_label and not self.entity_types:
+            raise ValueError("tagging='per-label' needs an entity type, id2label has none")
         if self.use_lexicon_edges and not self.use_graph:
             raise ValueError("use_lexicon_edges=True needs use_graph=True: the edges belong to the graph")
         widths = [self.fused_size] * bool(self.use_dual_stream) + [self.output_size] * bool(self.use_self_attention)
@@ -260,8 +271,15 @@ class AdnerConfig(PreTrainedConfig):
 
     @property
     def states(self) -> list[str]:
-        """Names of the CRF's states (the labels if there is no CRF)."""
+        """Names of the CRF's states (the labels if there is no CRF); per-label those of each type's chain in turn."""
+        if self.is_per_label:
+            return [state for name in self.entity_types for state in state_names([name], self.tag_scheme)]
         return state_names(self.entity_types, self.tag_scheme) if self.use_crf else self.labels
+
+    @property
+    def is_per_label(self) -> bool:
+        """Whether each entity type has a label sequence of its own."""
+        return self.tagging == "per-label"
 
     @property
     def needs_lexicon(self) -> bool:

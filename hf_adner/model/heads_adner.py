@@ -34,31 +34,45 @@ class HeadOutput(NamedTuple):
     Attributes:
         likelihood: (batch,) log-likelihood of the gold labels, None without gold labels.
         emissions: (batch, text, states).
-        log_probs: (batch, text, labels).
-        predictions: (batch, text) label ids, or None.
-        start_probs, end_probs: (batch, text).
+        log_probs: (batch, text, labels); None if a per-label head did not read its chains as one.
+        predictions: (batch, text) label ids, or None; of a per-label head (batch, text, types).
+        start_probs, end_probs: (batch, text); of a per-label head (batch, text, types).
+        chain_log_probs: (batch, text, types, 3), O, B and I of each type's chain; None of other heads.
     """
 
     likelihood: torch.Tensor | None
     emissions: torch.Tensor
-    log_probs: torch.Tensor
+    log_probs: torch.Tensor | None
     predictions: torch.Tensor | None
     start_probs: torch.Tensor
     end_probs: torch.Tensor
+    chain_log_probs: torch.Tensor | None = None
 
     def at_tokens(self, positions: TextPositions, tokens: int) -> dict[str, torch.Tensor | None]:
         """Return the output by token position (batch, tokens, ...); special tokens and padding are O."""
-        batch, _, labels = self.log_probs.shape
-        outside = self.log_probs.new_full((batch, tokens, labels), _IMPOSSIBLE)
-        outside[..., 0] = 0.0
-        nothing = self.log_probs.new_zeros(batch, tokens)
-        unseen = positions.index.new_full((batch, tokens), UNOBSERVED)
         return {
-            "logits": positions.put(self.log_probs, outside),
-            "predictions": None if self.predictions is None else positions.put(self.predictions, unseen),
-            "start_probs": positions.put(self.start_probs, nothing),
-            "end_probs": positions.put(self.end_probs, nothing),
+            "logits": _distribution_at_tokens(self.log_probs, positions, tokens),
+            "predictions": _at_tokens(self.predictions, positions, tokens, UNOBSERVED),
+            "start_probs": _at_tokens(self.start_probs, positions, tokens, 0.0),
+            "end_probs": _at_tokens(self.end_probs, positions, tokens, 0.0),
+            "chain_log_probs": _distribution_at_tokens(self.chain_log_probs, positions, tokens),
         }
+
+
+def _at_tokens(values: torch.Tensor | None, positions: TextPositions, tokens: int, fill: float) -> torch.Tensor | None:
+    if values is None:
+        return None
+    return positions.put(values, values.new_full((len(values), tokens, *values.shape[2:]), fill))
+
+
+def _distribution_at_tokens(
+    log_probs: torch.Tensor | None, positions: TextPositions, tokens: int
+) -> torch.Tensor | None:
+    if log_probs is None:
+        return None
+    outside = log_probs.new_full((len(log_probs), tokens, *log_probs.shape[2:]), _IMPOSSIBLE)
+    outside[..., 0] = 0.0
+    return positions.put(log_probs, outside)
 
 
 class LikelyEntity(NamedTuple):
@@ -192,14 +206,24 @@ class CrfHead(nn.Module):
 
     def __init__(self, config: AdnerConfig):
         super().__init__()
-        states = config.states
-        self.classifier = nn.Linear(config.output_size, len(states))
-        self.label_states = LabelStates(config.labels, states)
+        self._build(config.output_size, config.labels, config.states)
+
+    def _build(self, size: int, labels: Sequence[str], states: Sequence[str], chains: int = 1) -> None:
+        """Create the layers of a number of chains that have the same labels and states."""
+        self.classifier = nn.Linear(size, chains * len(states))
+        self.label_states = LabelStates(labels, states)
         self.crf = AdnerCRF(len(states), allowed_transitions(states))
+
+    def check(self, gold: torch.Tensor) -> None:
+        """Check gold label ids (batch, text); see `LabelStates.check`."""
+        self.label_states.check(gold)
 
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor, gold: torch.Tensor | None) -> HeadOutput:
         """Compute marginals, path and likelihood of hidden states (batch, text, size); `gold` label ids or None."""
-        emissions = self.classifier(hidden).float()
+        return self.read_chains(self.classifier(hidden).float(), mask, gold)
+
+    def read_chains(self, emissions: torch.Tensor, mask: torch.Tensor, gold: torch.Tensor | None) -> HeadOutput:
+        """Compute marginals, path and likelihood of chains, (chains, text, states); `gold` (chains, text) or None."""
         likelihood = None
         if gold is not None and (self.training or not torch.is_grad_enabled()):
             tags = self.label_states.to_states(gold, mask)
@@ -262,6 +286,10 @@ class SoftmaxHead(nn.Module):
         super().__init__()
         self.classifier = nn.Linear(config.output_size, len(config.labels))
         self.label_states = LabelStates(config.labels, config.labels)
+
+    def check(self, gold: torch.Tensor) -> None:
+        """Check gold label ids (batch, text); see `LabelStates.check`."""
+        self.label_states.check(gold)
 
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor, gold: torch.Tensor | None) -> HeadOutput:
         """Compute log probabilities, path and likelihood of hidden states (batch, text, size); `gold` may be None."""

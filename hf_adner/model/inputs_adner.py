@@ -39,6 +39,29 @@ def check_shapes(shape: torch.Size, **tensors: torch.Tensor | None) -> None:
             raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, expected that of the input, {tuple(shape)}")
 
 
+def check_labels(shape: torch.Size, labels: torch.Tensor | None, types: int | None) -> None:
+    """Check the shape of gold labels.
+
+    Args:
+        shape: (batch, tokens).
+        labels: gold label ids, or None.
+        types: entity types of a per-label model, which have a column each; None for a flat model.
+
+    Raises:
+        ValueError: the shape is not (batch, tokens), or (batch, tokens, types) of a per-label model.
+    """
+    expected = tuple(shape) if types is None else (*shape, types)
+    if labels is None or labels.shape == expected:
+        return
+    if labels.dim() == len(expected):
+        raise ValueError(f"labels has the shape {tuple(labels.shape)}, expected that of the input, {expected}")
+    tagging = "flat" if types is None else "per-label"
+    raise ValueError(
+        f"labels has the shape {tuple(labels.shape)}, expected {expected}: the model's tagging is {tagging!r} "
+        f"(encode_dataset makes such labels with tagging={tagging!r})"
+    )
+
+
 def check_length(tokens: int, limit: int | None) -> None:
     """Check that an encoder has a position for each token.
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 OUTSIDE = "O"
+TAGGINGS = ("flat", "per-label")
+"""One label sequence for all entity types, or one for each; see `AdnerConfig.tagging`."""
 UNOBSERVED = -100
 """Label id of positions without a gold label (the `ignore_index` of torch's cross entropy and of the Trainer)."""
 

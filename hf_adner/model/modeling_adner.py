@@ -2,20 +2,19 @@
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import can_return_tuple
 
 from .configuration_adner import ARCHITECTURES, AdnerConfig
 from .crf_adner import AdnerCRF
 from .encoders_adner import build_encoder, encoder_first_position, limit_tokenizer, load_encoder, position_limit
 from .heads_adner import CrfHead, LabelStates, SoftmaxHead
-from .inputs_adner import batch_shape, check_length, check_matches, check_shapes, check_values
+from .inputs_adner import batch_shape, check_labels, check_length, check_matches, check_shapes, check_values
 from .labels_adner import UNOBSERVED, bio_labels
 from .layers_adner import (
     BidirectionalLSTM,
@@ -34,53 +33,9 @@ from .layers_adner import (
     normalise_adjacency,
 )
 from .loading_adner import CheckedModel
+from .outputs_adner import AdnerModelOutput, AdnerTokenClassifierOutput
+from .per_label_adner import ChainLabels, PerLabelHead
 from .word_table_adner import AddedWords, add_words, fill_word_table
-
-
-@dataclass
-class AdnerModelOutput(ModelOutput):
-    """Output of `AdnerModel`.
-
-    Attributes:
-        last_hidden_state: (batch, tokens, size), zero outside the text.
-        hidden_states, attentions: those of the encoder; without one, the character embeddings and None.
-        stream_attentions: with eager attention only: character→word, word→character, self-attention, each (batch,
-            heads, text, text).
-    """
-
-    last_hidden_state: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    stream_attentions: tuple[torch.FloatTensor, ...] | None = None
-
-
-@dataclass
-class AdnerTokenClassifierOutput(ModelOutput):
-    """Output of `AdnerForTokenClassification`.
-
-    Attributes:
-        loss: scalar; the negative log-likelihood summed over the batch, divided by `num_items_in_batch` or else by the
-            number of labelled tokens.
-        logits: (batch, tokens, labels) log posterior marginals over the BIO labels; their exponentials sum to 1.
-            Differentiable, except if labels are given in training or without grad: then they are detached.
-        predictions: (batch, tokens) BIO label ids of the Viterbi path (softmax head: repaired arg max), -100 outside
-            the text; None in training with labels, to save time.
-        start_probs, end_probs: (batch, tokens) probability that an entity starts (ends) there, in [0, 1].
-        emissions: (batch, text, states) left-aligned float32 inputs of the CRF (softmax head: log probabilities of the
-            labels).
-        text_mask: (batch, text) 1 where a row of `emissions` is text, 0 where it is padding.
-        hidden_states, attentions: those of the encoder.
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    predictions: torch.LongTensor | None = None
-    start_probs: torch.FloatTensor | None = None
-    end_probs: torch.FloatTensor | None = None
-    emissions: torch.FloatTensor | None = None
-    text_mask: torch.LongTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
 
 
 class AdnerPreTrainedModel(CheckedModel):
@@ -96,10 +51,10 @@ class AdnerPreTrainedModel(CheckedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, AdnerCRF):
-            for parameter in (module.start_transitions, module.end_transitions, module.transitions):
+            for parameter in module.parameters(recurse=False):
                 init.uniform_(parameter, -0.1, 0.1)
             module.fill_constraints()
-        elif isinstance(module, LabelStates):
+        elif isinstance(module, LabelStates | ChainLabels):
             module.fill()
         elif isinstance(module, nn.GRUCell):
             for name, parameter in module.named_parameters():
@@ -262,7 +217,7 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         super().__init__(config)
         self.adner = AdnerModel(config, encoder=encoder)
         self.dropout = nn.Dropout(config.head_dropout)
-        self.head = CrfHead(config) if config.use_crf else SoftmaxHead(config)
+        self.head = _build_head(config)
         self._no_split_modules = self.adner._no_split_modules
         self.supports_gradient_checkpointing = self.adner.supports_gradient_checkpointing
         self._keep_in_fp32_modules_strict = ["crf"] if config.use_crf else []
@@ -429,14 +384,16 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
 
         Args:
             labels: (batch, tokens) BIO label ids, -100 on special tokens and padding. A -100 inside the text is
-                unobserved: the likelihood sums over its possible labels.
-            num_items_in_batch: divisor of the summed loss (the Trainer passes the labelled tokens of the whole step).
+                unobserved: the likelihood sums over its possible labels. Of a per-label model (batch, tokens, types):
+                column j has the ids of O, B-x and I-x of entity type number j, x.
+            num_items_in_batch: divisor of the summed loss (the Trainer passes the number of labels other than -100 of
+                the whole step; of a per-label model it is divided by the number of types).
 
         Raises:
             ValueError: as `AdnerModel.forward`, a label that does not exist, or emissions that are nan or infinite.
         """
         tokens = batch_shape(input_ids, inputs_embeds)
-        check_shapes(tokens, labels=labels)
+        check_labels(tokens, labels, len(self.config.entity_types) if self.config.is_per_label else None)
         if attention_mask is None:
             attention_mask = torch.ones(tokens, dtype=torch.long, device=self.device)
         outputs = self.adner(
@@ -455,9 +412,9 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         )
         positions = locate_text(attention_mask)
         hidden = self.dropout(positions.take(outputs.last_hidden_state))
-        gold = None if labels is None else positions.take(labels).masked_fill(~positions.mask, UNOBSERVED)
+        gold = None if labels is None else _gold_in_text(labels, positions)
         if gold is not None:
-            self.head.label_states.check(gold)
+            self.head.check(gold)
         tagged = self.head(hidden, positions.mask, gold)
         by_token = tagged.at_tokens(positions, tokens[1])
         return AdnerTokenClassifierOutput(
@@ -477,7 +434,8 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
     ) -> torch.Tensor:
         """Return log p(entity | x) of exactly these spans and types, (entities,).
 
-        CRF: exact span posterior. Softmax: sum of the log probabilities of the tokens' labels.
+        CRF: exact span posterior (per-label: in the chain of the type). Softmax: sum of the log probabilities of the
+        tokens' labels.
 
         Args:
             emissions, text_mask: from the output of `forward`.
@@ -493,8 +451,25 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         return self.head.entity_log_posteriors(emissions, text_mask.bool(), entities)
 
 
+def _build_head(config: AdnerConfig) -> nn.Module:
+    if config.is_per_label:
+        return PerLabelHead(config)
+    return CrfHead(config) if config.use_crf else SoftmaxHead(config)
+
+
+def _gold_in_text(labels: torch.Tensor, positions: TextPositions) -> torch.Tensor:
+    """Return label ids in text positions, (batch, text, ...), -100 behind the text."""
+    mask = positions.mask.view(*positions.mask.shape, *[1] * (labels.dim() - 2))
+    return positions.take(labels).masked_fill(~mask, UNOBSERVED)
+
+
 def _mean_loss(likelihood: torch.Tensor, gold: torch.Tensor, num_items_in_batch: torch.Tensor | int | None):
-    """Return the negative log-likelihood (batch,) per labelled token; 0 if no token is labelled."""
+    """Return the negative log-likelihood (batch,) per labelled token; 0 if no token is labelled.
+
+    A token of a per-label model has a label in each column of `gold` (batch, text, types); all of them count as one.
+    """
     if num_items_in_batch is None:
         num_items_in_batch = (gold != UNOBSERVED).sum()
-    return -likelihood.sum() / torch.as_tensor(num_items_in_batch, device=likelihood.device).clamp(min=1)
+    columns = gold.shape[2] if gold.dim() == 3 else 1
+    items = torch.as_tensor(num_items_in_batch, device=likelihood.device).clamp(min=1)
+    return -likelihood.sum() / items if columns == 1 else -likelihood.sum() * columns / items

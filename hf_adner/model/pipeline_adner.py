@@ -13,7 +13,7 @@ from .assertion_adner import add_assertions, choose_rules
 from .calibration_adner import Calibration
 from .encoders_adner import longest_text
 from .labels_adner import split_tag
-from .windows_adner import Window, merge_window_entities, owned_entities, prediction_windows
+from .windows_adner import Window, merge_by_label, merge_window_entities, owned_entities, prediction_windows
 
 DEFAULT_BATCH_SIZE = 16
 DEFAULT_OVERLAP = 64
@@ -28,7 +28,8 @@ REVIEW_THRESHOLD = 0.8
 class AdnerPipeline(TokenClassificationPipeline):
     """Find entities with an `AdnerForTokenClassification`; created by `pipeline("adner-ner", model=path)`.
 
-    Entities are those of the model's best path. An entity's `score` is the exact posterior of its span and label given
+    Entities are those of the model's best path; of a per-label model those of each label's best path, so that entities
+    of different labels may overlap. An entity's `score` is the exact posterior of its span and label given
     the text (softmax heads: the product of its tokens' probabilities); `start_score` and `end_score` are the marginals
     of its boundaries, with a CRF never below `score`. If the checkpoint was calibrated (`adner calibrate`), the three
     are calibrated, and `posterior` is what `score` was made from. A text longer than `window_size` is split into
@@ -46,7 +47,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         calibrated: False gives posteriors as scores, as if the checkpoint were not calibrated (default True).
         candidates: also return every span and label off the best path whose posterior exceeds the checkpoint's
             candidate threshold (`adner calibrate --coverage`), or a threshold of your own in (0, 1). Each entity gets
-            `on_path`, whether it is one of the best path; those off it may overlap others.
+            `on_path`, whether it is one of the best path; those off it may overlap any others.
         window_size: characters per window; default and maximum is what tokenizer and encoder take, 510 if unlimited.
         window_overlap: characters that neighbouring windows share, default 64, at most half of a window.
         assertion: add to each entity `assertion`, the sorted list of those of ``family``, ``historical``,
@@ -83,12 +84,12 @@ class AdnerPipeline(TokenClassificationPipeline):
             batch_size, parameters: as for the class, for this call only.
 
         Returns:
-            For a text a list of entities, sorted by start; those of the best path never overlap. For a list of texts a
-            list of such lists; for another iterable an iterator of such lists, in the order of the texts. An entity is
-            a dictionary of `entity_group`, `score`, `start_score`, `end_score` (floats in [0, 1]), `word`
-            (`text[start:end]`), `start` and `end` (characters, end exclusive), of a calibrated checkpoint `posterior`,
-            and `needs_review`, `on_path`, `assertion`, `assertion_cues` (dictionaries of `attribute`, `start` and
-            `end`) and `explanation` if requested.
+            For a text a list of entities, sorted by start; those of the best path never overlap (of a per-label model:
+            those of a label; longer ones come first). For a list of texts a list of such lists; for another iterable an
+            iterator of such lists, in the order of the texts. An entity is a dictionary of `entity_group`, `score`,
+            `start_score`, `end_score` (floats in [0, 1]), `word` (`text[start:end]`), `start` and `end` (characters,
+            end exclusive), of a calibrated checkpoint `posterior`, and `needs_review`, `on_path`, `assertion`,
+            `assertion_cues` (dictionaries of `attribute`, `start` and `end`) and `explanation` if requested.
 
         Raises:
             TypeError: `inputs` or one of its texts has another type, or a parameter is unknown.
@@ -228,14 +229,16 @@ class AdnerPipeline(TokenClassificationPipeline):
                 found[row.text][row.number] = entities
             for row, entities in zip(group, self._likely_entities(joined, group, texts, settings)):
                 likely[row.text][row.number] = entities
-        merged = [
-            lists[0] if len(lists) == 1 else merge_window_entities(ranges, lists)
-            for ranges, lists in zip(windows, found)
-        ]
+        merged = [self._merged(ranges, lists) for ranges, lists in zip(windows, found)]
         if settings.candidate_threshold is not None:
             others = [owned_entities(ranges, lists) for ranges, lists in zip(windows, likely)]
             merged = [_with_candidates(entities, more) for entities, more in zip(merged, others)]
         return self._finish(texts, merged, settings)
+
+    def _merged(self, ranges: list[Window], found: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        if getattr(self.model.config, "is_per_label", False):  # older remote code has no such field
+            return merge_by_label(ranges, found, lambda entity: entity["entity_group"])
+        return found[0] if len(found) == 1 else merge_window_entities(ranges, found)
 
     def _run(self, batch: Sequence[_Row], texts: list[str], first: int) -> dict[str, torch.Tensor]:
         characters = [texts[row.text][row.window.start : row.window.end] for row in batch]
@@ -266,26 +269,30 @@ class AdnerPipeline(TokenClassificationPipeline):
         """
         self.model.eval()  # not for the call alone: other threads may be in the middle of theirs
         outputs = self.model(**model_inputs)
-        spans, tokens = self._path_spans(outputs.predictions, model_inputs["attention_mask"])
-        row, first, last = tokens.unbind(1)
-        boundaries = torch.stack((outputs.start_probs[row, first], outputs.end_probs[row, last]), 1)
+        sides = (outputs.predictions, outputs.start_probs, outputs.end_probs)
+        path, starts, ends = (side if side.dim() == 3 else side[..., None] for side in sides)  # (batch, tokens, chains)
+        spans, (row, chain, first, last) = self._path_spans(path, model_inputs["attention_mask"])
+        boundaries = torch.stack((starts[row, first, chain], ends[row, last, chain]), 1)
         return {"spans": spans, "boundaries": boundaries, "emissions": outputs.emissions, "mask": outputs.text_mask}
 
-    def _path_spans(self, path: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the entities of label paths (batch, tokens): `spans` of `_forward`, and row, first, last token.
+    def _path_spans(
+        self, path: torch.Tensor, attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Return the entities of label paths (batch, tokens, chains): `spans` of `_forward`, and where they are.
 
-        The second tensor is (entities, 3). The model repairs its paths, so an entity's labels are always B, I, ..., I.
+        The latter is row, chain, first and last token, each (entities,). The model repairs its paths, so an entity's
+        labels are always B, I, ..., I.
         """
-        path = path.clamp(min=0)  # (batch, tokens), -100 outside the text becomes O
+        path = path.transpose(1, 2).clamp(min=0)  # (batch, chains, tokens), -100 outside the text becomes O
         opens, inside = (
             torch.tensor([prefix == letter for prefix, _ in self._labels], device=path.device)[path] for letter in "BI"
         )
-        continues = torch.nn.functional.pad(inside[:, 1:], (0, 1))
-        row, first = opens.nonzero().unbind(1)
-        last = ((opens | inside) & ~continues).nonzero()[:, 1]
+        continues = torch.nn.functional.pad(inside[..., 1:], (0, 1))
+        row, chain, first = opens.nonzero().unbind(1)
+        last = ((opens | inside) & ~continues).nonzero()[:, 2]
         text_start = attention_mask.argmax(1) + 1  # after the first attended token, which is special
-        spans = (row, first - text_start[row], last + 1 - text_start[row], path[row, first])
-        return torch.stack(spans, 1), torch.stack((row, first, last), 1)
+        spans = (row, first - text_start[row], last + 1 - text_start[row], path[row, chain, first])
+        return torch.stack(spans, 1), (row, chain, first, last)
 
     def postprocess(
         self, outputs: Mapping[str, torch.Tensor], group: Sequence[_Row], texts: Sequence[str], settings: _Settings

@@ -6,7 +6,7 @@ All positions are characters of the text, ends exclusive. Windows cover the text
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 SENTENCE_ENDS = "。！？；!?;\n"
@@ -108,6 +108,30 @@ def merge_window_entities(windows: Sequence[Window], entities_per_window: Sequen
     candidates = list(_owned(windows, entities_per_window))
     candidates.sort(key=lambda candidate: candidate[:3])
     return [candidate.entity for group in _overlapping_groups(candidates) for candidate in _without_overlaps(group)]
+
+
+def merge_by_label(
+    windows: Sequence[Window], entities_per_window: Sequence[Iterable[EntityT]], label_of: Callable[[EntityT], str]
+) -> list[EntityT]:
+    """Merge the entities of overlapping windows, those of each label by themselves; of different labels they overlap.
+
+    Args:
+        windows, entities_per_window: as for `merge_window_entities`.
+        label_of: returns the label of an entity.
+
+    Returns:
+        The entities sorted by start, longer first, then by label.
+
+    Raises:
+        ValueError: as for `merge_window_entities`.
+    """
+    found = [list(entities) for entities in entities_per_window]
+    labels = sorted({label_of(entity) for entities in found for entity in entities})
+    merged = []
+    for label in labels:
+        own = [[entity for entity in entities if label_of(entity) == label] for entities in found]
+        merged += merge_window_entities(windows, own)
+    return sorted(merged, key=lambda entity: (_span_of(entity)[0], -_span_of(entity)[1]))
 
 
 def owned_entities(windows: Sequence[Window], entities_per_window: Sequence[Iterable[EntityT]]) -> list[EntityT]:

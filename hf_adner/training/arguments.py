@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 
 from hf_adner.data.reading_arguments import ReadingArguments
 from hf_adner.model.configuration_adner import ARCHITECTURES
+from hf_adner.model.labels_adner import TAGGINGS
 from hf_adner.model.lexicon_adner import PUBLIC_DOCUMENTS
 
 
@@ -58,6 +59,13 @@ class ModelArguments:
     )
     architecture: str = field(
         default="m-dscmg", metadata={"help": "model architecture", "choices": list(ARCHITECTURES)}
+    )
+    tagging: str = field(
+        default="flat",
+        metadata={
+            "help": "'flat': entities are disjoint; 'per-label': those of different labels may overlap (needs a CRF)",
+            "choices": list(TAGGINGS),
+        },
     )
     normalize_script: bool = field(
         default=True,

@@ -167,7 +167,7 @@ def build_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence
         ValueError: a malformed or unknown override, word vectors without a lexicon, or a configuration that
             `AdnerConfig` rejects.
     """
-    overrides = parse_overrides(args.config_overrides)
+    overrides = {"tagging": args.tagging, **parse_overrides(args.config_overrides)}
     if unknown := sorted(overrides.keys() - {field.name for field in fields(AdnerConfig)}):
         raise ValueError(f"config_overrides (--config-overrides): AdnerConfig has no field {unknown[0]!r}")
     try:

@@ -171,7 +171,12 @@ def encode_split(
 ) -> Dataset:
     """Encode a split as model inputs, with a column of window lengths for the sampler."""
     encoded = encode_dataset(
-        split, tokenizer, model.config.label2id, max_length=args.max_length, overlap=args.window_overlap
+        split,
+        tokenizer,
+        model.config.label2id,
+        max_length=args.max_length,
+        overlap=args.window_overlap,
+        tagging=model.config.tagging,
     )
     return encoded.map(lambda batch: {"length": [len(ids) for ids in batch["input_ids"]]}, batched=True)
 

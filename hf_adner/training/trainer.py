@@ -235,6 +235,8 @@ class SeededLengthGroupedSampler(Sampler[int]):
 def predicted_labels(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
     """Return predicted label ids, (batch, length): the Viterbi path if the model returns one, else the argmax.
 
+    Those of a per-label model are (batch, length, types).
+
     For the Trainer's `preprocess_logits_for_metrics`, so that it does not collect the logits of the whole split.
     """
     logits, *others = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
@@ -260,7 +262,10 @@ def span_scores(labels: Sequence[str]) -> Callable[[Any], dict[str, float]]:
 
 
 def _row_spans(predictions: np.ndarray, label_ids: np.ndarray, labels: Sequence[str]) -> tuple[list, list]:
-    """Return the predicted and the gold spans of a row."""
+    """Return the predicted and the gold spans of a row, (length,) or per-label (length, types)."""
+    if label_ids.ndim == 2:
+        columns = [_row_spans(*column, labels) for column in zip(predictions.T, label_ids.T, strict=True)]
+        return tuple([span for spans in side for span in spans] for side in zip(*columns))
     observed = label_ids != UNOBSERVED
     return (
         tags_to_spans([labels[max(index, 0)] for index in predictions[observed]]),
@@ -275,7 +280,11 @@ def trainer_facts(trainer: Trainer) -> dict[str, Any]:
     encoder = getattr(getattr(config, "encoder_config", None) or config, "name_or_path", None) or None
     return {
         "labels": _label_names([config.id2label[index] for index in sorted(config.id2label)]),
-        "model": {"architecture": getattr(config, "architecture", None) or type(model).__name__, "encoder": encoder},
+        "model": {
+            "architecture": getattr(config, "architecture", None) or type(model).__name__,
+            "encoder": encoder,
+            **({"tagging": config.tagging} if hasattr(config, "tagging") else {}),
+        },
         "base_model": public_name(encoder),
         "training": reported_arguments(trainer.args),
         "parameters": model.num_parameters(),

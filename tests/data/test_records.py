@@ -183,7 +183,8 @@ def test_report_counts_entities_that_flattening_drops():
     report.count(Document("b", "瘙痒", (Entity(0, 2, "Symptom"),)))
     assert (report.documents, report.entities, report.not_flat) == (2, 3, 1)
     assert report.warnings() == [
-        "1 of 3 entities overlap a longer entity: kept in the documents, dropped when a flat tagger is trained"
+        "1 of 3 entities overlap a longer entity: kept in the documents, dropped when a flat tagger is trained "
+        "(per-label tagging keeps those whose labels differ)"
     ]
 
 

@@ -128,7 +128,7 @@ def test_the_encoder_may_be_of_any_family():
             {"encoder_config": {"model_type": "bert", "num_hidden_layers": -1}},
             "num_hidden_layers of encoder_config is -1",
         ),
-        ({"format_version": "x"}, "format_version must be a version such as '1.1', found 'x'"),
+        ({"format_version": "x"}, "format_version must be a version such as '1.2', found 'x'"),
         ({"dtype": -1}, "dtype must be a type of torch, such as 'float32', found -1"),
         ({"head_dropout": 1.0}, r"head_dropout must be in \[0, 1\), found 1.0"),
     ],

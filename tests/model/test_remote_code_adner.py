@@ -15,7 +15,7 @@ from hf_adner import AdnerPipeline
 from hf_adner.model import remote_code_adner
 from hf_adner.model.configuration_adner import FORMAT_VERSION, AdnerConfig
 
-ARCHITECTURES = ("m-dscmg", "bert-crf")
+ARCHITECTURES = ("m-dscmg", "bert-crf", "per-label")
 CODE = sorted(path.name for path in Path(remote_code_adner.__file__).parent.glob("*_adner.py"))
 CALIBRATION = {"score": {"slope": 0.5, "intercept": -0.3}, "end": {"slope": 0.9, "intercept": 0.1}}
 AUTO_MAP = {
@@ -69,11 +69,12 @@ WITHOUT_PACKAGE = """
 
 @pytest.fixture(scope="module")
 def checkpoints(build, tokenizer, tmp_path_factory):
-    """Per architecture its pipeline, and the folder that it was saved in."""
+    """Per architecture (a per-label m-dscmg beside) its pipeline, and the folder that it was saved in."""
     saved = {}
     for architecture in ARCHITECTURES:
         folder = tmp_path_factory.mktemp("checkpoints") / architecture
-        model = build(architecture)
+        per_label = architecture == "per-label"
+        model = build("m-dscmg", tagging=architecture) if per_label else build(architecture)
         if architecture == "bert-crf":
             model.config.calibration = CALIBRATION
         pipe = pipeline("adner-ner", model=model, tokenizer=tokenizer, device="cpu")

@@ -65,7 +65,8 @@ class ReadReport:
         if self.not_flat:
             lines.append(
                 f"{self.not_flat} of {self.entities} entities overlap a longer entity: "
-                "kept in the documents, dropped when a flat tagger is trained"
+                "kept in the documents, dropped when a flat tagger is trained "
+                "(per-label tagging keeps those whose labels differ)"
             )
         if self.skipped:
             lines.append(f"{len(self.skipped)} invalid records were skipped:")
