@@ -310,6 +310,25 @@ def _export(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser, "--revision")
 
 
+def _serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="checkpoint: a folder or a Hub name")
+    _add(parser, "--host", "127.0.0.1", "address to listen on")
+    _add(parser, "--port", 8000, "port to listen on")
+    _add(parser, "--workers", 1, "processes, each with the model")
+    _add(parser, "--batch-size", 16, "windows per step")
+    parser.add_argument("--threads", type=int, help="CPU threads of a worker (default: all cores / workers)")
+    parser.add_argument("--device", help="cpu, cuda:0, ... (default: a GPU if there is one)")
+    parser.add_argument("--assertion", action="store_true", help="add what notes say of each entity (negated, ...)")
+    _add(parser, "--explainer", "grad-x-input", f"explainer of /explain: {_listed('explain.explainers:EXPLAINERS')}")
+    _add(parser, "--max-characters", 100_000, "characters of a request to /tag")
+    _add(parser, "--max-explained", 5_000, "characters of a request to /explain")
+    _add(parser, "--max-texts", 1_000, "texts of a request to /tag")
+    _add(parser, "--max-waiting", 64, "requests that may wait before others are refused")
+    text = "file with the token that requests must carry (default: the variable HF_ADNER_SERVER_TOKEN, else none)"
+    parser.add_argument("--token-file", metavar="FILE", help=text)
+    _add_shared(parser, "--revision")
+
+
 def _convert(parser: argparse.ArgumentParser) -> None:
     _add_input(parser)
     parser.add_argument("output", help="file or folder to write")
@@ -410,6 +429,7 @@ COMMANDS = {
     "lexicon": Command("show the lexicon of a checkpoint, or add words to it", _lexicon),
     "rank": Command("order unlabelled documents by how much a human label would help", _rank),
     "export": Command("write a checkpoint for ONNX Runtime", _export),
+    "serve": Command("answer requests over HTTP (tag, explain, health, metrics)", _serve),
     "convert": Command("read documents in one format and write them in another", _convert),
     "stats": Command("describe a corpus and the overlap of its splits", _stats),
     "card": Command(

@@ -5,8 +5,10 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +309,30 @@ def export(args: argparse.Namespace) -> None:
     pipe = load_pipeline(args)
     export_onnx(pipe.model, pipe.tokenizer, args.output, int8=args.int8)
     print(args.output)
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Serve a checkpoint over HTTP."""
+    try:
+        from hf_adner.serve.http_server import ServerSettings
+        from hf_adner.serve.http_workers import read_token
+        from hf_adner.serve.http_workers import serve as serve_checkpoint
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("hf_adner"):
+            raise
+        raise ImportError(f"{error.name} is missing; pip install '.[serve]' in a clone installs the server") from None
+    from hf_adner import AdnerConfig
+    from hf_adner.hub.checkpoint_files import check_checkpoint_name
+    from hf_adner.model.pipeline_adner import check_count
+
+    token = read_token(args.token_file)
+    workers, port = check_count(args.workers, "workers"), check_count(args.port, "port")
+    threads = args.threads or max(1, (os.cpu_count() or 1) // workers)
+    names = {field.name for field in fields(ServerSettings)} - {"threads"}
+    settings = ServerSettings(**{name: getattr(args, name) for name in names}, threads=threads)
+    check_checkpoint_name(args.model)
+    AdnerConfig.from_pretrained(args.model, revision=args.revision or "main")  # fails here rather than in the workers
+    serve_checkpoint(settings, args.host, port, workers, token)
 
 
 def convert(args: argparse.Namespace) -> None:

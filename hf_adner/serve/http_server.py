@@ -1,0 +1,332 @@
+"""The HTTP server's application: `/tag`, `/explain`, `/health` and `/metrics` of one checkpoint (FastAPI).
+
+Concurrent requests share batches of the model. What is too large or too much is refused with a clear answer (413, 503),
+and no text goes into logs, metrics or the messages of errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import torch
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ConfigDict, Field
+
+from hf_adner.explain.explainers import DEFAULT_EXPLAINER, make_explainer
+from hf_adner.model.labels_adner import entity_types
+from hf_adner.model.pipeline_adner import DEFAULT_WINDOW, AdnerPipeline, check_count
+from hf_adner.serve.http_metrics import ServerMetrics
+from hf_adner.serve.request_queue import QueueClosedError, QueueFullError, RequestQueue
+
+SETTINGS_VARIABLE = "HF_ADNER_SERVER"
+"""Environment variable with the settings as JSON, for worker processes."""
+TOKEN_VARIABLE = "HF_ADNER_SERVER_TOKEN"
+"""Environment variable with the token that requests must carry; none are refused without one."""
+RETRY_AFTER = 1
+"""Seconds after which a refused request may be tried again."""
+_BYTES_PER_CHARACTER = 12  # a character outside the basic plane, escaped
+_BYTES_BESIDE_TEXT = 65_536
+_ENDPOINTS = ("/tag", "/explain", "/health", "/metrics")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Settings of the server.
+
+    Attributes:
+        model: checkpoint, a folder or a Hub name.
+        revision: of a Hub checkpoint.
+        device: device of the model; None: a GPU if there is one.
+        batch_size: windows per forward pass.
+        threads: threads of the CPU per worker.
+        assertion: add what notes say of each entity.
+        explainer: of `/explain`, a name of `hf_adner.explain.explainers.EXPLAINERS`.
+        max_characters: characters of a request to `/tag`.
+        max_explained: characters of a request to `/explain`.
+        max_texts: texts of a request to `/tag`.
+        max_waiting: requests that wait for the model, of either kind.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+
+    model: str
+    revision: str | None = None
+    device: str | None = None
+    batch_size: int = 16
+    threads: int = 1
+    assertion: bool = False
+    explainer: str = DEFAULT_EXPLAINER
+    max_characters: int = 100_000
+    max_explained: int = 5_000
+    max_texts: int = 1_000
+    max_waiting: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "threads", "max_characters", "max_explained", "max_texts", "max_waiting"):
+            check_count(getattr(self, name), name)
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of a request that has as many characters as may be, each of them escaped."""
+        return _BYTES_PER_CHARACTER * self.max_characters + _BYTES_BESIDE_TEXT
+
+
+class TagRequest(BaseModel):
+    """Texts to tag."""
+
+    model_config = ConfigDict(extra="forbid")
+    texts: list[str] = Field(description="texts of any length, together within the server's limit")
+
+
+class TagAnswer(BaseModel):
+    """Entities of each text, as the pipeline `adner-ner` returns them, with `needs_review`."""
+
+    entities: list[list[dict[str, Any]]]
+
+
+class Span(BaseModel):
+    """An entity to explain."""
+
+    model_config = ConfigDict(extra="forbid")
+    start: int = Field(ge=0, description="first character")
+    end: int = Field(ge=1, description="after the last character")
+    label: str
+
+
+class ExplainRequest(BaseModel):
+    """A text whose entities are explained."""
+
+    model_config = ConfigDict(extra="forbid")
+    text: str
+    entities: list[Span] | None = Field(None, description="entities to explain; default: those that the model finds")
+
+
+class ExplainAnswer(BaseModel):
+    """An explanation per entity, as `Explanation.to_dict` without the text."""
+
+    explanations: list[dict[str, Any]]
+
+
+def app_from_environment() -> FastAPI:
+    """Make the application of a worker process from `SETTINGS_VARIABLE` and `TOKEN_VARIABLE`."""
+    settings = ServerSettings(**json.loads(os.environ[SETTINGS_VARIABLE]))
+    torch.set_num_threads(settings.threads)
+    return make_app(settings, os.environ.get(TOKEN_VARIABLE))
+
+
+def environment_of(settings: ServerSettings) -> dict[str, str]:
+    """Return the environment variables that `app_from_environment` reads the settings from."""
+    return {SETTINGS_VARIABLE: json.dumps(asdict(settings))}
+
+
+def load_tagger(settings: ServerSettings) -> AdnerPipeline:
+    """Load the checkpoint."""
+    from hf_adner import AdnerForTokenClassification, AdnerTokenizer
+
+    revision = settings.revision or "main"
+    return AdnerPipeline(
+        model=AdnerForTokenClassification.from_pretrained(settings.model, revision=revision),
+        tokenizer=AdnerTokenizer.from_pretrained(settings.model, revision=revision),
+        device=settings.device,
+        batch_size=settings.batch_size,
+        assertion=settings.assertion or None,
+        needs_review=True,
+    )
+
+
+def make_app(settings: ServerSettings, token: str | None = None, tagger: AdnerPipeline | None = None) -> FastAPI:
+    """Make the application.
+
+    Args:
+        settings: its settings.
+        token: what requests must carry as ``Authorization: Bearer TOKEN``, `/health` excepted; None: nothing.
+        tagger: the pipeline; default: that of the checkpoint.
+    """
+    model = ServedModel(settings, load_tagger(settings) if tagger is None else tagger)
+
+    @asynccontextmanager
+    async def closing(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(model.close)
+
+    app = FastAPI(
+        title="hf_adner",
+        description="Entities of Chinese clinical text.",
+        lifespan=closing,
+        max_body_size=settings.max_bytes,
+    )
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_middleware(Timing, metrics=model.metrics)
+    _add_routes(app, model, [Depends(_token_check(token))] if token else [])
+    return app
+
+
+def _add_routes(app: FastAPI, model: ServedModel, protected: list[Any]) -> None:
+    @app.post("/tag", dependencies=protected)
+    async def tag(request: TagRequest) -> TagAnswer:
+        return TagAnswer(entities=await model.tag(request.texts))
+
+    @app.post("/explain", dependencies=protected)
+    async def explain(request: ExplainRequest) -> ExplainAnswer:
+        return ExplainAnswer(explanations=await model.explain(request))
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return {"status": "ok", "waiting": model.waiting}
+
+    @app.get("/metrics", dependencies=protected)
+    async def metrics() -> Response:
+        return Response(model.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+class ServedModel:
+    """The checkpoint behind the queues of `/tag` and `/explain`.
+
+    Args:
+        settings: of the server.
+        tagger: the pipeline.
+    """
+
+    def __init__(self, settings: ServerSettings, tagger: AdnerPipeline):
+        self._settings = settings
+        self._labels = set(entity_types(list(tagger.model.config.id2label.values())))
+        self._explainer = make_explainer(settings.explainer, tagger.model, tagger.tokenizer)
+        self.metrics = ServerMetrics(lambda: self.waiting)
+        # as many characters as make the batches of the pipeline full
+        characters = settings.batch_size * DEFAULT_WINDOW
+        self._tagged: RequestQueue[str, list[dict[str, Any]]] = RequestQueue(
+            tagger, settings.max_waiting, characters, len, self.metrics.batched
+        )
+        self._explained: RequestQueue[ExplainRequest, list[dict[str, Any]]] = RequestQueue(
+            lambda requests: list(map(self._explanations, requests)), settings.max_waiting, 0, lambda one: 1
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for the model."""
+        return len(self._tagged) + len(self._explained)
+
+    async def tag(self, texts: list[str]) -> list[list[dict[str, Any]]]:
+        """Return the entities of each text.
+
+        Raises:
+            HTTPException: too much text (413), too many requests (503), or the model failed (500).
+        """
+        if len(texts) > self._settings.max_texts:
+            raise HTTPException(413, f"{len(texts)} texts in a request, expected {self._settings.max_texts} at most")
+        _check_characters(sum(map(len, texts)), self._settings.max_characters)
+        for number, text in enumerate(texts):
+            _check_text(text, f"texts[{number}]")
+        entities = await _result_of(self._tagged, texts)
+        self.metrics.tagged(texts, entities)
+        return entities
+
+    async def explain(self, request: ExplainRequest) -> list[dict[str, Any]]:
+        """Return an explanation per entity.
+
+        Raises:
+            HTTPException: as for `tag`, or an entity that is not one of the text and the model (422).
+        """
+        _check_characters(len(request.text), self._settings.max_explained)
+        _check_text(request.text, "text")
+        for number, span in enumerate(request.entities or ()):
+            if not span.start < span.end <= len(request.text):
+                place = f"{span.start}-{span.end} of {len(request.text)} characters"
+                raise HTTPException(422, f"entities[{number}] must lie in the text, found {place}")
+            if span.label not in self._labels:
+                raise HTTPException(422, f"entities[{number}] needs a label of the model: {sorted(self._labels)}")
+        return (await _result_of(self._explained, [request]))[0]
+
+    def _explanations(self, request: ExplainRequest) -> list[dict[str, Any]]:
+        spans = None if request.entities is None else [[(one.start, one.end, one.label) for one in request.entities]]
+        rows = [one.to_dict() for one in self._explainer([request.text], spans)[0]]
+        return [{name: value for name, value in row.items() if name != "text"} for row in rows]
+
+    def close(self) -> None:
+        """Take no more requests and finish those that wait."""
+        self._tagged.close()
+        self._explained.close()
+
+
+async def _result_of(queue: RequestQueue, items: list[Any]) -> list[Any]:
+    try:
+        return await asyncio.wrap_future(queue.submit(items))
+    except (QueueFullError, QueueClosedError) as error:
+        raise HTTPException(503, str(error), {"Retry-After": str(RETRY_AFTER)}) from None
+    except Exception as error:  # its message may quote the text
+        raise HTTPException(500, f"the model failed: {type(error).__name__}") from None
+
+
+def _check_characters(found: int, most: int) -> None:
+    if found > most:
+        raise HTTPException(413, f"{found:,} characters in a request, expected {most:,} at most; split the text")
+
+
+def _check_text(text: str, name: str) -> None:
+    """Refuse half of a surrogate pair: no answer could quote it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise HTTPException(422, f"{name} has half a character (a lone surrogate) at {error.start}") from None
+
+
+def _token_check(token: str) -> Callable[..., None]:
+    def check(
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
+    ) -> None:
+        given = "" if credentials is None else credentials.credentials
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            raise HTTPException(401, "expected the header Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+
+    return check
+
+
+async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
+    """Answer with where a request is wrong and why, not with what it holds."""
+    errors = error.errors() if isinstance(error, RequestValidationError) else []
+    shown = [{"loc": [str(part)[:40] for part in one["loc"]], "msg": one["msg"], "type": one["type"]} for one in errors]
+    return JSONResponse({"detail": shown[:10]}, 422)
+
+
+class Timing:
+    """Tell the metrics of every answer.
+
+    Args:
+        app: the application behind it.
+        metrics: told of endpoint, status and seconds.
+    """
+
+    def __init__(self, app: Callable[..., Awaitable[None]], metrics: ServerMetrics):
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        began, status = time.perf_counter(), 500
+
+        async def watched(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            endpoint = scope["path"] if scope["path"] in _ENDPOINTS else "other"
+            self._metrics.answered(endpoint, status, time.perf_counter() - began)

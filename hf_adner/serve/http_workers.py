@@ -1,0 +1,70 @@
+"""Worker processes of the HTTP server: started together, replaced when they die, stopped when their work is done."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from hf_adner.serve.http_metrics import FOLDER_VARIABLE
+from hf_adner.serve.http_server import TOKEN_VARIABLE, ServerSettings, environment_of
+
+logger = logging.getLogger(__name__)
+
+APPLICATION = "hf_adner.serve.http_server:app_from_environment"
+PATIENCE = 60
+"""Seconds a worker may take to answer its parent, busy with a long note, before it counts as hung."""
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(settings: ServerSettings, host: str, port: int, workers: int, token: str | None = None) -> None:
+    """Serve a checkpoint until SIGTERM or SIGINT; requests that are being answered then are finished.
+
+    A worker that dies is replaced; its requests end with a closed connection. Each worker loads the model.
+
+    Args:
+        settings: of the server.
+        host, port: where to listen.
+        workers: number of processes.
+        token: what requests must carry, see `hf_adner.serve.http_server.make_app`.
+
+    Raises:
+        SystemExit: the address is taken.
+    """
+    if host not in LOOPBACK and not token:
+        logger.warning("listening on %s without a token: whoever reaches it may send and tag texts", host)
+    config = uvicorn.Config(
+        APPLICATION,
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        timeout_worker_healthcheck=PATIENCE,
+        timeout_graceful_shutdown=PATIENCE,
+        server_header=False,
+    )
+    with tempfile.TemporaryDirectory(prefix="hf_adner-metrics-") as folder:
+        os.environ |= {**environment_of(settings), FOLDER_VARIABLE: folder}
+        if token:
+            os.environ[TOKEN_VARIABLE] = token
+        # also for one worker, which uvicorn.run would not replace
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
+
+
+def read_token(path: str | None) -> str | None:
+    """Return the token in a file, or that of the environment variable, or None.
+
+    Raises:
+        ValueError: the file is empty.
+        OSError: it cannot be read.
+    """
+    if path is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    token = Path(path).read_text(encoding="utf-8").strip()
+    if not token:
+        raise ValueError(f"{path} holds no token")
+    return token
