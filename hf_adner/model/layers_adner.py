@@ -13,6 +13,7 @@ from transformers.activations import ACT2FN
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .configuration_adner import AdnerConfig
+from .lattice_adner import Covered, EdgeList, EdgeMatrix, LexiconMatches, SparseMatrix, covered_characters
 
 
 class TextPositions(NamedTuple):
@@ -58,24 +59,6 @@ def locate_text(attention_mask: torch.Tensor) -> TextPositions:
 def count_positions(attention_mask: torch.Tensor, first: int) -> torch.Tensor:
     """Number the attended tokens from `first`: position ids (batch, tokens); padding may be on either side."""
     return attention_mask.bool().cumsum(1).clamp(min=1) + (first - 1)
-
-
-class LexiconMatches(NamedTuple):
-    """Matched words in text positions: `ids`, `starts`, `ends` each (batch, words), end exclusive, id 0 = padding.
-
-    `vectors` (batch, words, size) replaces the word vectors of the ids.
-    """
-
-    ids: torch.Tensor
-    starts: torch.Tensor
-    ends: torch.Tensor
-    vectors: torch.Tensor | None = None
-
-    def covers(self, length: int) -> torch.Tensor:
-        """Return whether word w covers position t, (batch, length, words)."""
-        position = torch.arange(length, device=self.ids.device)[None, :, None]
-        inside = (self.starts[:, None] <= position) & (position < self.ends[:, None])
-        return inside & (self.ids > 0)[:, None]
 
 
 def attention_bias(text_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -189,28 +172,28 @@ class SoftLexicon(nn.Module):
 
     def forward(self, matches: LexiconMatches, length: int) -> torch.Tensor:
         """Compute word features, (batch, length, output_size)."""
-        sets = self._sets(matches, length).float()  # (batch, sets, length, words); float16 cannot hold all frequencies
-        weights = sets * self._word_weights(matches.ids)[:, None, None]
-        total = weights.sum((1, 3), keepdim=True).clamp(min=1e-9)
-        weights = (weights * (sets.shape[1] / total)).to(self.word_embeddings.weight.dtype)
-        # (batch, words, size)
+        batch, size = matches.ids.shape[0], self.word_embeddings.embedding_dim
+        covered, sets = covered_characters(matches, length), self.output_size // size
+        weights = self._word_weights(matches.ids).flatten()[covered.word]  # float32: float16 cannot hold all of them
+        total = weights.new_zeros(batch * length).index_add(0, covered.position, weights)
+        weights = weights * (sets / total[covered.position])
+        targets = covered.position * sets + self._sets(covered)
+        matrix = SparseMatrix.of_entries(targets, covered.word, weights, batch * length * sets)
         words = self.word_embeddings(matches.ids) if matches.vectors is None else matches.vectors
-        features = torch.einsum("bslw,bwd->blsd", weights, words)
-        empty = (sets.sum(-1) == 0).transpose(1, 2)[..., None]  # (batch, length, sets, 1)
-        return torch.where(empty, self.null_word, features).flatten(2)
+        features = matrix.times(words.flatten(0, 1))  # (batch * length * sets, size)
+        features = torch.where(matrix.counts[:, None] == 0, self.null_word, features)
+        return features.view(batch, length, self.output_size)
 
     def _word_weights(self, ids: torch.Tensor) -> torch.Tensor:
-        return self.frequencies[ids].clamp(min=1.0) if self.pooling == "bmes" else torch.ones_like(ids)
+        frequencies = self.frequencies[ids].float().clamp(min=1.0)
+        return frequencies if self.pooling == "bmes" else torch.ones_like(frequencies)
 
-    def _sets(self, matches: LexiconMatches, length: int) -> torch.Tensor:
-        covers = matches.covers(length)  # (batch, length, words)
+    def _sets(self, covered: Covered) -> torch.Tensor:
+        """Return the set in which a word stands at a character, (rows,): 0 begin, 1 middle, 2 end, 3 single."""
         if self.pooling == "mean":
-            return covers[:, None]
-        position = torch.arange(length, device=covers.device)[None, :, None]
-        begins, ends = matches.starts[:, None] == position, matches.ends[:, None] == position + 1
-        return torch.stack(
-            [covers & begins & ~ends, covers & ~begins & ~ends, covers & ends & ~begins, covers & begins & ends], dim=1
-        )
+            return torch.zeros_like(covered.offset)
+        begins, ends = covered.offset == 0, covered.remaining == 0
+        return torch.where(begins, torch.where(ends, 3, 0), torch.where(ends, 2, 1))
 
 
 class WordContext(nn.Module):
@@ -285,43 +268,8 @@ class DualStream(nn.Module):
         return self.fusion(attended_characters, attended_words), (to_words, to_characters)
 
 
-def lattice_adjacency(text_mask: torch.Tensor, matches: LexiconMatches | None) -> torch.Tensor:
-    """Return A of eq. 12 over text positions, (batch, length, length) of 0/1 without self-loops.
-
-    Edges join neighbours in the sequence; with `matches` also the characters of a word, and the neighbours outside the
-    word with its first and last character (the lattice's way past the word). The paper does not specify A.
-    """
-    length = text_mask.shape[1]
-    position = torch.arange(length, device=text_mask.device)
-    joined = ((position[:, None] - position).abs() == 1).expand(text_mask.shape[0], -1, -1)
-    if matches is not None and matches.ids.shape[1]:
-        joined = joined | _word_edges(matches, length)
-    both = text_mask[:, :, None] & text_mask[:, None, :]
-    return (joined & both & ~torch.eye(length, dtype=torch.bool, device=text_mask.device)).float()
-
-
-def _word_edges(matches: LexiconMatches, length: int) -> torch.Tensor:
-    covers = matches.covers(length).float()
-    position = torch.arange(length, device=covers.device)[None, :, None]
-    is_word = (matches.ids > 0)[:, None]
-    edge = ((matches.starts[:, None] == position) | (matches.ends[:, None] == position + 1)) & is_word
-    outside = ((matches.starts[:, None] == position + 1) | (matches.ends[:, None] == position)) & is_word
-    edge, outside = edge.float(), outside.float()  # (batch, length, words)
-    past = edge @ outside.transpose(1, 2)
-    return (covers @ covers.transpose(1, 2) + past + past.transpose(1, 2)) > 0
-
-
-def normalise_adjacency(adjacency: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
-    """Eq. 12: D^-1/2 (A + I) D^-1/2, zero in rows and columns outside the text; (batch, length, length)."""
-    both = text_mask[:, :, None] & text_mask[:, None, :]
-    identity = torch.eye(adjacency.shape[1], device=adjacency.device, dtype=adjacency.dtype)
-    looped = (adjacency * (1 - identity) + identity) * both
-    scale = looped.sum(-1).clamp(min=1e-9).rsqrt() * text_mask
-    return scale[:, :, None] * looped * scale[:, None, :]
-
-
 class GatedGraphNetwork(nn.Module):
-    """GGNN (eqs. 13–15): T rounds of message passing over the normalised adjacency with a gated update, residual."""
+    """GGNN (eqs. 13–15): T rounds of message passing over the normalised edges with a gated update, residual."""
 
     def __init__(self, config: AdnerConfig, size: int):
         super().__init__()
@@ -331,11 +279,11 @@ class GatedGraphNetwork(nn.Module):
         self.norm = nn.LayerNorm(size)
         self.dropout = nn.Dropout(config.head_dropout)
 
-    def forward(self, states: torch.Tensor, adjacency: torch.Tensor) -> torch.Tensor:
-        """`states` (batch, length, size), normalised `adjacency` (batch, length, length) -> (batch, length, size)."""
+    def forward(self, states: torch.Tensor, edges: EdgeList | EdgeMatrix) -> torch.Tensor:
+        """`states` (batch, length, size), normalised `edges` of its positions -> (batch, length, size)."""
         nodes = states
         for _ in range(self.rounds):
-            messages = adjacency.to(states.dtype) @ self.message(nodes)  # eq. 13
+            messages = edges.sums(self.message(nodes))  # eq. 13
             nodes = self.update(messages.flatten(0, 1), nodes.flatten(0, 1)).view_as(states)  # eq. 14
         return self.norm(states + self.dropout(nodes))
 

@@ -16,21 +16,19 @@ from .encoders_adner import build_encoder, encoder_first_position, limit_tokeniz
 from .heads_adner import CrfHead, LabelStates, SoftmaxHead
 from .inputs_adner import batch_shape, check_labels, check_length, check_matches, check_shapes, check_values
 from .labels_adner import UNOBSERVED, bio_labels
+from .lattice_adner import EdgeList, EdgeMatrix, LexiconMatches, lattice_edges, normalise_adjacency
 from .layers_adner import (
     BidirectionalLSTM,
     CharacterEmbedding,
     DualStream,
     FusionGate,
     GatedGraphNetwork,
-    LexiconMatches,
     MultiHeadAttention,
     SoftLexicon,
     TextPositions,
     attention_bias,
     count_positions,
-    lattice_adjacency,
     locate_text,
-    normalise_adjacency,
 )
 from .loading_adner import CheckedModel
 from .outputs_adner import AdnerModelOutput, AdnerTokenClassifierOutput
@@ -198,16 +196,14 @@ class AdnerModel(AdnerPreTrainedModel):
             hidden, weights = self.self_attention(hidden, hidden, bias)
             attentions = (*attentions, weights)
         if self.graph is not None:
-            hidden = self.graph(hidden, self._adjacency(matches, positions, adjacency))
+            hidden = self.graph(hidden, self._edges(matches, positions, adjacency))
         return hidden, tuple(weights for weights in attentions if weights is not None)
 
-    def _adjacency(self, matches, positions: TextPositions, adjacency: torch.Tensor | None) -> torch.Tensor:
+    def _edges(self, matches, positions: TextPositions, adjacency: torch.Tensor | None) -> EdgeList | EdgeMatrix:
         if adjacency is None:
-            edges = lattice_adjacency(positions.mask, matches if self.config.use_lexicon_edges else None)
-        else:
-            columns = positions.take(positions.take(adjacency.float()).transpose(1, 2))
-            edges = columns.transpose(1, 2)  # (batch, text, text)
-        return normalise_adjacency(edges, positions.mask)
+            return lattice_edges(positions.mask, matches if self.config.use_lexicon_edges else None)
+        columns = positions.take(positions.take(adjacency.float()).transpose(1, 2))
+        return EdgeMatrix(normalise_adjacency(columns.transpose(1, 2), positions.mask))  # (batch, text, text)
 
 
 class AdnerForTokenClassification(AdnerPreTrainedModel):

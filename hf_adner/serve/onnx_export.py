@@ -13,7 +13,8 @@ from torch import nn
 
 from hf_adner.files import write_folder
 from hf_adner.model.encoders_adner import limit_tokenizer, longest_text
-from hf_adner.model.layers_adner import BidirectionalLSTM, LexiconMatches, TextPositions
+from hf_adner.model.lattice_adner import LexiconMatches
+from hf_adner.model.layers_adner import BidirectionalLSTM, TextPositions
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.tokenization_adner import LEXICON_KEYS, AdnerTokenizer
 

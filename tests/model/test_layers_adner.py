@@ -7,21 +7,19 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hf_adner import AdnerConfig
+from hf_adner.model.lattice_adner import LexiconMatches, lattice_edges
 from hf_adner.model.layers_adner import (
     BidirectionalLSTM,
     CharacterEmbedding,
     DualStream,
     GatedGraphNetwork,
-    LexiconMatches,
     MultiHeadAttention,
     SoftLexicon,
     StreamFusion,
     WordContext,
     attention_bias,
     count_positions,
-    lattice_adjacency,
     locate_text,
-    normalise_adjacency,
 )
 
 LENGTH = 7
@@ -153,50 +151,6 @@ def test_every_word_vector_in_use_and_the_null_word_learn():
     assert layer.null_word.grad.abs().sum() > 0
 
 
-def lattice_by_definition(length: int, words) -> set[tuple[int, int]]:
-    """Edges: sequence neighbours, characters of one word, its first and last character with the neighbours outside."""
-    edges = set()
-    for first in range(length):
-        for second in range(length):
-            is_edge = abs(first - second) == 1
-            for _, start, end in words:
-                is_edge |= start <= first < end and start <= second < end
-                is_edge |= first in (start, end - 1) and second in (start - 1, end)
-                is_edge |= second in (start, end - 1) and first in (start - 1, end)
-            if is_edge and first != second:
-                edges.add((first, second))
-    return edges
-
-
-@given(ROWS)
-@settings(max_examples=40)
-def test_lattice_adjacency_is_its_definition(rows):
-    rows = inside(rows)
-    adjacency = lattice_adjacency(mask_of(rows), matches_of(rows))
-    plain = lattice_adjacency(mask_of(rows), None)
-    assert set(adjacency.unique().tolist()) <= {0.0, 1.0}
-    for row, (length, words) in enumerate(rows):
-        assert set(map(tuple, adjacency[row].nonzero().tolist())) == lattice_by_definition(length, words)
-        assert set(map(tuple, plain[row].nonzero().tolist())) == lattice_by_definition(length, [])
-
-
-@given(ROWS, st.booleans())
-@settings(max_examples=25)
-def test_normalised_adjacency_is_its_formula(rows, is_callers):
-    """A caller's edges may loop, and may join the text to what is none."""
-    rows = inside(rows)
-    mask = mask_of(rows)
-    adjacency = lattice_adjacency(mask, matches_of(rows))
-    edges_outside = ~(mask[:, :, None] & mask[:, None, :]) | torch.eye(LENGTH, dtype=torch.bool)
-    normal = normalise_adjacency(adjacency + is_callers * edges_outside, mask)
-    for row, (length, _) in enumerate(rows):
-        looped = adjacency[row, :length, :length].double() + torch.eye(length)
-        scale = torch.diag(looped.sum(1) ** -0.5)
-        expected = torch.zeros(LENGTH, LENGTH, dtype=torch.float64)
-        expected[:length, :length] = scale @ looped @ scale
-        torch.testing.assert_close(normal[row].double(), expected, atol=1e-6, rtol=0)
-
-
 def attention_by_definition(layer: MultiHeadAttention, states, memory) -> tuple[torch.Tensor, torch.Tensor]:
     """One row: softmax(QK'/sqrt(d))V per head, heads concatenated, projected, residual, LayerNorm."""
     query, key, value = layer.query(states), layer.key(memory), layer.value(memory)
@@ -245,7 +199,8 @@ def test_bilstm_is_the_packed_bidirectional_lstm():
 def test_graph_network_is_its_recurrence():
     layer = randomise(GatedGraphNetwork(configure(graph_rounds=3), SIZE))
     states = noise(1, LENGTH, SIZE)
-    adjacency = normalise_adjacency(lattice_adjacency(mask_of(SOME_ROWS[:1]), None), mask_of(SOME_ROWS[:1]))
+    edges = lattice_edges(mask_of(SOME_ROWS[:1]), None)
+    adjacency = edges.sums(torch.eye(LENGTH)[None])
     nodes = states[0]
     for _ in range(3):
         message = adjacency[0] @ (nodes @ layer.message.weight.T + layer.message.bias)
@@ -254,17 +209,17 @@ def test_graph_network_is_its_recurrence():
         reset, update = torch.sigmoid(gates_in + gates_hidden).chunk(3, -1)[:2]
         candidate = torch.tanh(gates_in.chunk(3, -1)[2] + reset * gates_hidden.chunk(3, -1)[2])
         nodes = (1 - update) * candidate + update * nodes
-    torch.testing.assert_close(layer(states, adjacency)[0], layer.norm(states[0] + nodes))
+    torch.testing.assert_close(layer(states, edges)[0], layer.norm(states[0] + nodes))
 
 
 def test_graph_reaches_as_far_as_its_rounds():
     layer = randomise(GatedGraphNetwork(configure(graph_rounds=2), SIZE))
     mask = mask_of(SOME_ROWS[:1])
-    adjacency = normalise_adjacency(lattice_adjacency(mask, None), mask)
+    edges = lattice_edges(mask, None)
     states = noise(1, LENGTH, SIZE)
     moved = states.clone()
     moved[0, 0] += 1
-    changed = (layer(states, adjacency) != layer(moved, adjacency)).any(-1)[0]
+    changed = (layer(states, edges) != layer(moved, edges)).any(-1)[0]
     assert changed.tolist() == [True, True, True, False, False, False, False]
 
 

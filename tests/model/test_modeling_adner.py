@@ -8,8 +8,10 @@ import torch
 from hf_adner import AdnerConfig
 from hf_adner.model.configuration_adner import ARCHITECTURES
 from hf_adner.model.labels_adner import repair_bio
-from hf_adner.model.layers_adner import LexiconMatches, lattice_adjacency
+from hf_adner.model.lattice_adner import LexiconMatches
 from hf_adner.model.modeling_adner import AdnerTokenClassifierOutput
+
+from .lattice import dense_adjacency
 
 EVERY = pytest.mark.parametrize("architecture", ARCHITECTURES)
 VARIANTS = {
@@ -199,7 +201,7 @@ def test_a_callers_edges_replace_the_lattice(build, tokenizer, texts):
     model = build("m-dscmg")
     inputs = tokenizer(texts, padding=True, return_tensors="pt")
     matches = LexiconMatches(*(inputs[name] for name in LEXICON))
-    edges = lattice_adjacency(inputs["attention_mask"].bool(), matches)
+    edges = dense_adjacency(inputs["attention_mask"].bool(), matches)
     special_edges = edges.clone()
     for row, text in enumerate(texts):
         others = [0, *range(len(text) + 1, edges.shape[1])]
