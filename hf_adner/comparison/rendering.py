@@ -70,7 +70,7 @@ def _candidate_table(report: ComparisonReport) -> str:
     rows = [
         (
             pooled.second,
-            _format_interval(pooled.f1),
+            format_interval(pooled.f1),
             f"{pooled.ahead} of {pooled.cells}",
             f"{pooled.win} / {pooled.tie} / {pooled.loss}",
             f"{pooled.better} / {pooled.worse}",
@@ -120,7 +120,7 @@ def _arm_table(report: ComparisonReport) -> str:
     for arm in report.records.arms:
         against = report.between(arm, report.baseline)
         ran = sum(arm in report.records.arms_of(cell) for cell in report.records.cells)
-        cells = [ran, _percent(report, arm, "f1"), _format_interval(against.f1) if against else None]
+        cells = [ran, _percent(report, arm, "f1"), format_interval(against.f1) if against else None]
         names = (BOUNDARY_F1, *families, UNSEEN_RECALL, "ece", "aurc")
         cells += [_with_difference(report, arm, against, name) for name in names]
         rows.append((arm, *cells, *(_costs(against) if against else ("1.00x", "1.00x"))))
@@ -161,7 +161,7 @@ def _contrast_cells(against: Contrast | None) -> tuple[Any, ...]:
     if against is None:
         return None, None, None, "1.00x", "1.00x"
     decision = "" if against.decision == "none" else f" {against.decision}"
-    return _format_interval(against.f1), f"{against.p_value:.4f}", f"{against.adjusted:.4f}{decision}", *_costs(against)
+    return format_interval(against.f1), f"{against.p_value:.4f}", f"{against.adjusted:.4f}{decision}", *_costs(against)
 
 
 def _costs(contrast: Contrast | Pooled) -> tuple[str, str]:
@@ -178,7 +178,7 @@ def _with_difference(
     """Format a mean figure and, in brackets, its difference from the baseline."""
     value = _number(scale * report.records.mean(_measure(name), arm), digits)
     difference = against.figures.get(name) if against else None
-    return value if difference is None else f"{value} ({_format_interval(difference, scale, digits)})"
+    return value if difference is None else f"{value} ({format_interval(difference, scale, digits)})"
 
 
 def _measure(name: str) -> Callable[[RunRecord], float]:
@@ -195,7 +195,7 @@ def _mean_sd(values: Iterable[float]) -> str:
     return f"{statistics.fmean(values):.2f}{deviation}"
 
 
-def _format_interval(interval: Interval, scale: float = 100, digits: int = 2) -> str:
+def format_interval(interval: Interval, scale: float = 100, digits: int = 2) -> str:
     """Format as ``+0.53 [+0.11, +0.94]``, or the difference alone if it has no interval."""
     if math.isnan(interval.low):
         return f"{scale * interval.difference:+.{digits}f}"

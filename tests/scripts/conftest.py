@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from hf_adner.comparison.record import RunRecord
+
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))  # as with `python scripts/NAME.py`: scripts import each other
 
@@ -34,3 +36,17 @@ def script(request, tmp_path, monkeypatch):
     page = f"# Results\n\n{module.HEADING}\n\nyesterday\n\n## Speed\n\nfast\n"
     module.PAGE.write_text(page, encoding="utf-8")
     return module
+
+
+def record(corpus: str, model: str, arm: str, correct: int, seed: int = 0) -> RunRecord:
+    counts = {"clean": [[correct, 3, 3]] * 4, "boundary": [[correct, 6, 6]] * 4, "seen": [], "unseen": []}
+    return RunRecord(
+        corpus, model, arm, seed, {"digest": corpus}, f"weights {seed}", {"train": 100, "test": 4}, 10, 7.0, 1000,
+        counts, {}, dict.fromkeys(("precision", "recall", "f1"), correct / 3), {"ece": 0.1, "aurc": 0.2},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def make_record():
+    """Return the function that makes a record of a run with four test documents of three entities each."""
+    return record

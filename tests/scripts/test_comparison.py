@@ -6,7 +6,6 @@ from argparse import Namespace
 import pytest
 
 from hf_adner.comparison.arms import ARMS, CORE
-from hf_adner.comparison.record import RunRecord
 
 
 @pytest.fixture
@@ -20,14 +19,6 @@ def parsed(script, monkeypatch):
     return parse
 
 
-def record(corpus: str, model: str, arm: str, correct: int, seed: int = 0) -> RunRecord:
-    counts = {"clean": [[correct, 3, 3]] * 4, "boundary": [[correct, 6, 6]] * 4, "seen": [], "unseen": []}
-    return RunRecord(
-        corpus, model, arm, seed, {"digest": corpus}, f"weights {seed}", {"train": 100, "test": 4}, 10, 7.0, 1000,
-        counts, {}, dict.fromkeys(("precision", "recall", "f1"), correct / 3), {"ece": 0.1, "aurc": 0.2},
-    )  # fmt: skip
-
-
 def test_every_cell_has_the_core_arms_and_one_cell_has_all(script, parsed):
     plan = list(script.groups(parsed("--seeds", "2")))
     assert len(plan) == 2 * 4 * 4
@@ -39,11 +30,11 @@ def test_every_cell_has_the_core_arms_and_one_cell_has_all(script, parsed):
     assert all(len(runs) == len(CORE) for _, runs in script.groups(parsed("--all_arms")))
 
 
-def test_the_section_is_written_from_existing_records(script, parsed):
+def test_the_section_is_written_from_existing_records(script, parsed, make_record):
     args = parsed("--seeds", "1", "--documents", "100")
     for model, corpus in (("stock", "resume"), ("bert-crf", "resume"), ("stock", "cmeee")):
         for arm, correct in (("plain", 1), ("full", 2), ("r-drop", 1)):
-            run = record(corpus, model, arm, correct)
+            run = make_record(corpus, model, arm, correct)
             run.save(args.work / script.RECORDS / f"{corpus}-{model}-{arm}-0.json")
     script.report(args)
     page = script.PAGE.read_text(encoding="utf-8")
