@@ -300,7 +300,6 @@ def _rank(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, help="file to write")
     _add(parser, "--output-format", "doccano", _listed("audit.ranking:RANKED_FORMATS"))
     parser.add_argument("--count", type=int, help="number of documents to keep (default: all)")
-    parser.add_argument("--explain", metavar="EXPLAINER", help="count unstable explanations of this explainer too")
 
 
 def _export(parser: argparse.ArgumentParser) -> None:

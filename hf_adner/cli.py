@@ -37,6 +37,8 @@ def run(command: str, arguments: Any) -> None:
 
 def demo(args: argparse.Namespace) -> None:
     """Run the quickstart."""
+    from hf_adner import AdnerConfig
+    from hf_adner.highlighting import shows_colours
     from hf_adner.training.run import METRICS_FILE, MODEL_FOLDER, REPORT_FILE, entity_lines, run_demo, write_report
 
     check_folder(args.output)
@@ -50,31 +52,35 @@ def demo(args: argparse.Namespace) -> None:
             )
     else:
         metrics = run_demo(args.output, args.seed)
-    _print_scores(metrics["test"]["strict"])
+    _print_scores(metrics, "test")
     print("\nThe sample note:\n")
-    print("\n".join(entity_lines(write_report(args.output))))
+    labels = AdnerConfig.from_pretrained(output / MODEL_FOLDER).entity_types
+    print("\n".join(entity_lines(write_report(args.output), labels, shows_colours(sys.stdout))))
     print(f"\ncheckpoint {output / MODEL_FOLDER}\nscores     {output / METRICS_FILE}")
     print(f"report     {output / REPORT_FILE}")
 
 
-def _print_scores(strict: dict[str, Any]) -> None:
+def _print_scores(metrics: dict[str, Any], split: str) -> None:
     from hf_adner.reporting import code_points
 
-    print(f"\n{'test split, strict':<20}{'precision':>10}{'recall':>10}{'F1':>10}{'entities':>10}")
+    strict, title = metrics[split]["strict"], f"{split} split, strict"
+    print(f"\n{title:<24}{'precision':>10}{'recall':>10}{'F1':>10}{'entities':>10}")
     for name, scores in [*strict["per_label"].items(), ("all", strict)]:
         figures = "".join(f"{scores[figure]:>10.4f}" for figure in ("precision", "recall", "f1"))
-        print(f"{code_points(name):<20}{figures}{scores['support']:>10}")
+        print(f"{code_points(name):<24}{figures}{scores['support']:>10}")
 
 
 def train(argv: Sequence[str], command: str = "train") -> None:
     """Train a model."""
     arguments = parse_run(command, argv)
+    from hf_adner.cards.record import scored_split
     from hf_adner.training.run import METRICS_FILE, MODEL_FOLDER, run_training
 
     metrics = run_training(*arguments)
     output = Path(arguments[2].output_dir)
-    if "validation" in metrics:
-        _print_scores(metrics["test" if "test" in metrics else "validation"]["strict"])
+    if scored := scored_split(metrics):
+        _print_scores(metrics, scored)
+    if "statistics" in metrics:  # those of the main process
         print(f"\ncheckpoint {output / MODEL_FOLDER}\nscores     {output / METRICS_FILE}")
 
 
@@ -293,7 +299,7 @@ def rank(args: argparse.Namespace) -> None:
     check_ranked_format(args.output_format)
     check_outputs(args.output)
     documents = open_documents(args, require_entities=False)
-    options = {"count": args.count, "threshold": args.threshold, "explain": args.explain}
+    options = {"count": args.count, "threshold": args.threshold}
     ranked = rank_documents(load_pipeline(args), documents, batch_size=args.batch_size, **options)
     write_ranked(ranked, args.output, args.output_format, Path(args.model).name)
     print_warnings(documents)

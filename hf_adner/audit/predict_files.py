@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from hf_adner.audit.prediction import predict_documents
 from hf_adner.audit.review import check_budget, reviewed, with_budget
-from hf_adner.data.formats import check_written_path, read_documents, write_documents
+from hf_adner.data.formats import check_written_path, read_documents, takes_labels, write_documents
 from hf_adner.data.formats.jsonl import jsonl_text
 from hf_adner.data.records import Document
 from hf_adner.files import is_stream, read_json, write_file, write_json
@@ -101,6 +101,8 @@ def predict_to_file(
             other input, or a device or pipe for several processes.
     """
     writer_options = writer_options or {}
+    if takes_labels(output, format):
+        writer_options = {"labels": pipe.model.config.entity_types, **writer_options}
     if review_budget is not None:
         check_budget(review_budget)
     check_written_path(output, format, **writer_options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,6 @@ from hf_adner.audit.prediction import entity_of_prediction
 from hf_adner.data.formats.doccano import doccano_text
 from hf_adner.data.formats.label_studio import label_studio_predictions_text
 from hf_adner.data.records import Document
-from hf_adner.explain.explainers import pipeline_explainer
-from hf_adner.explain.stability import StabilityMeter
 from hf_adner.files import write_file
 from hf_adner.model.encoders_adner import longest_text
 from hf_adner.model.pipeline_adner import (
@@ -29,10 +27,8 @@ from hf_adner.model.pipeline_adner import (
 )
 from hf_adner.model.windows_adner import Window, prediction_windows
 
-BLOCK_SIZE = 256
+BLOCK_SIZE = 64
 MOST_REASONS = 5
-STABILITY_THRESHOLD = 0.5
-"""Stability below which an explanation is a reason to look at a document: edits of the context dominate it."""
 RANKED_FORMATS = ("doccano", "label-studio")
 
 
@@ -44,17 +40,15 @@ class DocumentDoubt:
         entity: one minus the lowest score of the predicted entities; 0 without entities.
         path: one minus the posterior of the most probable labelling of the whole text, per character (its geometric
             mean; MNLP of Shen et al. 2018), which also rises if an entity may have been missed.
-        instability: one minus the lowest stability of the entities' explanations; None if not computed.
     """
 
     entity: float
     path: float
-    instability: float | None = None
 
     @property
     def priority(self) -> float:
-        """The three combined as if independent: 1 - (1 - a)(1 - b)(1 - c)."""
-        return 1 - (1 - self.entity) * (1 - self.path) * (1 - (self.instability or 0.0))
+        """Both combined as if independent: 1 - (1 - a)(1 - b)."""
+        return 1 - (1 - self.entity) * (1 - self.path)
 
 
 def rank_documents(
@@ -64,12 +58,11 @@ def rank_documents(
     count: int | None = None,
     batch_size: int = 16,
     threshold: float = 0.0,
-    explain: Any = None,
     progress: bool = True,
 ) -> list[Document]:
     """Sort documents by uncertainty, highest first, with the model's entities as pre-annotations.
 
-    Every text is processed twice, and more often with `explain`. Ties keep the order of the documents. Long documents
+    Every text is processed twice. Ties keep the order of the documents. Long documents
     have more entities, so they tend to be ranked above short ones.
 
     Args:
@@ -78,7 +71,6 @@ def rank_documents(
         count: number of documents to keep, which limits memory use; None: all.
         batch_size: windows per forward pass.
         threshold: least score of a pre-annotation, in [0, 1]; entities below it count as uncertain all the same.
-        explain: also use the stability of explanations: True, or an explainer's name.
         progress: show a bar.
 
     Returns:
@@ -91,11 +83,11 @@ def rank_documents(
     """
     if count is not None and count < 1:
         raise ValueError(f"count must be at least 1, found {count}")
-    meter = StabilityMeter(pipeline_explainer(pipe, explain)) if explain else None
-    bar = tqdm(documents, desc="ranking", unit="document", disable=None if progress else True)
+    total = len(documents) if isinstance(documents, Sized) else None
     scored = itertools.chain.from_iterable(
-        _score(pipe, block, batch_size, threshold, meter) for block in blocks(bar, BLOCK_SIZE)
+        _score(pipe, block, batch_size, threshold) for block in blocks(documents, BLOCK_SIZE)
     )
+    scored = tqdm(scored, total=total, desc="ranking", unit="document", disable=None if progress else True)
     ranked = sorted(scored, key=_priority, reverse=True) if count is None else heapq.nlargest(count, scored, _priority)
     return [
         replace(document, meta={**document.meta, "adner_rank": rank}) for rank, document in enumerate(ranked, start=1)
@@ -163,17 +155,14 @@ def _windows(pipe: AdnerPipeline, text: str) -> list[Window]:
     return prediction_windows(len(text), size, min(DEFAULT_OVERLAP, size // 2))
 
 
-def _score(
-    pipe: AdnerPipeline, block: Sequence[Document], batch_size: int, threshold: float, meter: StabilityMeter | None
-) -> Iterator[Document]:
+def _score(pipe: AdnerPipeline, block: Sequence[Document], batch_size: int, threshold: float) -> Iterator[Document]:
     invalid = next((document for document in block if not isinstance(document, Document)), None)
     if invalid is not None:
         raise TypeError(f"found a {type(invalid).__name__}, expected a Document")
     texts = [document.text for document in block]
-    options = {} if meter is None else {"explain": meter}
-    predictions = pipe(texts, batch_size=batch_size, threshold=0.0, needs_review=True, **options)
+    predictions = pipe(iter(texts), batch_size=batch_size, threshold=0.0, needs_review=True)  # one at a time
     paths = path_log_posteriors(pipe, texts, batch_size)
-    for document, entities, path in zip(block, predictions, paths):
+    for document, entities, path in zip(block, predictions, paths, strict=True):
         characters = sum(end - start for start, end in _windows(pipe, document.text))
         doubt = document_doubt(entities, path / max(characters, 1))
         notes = {"adner_priority": round(doubt.priority, 4), "adner_reasons": reasons(doubt, entities)}
@@ -183,24 +172,15 @@ def _score(
 
 def document_doubt(entities: Sequence[Mapping[str, Any]], log_posterior: float) -> DocumentDoubt:
     """Return the uncertainty from the pipeline's entities and the mean log posterior of the path per character."""
-    stabilities = [stability for entity in entities if (stability := _stability(entity)) is not None]
-    explained = any("explanation" in entity for entity in entities)
-    return DocumentDoubt(
-        entity=1 - min((entity["score"] for entity in entities), default=1.0),
-        path=-math.expm1(log_posterior),
-        instability=1 - min(stabilities, default=1.0) if explained else None,
-    )
+    least = min((entity["score"] for entity in entities), default=1.0)
+    return DocumentDoubt(entity=1 - least, path=-math.expm1(log_posterior))
 
 
 def reasons(doubt: DocumentDoubt, entities: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return reasons to check a document: uncertain entities, then unstable explanations, then the whole text."""
+    """Return reasons to check a document: uncertain entities, then the whole text."""
     uncertain = [entity for entity in entities if entity.get("needs_review")]
     uncertain.sort(key=lambda entity: entity["score"])
     sentences = [f"{_name(entity)} has {_kind(entity)} {entity['score']:.2f}" for entity in uncertain]
-    for entity in entities:
-        stability = _stability(entity)
-        if stability is not None and stability < STABILITY_THRESHOLD:
-            sentences.append(f"the explanation of {_name(entity)} has stability {stability:.2f}")
     return [*sentences[:MOST_REASONS], f"the best labelling has posterior {1 - doubt.path:.3f} per character"]
 
 
@@ -210,10 +190,6 @@ def _without_meta(document: Document) -> Document:
 
 def _priority(document: Document) -> float:
     return document.meta["adner_priority"]
-
-
-def _stability(entity: Mapping[str, Any]) -> float | None:
-    return getattr(entity.get("explanation"), "stability", None)
 
 
 def _kind(entity: Mapping[str, Any]) -> str:

@@ -108,6 +108,7 @@ class CardRecord:
         energy_kwh: measured energy.
         co2_grams: measured emissions.
         calibration: `CalibrationReport.to_dict()`.
+        calibration_split: split that it was measured on, None if unknown.
         calibrated: `CalibrationFit.to_dict()`, if the scores were calibrated.
         explanations: `ExplanationReport.to_dict()`.
         robustness: `RobustnessReport.to_dict()`.
@@ -139,6 +140,7 @@ class CardRecord:
     energy_kwh: float | None = None
     co2_grams: float | None = None
     calibration: Report | None = None
+    calibration_split: str | None = None
     calibrated: Report | None = None
     explanations: Report | None = None
     robustness: Report | None = None
@@ -147,7 +149,12 @@ class CardRecord:
     @property
     def scored_split(self) -> str | None:
         """Split whose scores the card shows: `test`, else `validation`."""
-        return next((split for split in ("test", "validation") if split in self.scores), None)
+        return scored_split(self.scores)
+
+
+def scored_split(scores: Mapping[str, Any]) -> str | None:
+    """Return the split among those with scores that counts: `test`, else `validation`."""
+    return next((split for split in ("test", "validation") if scores.get(split)), None)
 
 
 def record_of_run(
@@ -176,6 +183,7 @@ def record_of_run(
         **_data(metrics),
         **_training(metrics),
         **{name: report or _part(metrics, name) or None for name, report in reports.items()},
+        "calibration_split": None if calibration else scored_split(metrics),
         "examples": [Example(item["text"], item.get("entities")) for item in metrics.get("examples") or ()],
         **_options(options or CardOptions()),
         **others,

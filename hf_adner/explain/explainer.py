@@ -178,6 +178,7 @@ class LocalExplainer(ABC):
             start_profile=_at_characters([(s, v) for (s, e), v in zip(offsets, starts.tolist()) if s < e], len(text)),
             end_profile=_at_characters([(e - 1, v) for (s, e), v in zip(offsets, ends.tolist()) if s < e], len(text)),
             details={**details, **place},
+            labels=tuple(self.tagger.labels.types),
         )
 
     def words_of(self, text: str, batch: TokenBatch, row: int, scores: Tensor | None = None) -> list[WordScore]:

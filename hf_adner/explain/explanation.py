@@ -202,6 +202,7 @@ class Explanation:
         score: the posterior calibrated, in [0, 1], of a checkpoint that was calibrated; else None.
         probes: the entity in perturbed texts (`hf_adner.explain.probes`); empty if not measured.
         cues: characters that matter in the whole corpus (`hf_adner.explain.probes`); empty without a global table.
+        labels: all labels of the model, in its order, by which pages colour them; empty if unknown.
 
     Raises:
         ValueError: an entity outside the text, scores, profiles or weights that are not one finite number per
@@ -227,6 +228,7 @@ class Explanation:
     probes: tuple[Probe, ...] = ()
     cues: tuple[Cue, ...] = ()
     score: float | None = None
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         text, entity = self.text, self.entity
@@ -244,6 +246,7 @@ class Explanation:
             if getattr(self, name) is not None:
                 _freeze(self, name, _probability(getattr(self, name), name))
         _freeze(self, "probes", tuple(self.probes))
+        _freeze(self, "labels", tuple(self.labels))
         _freeze(self, "cues", tuple(_checked_cue(text, cue) for cue in self.cues))
         weights = {name: _numbers(values, name, len(text)) for name, values in self.fusion_weights.items()}
         _freeze(self, "fusion_weights", weights)
@@ -338,6 +341,7 @@ class Explanation:
             "probes": [probe.to_dict() for probe in self.probes],
             "cues": [cue.to_dict() for cue in self.cues],
             "score": self.score,
+            "labels": list(map(_encoded, self.labels)),
         }
 
     @classmethod
@@ -359,6 +363,7 @@ class Explanation:
                 score=values.get("score"),
                 probes=tuple(map(Probe.from_dict, values.get("probes", ()))),
                 cues=tuple(map(Cue.from_dict, values.get("cues", ()))),
+                labels=tuple(map(_decoded, values.get("labels", ()))),
                 **{name: values[name] for name in _PLAIN},
             )
         except KeyError as error:

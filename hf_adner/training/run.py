@@ -27,6 +27,7 @@ from hf_adner.data.formats import write_documents
 from hf_adner.data.records import Document
 from hf_adner.data.statistics import corpus_statistics
 from hf_adner.files import write_json
+from hf_adner.highlighting import painted, tones_of
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
@@ -261,14 +262,23 @@ def write_report(output: str) -> Document:
     model = AdnerForTokenClassification.from_pretrained(folder)
     pipe = AdnerPipeline(model=model, tokenizer=AdnerTokenizer.from_pretrained(folder))
     note = next(predict_documents(pipe, [Document(id="sample-note", text=SAMPLE_NOTE)]))
-    write_documents([note], Path(output) / REPORT_FILE, format="html")
+    write_documents([note], Path(output) / REPORT_FILE, format="html", labels=model.config.entity_types)
     return note
 
 
-def entity_lines(document: Document) -> list[str]:
-    """Format one line per entity: label, offsets, posterior and surface form."""
-    return [
-        f"{code_points(entity.label):<10} {entity.start:>4}-{entity.end:<4} {entity.meta['score']:.3f}  "
-        f"{code_points(entity.text)}"
-        for entity in document.entities
-    ]
+def entity_lines(document: Document, labels: Sequence[str] = (), in_colour: bool = False) -> list[str]:
+    """Format one line per entity: label, offsets, score and surface form.
+
+    Args:
+        document: with predicted entities.
+        labels: of the model, in its order.
+        in_colour: show the labels in their colours, for a terminal.
+    """
+    tones = tones_of({entity.label for entity in document.entities}, labels)
+    lines = []
+    for entity in document.entities:
+        label = f"{code_points(entity.label):<10}"
+        label = painted(label, tones[entity.label]) if in_colour else label
+        score = entity.meta["score"]
+        lines.append(f"{label} {entity.start:>4}-{entity.end:<4} {score:.3f}  {code_points(entity.text)}")
+    return lines

@@ -19,10 +19,12 @@ from hf_adner.explain.documents import ExplainedCheckpoint, explain_documents
 from hf_adner.explain.explanation import ExplainedNote, Explanation
 from hf_adner.explain.probes import DEFAULT_PROBES
 from hf_adner.files import write_file
+from hf_adner.highlighting import painted, shows_colours, tones_of
 from hf_adner.model.assertion_adner import choose_rules
 from hf_adner.reporting import code_points
 from hf_adner.view.charts import shortened
 from hf_adner.view.page import notes_of, notes_to_html, page_text
+from hf_adner.view.section import STABILITY
 
 HEIGHT = 620
 """Height of the page in a notebook, in pixels."""
@@ -41,7 +43,7 @@ def show_explanations(explanations: Sequence[Explanation]) -> None:
         display(HTML(notebook_frame(explanations)))
         return
     for explanation in explanations:
-        print("\n".join(explanation_lines(explanation)))
+        print("\n".join(explanation_lines(explanation, shows_colours(sys.stdout))))
 
 
 def in_notebook() -> bool:
@@ -62,20 +64,30 @@ def notebook_frame(explanations: Sequence[Explanation]) -> str:
     )
 
 
-def explanation_lines(explanation: Explanation) -> list[str]:
-    """Return an explanation as lines of text: the entity, its figures, and its strongest characters with bars."""
+def explanation_lines(explanation: Explanation, in_colour: bool = False) -> list[str]:
+    """Return an explanation as lines of text: the entity, its figures, and its strongest characters with bars.
+
+    Args:
+        explanation: of one entity.
+        in_colour: show the label in its colour, for a terminal.
+    """
     entity = explanation.entity
     facts = [f"{entity.start}–{entity.end}", f"{explanation.method}, {explanation.target} {explanation.value:.3g}"]
     facts += [] if explanation.posterior is None else [f"posterior {explanation.posterior:.3f}"]
     facts += [] if explanation.score is None else [f"score {explanation.score:.3f}"]
-    facts += [] if explanation.stability is None else [f"stability {explanation.stability:.2f}"]
     facts += list(explanation.details.get(ASSERTION, ()))
-    lines = [f"{shortened(code_points(entity.text or ''), 40)} ({code_points(entity.label)})  {'  '.join(facts)}"]
+    label = f"({code_points(entity.label)})"
+    if in_colour:
+        tone = tones_of([entity.label], explanation.labels)[entity.label]
+        label = painted(f" {code_points(entity.label)} ", tone)
+    lines = [f"{shortened(code_points(entity.text or ''), 40)} {label}  {'  '.join(facts)}"]
     top = [span for span in explanation.top(TOP) if span.score]
     largest = max((abs(span.score) for span in top), default=1.0)
     for span in top:
         bar = "#" * max(1, round(BAR * abs(span.score) / largest))
         lines.append(f"  {code_points(span.text):<2} {span.start:>5}  {span.score:>9.3g}  {bar}")
+    if explanation.stability is not None:
+        lines.append(f"  stability of the scores {explanation.stability:.2f} of 1, {STABILITY}")
     return lines
 
 
@@ -188,4 +200,5 @@ def run_explanations(
 
 
 def _lines(note: ExplainedNote) -> list[str]:
-    return [line for explanation in note.explanations for line in explanation_lines(explanation)]
+    in_colour = shows_colours(sys.stdout)
+    return [line for explanation in note.explanations for line in explanation_lines(explanation, in_colour)]

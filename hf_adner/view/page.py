@@ -23,6 +23,7 @@ from markupsafe import Markup
 from hf_adner.data.records import nested_pieces
 from hf_adner.explain.explanation import ExplainedNote, Explanation
 from hf_adner.files import write_file
+from hf_adner.highlighting import LINE_STYLE, TONES, tone_style, tones_of
 from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
 from hf_adner.reporting import visible
 from hf_adner.view.charts import LEVELS
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 
 TITLE = "Why the model found these entities"
-TONES = 10
-"""Number of label colours; further labels repeat them with another line style."""
 TABLE_UNITS = 8
 """Units of the global table shown per label and role."""
 
@@ -47,7 +46,7 @@ def explanations_to_html(
     table: GlobalTable | None = None,
     review_threshold: float = REVIEW_THRESHOLD,
 ) -> None:
-    """Write a page with one or several notes.
+    """Write a page with one or several notes; labels are coloured by their place among those of the model.
 
     Args:
         explanations: explanations, or lists of them as explainers return; those of one text form a note. Optional
@@ -85,8 +84,8 @@ def page_text(
 ) -> Iterator[str]:
     """Yield the page in pieces; arguments as for `explanations_to_html`."""
     views = [make_note_view(f"n{index}", note, review_threshold) for index, note in enumerate(notes, 1)]
-    summary = summarise(views)
-    style, script = _asset("page.css"), _asset("page.js")
+    summary, tones = summarise(views), _tones(views)
+    style, script = _style(), _asset("page.js")
     return (
         _environment()
         .get_template("page.html")
@@ -95,13 +94,30 @@ def page_text(
             notes=views,
             summary=summary,
             assertions=count_assertions(views),
-            tones={row.label: index for index, row in enumerate(summary)},
+            legend=sorted(summary, key=lambda row: list(tones).index(row.label)),
+            tones=tones,
             tables=_tables(table, [row.label for row in summary]),
             style=Markup(style),
             script=Markup(script),
             policy=_policy(style, script),
         )
     )
+
+
+def _tones(notes: Iterable[NoteLayout]) -> dict[str, str]:
+    """Return the style classes of the colour of each label, in the order of the models that were explained."""
+    explanations = [section.explanation for note in notes for section in note.sections]
+    order = dict.fromkeys(visible(label) for explanation in explanations for label in explanation.labels)
+    shown = {visible(explanation.entity.label) for explanation in explanations}
+    return {
+        label: f"t{number % len(TONES)}{' again' if number >= len(TONES) else ''}"
+        for label, number in tones_of(shown, order).items()
+    }
+
+
+def _style() -> str:
+    tones = "".join(tone_style(f".t{number}", number, dark=False) for number in range(len(TONES)))
+    return tones + LINE_STYLE + _asset("page.css")
 
 
 class TextPart(NamedTuple):
@@ -111,12 +127,14 @@ class TextPart(NamedTuple):
         kind: ``text``, ``open`` or ``close``.
         text: the characters.
         section: the entity's section, for ``open`` and ``close``.
+        is_first: for ``open``: whether this is the first piece of the entity.
         is_last: for ``close``: whether this is the last piece of the entity.
     """
 
     kind: str
     text: str = ""
     section: Section | None = None
+    is_first: bool = True
     is_last: bool = True
 
 
@@ -131,9 +149,9 @@ class NoteLayout:
     remark: str = ""
 
     @property
-    def has_stability(self) -> bool:
-        """Whether the stability of any explanation was measured."""
-        return any(section.explanation.stability is not None for section in self.sections)
+    def has_assertion(self) -> bool:
+        """Whether any explanation says what is asserted of its entity."""
+        return any(section.assertion is not None for section in self.sections)
 
     @property
     def to_check(self) -> int:
@@ -176,7 +194,7 @@ def _text_parts(text: str, sections: Sequence[Section]) -> Iterable[TextPart]:
             yield from _closing(text, position, around[-1])
             position = around.pop().end
         yield TextPart("text", text[position : piece.start])
-        yield TextPart("open", section=piece.entity.section)
+        yield TextPart("open", section=piece.entity.section, is_first=piece.start == piece.entity.start)
         position = piece.start
         around.append(piece)
     for piece in reversed(around):
@@ -194,7 +212,7 @@ class LabelSummary(NamedTuple):
     """Summary of the entities of one label on the page.
 
     Attributes:
-        score, stability: medians, None if no explanation has one.
+        score: median, None if no explanation has one.
         inside: mean share of the weight on the entity's own characters, in [0, 1].
     """
 
@@ -202,7 +220,6 @@ class LabelSummary(NamedTuple):
     entities: int
     to_check: int
     score: float | None
-    stability: float | None
     inside: float
 
 
@@ -233,7 +250,6 @@ def _summary(label: str, sections: Sequence[Section]) -> LabelSummary:
         len(sections),
         sum(bool(section.checks) for section in sections),
         _median(section.confidence for section in sections),
-        _median(section.explanation.stability for section in sections),
         statistics.fmean(shares),
     )
 
@@ -271,7 +287,7 @@ def _environment() -> Environment:
     )
     environment.filters["number"] = number
     environment.filters["percent"] = percent
-    environment.globals.update(LEVELS=LEVELS, ROLES=ROLES, TONES=TONES)
+    environment.globals.update(LEVELS=LEVELS, ROLES=ROLES)
     return environment
 
 

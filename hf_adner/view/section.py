@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from hf_adner.data.assertion import ASSERTION
 from hf_adner.data.records import Entity
 from hf_adner.explain.explanation import Explanation, Probe
+from hf_adner.highlighting import line_class
 from hf_adner.reporting import visible
 from hf_adner.view.charts import (
     CharacterChart,
@@ -76,6 +77,7 @@ PERTURBATIONS = {
     "interior-edit": "a character in its middle hidden",
 }
 SERIES = {"local": "this text", "global": "the corpus"}
+STABILITY = "when unimportant characters are hidden; of whether the entity is right it says nothing"
 
 
 def method_in_words(name: str) -> str:
@@ -183,6 +185,11 @@ class Section:
         return visible(self.entity.label)
 
     @property
+    def line(self) -> str:
+        """Style class that keeps the entity on one line of the note, unless it is long."""
+        return line_class(visible(self.entity.text or ""), self.label)
+
+    @property
     def method(self) -> str:
         """Description of the method, and of the local explainer of a fused one."""
         local = self.explanation.details.get("local")
@@ -231,9 +238,7 @@ def make_section(key: str, explanation: Explanation, review_threshold: float) ->
         fusion=_fusion(explanation),
         fusion_shares=_fusion_shares(explanation, shares),
         probes=[_probe(probe) for probe in explanation.probes],
-        details=[
-            (visible(name), _detail(value)) for name, value in explanation.details.items() if name not in _ASSERTION
-        ],
+        details=_details(explanation),
         assertion=_assertion(explanation),
     )
 
@@ -387,6 +392,13 @@ def _probe_pieces(probe: Probe) -> list[StyledText]:
         else:
             pieces.append(StyledText(text[at], style))
     return [*pieces, StyledText("…", "cut")] if after < len(text) else pieces
+
+
+def _details(explanation: Explanation) -> list[tuple[str, str]]:
+    rows = [(visible(name), _detail(value)) for name, value in explanation.details.items() if name not in _ASSERTION]
+    if explanation.stability is not None:
+        rows.append(("stability of the scores", f"{explanation.stability:.2f} of 1, {STABILITY}"))
+    return rows
 
 
 def _detail(value: Any) -> str:

@@ -100,28 +100,27 @@ def test_windows_of_a_long_text_are_summed(pipe):
     assert path_log_posteriors(pipe, [longest]) == pytest.approx([expected], abs=1e-5)
 
 
-def test_unstable_explanations_count_when_asked_for(pipe):
-    plain = {one.id: one.meta["adner_priority"] for one in rank_documents(pipe, documents(), progress=False)}
-    explained = rank_documents(pipe, documents(), explain="grad-x-input", progress=False)
-    assert all(one.meta["adner_priority"] >= plain[one.id] for one in explained)
+def test_the_bar_counts_ranked_documents(pipe, monkeypatch):
+    """Not those that are read, which are far ahead."""
+    seen = []
 
+    def watched(scored, **options):
+        assert options["total"] == len(documents())
+        for document in scored:
+            seen.append(document.meta["adner_priority"])
+            yield document
 
-class Explained:
-    def __init__(self, stability):
-        self.stability = stability
+    monkeypatch.setattr("hf_adner.audit.ranking.tqdm", watched)
+    ranked = rank_documents(pipe, documents())
+    assert sorted(seen, reverse=True) == [one.meta["adner_priority"] for one in ranked]
 
 
 def test_doubt_joins_its_parts():
     entity = {"entity_group": "药", "start": 4, "end": 6, "score": 0.9}
-    doubt = document_doubt([{**entity, "explanation": Explained(0.0)}, {**entity, "score": 0.6}], math.log(0.5))
-    assert (doubt.entity, doubt.path, doubt.instability) == pytest.approx((0.4, 0.5, 1.0))
-    assert doubt.priority == pytest.approx(1.0)
-    assert DocumentDoubt(0.4, 0.5).priority == pytest.approx(0.7)
-    assert document_doubt([{**entity, "explanation": Explained(None)}], 0.0).instability == 0.0
-    assert reasons(doubt, [{**entity, "explanation": Explained(0.0)}]) == [
-        "the explanation of 药 at 4-6 has stability 0.00",
-        "the best labelling has posterior 0.500 per character",
-    ]
+    doubt = document_doubt([entity, {**entity, "score": 0.6}], math.log(0.5))
+    assert (doubt.entity, doubt.path, doubt.priority) == pytest.approx((0.4, 0.5, 0.7))
+    assert document_doubt([], 0.0) == DocumentDoubt(0.0, 0.0)
+    assert reasons(doubt, [entity]) == ["the best labelling has posterior 0.500 per character"]
 
 
 def test_annotation_tools_get_what_they_import(pipe, tmp_path):

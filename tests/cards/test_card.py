@@ -43,11 +43,11 @@ from .reports import OPTIONS, evaluation, explanations, metrics, robustness
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXPECTED = Path(__file__).with_name("expected_card.md")
 SECTIONS = [
-    "Labels", "How to use", "Examples", "Scores", "Calibration", "Explanations: stability and boundaries",
+    "Labels", "How to use", "Examples", "Scores", "Calibration", "Explanations",
     "Robustness", "Training data", "Training", "Intended use and limits", "Versions", "Citation",
 ]  # fmt: skip
 PATH = re.compile(r"(?<![\w/:.<])(/|~/|[A-Za-z]:\\)[A-Za-z0-9_.-]+[/\\\w]")
-MEASURED = ("Scores", "Calibration", "Explanations: stability and boundaries", "Robustness")
+MEASURED = ("Scores", "Calibration", "Explanations", "Robustness")
 
 
 def full_record(**others) -> CardRecord:

@@ -15,6 +15,7 @@ import pytest
 from hf_adner import Document, Entity, Explanation
 from hf_adner.explain.documents import ExplainedCheckpoint
 from hf_adner.explain.explanation import ExplainedNote
+from hf_adner.highlighting import painted
 from hf_adner.view.output import (
     BAR,
     explanation_lines,
@@ -77,10 +78,20 @@ def test_a_terminal_shows_the_strongest_characters(capsys):
     display_make().show()
     lines = capsys.readouterr().out.splitlines()
     assert lines == explanation_lines(display_make())
-    assert lines[0].startswith("红斑 (Symptom)") and "posterior 0.250" in lines[0] and "stability 0.50" in lines[0]
+    assert lines[0].startswith("红斑 (Symptom)") and "posterior 0.250" in lines[0] and "stability" not in lines[0]
+    assert "stability of the scores 0.50 of 1" in lines.pop()  # far from the score, which it must not be taken for
     assert [line.split()[:3] for line in lines[1:]] == [["红", "0", "2"], ["斑", "1", "-1"], [">", "4", "0.1"]]
     assert [line.count("#") for line in lines[1:]] == [BAR, BAR // 2, 1]
     assert len(explanation_lines(display_make(scores=[0.0] * 6, stability=None, posterior=None))) == 1
+
+
+def test_a_terminal_shows_labels_in_the_colour_of_the_model(capsys, monkeypatch):
+    labels = ("Drug", "Symptom", "Test")
+    assert painted(" Symptom ", 1) in explanation_lines(display_make(labels=labels), in_colour=True)[0]
+    assert painted(" Symptom ", 0) in explanation_lines(display_make(), in_colour=True)[0]
+    monkeypatch.setattr("hf_adner.view.output.shows_colours", lambda stream: True)
+    display_make(labels=labels).show()
+    assert capsys.readouterr().out.splitlines() == explanation_lines(display_make(labels=labels), True)
 
 
 def test_a_terminal_gets_no_controls(capsys):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hf_adner import Entity, Explanation
 from hf_adner.explain.explanation import Cue, ExplainedNote, Probe
 from hf_adner.explain.global_table import GlobalTable
+from hf_adner.highlighting import LINE_STYLE, TONES
 from hf_adner.view.page import explanations_to_html, make_note_view, notes_of, page_text, summarise
 
 from ..corpora import HIDDEN
@@ -206,17 +207,59 @@ def test_the_summary_counts_labels():
     drug = explanation(entity=Entity(13, 19, "Drug"))
     rows = summarise([make_note_view("n1", ExplainedNote("a", NOTE, (sure, unsure, drug)), 0.8)])
     assert [(row.label, row.entities, row.to_check) for row in rows] == [("Symptom", 2, 1), ("Drug", 1, 0)]
-    assert rows[0].score == pytest.approx(0.61) and rows[0].stability == 0.75
+    assert rows[0].score == pytest.approx(0.61)
     assert 0 < rows[0].inside < 1
 
 
-def test_remarks_and_measured_stability_are_shown():
-    plain = ExplainedNote("a", NOTE, tuple(many(stability=None)), "2 of 5 entities <b>")
-    page = "".join(page_text([plain, ExplainedNote("b", NOTE, tuple(many(stability=None)))]))
-    assert "2 of 5 entities &lt;b&gt;" in page and "Stability" not in page and "stability, median" not in page
-    page = "".join(page_text([plain, ExplainedNote("b", NOTE, tuple(many()))]))
-    assert page.count("Stability") == 2 and "It does not tell right entities from wrong ones" in page
-    assert "stability, median" in page
+def test_remarks_are_shown():
+    plain = ExplainedNote("a", NOTE, tuple(many()), "2 of 5 entities <b>")
+    assert "2 of 5 entities &lt;b&gt;" in "".join(page_text([plain, ExplainedNote("b", NOTE, tuple(many()))]))
+
+
+def test_stability_stands_with_the_method_alone():
+    page = render([ExplainedNote("a", NOTE, tuple(many())), ExplainedNote("b", NOTE, tuple(many(stability=None)))])
+    assert page.text_of("dl").count("stability of the scores") == len(SPANS)
+    assert page.text_of("dl").count("of whether the entity is right it says nothing") == len(SPANS)
+    beside = page.text_of("section", without="method") + page.text_of("div", "paper")
+    assert "tability" not in beside
+
+
+def colours(page: Page) -> dict[str, str]:
+    """Style class of each label of the legend."""
+    return {
+        "".join(data for around, data in page.texts if around and around[-1] == ("span", one["class"])).strip(): one[
+            "class"
+        ].split()[1]
+        for one in page.with_class("label")
+    }
+
+
+def test_a_label_has_the_colour_of_its_place_in_the_model():
+    labels = ("BodySite", "Disease", "Drug", "Symptom")
+    for spans in (SPANS, SPANS[-1:], SPANS[1:2] * 3):
+        page = render(notes_of(many(spans=spans, labels=labels)))
+        shown = {attributes["class"].split()[1] for attributes in page.with_class("entity")}
+        assert shown == {f"t{labels.index(label)}" for _, _, label in spans}
+        assert set(colours(page).values()) == shown
+    unknown = render(notes_of([explanation(span=SPANS[-1], labels=labels), explanation(span=(0, 1, "Age"))]))
+    assert {one["class"].split()[1] for one in unknown.with_class("entity")} == {"t2", "t4"}
+
+
+def test_more_labels_than_colours_differ_in_their_line():
+    labels = tuple(f"L{number}" for number in range(len(TONES) + 2))
+    page = render(notes_of([explanation(span=(2, 5, labels[-1]), labels=labels)]))
+    assert page.with_class("entity")[0]["class"].split()[1:3] == ["t1", "again"]
+
+
+def test_short_entities_stay_on_a_line_with_their_pieces():
+    page = render(notes_of(many(spans=[(0, 5, "A"), (3, 8, "B")])))
+    assert ["rest" in one["class"].split() for one in page.with_class("entity")] == [False, False, True]
+    assert all("short" in one["class"].split() for one in page.with_class("entity"))
+    long = "红" * 40
+    page = render(notes_of([explanation(long, (0, 40, "A")), explanation(long, (0, 18, "A"))]))
+    assert [set(one["class"].split()) & {"short", "wide"} for one in page.with_class("entity")] == [set(), {"wide"}]
+    style = re.search("<style>(.*?)</style>", "".join(page_text([])), re.DOTALL)[1]
+    assert LINE_STYLE in style
 
 
 def test_assertions_are_shown_and_can_be_filtered():
@@ -235,6 +278,7 @@ def test_assertions_are_shown_and_can_be_filtered():
     assert boxes == ["affirmed", "family", "negated"]
     assert "negated by 四肢 (0–2)" in page.text_of("p", "facts")
     assert "assertion_cues" not in page.text_of("dl")
+    assert page.text_of("thead").count("Assertion") == 1 and "family negated" in page.text_of("td")
 
 
 def test_pages_without_assertions_have_no_filter():

@@ -22,7 +22,8 @@ def test_it_tells_what_the_explanation_holds():
     assert [(row.text, row.place, row.note) for row in one.cues] == [("红", "2", "its first character")]
     assert one.fusion_shares == [("this text", pytest.approx(0.75)), ("the corpus", pytest.approx(0.25))]
     assert sum(role.percent for role in one.roles) == pytest.approx(100)
-    assert one.details == [("completeness_error", "0.125"), ("norm", "signed")]
+    assert one.details[:2] == [("completeness_error", "0.125"), ("norm", "signed")]
+    assert one.details[2][1].startswith("0.75 of 1, when unimportant") and len(section(stability=None).details) == 2
     assert one.question == "why these characters are labelled Symptom"
     assert one.top[0].note.endswith("%") and one.top[0].value == "2"
 

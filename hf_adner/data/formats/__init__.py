@@ -2,7 +2,7 @@
 
 from hf_adner.data.formats.reading import READERS, DocumentStream, detect_format, read_documents
 from hf_adner.data.formats.submission import check_submission
-from hf_adner.data.formats.writing import WRITERS, check_written_path, keeps_meta, write_documents
+from hf_adner.data.formats.writing import WRITERS, check_written_path, keeps_meta, takes_labels, write_documents
 
 __all__ = [
     "READERS",
@@ -13,5 +13,6 @@ __all__ = [
     "detect_format",
     "keeps_meta",
     "read_documents",
+    "takes_labels",
     "write_documents",
 ]

@@ -93,8 +93,8 @@ def write_documents(documents: Iterable[Document], path: str | Path, format: str
         documents: any iterable; only one document is held at a time.
         path: the file (replaced if it exists), or for brat the folder (which must be new or empty).
         format: name of the format; None takes it from the suffix.
-        options: options of the format: `scheme` and `comments` of CoNLL, `edition` of CMeEE, `title` of HTML,
-            `escape_formulas` of CSV and TSV.
+        options: options of the format: `scheme` and `comments` of CoNLL, `edition` of CMeEE, `title` and `labels` of
+            HTML, `escape_formulas` of CSV and TSV.
 
     Returns:
         Number of documents written.
@@ -114,6 +114,15 @@ def write_documents(documents: Iterable[Document], path: str | Path, format: str
     else:
         write_file(path, writer.text(counter, **{**alias_options, **options}), writer.encoding)
     return counter.number
+
+
+def takes_labels(path: str | Path, format: str | None = None) -> bool:
+    """Return whether a file, in a format or that of its suffix, is coloured by labels (option ``labels``).
+
+    Raises:
+        ValueError: as `write_documents`.
+    """
+    return resolve_writer(Path(path), format)[0] is WRITERS["html"]
 
 
 def check_written_path(path: str | Path, format: str | None = None, **options: Any) -> None:

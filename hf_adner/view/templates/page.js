@@ -99,9 +99,15 @@
     (isBeside ? chip(key) : section).scrollIntoView({ block: isBeside ? "nearest" : "start" });
   }
 
+  // entities that the filter leaves out are passed over
   function step(by) {
-    const place = order.indexOf(chosen);
-    go(order[(place + by + order.length) % order.length], true);
+    const shown = order.filter((key) => key === chosen || !isOff(key));
+    const place = shown.indexOf(chosen);
+    go(shown[(place + by + shown.length) % shown.length], true);
+  }
+
+  function isOff(key) {
+    return document.querySelector(`.entity[data-entity="${key}"]`).classList.contains("off");
   }
 
   document.addEventListener("click", (event) => {
@@ -113,7 +119,7 @@
       return;
     }
     const link = event.target.closest('a[href^="#"]');
-    const key = link ? link.getAttribute("href").slice(1) : event.target.closest(".entity")?.dataset.entity;
+    const key = link ? link.getAttribute("href").slice(1) : event.target.closest(".entity:not(.off)")?.dataset.entity;
     if (!order.includes(key) || event.ctrlKey || event.metaKey || event.shiftKey) return;
     if (!link && !getSelection().isCollapsed) return;
     event.preventDefault();
@@ -129,6 +135,7 @@
       span.classList.toggle("off", off);
       document.querySelector(`.list a[href="#${span.dataset.entity}"]`)?.closest("tr").classList.toggle("off", off);
     }
+    if (chosen && isOff(chosen)) go(null, false);
   });
 
   document.addEventListener("keydown", (event) => {

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hf_adner.data.formats import write_documents
 from hf_adner.data.formats.html import html_text
 from hf_adner.data.records import Document, Entity
+from hf_adner.highlighting import TONES
 
 HIDDEN = "\u202e\u2066\u200b\ufeff\x9b\x1b"
 """Characters that reorder a line, have no width, or control a terminal."""
@@ -26,7 +27,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.attributes.append(dict(attributes))
-        if tag not in ("meta",):
+        if tag not in ("meta", "input"):
             self.open.append((tag, dict(attributes)))
         if dict(attributes).get("class") == "text":
             self.texts.append("")
@@ -53,7 +54,20 @@ def test_a_script_in_a_note_is_escaped():
     assert page.texts == [bad]
     assert not {"script", "img", "b><"} & set(page.tags)
     assert page.tags.count("b") == 2  # the document's id and the label in the legend
-    allowed = {"class", "data-label", "data-tip", "tabindex", "lang", "charset", "http-equiv", "content", "name"}
+    allowed = {
+        "id",
+        "type",
+        "checked",
+        "class",
+        "data-label",
+        "data-tip",
+        "tabindex",
+        "lang",
+        "charset",
+        "http-equiv",
+        "content",
+        "name",
+    }
     assert {name for attributes in page.attributes for name in attributes} <= allowed
     assert any("default-src 'none'" in attributes.get("content", "") for attributes in page.attributes)
 
@@ -81,11 +95,40 @@ def test_marks_tooltips_and_legend():
     assert "1 document · 1 entity<" in text
 
 
-def test_labels_keep_their_colour():
-    document = Document("a", "abc", (Entity(0, 1, "X"), Entity(1, 2, "Y"), Entity(2, 3, "X")))
-    page = parse([document, document])
-    colours = [attributes["class"] for tag, attributes in zip(page.tags, page.attributes) if tag == "mark"]
-    assert colours == ["c0", "c1", "c0"] * 2
+def tones(documents, **options):
+    """Colour of each entity of a page, by its style class."""
+    text = "".join(html_text(documents, **options))
+    colours = dict(re.findall(r"^(?:<style>)?\.(c\d+) { --tone: (#[0-9a-f]{6});", text, re.MULTILINE))
+    page = parse(documents, **options)
+    return [colours[mark["class"].split()[0]] for tag, mark in zip(page.tags, page.attributes) if tag == "mark"]
+
+
+def test_a_label_has_the_colour_of_its_place_in_the_model():
+    document = Document("a", "abc", (Entity(0, 1, "Y"), Entity(1, 2, "X"), Entity(2, 3, "Y")))
+    assert tones([document, document]) == [TONES[1], TONES[0], TONES[1]] * 2  # unknown ones by name
+    other = Document("b", "abc", (Entity(0, 1, "X"), Entity(1, 2, "A")))
+    labels = ["Y", "Z", "X"]
+    assert tones([other, document], labels=labels) == [TONES[2], TONES[3], TONES[0], TONES[2], TONES[0]]
+    assert tones([document], labels=labels) == [TONES[0], TONES[2], TONES[0]]
+    many = ["Z" * number for number in range(1, len(TONES) + 1)]
+    again = "".join(html_text([document], labels=[*many, "Y"]))
+    assert tones([document], labels=[*many, "Y"])[0] == TONES[0] and "border-bottom-style: double" in again
+
+
+def test_entities_are_hidden_by_what_is_asserted_of_them():
+    stated = [["negated"], [], ["family", "negated"], None, ["no such attribute"]]
+    entities = tuple(
+        Entity(place, place + 1, "X", meta={} if value is None else {"assertion": value})
+        for place, value in enumerate(stated)
+    )
+    page = parse([Document("a", "abcde", entities)])
+    boxes = [attributes["id"] for tag, attributes in zip(page.tags, page.attributes) if tag == "input"]
+    affirmed, family, negated = boxes  # by name
+    marks = [set(mark["class"].split()) for tag, mark in zip(page.tags, page.attributes) if tag == "mark"]
+    assert [mark & set(boxes) for mark in marks] == [{negated}, {affirmed}, {family, negated}, set(), set()]
+    text = "".join(html_text([Document("a", "abcde", entities)]))
+    assert f"body:has(#{negated}:not(:checked)) mark.{negated}::after {{ visibility: hidden; }}" in text
+    assert "negated <i>2</i>" in text and "<input" not in "".join(html_text([Document("a", "abcde", entities[3:])]))
 
 
 @given(
@@ -108,7 +151,8 @@ def test_elements_are_nested_and_keep_the_text(text, drawn):
 def test_crossing_entities_are_split():
     page = parse([Document("a", "abcdef", (Entity(0, 4, "A"), Entity(2, 6, "B")))])
     classes = [attributes["class"] for tag, attributes in zip(page.tags, page.attributes) if tag == "mark"]
-    assert classes == ["c0", "c1 goes-on", "c1"]
+    assert classes == ["c0 short", "c1 short goes-on", "c1 short"]
+    assert [attributes.get("class") for tag, attributes in zip(page.tags, page.attributes) if tag == "i"][0] == "rest"
 
 
 @pytest.mark.parametrize("documents, shown", [([], "No documents."), ([Document("a", "")], "(no text)")])
