@@ -302,14 +302,9 @@ class SoftmaxHead(nn.Module):
             likelihood = (picked * observed).sum(1)
         best = torch.where(mask, log_probs.argmax(-1), UNOBSERVED)
         predictions = self.label_states.to_states(best, mask)
-        return HeadOutput(likelihood, log_probs, log_probs, predictions, *self._boundaries(log_probs, mask))
-
-    def _boundaries(self, log_probs: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        probs = log_probs.exp() * mask[..., None]  # (batch, text, labels)
-        following = nn.functional.pad(probs[:, 1:], (0, 0, 0, 1))
-        continued = following @ self.label_states.continues.to(probs.dtype).T  # (batch, text, labels)
-        ends = self.label_states.total(probs * (1 - continued), self.label_states.repaired != 0)
-        return self.label_states.total(probs, self.label_states.opens), ends
+        return HeadOutput(
+            likelihood, log_probs, log_probs, predictions, *token_boundaries(self.label_states, log_probs, mask)
+        )
 
     def entity_log_posteriors(self, log_probs, mask, entities) -> torch.Tensor:
         """See `AdnerForTokenClassification.entity_log_posteriors`."""
@@ -319,7 +314,24 @@ class SoftmaxHead(nn.Module):
     def likely_entities(self, log_probs: torch.Tensor, mask: torch.Tensor, least: float) -> list[LikelyEntity]:
         """See `CrfHead.likely_entities`; the posterior is the product of the probabilities of the tokens' labels."""
         factors = independent_factors(log_probs, self.label_states.ids_by_type("BI")).within(mask)
-        return self.label_states.likely_entities(factors, self._boundaries(log_probs, mask), least)
+        return self.label_states.likely_entities(factors, token_boundaries(self.label_states, log_probs, mask), least)
+
+
+def token_boundaries(
+    label_states: LabelStates, log_probs: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the probability that an entity starts (ends) at each position under independent tokens, (batch, text).
+
+    Args:
+        label_states: of the BIO labels.
+        log_probs: (batch, text, labels).
+        mask: (batch, text) bool.
+    """
+    probs = log_probs.exp() * mask[..., None]  # (batch, text, labels)
+    following = nn.functional.pad(probs[:, 1:], (0, 0, 0, 1))
+    continued = following @ label_states.continues.to(probs.dtype).T  # (batch, text, labels)
+    ends = label_states.total(probs * (1 - continued), label_states.repaired != 0)
+    return label_states.total(probs, label_states.opens), ends
 
 
 def token_span_log_probs(

@@ -97,7 +97,7 @@ class Lexicon:
             _check_word(word, f"word {index}")
             _check_frequency(frequency, f"word {index}")
             if seen.setdefault(word, index) != index:
-                raise ValueError(f"word {index} ({_shorten(word)}) is word {seen[word]} again: words must be unique")
+                raise ValueError(f"word {index} ({shorten(word)}) is word {seen[word]} again: words must be unique")
 
     # ---- properties -------------------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Lexicon:
             min_length: keep words of at least this many characters.
         """
         counts = Counter(text.strip() for text in texts_of_entities)
-        unusable = [word for word in counts if _word_error(word)]
+        unusable = [word for word in counts if word_error(word)]
         if unusable:
             logger.warning("skipped %d entity texts that cannot be words", sum(counts.pop(word) for word in unusable))
         words = [(word, n) for word, n in counts.items() if n >= min_count and len(word) >= min_length]
@@ -439,11 +439,12 @@ def as_read(text: str, lower_case: bool, script_map: ScriptMap | None) -> str:
     return lower_by_character(text) if lower_case else text
 
 
-def _shorten(text: str) -> str:
+def shorten(text: str) -> str:
+    """Return a word as an error message shows it, no more than its beginning."""
     return repr(text if len(text) <= 8 else text[:8] + "...")
 
 
-def _word_error(word: str) -> str | None:
+def word_error(word: str) -> str | None:
     """Return why a string cannot be a word, or None if it can."""
     if word and not _INVALID.search(word):
         return None
@@ -457,9 +458,9 @@ def _word_error(word: str) -> str | None:
 def _check_word(word: Any, where: str) -> None:
     if not isinstance(word, str):
         raise TypeError(f"{where}: found {type(word).__name__}, expected a string")
-    error = _word_error(word)
+    error = word_error(word)
     if error:
-        raise ValueError(f"{where} ({_shorten(word)}) {error}")
+        raise ValueError(f"{where} ({shorten(word)}) {error}")
 
 
 def _check_frequency(frequency: Any, where: str) -> None:
@@ -477,5 +478,5 @@ def _parse_entry(line: str, where: str) -> tuple[str, int]:
         return word, 0
     field = columns[0].strip()
     if not (field.isascii() and field.isdigit()):
-        raise ValueError(f"{where}: frequency is {_shorten(field)}, expected a whole number of 0 or more")
+        raise ValueError(f"{where}: frequency is {shorten(field)}, expected a whole number of 0 or more")
     return word, int(field)

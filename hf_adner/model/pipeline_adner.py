@@ -11,8 +11,12 @@ from transformers import BatchEncoding, TokenClassificationPipeline
 
 from .assertion_adner import add_assertions, choose_rules
 from .calibration_adner import Calibration
+from .conditioned_adner import condition_head
+from .constraints_adner import choose_constraints, in_window, mark_forced
 from .encoders_adner import longest_text
+from .heads_adner import LikelyEntity
 from .labels_adner import split_tag
+from .pipeline_inputs_adner import check_count, check_probability, checked_text, given, texts_of
 from .windows_adner import Window, merge_by_label, merge_window_entities, owned_entities, prediction_windows
 
 DEFAULT_BATCH_SIZE = 16
@@ -53,6 +57,9 @@ class AdnerPipeline(TokenClassificationPipeline):
         assertion: add to each entity `assertion`, the sorted list of those of ``family``, ``historical``,
             ``hypothetical``, ``negated`` and ``uncertain`` that hold, and `assertion_cues`, by rules: True for those of
             the checkpoint, the path of a table of rules to add to them, or an `AssertionRules`.
+        constraints: words that are entities of a label wherever they occur, and words that are none: the path of a
+            table, a mapping of words to labels, or `Constraints`. Entities, scores and candidates are those of the
+            model's distribution given the constraints; each entity gets `forced`, whether one made it.
         explain: add an `explanation` to each entity. The value is passed to `explainer_factory`, which the package
             sets.
         kwargs: as for any pipeline (`device`, `task`, ...).
@@ -88,8 +95,8 @@ class AdnerPipeline(TokenClassificationPipeline):
             those of a label; longer ones come first). For a list of texts a list of such lists; for another iterable an
             iterator of such lists, in the order of the texts. An entity is a dictionary of `entity_group`, `score`,
             `start_score`, `end_score` (floats in [0, 1]), `word` (`text[start:end]`), `start` and `end` (characters,
-            end exclusive), of a calibrated checkpoint `posterior`, and `needs_review`, `on_path`, `assertion`,
-            `assertion_cues` (dictionaries of `attribute`, `start` and `end`) and `explanation` if requested.
+            end exclusive), of a calibrated checkpoint `posterior`, and `needs_review`, `on_path`, `forced`,
+            `assertion`, `assertion_cues` (dictionaries of `attribute`, `start` and `end`) and `explanation` if requested.
 
         Raises:
             TypeError: `inputs` or one of its texts has another type, or a parameter is unknown.
@@ -103,8 +110,8 @@ class AdnerPipeline(TokenClassificationPipeline):
         if isinstance(inputs, str):
             return next(self._stream([inputs], settings))
         if isinstance(inputs, (list, tuple)):
-            return list(self._stream([_checked_text(text, index) for index, text in enumerate(inputs)], settings))
-        return self._stream(_texts_of(inputs), settings)
+            return list(self._stream([checked_text(text, index) for index, text in enumerate(inputs)], settings))
+        return self._stream(texts_of(inputs), settings)
 
     def push_to_hub(self, repo_id: str, *, allow_document_lexicon: bool = False, **kwargs: Any) -> Any:
         """Push model, tokenizer and code; refuse a lexicon that was made from (possibly private) documents.
@@ -132,6 +139,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         candidates: bool | float | None = None,
         window_size: int | None = None,
         window_overlap: int | None = None,
+        constraints: Any = None,
         assertion: Any = None,
         explain: Any = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -142,10 +150,11 @@ class AdnerPipeline(TokenClassificationPipeline):
             "review_threshold": review_threshold,
             "calibrated": calibrated,
             "candidates": candidates,
+            "constraints": constraints,
             "assertion": assertion,
             "explain": explain,
         }
-        return _given(windows), {}, _given(choices)
+        return given(windows), {}, given(choices)
 
     def _settings(self, batch_size: int | None, parameters: Mapping[str, Any]) -> _Settings:
         windows, _, choices = self._sanitize_parameters(**parameters)
@@ -154,8 +163,8 @@ class AdnerPipeline(TokenClassificationPipeline):
         config = self.model.config
         calibration = Calibration.from_config(config.calibration, config.entity_types)
         fitted = REVIEW_THRESHOLD if calibration.review_threshold is None else calibration.review_threshold
-        review_threshold = _probability(choices.get("review_threshold", fitted), "review_threshold")
-        threshold = _probability(choices.get("threshold", 0.0), "threshold")
+        review_threshold = check_probability(choices.get("review_threshold", fitted), "review_threshold")
+        threshold = check_probability(choices.get("threshold", 0.0), "threshold")
         least = calibration.candidates_above(choices.get("candidates"))
         if least is not None and threshold > 0:
             raise ValueError(f"threshold={threshold:g} would drop candidates; give threshold or candidates, not both")
@@ -167,6 +176,7 @@ class AdnerPipeline(TokenClassificationPipeline):
             review_threshold=review_threshold if choices.get("needs_review") else None,
             calibration=calibration if choices.get("calibrated", True) else Calibration(),
             candidate_threshold=least,
+            constraints=choose_constraints(choices.get("constraints"), self.model, self.tokenizer),
             assertion=choose_rules(choices.get("assertion"), self.tokenizer),
             explain=choices.get("explain") or None,
         )
@@ -204,7 +214,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         buffer, windows, count = [], [], 0
         for text in texts:
             buffer.append(text)
-            windows.append(prediction_windows(len(text), settings.window_size, settings.window_overlap))
+            windows.append(_windows(text, settings))
             count += max(len(windows[-1]), 1)
             if count >= settings.batch_size * self.buffer_batches:
                 yield buffer, windows
@@ -225,10 +235,10 @@ class AdnerPipeline(TokenClassificationPipeline):
         for group in _chunks(rows, group_size):
             outputs = [self._run(batch, texts, first) for batch in _chunks(group, settings.batch_size)]
             joined = _concatenate(outputs)
-            for row, entities in zip(group, self.postprocess(joined, group, texts, settings)):
-                found[row.text][row.number] = entities
-            for row, entities in zip(group, self._likely_entities(joined, group, texts, settings)):
-                likely[row.text][row.number] = entities
+            path, others = (find(joined, group, texts, settings) for find in (self.postprocess, self._likely_entities))
+            self._condition(joined, group, texts, settings, path, others)
+            for row, entities, more in zip(group, path, others):
+                found[row.text][row.number], likely[row.text][row.number] = entities, more
         merged = [self._merged(ranges, lists) for ranges, lists in zip(windows, found)]
         if settings.candidate_threshold is not None:
             others = [owned_entities(ranges, lists) for ranges, lists in zip(windows, likely)]
@@ -314,10 +324,37 @@ class AdnerPipeline(TokenClassificationPipeline):
             return found
         emissions, mask = (outputs[name].to(self.device) for name in ("emissions", "mask"))
         for one in self.model.head.likely_entities(emissions, mask.bool(), settings.candidate_threshold):
-            probabilities = [min(max(value, 0.0), 1.0) for value in (one.posterior, one.start_prob, one.end_prob)]
-            span = (one.start, one.end, one.type)
-            found[one.row].append(_entity(group[one.row], texts, span, probabilities, settings.calibration))
+            found[one.row].append(_likely_entity(one, group[one.row], texts, settings))
         return found
+
+    def _condition(
+        self,
+        outputs: Mapping[str, torch.Tensor],
+        group: Sequence[_Row],
+        texts: Sequence[str],
+        settings: _Settings,
+        path: list[list[dict[str, Any]]],
+        likely: list[list[dict[str, Any]]],
+    ) -> None:
+        """Replace entities and candidates of the windows with constraints by those of the model given these."""
+        if settings.constraints is None:
+            return
+        of_text = {row.text: settings.constraints.conditions(texts[row.text]) for row in group}
+        conditions = [in_window(of_text[row.text], row.window) for row in group]
+        rows = [number for number, own in enumerate(conditions) if own]
+        if not rows:
+            return
+        emissions, mask = (outputs[name][rows].to(self.device) for name in ("emissions", "mask"))
+        given_them = condition_head(self.model.head, emissions, mask.bool(), [conditions[row] for row in rows])
+        sides = [(path, given_them.path_entities())]
+        if settings.candidate_threshold is not None:
+            sides.append((likely, given_them.likely_entities(settings.candidate_threshold)))
+        for found, entities in sides:
+            for row in rows:
+                found[row] = []
+            for one in entities:
+                row = rows[one.row]
+                found[row].append(_likely_entity(one, group[row], texts, settings))
 
     @torch.no_grad()
     def _posteriors(self, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -333,6 +370,9 @@ class AdnerPipeline(TokenClassificationPipeline):
     def _finish(
         self, texts: list[str], found: list[list[dict[str, Any]]], settings: _Settings
     ) -> list[list[dict[str, Any]]]:
+        if settings.constraints is not None:
+            for text, entities in zip(texts, found):
+                mark_forced(text, entities, settings.constraints)
         found = [[entity for entity in entities if entity["score"] >= settings.threshold] for entities in found]
         if settings.review_threshold is not None:
             for entity in (entity for entities in found for entity in entities):
@@ -362,6 +402,7 @@ class _Settings(NamedTuple):
     review_threshold: float | None
     calibration: Calibration
     candidate_threshold: float | None
+    constraints: Any
     assertion: Any
     explain: Any
 
@@ -383,6 +424,18 @@ def _entity(
     posterior = {"posterior": scores.pop("posterior")} if "posterior" in scores else {}
     place = {"word": texts[row.text][start:end], "start": start, "end": end}
     return {"entity_group": label, **scores, **place, **posterior}
+
+
+def _likely_entity(one: LikelyEntity, row: _Row, texts: Sequence[str], settings: _Settings) -> dict[str, Any]:
+    probabilities = [min(max(value, 0.0), 1.0) for value in (one.posterior, one.start_prob, one.end_prob)]
+    return _entity(row, texts, (one.start, one.end, one.type), probabilities, settings.calibration)
+
+
+def _windows(text: str, settings: _Settings) -> list[Window]:
+    size, overlap = settings.window_size, settings.window_overlap
+    if settings.constraints is None:
+        return prediction_windows(len(text), size, overlap)
+    return settings.constraints.windows(text, size, overlap)
 
 
 def _with_candidates(path: list[dict[str, Any]], likely: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -411,47 +464,6 @@ def _check_model(model: Any, tokenizer: Any) -> None:
     if tokenizer is None:
         raise TypeError("AdnerPipeline needs a tokenizer, found None")
     model.check_tokenizer(tokenizer)
-
-
-def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if value is not None}
-
-
-def _probability(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"{name} must be a number in [0, 1], found {value!r}")
-    return float(value)
-
-
-def check_count(value: Any, name: str, least: int = 1) -> int:
-    """Return an argument that must be an integer of at least `least` (booleans are refused).
-
-    Raises:
-        ValueError: any other value; the message names the argument.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be an integer of {least} or more, found {value!r}")
-    return value
-
-
-def _checked_text(text: Any, index: int) -> str:
-    if isinstance(text, str):
-        return text
-    hint = '; pass the text column of a dataset, dataset["text"]' if isinstance(text, Mapping) else ""
-    raise TypeError(f"text {index} is {type(text).__name__}, expected str{hint}")
-
-
-def _texts_of(inputs: Any) -> Iterator[str]:
-    """Return an iterator that checks each text; inputs that are not iterable are refused at once."""
-    if isinstance(inputs, (bytes, bytearray, Mapping)):
-        raise TypeError(f"inputs is {type(inputs).__name__}, expected str or an iterable of str")
-    if hasattr(inputs, "__iter__"):
-        items = iter(inputs)
-    elif hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):  # a torch Dataset such as KeyDataset
-        items = (inputs[index] for index in range(len(inputs)))
-    else:
-        raise TypeError(f"inputs is {type(inputs).__name__}, expected str or an iterable of str")
-    return (_checked_text(text, index) for index, text in enumerate(items))
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

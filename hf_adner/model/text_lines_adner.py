@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+
+
+def table_rows(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[tuple[str, list[str]]]:
+    """Yield the rows of a table with tabs between its columns, each with its place ``file:line``.
+
+    White space around a field, blank lines and lines that begin with ``#`` are left out.
+
+    Args:
+        path: the file, UTF-8 or GB18030.
+        columns: names of the columns that a row must have, none of them empty.
+        optional: of those that it may have behind them; missing ones are empty.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a row with other columns, or bytes in neither encoding; the message names file and line.
+    """
+    expected = "<TAB>".join([*columns, *(f"[{name}]" for name in optional)])
+    for number, line in enumerate(decode_lines(path, None), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        fields = [field.strip() for field in line.split("\t")]
+        missing = [name for name, field in zip(columns, [*fields, *("" for _ in columns)]) if not field]
+        if missing or len(fields) > len(columns) + len(optional):
+            found = f"no {missing[0]}" if missing else f"{len(fields)} columns"
+            raise ValueError(f"{path}:{number}: found {found}, expected {expected}")
+        yield f"{path}:{number}", fields + [""] * (len(columns) + len(optional) - len(fields))
 
 
 def decode_lines(path: Path, encoding: str | None) -> list[str]:
