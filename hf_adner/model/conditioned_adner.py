@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from .crf_conditioned_adner import ConditionedCrf
 from .crf_lattice_adner import FORBIDDEN
 from .crf_spans_adner import independent_factors
 from .heads_adner import LabelStates, LikelyEntity, token_boundaries, token_span_log_probs
-from .labels_adner import span_states, tags_to_spans
+from .labels_adner import entity_types, span_states, tags_to_spans
 from .span_tracks_adner import SpanCondition
 
 
@@ -81,9 +81,47 @@ def _crosses(one: LikelyEntity, other: SpanCondition) -> bool:
     return one.start < other.end and other.start < one.end and not is_same
 
 
+class ConditionedChains:
+    """The chains of a per-label head, each given the conditions on its entity type; they stay independent.
+
+    Args:
+        head: a `PerLabelHead`.
+        emissions: (batch, text, types x states).
+        mask: (batch, text) bool.
+        conditions: per row; those of a type must be disjoint.
+    """
+
+    def __init__(
+        self, head: Any, emissions: Tensor, mask: Tensor, conditions: Sequence[Sequence[SpanCondition]]
+    ) -> None:
+        self.types = list(head.types)
+        states = head.label_states.states
+        (name,) = entity_types(head.label_states.labels)  # the same in every chain
+        of_chains = [
+            [one._replace(label=name) for one in own if one.label == entity_type]
+            for own in conditions
+            for entity_type in self.types
+        ]
+        chains = emissions.unflatten(-1, (len(self.types), -1)).transpose(1, 2).flatten(0, 1)
+        self._chains = ConditionedCrf(head.crf, states, chains, mask.repeat_interleave(len(self.types), 0), of_chains)
+
+    def path_entities(self) -> list[LikelyEntity]:
+        """Return the entities of the best path of each chain, sorted by row and start, longer ones first."""
+        return self._named(self._chains.path_entities(), lambda one: (one.row, one.start, -one.end, one.type))
+
+    def likely_entities(self, least: float) -> list[LikelyEntity]:
+        """See `PerLabelHead.likely_entities`."""
+        return self._named(self._chains.likely_entities(least), lambda one: one[:4])
+
+    def _named(self, found: Sequence[LikelyEntity], order: Callable[[LikelyEntity], Any]) -> list[LikelyEntity]:
+        count = len(self.types)
+        named = (one._replace(row=one.row // count, type=self.types[one.row % count]) for one in found)
+        return sorted(named, key=order)
+
+
 def condition_head(
     head: Any, emissions: Tensor, mask: Tensor, conditions: Sequence[Sequence[SpanCondition]]
-) -> ConditionedCrf | ConditionedTokens:
+) -> ConditionedCrf | ConditionedChains | ConditionedTokens:
     """Return the distribution of a head given conditions, which answers `path_entities` and `likely_entities`.
 
     Args:
@@ -92,6 +130,8 @@ def condition_head(
         mask: (batch, text) bool.
         conditions: per row.
     """
+    if hasattr(head, "types"):
+        return ConditionedChains(head, emissions, mask, conditions)
     if hasattr(head, "crf"):
         return ConditionedCrf(head.crf, head.label_states.states, emissions, mask, conditions)
     return ConditionedTokens(head.label_states, emissions, mask, conditions)

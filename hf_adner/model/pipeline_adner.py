@@ -96,7 +96,7 @@ class AdnerPipeline(TokenClassificationPipeline):
             iterator of such lists, in the order of the texts. An entity is a dictionary of `entity_group`, `score`,
             `start_score`, `end_score` (floats in [0, 1]), `word` (`text[start:end]`), `start` and `end` (characters,
             end exclusive), of a calibrated checkpoint `posterior`, and `needs_review`, `on_path`, `forced`,
-            `assertion`, `assertion_cues` (dictionaries of `attribute`, `start` and `end`) and `explanation` if requested.
+            `assertion`, `assertion_cues` (dictionaries of `attribute`, `start` and `end`) and `explanation` if asked.
 
         Raises:
             TypeError: `inputs` or one of its texts has another type, or a parameter is unknown.

@@ -35,6 +35,12 @@ def pipe(build, tokenizer):
     return AdnerPipeline(model=build(), tokenizer=tokenizer, device="cpu")
 
 
+@pytest.fixture(scope="module", params=["bioes", "bio"])
+def chains_pipe(request, build, tokenizer):
+    model = build("bert-crf", tagging="per-label", tag_scheme=request.param)
+    return AdnerPipeline(model=model, tokenizer=tokenizer, device="cpu")
+
+
 @pytest.fixture(scope="module")
 def tokens_pipe(build, tokenizer):
     return AdnerPipeline(model=build("bert-softmax"), tokenizer=tokenizer, device="cpu")
@@ -243,13 +249,52 @@ def test_constraints_are_a_parameter_of_the_pipeline_and_of_a_call(build, tokeni
         made("红斑", constraints={"红斑": "Symptom"})
 
 
+# ---- a path for each label ---------------------------------------------------------------------------------------
+
+
+def test_each_chain_is_given_the_constraints_of_its_label(chains_pipe, tokenizer, label_paths):
+    text = "红斑块痒"
+    head = chains_pipe.model.head
+    emissions = chains_pipe.model(**tokenizer(text, return_tensors="pt")).emissions[0].unflatten(-1, (2, -1))
+    force, forbid = {"红斑": "Drug", "斑": "Disease"}, {"块痒": "Drug", "红斑块": "Drug"}
+    found = chains_pipe(text, candidates=0.001, constraints=Constraints.of(force, forbid))
+    own = conditions(text, force, forbid, nested=True)
+    assert [one[:3] for one in own if one.forced] == [(1, 2, "Disease")], "a longer forbidden word hides 红斑"
+    for number, label in enumerate(LABELS):
+        mine = [one for one in own if one.label == label]
+        left, total, posteriors = [], 0.0, {}
+        for tags, weight in label_paths(head, emissions[:, number]):
+            spans = [(start, end, label) for start, end, _ in tags_to_spans(tags)]
+            if all((one[:3] in spans) == one.forced for one in mine):
+                left.append((spans, weight))
+                total += weight
+        for spans, weight in left:
+            posteriors |= {span: posteriors.get(span, 0.0) + weight / total for span in spans}
+        likely = {span: value for span, value in posteriors.items() if value > 0.001}
+        ours = {span_of(one): one["score"] for one in found if one["entity_group"] == label}
+        assert ours == pytest.approx(likely, abs=1e-5)
+        on_path = [span_of(one) for one in found if one["entity_group"] == label and one["on_path"]]
+        assert on_path == max(left, key=lambda path: path[1])[0]
+
+
+def test_chains_of_other_labels_stay_and_overlap_what_is_forced(chains_pipe):
+    text = "红斑块痒"
+    before = chains_pipe(text, candidates=0.001)
+    found = chains_pipe(text, candidates=0.001, constraints={"红斑块": "Drug"})
+    sides = [
+        {span_of(one): one["score"] for one in ones if one["entity_group"] == "Disease"} for ones in (before, found)
+    ]
+    assert sides[1] == pytest.approx(sides[0], abs=1e-6)
+    assert (0, 3, "Drug") in [span_of(one) for one in found if one["forced"]]
+
+
 # ---- independent tokens ------------------------------------------------------------------------------------------
 
 
 def test_forced_words_are_exact_for_independent_tokens(tokens_pipe, tokenizer):
     text = "红斑块痒"
     labels = tokens_pipe.model.config.labels
-    log_probs = tokens_pipe.model(**tokenizer(text, return_tensors="pt")).emissions[0].double()
+    log_probs = tokens_pipe.model(**tokenizer(text, return_tensors="pt")).emissions[0].detach().double()
     possible = torch.ones(4, len(labels), dtype=torch.bool)
     possible[:2] = False
     possible[0, labels.index("B-Drug")] = possible[1, labels.index("I-Drug")] = True
