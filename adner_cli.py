@@ -172,6 +172,15 @@ def _add_assertion(parser: argparse.ArgumentParser, text: str = _ASSERTION) -> N
     parser.add_argument("--assertion-rules", metavar="FILE", help=rules)
 
 
+def _add_words(parser: argparse.ArgumentParser) -> None:
+    text = "words that are entities, or are none, wherever they occur: a table of word, label and force or forbid (TSV)"
+    parser.add_argument("--constraints", metavar="FILE", help=text)
+    text = "also give the codes of entities by the table of the checkpoint"
+    parser.add_argument("--codes", action="store_true", default=None, help=text)
+    text = "the same, with this table of word, code and perhaps label (TSV) added to that of the checkpoint"
+    parser.add_argument("--code-table", metavar="FILE", help=text)
+
+
 def _add_output_format(parser: argparse.ArgumentParser) -> None:
     formats = _listed("data.formats.writing:WRITERS")
     parser.add_argument("--output-format", help=f"format of the output: {formats} (default: by the suffix of its name)")
@@ -243,6 +252,7 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     text += f" reading this many characters per character of it, or all (default: {budget})"
     parser.add_argument("--budget", type=_budget, default=budget, metavar="N", help=text)
     _add_assertion(parser)
+    _add_words(parser)
     parser.add_argument("--limit", type=int, help="explain only this many documents")
     _add(parser, "--seed", 0, "seed of probes and perturbed texts")
 
@@ -259,6 +269,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, nargs="?")
     _add_shared(parser, "--threshold")
     _add_assertion(parser)
+    _add_words(parser)
     parser.add_argument("--text", help="a text to tag instead of an input")
     parser.add_argument("--output", help="file or folder to write (default: JSON lines on standard output)")
     _add_output_format(parser)

@@ -202,7 +202,7 @@ def explain(args: argparse.Namespace) -> None:
             "seed",
         )
         options = {name: getattr(args, name) for name in names}
-        options["assertion"] = args.assertion_rules or args.assertion
+        options |= _word_options(args)
         run_explanations(checkpoint, documents, args.output, **options)
         print_warnings(documents)
 
@@ -225,8 +225,7 @@ def predict(args: argparse.Namespace) -> None:
         raise ValueError(f"{state.num_processes} processes cannot share standard output; give --output")
     args.device = args.device if state is None else state.device
     options = {"batch_size": args.batch_size, "threshold": args.threshold, **_review_options(args)}
-    assertion = args.assertion_rules or args.assertion
-    options |= {} if assertion is None else {"assertion": assertion}
+    options |= _word_options(args)
     if args.output:
         options |= {
             "review_budget": args.review_budget,
@@ -488,6 +487,16 @@ def _review_options(args: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--candidates: {args.output} has no place for them; write .jsonl")
     threshold = {} if args.review_threshold is None else {"review_threshold": args.review_threshold}
     return threshold | ({"candidates": True} if args.candidates else {})
+
+
+def _word_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the tables of words that were given, as parameters of the pipeline."""
+    given = {
+        "assertion": args.assertion_rules or args.assertion,
+        "constraints": args.constraints,
+        "codes": args.code_table or args.codes,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _writer_options(args: argparse.Namespace) -> dict[str, Any]:

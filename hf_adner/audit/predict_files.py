@@ -116,7 +116,7 @@ def predict_to_file(
     index, count = (0, 1) if state is None else (state.process_index, state.num_processes)
     parts = PartFiles(Path(f"{output}{PARTS_SUFFIX}"))
     settings = {"block_size": block_size, "batch_size": batch_size, **parameters}
-    manifest = {**pipeline_fingerprint(pipe), **settings}
+    manifest = {**pipeline_fingerprint(pipe), **settings, **table_digests(parameters)}
     bar = tqdm(desc="tagging", unit="document", disable=None if progress and index == 0 else True)
     with bar, parts.locked() if index == 0 else nullcontext():
         if index == 0:
@@ -320,12 +320,25 @@ def pipeline_fingerprint(pipe: AdnerPipeline) -> dict[str, str]:
     config = {name: value for name, value in pipe.model.config.to_dict().items() if name not in _IGNORED_SETTINGS}
     tokenization = [tokenizer.get_vocab(), tokenizer.do_lower_case, tokenizer.model_max_length, tokenizer.lexicon_hash]
     tokenization += [tokenizer.script_hash, tokenizer.assertion_rules.hash]
+    tokenization += [] if tokenizer.code_table is None else [tokenizer.code_table.hash]
     return {
         "weights": _weights_digest(pipe.model.state_dict()),
         "config": _json_digest(config),
         "tokenizer": _json_digest(tokenization),
         "device": pipe.device.type,
     }
+
+
+def table_digests(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return digests of the tables among the parameters of a call, which predictions depend on.
+
+    Raises:
+        FileNotFoundError: there is no file of that name.
+    """
+    given = {name: parameters[name] for name in ("assertion", "constraints", "codes") if name in parameters}
+    files = {name: Path(value) for name, value in given.items() if isinstance(value, (str, os.PathLike))}
+    digests = {f"{name} table": _checksum(path.read_bytes()) for name, path in files.items()}
+    return digests | {name: value.hash for name, value in given.items() if hasattr(value, "hash")}
 
 
 def _weights_digest(weights: Mapping[str, torch.Tensor]) -> str:

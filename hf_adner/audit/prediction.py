@@ -12,9 +12,13 @@ from hf_adner.data.records import Document, Entity
 from hf_adner.explain.tagger import ScoredSpan, Tagger
 from hf_adner.model.pipeline_adner import AdnerPipeline
 
-META_KEYS = ("score", "start_score", "end_score", "needs_review", "posterior", "assertion", "assertion_cues")
+META_KEYS = (
+    *("score", "start_score", "end_score", "needs_review", "posterior"),
+    *("forced", "assertion", "assertion_cues", "code", "code_match", "code_alternatives"),
+)
 """Keys of the prediction in an entity's `meta`: three probabilities in [0, 1], whether a person should look, of a
-calibrated checkpoint the posterior that `score` was made from, and the attributes by `assertion` with their cues."""
+calibrated checkpoint the posterior that `score` was made from, whether `constraints` made the entity, the attributes by
+`assertion` with their cues, and the code by `codes` if there is one."""
 
 CANDIDATES = "candidates"
 """Key of the candidates in a document's `meta`, if they were asked for and there are any."""
@@ -81,7 +85,7 @@ def watched_texts(documents: Iterable[Document], pending: MutableSequence[Docume
 
 def entity_of_prediction(prediction: Mapping[str, Any]) -> Entity:
     """Convert an entity of the pipeline, with `META_KEYS` in its meta."""
-    meta = {key: prediction[key] for key in META_KEYS if key in prediction}
+    meta = {key: prediction[key] for key in META_KEYS if prediction.get(key) is not None}
     return Entity(prediction["start"], prediction["end"], prediction["entity_group"], prediction["word"], meta)
 
 

@@ -29,12 +29,16 @@ from hf_adner.explain.table_building import (
 from hf_adner.explain.tagger import ScoredSpan, Tagger, entity_posteriors
 from hf_adner.model.assertion_adner import AssertionRules, assertion_record
 from hf_adner.model.calibration_adner import Calibration
+from hf_adner.model.codes_adner import CodeTable, code_record
+from hf_adner.model.constraints_adner import as_constraints
 from hf_adner.model.loading_adner import check_tokenizer_files, load_complete
 from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
 
 DOCUMENTS_AT_ONCE = 8
 ANNOTATION = "annotation"
 """Key of `Explanation.details` for the comparison of a predicted entity with the annotation."""
+FORCED = "forced"
+"""Key of `Explanation.details` of an entity that a constraint made."""
 
 FROM_TABLE = ("global", FUSED, FUSED_FAST)
 """Explainers that need a global table."""
@@ -49,6 +53,8 @@ def explain_documents(
     closer_look: CloserLook | None = None,
     bar: Any = None,
     assertion: AssertionRules | None = None,
+    constraints: Any = None,
+    codes: CodeTable | None = None,
 ) -> Iterator[ExplainedNote]:
     """Explain the entities of documents with everything that a page can show; reads documents lazily.
 
@@ -64,20 +70,28 @@ def explain_documents(
         bar: a progress bar of tqdm, which counts entities.
         assertion: rules by which the `details` of each explanation say whether its entity is negated, uncertain,
             historical, hypothetical or of the family.
+        constraints: of predicted entities, as for `AdnerPipeline`; `details` of a forced entity have `forced`. Its
+            explanation is that of the model, which does not know the constraint.
+        codes: a table by which `details` have the `code` of an entity, if there is one.
 
     Raises:
-        ValueError: an unknown value of `entities`, or an entity that cannot be explained; names the document.
+        ValueError: an unknown value of `entities`, constraints for gold entities, or an entity that cannot be
+            explained; names the document.
     """
     if entities not in SOURCES:
         raise ValueError(f"entities must be one of {SOURCES}, found {entities!r}")
-    notes = _notes(explainer, documents, entities == "gold", table, closer_look, bar)
-    return notes if assertion is None else (_with_assertions(note, assertion) for note in notes)
+    if constraints is not None and entities == "gold":
+        raise ValueError("constraints say what the model finds; they do not apply to gold entities")
+    notes = _notes(explainer, documents, entities == "gold", as_constraints(constraints), table, closer_look, bar)
+    notes = notes if assertion is None else (_with_assertions(note, assertion) for note in notes)
+    return notes if codes is None else (_with_codes(note, codes) for note in notes)
 
 
 def _notes(
     explainer: Any,
     documents: Iterable[Document],
     use_gold: bool,
+    constraints: Any,
     table: GlobalTable | None,
     closer_look: CloserLook | None,
     bar: Any,
@@ -87,7 +101,7 @@ def _notes(
     counter, rest, read = _EntityBar(bar, total), iter(documents), 0
     while chunk := list(islice(rest, DOCUMENTS_AT_ONCE)):
         read += len(chunk)
-        explanations = _explanations(explainer, chunk, use_gold, counter, read)
+        explanations = _explanations(explainer, chunk, use_gold, constraints, counter, read)
         remarks = [""] * len(chunk)
         if closer_look is not None:
             remarks = [closer_look.remark(group) for group in explanations]
@@ -101,14 +115,19 @@ def _notes(
 
 
 def _explanations(
-    explainer: Any, documents: Sequence[Document], use_gold: bool, counter: _EntityBar, read: int
+    explainer: Any,
+    documents: Sequence[Document],
+    use_gold: bool,
+    constraints: Any,
+    counter: _EntityBar,
+    read: int,
 ) -> list[list[Explanation]]:
     """Return explanations of all entities of each document, with posteriors."""
     texts = [document.text for document in documents]
     if use_gold:
         spans = [list(document.spans) for document in documents]
     else:
-        found = _predicted(explainer.tagger, texts)
+        found = _predicted(explainer.tagger, texts, constraints)
         spans = [[one.span for one in ones] for ones in found]
     counter.expect(sum(map(len, spans)), read)
     explanations = _explain(explainer, documents, texts, spans, counter)
@@ -116,6 +135,10 @@ def _explanations(
         posteriors = entity_posteriors(explainer.tagger, texts, spans)
     else:
         posteriors = [[one.posterior for one in ones] for ones in found]
+        explanations = [
+            [_with_details(one, {FORCED: True}) if own.forced else one for one, own in zip(*pairs, strict=True)]
+            for pairs in zip(explanations, found)
+        ]
     return [
         [replace(one, posterior=value) for one, value in zip(*pairs, strict=True)]
         for pairs in zip(explanations, posteriors)
@@ -142,9 +165,9 @@ class _EntityBar:
             self._bar.update(count)
 
 
-def _predicted(tagger: Tagger, texts: Sequence[str]) -> list[list[ScoredSpan]]:
+def _predicted(tagger: Tagger, texts: Sequence[str], constraints: Any) -> list[list[ScoredSpan]]:
     """Return the predicted entities of labels that can be explained."""
-    found = tagger.predict(texts, DEFAULT_BATCH_SIZE)
+    found = tagger.predict(texts, DEFAULT_BATCH_SIZE, constraints)
     return [[one for one in ones if one.label in tagger.labels.types] for ones in found]
 
 
@@ -180,29 +203,43 @@ def calibration_of(model: Any) -> Calibration:
 
 
 def _with_scores(explanations: Sequence[Sequence[Explanation]], by: Calibration) -> Sequence[Sequence[Explanation]]:
-    """Add the calibrated scores, if the checkpoint was calibrated."""
+    """Add the calibrated scores, if the checkpoint was calibrated; what a constraint forces is certain."""
     if not by.is_fitted:
         return explanations
-    return [
-        [replace(one, score=by.labels.get(one.entity.label, by.score)(one.posterior)) for one in group]
-        for group in explanations
-    ]
+    return [[replace(one, score=_score(one, by)) for one in group] for group in explanations]
+
+
+def _score(one: Explanation, by: Calibration) -> float:
+    return 1.0 if FORCED in one.details else by.labels.get(one.entity.label, by.score)(one.posterior)
 
 
 def _with_assertions(note: ExplainedNote, rules: AssertionRules) -> ExplainedNote:
     cues = rules(note.text, [explanation.span for explanation in note.explanations])
     explanations = (
-        replace(explanation, details={**explanation.details, **assertion_record(found)})
+        _with_details(explanation, assertion_record(found))
         for explanation, found in zip(note.explanations, cues, strict=True)
     )
     return replace(note, explanations=tuple(explanations))
+
+
+def _with_codes(note: ExplainedNote, codes: CodeTable) -> ExplainedNote:
+    matches = [codes.find(one.entity.text, one.entity.label) for one in note.explanations]
+    explanations = (
+        one if match is None else _with_details(one, code_record(match))
+        for one, match in zip(note.explanations, matches, strict=True)
+    )
+    return replace(note, explanations=tuple(explanations))
+
+
+def _with_details(explanation: Explanation, more: Mapping[str, Any]) -> Explanation:
+    return replace(explanation, details={**explanation.details, **more})
 
 
 def _with_annotation(explanation: Explanation, document: Document) -> Explanation:
     if not document.entities:
         return explanation
     comparison = _compare_with_gold(explanation, document)
-    return replace(explanation, details={**explanation.details, ANNOTATION: comparison})
+    return _with_details(explanation, {ANNOTATION: comparison})
 
 
 def _compare_with_gold(explanation: Explanation, document: Document) -> str:

@@ -102,7 +102,7 @@ def _touches(offsets: tuple[int, int], start: int, end: int) -> bool:
 class ScoredSpan(NamedTuple):
     """A predicted entity: characters `start` to `end` (exclusive), its label, and the score of both in [0, 1].
 
-    `posterior` is what a calibrated score was made from.
+    `posterior` is what a calibrated score was made from; `forced` is set if a constraint made the entity.
     """
 
     start: int
@@ -110,6 +110,7 @@ class ScoredSpan(NamedTuple):
     label: str
     score: float
     posterior: float
+    forced: bool = False
 
     @property
     def span(self) -> EntitySpan:
@@ -352,23 +353,28 @@ class Tagger:
         predictions = self.predict(texts, batch_size)
         return [[found.span for found in entities if found.label in self.labels.types] for entities in predictions]
 
-    def predict(self, texts: Sequence[str], batch_size: int) -> list[list[ScoredSpan]]:
+    def predict(self, texts: Sequence[str], batch_size: int, constraints: Any = None) -> list[list[ScoredSpan]]:
         """Predict entities of texts of any length: per text, sorted and disjoint.
 
         The score is that of `AdnerPipeline` for our models (the posterior of the span, calibrated if the checkpoint
         is), for others the product of the probabilities of its labels on the arg-max path, on which a stray I- counts
         as B-.
+
+        Args:
+            texts: the texts.
+            batch_size: windows per forward pass.
+            constraints: as for `AdnerPipeline`.
+
+        Raises:
+            ValueError: constraints of a model that is not ours, or as `AdnerPipeline`.
         """
         texts = list(texts)
+        if constraints is not None and not self.is_adner:
+            raise ValueError(f"constraints need an AdnerForTokenClassification, found {type(self.model).__name__}")
         if self.is_adner:
             pipe = AdnerPipeline(model=self.model, tokenizer=self.tokenizer, device=self.device)
-            return [
-                [
-                    ScoredSpan(*(one[name] for name in ("start", "end", "entity_group", "score")), _posterior(one))
-                    for one in entities
-                ]
-                for entities in pipe(texts, batch_size=batch_size)
-            ]
+            found = pipe(texts, batch_size=batch_size, constraints=constraints)
+            return [[_scored_span(one) for one in entities] for entities in found]
         covers = [self.cover(text) for text in texts]
         pieces = [TextWindow(number, window) for number, windows in enumerate(covers) for window in windows]
         pieces.sort(key=lambda piece: piece.window.start - piece.window.end)
@@ -401,9 +407,10 @@ class Tagger:
             yield found
 
 
-def _posterior(entity: Mapping[str, Any]) -> float:
-    """Return the posterior of an entity of `AdnerPipeline`, which is its score where nothing was calibrated."""
-    return entity.get("posterior", entity["score"])
+def _scored_span(one: Mapping[str, Any]) -> ScoredSpan:
+    """Return an entity of `AdnerPipeline`, whose score is its posterior where nothing was calibrated."""
+    posterior = one.get("posterior", one["score"])
+    return ScoredSpan(one["start"], one["end"], one["entity_group"], one["score"], posterior, one.get("forced", False))
 
 
 def _accepted_inputs(model: nn.Module, tokenizer: Any) -> set[str]:

@@ -34,6 +34,7 @@ PUBLISHED = (
     "lexicon.json",
     "script_map.json",
     "assertion_rules.tsv",
+    "codes.tsv",
     "global_table/global_table.*",
     "README.md",
     "LICENSE",

@@ -241,35 +241,47 @@ def in_window(conditions: Iterable[SpanCondition], window: Window) -> list[SpanC
     ]
 
 
-def choose_constraints(choice: Any, model: Any, tokenizer: Any) -> ConstraintReader | None:
-    """Return the constraints of a `constraints` argument for a model, None for none.
+def as_constraints(choice: Any) -> Any:
+    """Return the `Constraints` of a `constraints` argument, None for none.
 
     Args:
         choice: None; the path of a table; a mapping of words to the labels that they are; or `Constraints`.
-        model: an `AdnerForTokenClassification`, or its configuration.
-        tokenizer: its tokenizer.
 
     Raises:
-        FileNotFoundError, ValueError: see `Constraints.from_file` and `Constraints.reader`.
+        FileNotFoundError, ValueError: see `Constraints.from_file`.
         TypeError: another value.
     """
+    if choice is None or hasattr(choice, "reader"):  # not isinstance: see remote_code_adner
+        return choice
+    if isinstance(choice, (str, os.PathLike)):
+        return Constraints.from_file(choice)
+    if isinstance(choice, Mapping):
+        return Constraints.of(force=choice)
+    raise TypeError(f"constraints is {type(choice).__name__}, expected a path, a mapping or Constraints")
+
+
+def choose_constraints(choice: Any, config: Any, tokenizer: Any) -> ConstraintReader | None:
+    """Return the constraints of a `constraints` argument for a model, None for none.
+
+    Args:
+        choice: see `as_constraints`.
+        config: of the model (`entity_types`, `use_crf`, `is_per_label`).
+        tokenizer: of the model.
+
+    Raises:
+        FileNotFoundError, TypeError, ValueError: see `as_constraints` and `Constraints.reader`.
+        ValueError: a forbidden word for a model without a CRF.
+    """
+    choice = as_constraints(choice)
     if choice is None:
         return None
-    if isinstance(choice, (str, os.PathLike)):
-        choice = Constraints.from_file(choice)
-    elif isinstance(choice, Mapping):
-        choice = Constraints.of(force=choice)
-    if not hasattr(choice, "reader"):  # not isinstance: see remote_code_adner
-        raise TypeError(f"constraints is {type(choice).__name__}, expected a path, a mapping or Constraints")
-    labels = model.config.entity_types
-    if not getattr(model.config, "use_crf", True) and (row := next((r for r in choice.rows if not r.forced), None)):
+    if not config.use_crf and (row := next((row for row in choice.rows if not row.forced), None)):
         raise ValueError(
             f"{row.place or 'constraints'}: a forbidden word needs a CRF; this model labels each token on its own "
             "(softmax head), so only forced words can be exact"
         )
-    nested = getattr(model.config, "is_per_label", False)
-    options = {"lower_case": tokenizer.do_lower_case, "script_map": tokenizer.script_map, "nested": nested}
-    return choice.reader(labels, **options)
+    options = {"lower_case": tokenizer.do_lower_case, "script_map": tokenizer.script_map}
+    return choice.reader(config.entity_types, nested=getattr(config, "is_per_label", False), **options)
 
 
 def mark_forced(text: str, entities: Iterable[dict[str, Any]], constraints: ConstraintReader) -> None:

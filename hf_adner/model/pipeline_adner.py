@@ -11,6 +11,7 @@ from transformers import BatchEncoding, TokenClassificationPipeline
 
 from .assertion_adner import add_assertions, choose_rules
 from .calibration_adner import Calibration
+from .codes_adner import add_codes, choose_codes
 from .conditioned_adner import condition_head
 from .constraints_adner import choose_constraints, in_window, mark_forced
 from .encoders_adner import longest_text
@@ -60,6 +61,9 @@ class AdnerPipeline(TokenClassificationPipeline):
         constraints: words that are entities of a label wherever they occur, and words that are none: the path of a
             table, a mapping of words to labels, or `Constraints`. Entities, scores and candidates are those of the
             model's distribution given the constraints; each entity gets `forced`, whether one made it.
+        codes: add to each entity `code`, that of its word in a table (None: it has none), `code_match`, ``exact`` or
+            ``normalised``, and `code_alternatives` if there are several: True for the table of the checkpoint, the path
+            of one to add to it, or a `CodeTable`.
         explain: add an `explanation` to each entity. The value is passed to `explainer_factory`, which the package
             sets.
         kwargs: as for any pipeline (`device`, `task`, ...).
@@ -96,7 +100,8 @@ class AdnerPipeline(TokenClassificationPipeline):
             iterator of such lists, in the order of the texts. An entity is a dictionary of `entity_group`, `score`,
             `start_score`, `end_score` (floats in [0, 1]), `word` (`text[start:end]`), `start` and `end` (characters,
             end exclusive), of a calibrated checkpoint `posterior`, and `needs_review`, `on_path`, `forced`,
-            `assertion`, `assertion_cues` (dictionaries of `attribute`, `start` and `end`) and `explanation` if asked.
+            `assertion`, `assertion_cues` (dictionaries of `attribute`, `start` and `end`), `code`, `code_match`,
+            `code_alternatives` and `explanation` if requested.
 
         Raises:
             TypeError: `inputs` or one of its texts has another type, or a parameter is unknown.
@@ -141,6 +146,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         window_overlap: int | None = None,
         constraints: Any = None,
         assertion: Any = None,
+        codes: Any = None,
         explain: Any = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         windows = {"window_size": window_size, "window_overlap": window_overlap}
@@ -152,6 +158,7 @@ class AdnerPipeline(TokenClassificationPipeline):
             "candidates": candidates,
             "constraints": constraints,
             "assertion": assertion,
+            "codes": codes,
             "explain": explain,
         }
         return given(windows), {}, given(choices)
@@ -176,8 +183,9 @@ class AdnerPipeline(TokenClassificationPipeline):
             review_threshold=review_threshold if choices.get("needs_review") else None,
             calibration=calibration if choices.get("calibrated", True) else Calibration(),
             candidate_threshold=least,
-            constraints=choose_constraints(choices.get("constraints"), self.model, self.tokenizer),
+            constraints=choose_constraints(choices.get("constraints"), config, self.tokenizer),
             assertion=choose_rules(choices.get("assertion"), self.tokenizer),
+            codes=choose_codes(choices.get("codes"), self.tokenizer),
             explain=choices.get("explain") or None,
         )
 
@@ -379,6 +387,8 @@ class AdnerPipeline(TokenClassificationPipeline):
                 entity["needs_review"] = entity["score"] < settings.review_threshold
         if settings.assertion is not None:
             add_assertions(texts, found, settings.assertion)
+        if settings.codes is not None:
+            add_codes(found, settings.codes)
         if settings.explain is not None:
             self._explain(texts, found, settings)
         return found
@@ -404,6 +414,7 @@ class _Settings(NamedTuple):
     candidate_threshold: float | None
     constraints: Any
     assertion: Any
+    codes: Any
     explain: Any
 
 

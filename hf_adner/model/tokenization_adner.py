@@ -22,6 +22,7 @@ from transformers.tokenization_utils_base import TruncationStrategy
 from transformers.utils import PaddingStrategy, to_py_obj
 
 from .assertion_adner import RULES_FILE, AssertionRules
+from .codes_adner import CODES_FILE, CodeTable
 from .encoders_adner import NO_LIMIT, hub_options_of, limit_of_checkpoint
 from .lexicon_adner import Lexicon, replace_surrogates
 from .lexicon_rows_adner import (
@@ -87,7 +88,9 @@ class AdnerTokenizer(TokenizersBackend):
         script_file, script_hash: the same for the script map.
         assertion_rules: the rules by which a pipeline tells what is denied, suspected, past, conditional or someone
             else's; by default those saved with the tokenizer (a table that may be edited), or the standard ones.
-        assertion_file: path of the saved rules; set by ``from_pretrained``.
+        code_table: the codes of words that a pipeline gives to entities; by default those saved with the tokenizer, or
+            none.
+        assertion_file, codes_file: paths of the saved rules and codes; set by ``from_pretrained``.
         unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens; all but the mask token must be in
             the vocabulary.
 
@@ -101,6 +104,7 @@ class AdnerTokenizer(TokenizersBackend):
         "lexicon_file": LEXICON_FILE,
         "script_file": SCRIPT_FILE,
         "assertion_file": RULES_FILE,
+        "codes_file": CODES_FILE,
     }
     model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
     model = WordPiece
@@ -117,6 +121,8 @@ class AdnerTokenizer(TokenizersBackend):
         script_hash: str | None = UNSAVED,
         assertion_rules: AssertionRules | None = None,
         assertion_file: str | None = None,
+        code_table: CodeTable | None = None,
+        codes_file: str | None = None,
         unk_token: str = "[UNK]",
         sep_token: str = "[SEP]",
         pad_token: str = "[PAD]",
@@ -141,6 +147,9 @@ class AdnerTokenizer(TokenizersBackend):
         if assertion_rules is None and assertion_file is not None:
             assertion_rules = AssertionRules.load_saved(assertion_file)
         self.assertion_rules: AssertionRules = assertion_rules or AssertionRules.standard()
+        if code_table is None and codes_file is not None:
+            code_table = CodeTable.load_saved(codes_file)
+        self.code_table: CodeTable | None = code_table
         self._tokenizer = _build_backend(vocab, str(unk_token), do_lower_case)
         kwargs["split_special_tokens"] = True
         super().__init__(
@@ -403,7 +412,8 @@ class AdnerTokenizer(TokenizersBackend):
     ) -> tuple[str, ...]:
         saved = super()._save_pretrained(save_directory, file_names, legacy_format, filename_prefix)
         saved = (*saved, *save_code(save_directory))
-        parts = {LEXICON_FILE: self._lexicon, SCRIPT_FILE: self.script_map, RULES_FILE: self.assertion_rules}
+        parts = {LEXICON_FILE: self._lexicon, SCRIPT_FILE: self.script_map}
+        parts |= {RULES_FILE: self.assertion_rules, CODES_FILE: self.code_table}
         for name, part in parts.items():
             path = Path(save_directory, (f"{filename_prefix}-" if filename_prefix else "") + name)
             if part is not None:

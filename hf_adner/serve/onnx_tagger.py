@@ -10,6 +10,8 @@ import numpy as np
 
 from hf_adner.model.assertion_adner import add_assertions, choose_rules
 from hf_adner.model.calibration_adner import Calibration
+from hf_adner.model.codes_adner import add_codes, choose_codes
+from hf_adner.model.constraints_adner import ConstraintReader, mark_forced
 from hf_adner.model.labels_adner import (
     allowed_transitions,
     bioes_to_bio,
@@ -24,6 +26,7 @@ from hf_adner.model.loading_adner import named_errors, read_json_object
 from hf_adner.model.pipeline_adner import DEFAULT_OVERLAP, DEFAULT_WINDOW, check_count
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.model.windows_adner import Window, merge_window_entities, prediction_windows
+from hf_adner.serve.onnx_constraints import ConstrainedDecoder
 from hf_adner.serve.onnx_export import CALIBRATED_VERSION, DECODER_FILE, DECODER_VERSION, GRAPH_FILE
 
 _MAX_SPREAD = 600.0
@@ -52,6 +55,7 @@ class OnnxTagger:
         with named_errors(str(Path(folder) / DECODER_FILE)):
             self.labels = record["labels"]
             self.head = make_head(record)
+            self.constrained = ConstrainedDecoder(record)
             self.calibration = Calibration.from_config(record.get("calibration"), entity_types(self.labels))
             self.window_size = check_count(record["longest_text"] or DEFAULT_WINDOW, "longest_text")
         self.window_overlap = min(DEFAULT_OVERLAP, self.window_size // 2)
@@ -60,7 +64,14 @@ class OnnxTagger:
         self._inputs = [node.name for node in self.session.get_inputs()]
 
     def __call__(
-        self, texts: str | Iterable[str], *, batch_size: int = 16, threshold: float = 0.0, assertion: Any = None
+        self,
+        texts: str | Iterable[str],
+        *,
+        batch_size: int = 16,
+        threshold: float = 0.0,
+        assertion: Any = None,
+        constraints: Any = None,
+        codes: Any = None,
     ) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
         """Find the entities of one or more texts.
 
@@ -68,35 +79,48 @@ class OnnxTagger:
             texts: texts of any length; long texts are split into overlapping windows.
             batch_size: windows per run of the network.
             threshold: drop entities with a lower score, in [0, 1].
-            assertion: as for `AdnerPipeline`.
+            assertion, constraints, codes: as for `AdnerPipeline`.
 
         Returns:
             Per text a list of dictionaries, sorted by start: `entity_group`, `score`, `start_score`, `end_score`,
-            `word`, `start`, `end`, of a calibrated checkpoint `posterior`, and `assertion`, `assertion_cues` if
-            requested, as from `AdnerPipeline`.
+            `word`, `start`, `end`, of a calibrated checkpoint `posterior`, and `forced`, `assertion`,
+            `assertion_cues`, `code`, `code_match`, `code_alternatives` if requested, as from `AdnerPipeline`.
 
         Raises:
             TypeError: an item is not a string.
+            FileNotFoundError, ValueError: a table is missing or wrong; see `AdnerPipeline`.
         """
         if isinstance(texts, str):
-            return self([texts], batch_size=batch_size, threshold=threshold, assertion=assertion)[0]
-        rules = choose_rules(assertion, self.tokenizer)
+            tables = {"assertion": assertion, "constraints": constraints, "codes": codes}
+            return self([texts], batch_size=batch_size, threshold=threshold, **tables)[0]
+        rules, table = choose_rules(assertion, self.tokenizer), choose_codes(codes, self.tokenizer)
+        reader = self.constrained.reader(constraints, self.tokenizer)
         texts = list(texts)
         wrong = next((index for index, text in enumerate(texts) if not isinstance(text, str)), None)
         if wrong is not None:
             raise TypeError(f"text {wrong} is {type(texts[wrong]).__name__}, expected str")
-        windows = [prediction_windows(len(text), self.window_size, self.window_overlap) for text in texts]
+        windows = [self._windows(text, reader) for text in texts]
         found: list[list[list[ScoredEntity]]] = [[[] for _ in ranges] for ranges in windows]
-        for (text, number, window), entities in self._tagged(texts, windows, batch_size):
+        for (text, number, window), entities in self._tagged(texts, windows, batch_size, reader):
             found[text][number] = [
                 entity._replace(start=entity.start + window.start, end=entity.end + window.start) for entity in entities
             ]
         merged = (merge_window_entities(ranges, lists) for ranges, lists in zip(windows, found))
         found = ([self._as_dictionary(text, entity) for entity in entities] for text, entities in zip(texts, merged))
+        found = list(found)
+        for text, entities in zip(texts, found) if reader is not None else ():
+            mark_forced(text, entities, reader)
         tagged = [[entity for entity in entities if entity["score"] >= threshold] for entities in found]
         if rules is not None:
             add_assertions(texts, tagged, rules)
+        if table is not None:
+            add_codes(tagged, table)
         return tagged
+
+    def _windows(self, text: str, reader: ConstraintReader | None) -> list[Window]:
+        if reader is None:
+            return prediction_windows(len(text), self.window_size, self.window_overlap)
+        return reader.windows(text, self.window_size, self.window_overlap)
 
     def emissions(self, characters: Sequence[str]) -> np.ndarray:
         """Run the network on texts, none empty or longer than `window_size`: (texts, longest text, states)."""
@@ -105,7 +129,11 @@ class OnnxTagger:
         return self.session.run(None, feed)[0]
 
     def _tagged(
-        self, texts: Sequence[str], windows: Sequence[Sequence[Window]], batch_size: int
+        self,
+        texts: Sequence[str],
+        windows: Sequence[Sequence[Window]],
+        batch_size: int,
+        reader: ConstraintReader | None,
     ) -> Iterator[tuple[_Row, list[ScoredEntity]]]:
         """Yield windows with their entities, batched by length."""
         rows: list[_Row] = [
@@ -116,7 +144,13 @@ class OnnxTagger:
             batch = rows[first : first + batch_size]
             characters = [texts[text][window.start : window.end] for text, _, window in batch]
             lengths = np.array([len(text) for text in characters])
-            yield from zip(batch, self.head.entities(self.emissions(characters), lengths))
+            emissions = self.emissions(characters)
+            found = self.head.entities(emissions, lengths)
+            if reader is not None:
+                places = [(texts[text], window) for text, _, window in batch]
+                for row, entities in self.constrained.entities(emissions, lengths, places, reader).items():
+                    found[row] = [ScoredEntity(*one[1:4], *_probabilities(*one[4:])) for one in entities]
+            yield from zip(batch, found)
 
     def _as_dictionary(self, text: str, entity: ScoredEntity) -> dict[str, Any]:
         scores = self.calibration.calibrated(entity.label, entity.score, entity.start_score, entity.end_score)

@@ -16,12 +16,13 @@ from spacy.training import Example
 from spacy.util import minibatch
 
 from hf_adner.model.assertion_table_adner import ATTRIBUTES
+from hf_adner.model.constraints_adner import as_constraints
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 
 SCORES = ("score", "start_score", "end_score")
-ASSERTED = ("assertion", "assertion_cues")
+OPTIONAL = ("posterior", "forced", "assertion", "assertion_cues", "code", "code_match", "code_alternatives")
 SPANS_KEY = "adner"
 ALIGNMENT_MODES = ("strict", "contract", "expand")
 
@@ -38,7 +39,8 @@ class AdnerComponent:
     `start_score`, `end_score`, of a calibrated checkpoint `posterior`, and the exact characters `start`, `end`. With
     single-character tokens, as of `spacy.blank("zh")`, every entity is aligned. With `assertion` the attributes of an
     entity are `span._.is_negated`, `is_uncertain`, `is_historical`, `is_hypothetical` and `is_family`, the names of
-    medspaCy's ConText, and their cues are in `span._.adner`; without it they are False.
+    medspaCy's ConText, and their cues are in `span._.adner`; without it they are False. With `codes` the code of an
+    entity is in `span._.adner` and `span.kb_id_`.
 
     Args:
         pipe: the pipeline that finds the entities.
@@ -47,7 +49,7 @@ class AdnerComponent:
         overwrite: replace existing `doc.ents`; otherwise only entities that do not overlap them are added.
         batch_size: windows per forward pass.
         threshold: drop entities with a lower score, in [0, 1].
-        assertion: as for `AdnerPipeline`.
+        assertion, constraints, codes: as for `AdnerPipeline`.
 
     Raises:
         ValueError: unknown alignment mode.
@@ -62,6 +64,8 @@ class AdnerComponent:
         batch_size: int = 16,
         threshold: float = 0.0,
         assertion: Any = None,
+        constraints: Any = None,
+        codes: Any = None,
     ):
         if alignment_mode not in ALIGNMENT_MODES:
             raise ValueError(f"alignment_mode must be one of {ALIGNMENT_MODES}, found {alignment_mode!r}")
@@ -73,6 +77,7 @@ class AdnerComponent:
         self._tagger = pipe
         self.alignment_mode, self.overwrite = alignment_mode, overwrite
         self.batch_size, self.threshold, self.assertion = batch_size, threshold, assertion
+        self.constraints, self.codes = as_constraints(constraints), codes
 
     def __call__(self, doc: Doc) -> Doc:
         """Add the entities of one document."""
@@ -107,6 +112,7 @@ class AdnerComponent:
     def _tagged(self, docs: list[Doc]) -> Iterator[Doc]:
         texts = [doc.text for doc in docs]
         options = {"batch_size": self.batch_size, "threshold": self.threshold, "assertion": self.assertion}
+        options |= {"constraints": self.constraints, "codes": self.codes}
         found = self._tagger(texts, **options)
         for doc, entities in zip(docs, found):
             self._add(doc, entities)
@@ -123,8 +129,10 @@ class AdnerComponent:
         span = doc.char_span(start, end, label=label, alignment_mode=self.alignment_mode)
         if span is None or not len(span):
             span = doc.char_span(start, end, label=label, alignment_mode="expand")
-        keys = (*SCORES, "start", "end", "posterior", *ASSERTED)
+        keys = (*SCORES, "start", "end", *OPTIONAL)
         span._.adner = {name: entity[name] for name in keys if name in entity}
+        if entity.get("code") is not None:
+            span.kb_id_ = entity["code"]
         for attribute in entity.get("assertion", ()):
             span._.set(f"is_{attribute}", True)
         if not _is_aligned(span):
@@ -158,6 +166,8 @@ def _disjoint(spans: list[Span], others: tuple[Span, ...]) -> list[Span]:
         "batch_size": 16,
         "threshold": 0.0,
         "assertion": False,
+        "constraints": None,
+        "codes": False,
     },
 )
 def make_component(
@@ -171,10 +181,13 @@ def make_component(
     batch_size: int,
     threshold: float,
     assertion: bool | str,
+    constraints: str | dict[str, str] | None,
+    codes: bool | str,
 ) -> AdnerComponent:
     """Load the checkpoint `model`, a folder or a Hub name at `revision`, on `device`; see `AdnerComponent`.
 
-    `assertion` is True for the rules of the checkpoint, or the path of a table to add to them.
+    `assertion` and `codes` are True for the tables of the checkpoint, or the path of one to add to it; `constraints` is
+    the path of a table, or words with the labels that they are.
     """
     options = {"revision": revision or "main"}
     pipe = AdnerPipeline(
@@ -189,4 +202,6 @@ def make_component(
         batch_size=batch_size,
         threshold=threshold,
         assertion=assertion,
+        constraints=constraints,
+        codes=codes,
     )

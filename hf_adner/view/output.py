@@ -15,12 +15,13 @@ from tqdm.auto import tqdm
 from hf_adner.data.assertion import ASSERTION
 from hf_adner.data.records import Document
 from hf_adner.explain.closer_look import DEFAULT_BUDGET, CloserLook
-from hf_adner.explain.documents import ExplainedCheckpoint, explain_documents
+from hf_adner.explain.documents import FORCED, ExplainedCheckpoint, explain_documents
 from hf_adner.explain.explanation import ExplainedNote, Explanation
 from hf_adner.explain.probes import DEFAULT_PROBES
 from hf_adner.files import write_file
 from hf_adner.highlighting import painted, shows_colours, tones_of
 from hf_adner.model.assertion_adner import choose_rules
+from hf_adner.model.codes_adner import choose_codes
 from hf_adner.reporting import code_points
 from hf_adner.view.charts import shortened
 from hf_adner.view.page import notes_of, notes_to_html, page_text
@@ -76,6 +77,8 @@ def explanation_lines(explanation: Explanation, in_colour: bool = False) -> list
     facts += [] if explanation.posterior is None else [f"posterior {explanation.posterior:.3f}"]
     facts += [] if explanation.score is None else [f"score {explanation.score:.3f}"]
     facts += list(explanation.details.get(ASSERTION, ()))
+    facts += [FORCED] if FORCED in explanation.details else []
+    facts += [f"code {code_points(explanation.details['code'])}"] if "code" in explanation.details else []
     label = f"({code_points(entity.label)})"
     if in_colour:
         tone = tones_of([entity.label], explanation.labels)[entity.label]
@@ -152,6 +155,8 @@ def run_explanations(
     limit: int | None = None,
     seed: int = 0,
     assertion: Any = None,
+    constraints: Any = None,
+    codes: Any = None,
 ) -> None:
     """Explain the entities of documents and write a page or JSON, or print the strongest characters of each.
 
@@ -169,6 +174,8 @@ def run_explanations(
         stability_views, budget, seed: as for `CloserLook`.
         limit: number of documents to explain; None: all.
         assertion: as for `hf_adner.model.assertion_adner.choose_rules`.
+        constraints: as for `explain_documents`.
+        codes: as for `hf_adner.model.codes_adner.choose_codes`.
 
     Raises:
         ValueError: as `explain_documents` and `write_explanations`.
@@ -189,6 +196,8 @@ def run_explanations(
             closer_look=look,
             bar=bar,
             assertion=choose_rules(assertion, checkpoint.tokenizer),
+            constraints=constraints,
+            codes=choose_codes(codes, checkpoint.tokenizer),
         )
         if output:
             page = {"table": checkpoint.shown_table, "review_threshold": checkpoint.review_threshold}

@@ -402,5 +402,11 @@ def _details(explanation: Explanation) -> list[tuple[str, str]]:
 
 
 def _detail(value: Any) -> str:
-    text = number(value) if isinstance(value, float) else str(value)
+    text = number(value) if isinstance(value, float) else _plain(value)
     return shortened(visible(text), _DETAIL)
+
+
+def _plain(value: Any) -> str:
+    if value is True:
+        return "yes"
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -1,7 +1,8 @@
 """brat standoff: a folder of `name.txt` and `name.ann` files, or one such pair.
 
 An entity's id, attributes, note and normalizations are kept in its `meta` (`id`, `attributes`, `note`,
-`normalizations`), and attributes that are those of an assertion as its list `assertion`; relations, events and
+`normalizations`), attributes that are those of an assertion as its list `assertion`, and one of the name `code` as its
+`code`; relations, events and
 equivalences are kept verbatim in the document's `meta` (`brat`). The writer puts the rest of the document's `meta` into
 `name.meta.json`, and numbers entities without an id with a leading zero (`T01`); the reader drops such ids. A span that
 brat split at line ends is one entity; other discontinuous spans raise. Hidden files are not read, and a file without
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from hf_adner.data.assertion import ASSERTION, is_assertion
+from hf_adner.data.code import CODE, is_code
 from hf_adner.data.errors import DataFormatError, error_location, excerpt
 from hf_adner.data.formats.jsonl import json_text
 from hf_adner.data.formats.offsets import SpanReader
@@ -277,8 +279,10 @@ class _Annotations:
         Raises:
             DataFormatError: a note repeats what another line says.
         """
-        own = _with_assertion({**_id_meta(key), **self.metas.get(key, {})})
-        return merged(own, self.own_metas.get(key, {}), f"in a note on {key}")
+        own, noted = {**_id_meta(key), **self.metas.get(key, {})}, self.own_metas.get(key, {})
+        own = own if ASSERTION in noted else _with_assertion(own)
+        own = own if CODE in noted else _with_code(own)
+        return merged(own, noted, f"in a note on {key}")
 
 
 def _with_assertion(meta: dict[str, Any]) -> dict[str, Any]:
@@ -289,6 +293,16 @@ def _with_assertion(meta: dict[str, Any]) -> dict[str, Any]:
         return meta
     rest = without(attributes, *holds)
     return {**without(meta, "attributes"), **({"attributes": rest} if rest else {}), ASSERTION: holds}
+
+
+def _with_code(meta: dict[str, Any]) -> dict[str, Any]:
+    """Move the attribute that is the code of an entity to a key of its own."""
+    attributes = meta.get("attributes", {})
+    code = attributes.get(CODE)
+    if not is_code(code):
+        return meta
+    rest = without(attributes, CODE)
+    return {**without(meta, "attributes"), **({"attributes": rest} if rest else {}), CODE: code}
 
 
 def _id_meta(key: str) -> dict[str, str]:
@@ -357,6 +371,8 @@ class _AnnFile:
         if is_assertion(meta.get(ASSERTION)) and not set(meta[ASSERTION]) & set(meta.get("attributes") or ()):
             for name in meta.pop(ASSERTION):
                 yield f"{self._unused_id('A')}\t{name} {key}"
+        if is_code(meta.get(CODE)) and CODE not in (meta.get("attributes") or ()):
+            yield f"{self._unused_id('A')}\t{CODE} {key} {meta.pop(CODE)}"
         if _are_brat_attributes(meta.get("attributes")):
             for name, value in meta.pop("attributes").items():
                 yield f"{self._unused_id('A')}\t{name} {key}" + ("" if value is True else f" {value}")

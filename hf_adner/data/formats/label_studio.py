@@ -7,6 +7,7 @@ Old versions of Label Studio counted UTF-16 units, new ones count characters: th
 To import written tasks, the labelling interface must have `<Text name="text" value="$text"/>` and
 `<Labels name="label" toName="text">`, and for the `assertion` of entities
 `<Choices name="assertion" toName="text" perRegion="true" choice="multiple">`; choices of that name are read as such.
+The `code` of an entity is the text of `<TextArea name="code" toName="text" perRegion="true"/>`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from hf_adner.data.assertion import ASSERTION, is_assertion
+from hf_adner.data.code import CODE, is_code
 from hf_adner.data.errors import DataFormatError, excerpt
 from hf_adner.data.formats.jsonl import JsonReader, decimal_id, json_text
 from hf_adner.data.formats.label_studio_text import (
@@ -121,7 +123,7 @@ class LabelStudioReader(JsonReader):
             is_region = kind_of(as_object(result.get("value") or {}, "a result's value"), result.get("type"))
             is_chosen = self._control_tag is None or result.get("from_name") == self._control_tag
             (regions if is_region and is_chosen else others).append(result)
-        regions, others = _with_assertions(regions, others)
+        regions, others = _with_statements(regions, others)
         shown = sorted({str(region["to_name"]) for region in regions if "to_name" in region})
         if len(shown) > 1:
             raise DataFormatError(
@@ -172,29 +174,37 @@ class LabelStudioReader(JsonReader):
         return tags
 
 
-def _with_assertions(
+def _with_statements(
     regions: list[Mapping[str, Any]], others: list[Mapping[str, Any]]
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Move the choices of regions that are their assertion to the regions' meta."""
+    """Move the results of regions that are their assertion or code to the regions' meta."""
     names = [_region_name(region) for region in regions]
-    chosen: dict[str, list[str]] = {}
+    stated: dict[tuple[str, str], Any] = {}
     rest = []
     for result in others:
-        name = _region_name(result)
-        holds = _keys(result.get("value")).get("choices")
-        holds = sorted(holds) if isinstance(holds, list) and all(isinstance(each, str) for each in holds) else None
-        is_ours = result.get("from_name") == ASSERTION and is_assertion(holds)
-        if is_ours and name is not None and names.count(name) == 1 and name not in chosen:
-            chosen[name] = holds
+        name, (key, value) = _region_name(result), _statement(result)
+        if key and name is not None and names.count(name) == 1 and (name, key) not in stated:
+            stated[name, key] = value
         else:
             rest.append(result)
     with_meta = []
     for name, region in zip(names, regions, strict=True):
-        if name in chosen:
-            meta = as_object(region.get("meta") or {}, "a region's meta")
-            region = {**region, "meta": merged(meta, {ASSERTION: chosen[name]}, "in the choices of its region")}
+        for key, place in ((ASSERTION, "choices"), (CODE, "text")):
+            if (name, key) in stated:
+                meta = as_object(region.get("meta") or {}, "a region's meta")
+                region = {**region, "meta": merged(meta, {key: stated[name, key]}, f"in the {place} of its region")}
         with_meta.append(region)
     return with_meta, rest
+
+
+def _statement(result: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return the key of an entity's `meta` that a result is meant for, and its value; an empty key for none."""
+    key, value = result.get("from_name"), _keys(result.get("value"))
+    if key == ASSERTION and isinstance(holds := value.get("choices"), list) and all(isinstance(x, str) for x in holds):
+        return (key, sorted(holds)) if is_assertion(sorted(holds)) else ("", None)
+    if key == CODE and isinstance(lines := value.get("text"), list) and len(lines) == 1 and is_code(lines[0]):
+        return key, lines[0]
+    return "", None
 
 
 def _region_name(result: Mapping[str, Any]) -> str | None:
@@ -319,15 +329,17 @@ def _task(document: Document) -> dict[str, Any]:
 
 
 def _results(entity: Entity, document_id: str) -> Iterator[dict[str, Any]]:
-    """Yield the region of an entity, and the choices that are its assertion."""
-    holds = entity.meta.get(ASSERTION)
-    if not is_assertion(holds) or not _is_own_region(entity):
-        yield _region(entity, document_id)
-        return
-    region = _region(replace(entity, meta=without(entity.meta, ASSERTION)), document_id)
-    value = {**without(region["value"], "labels"), "choices": holds}
+    """Yield the region of an entity, the choices that are its assertion, and the text that is its code."""
+    holds, code = entity.meta.get(ASSERTION), entity.meta.get(CODE)
+    own = {}
+    if _is_own_region(entity):
+        own |= {ASSERTION: ("choices", "choices", holds)} if is_assertion(holds) else {}
+        own |= {CODE: ("textarea", "text", [code])} if is_code(code) else {}
+    region = _region(replace(entity, meta=without(entity.meta, *own)), document_id)
     yield region
-    yield {"id": region["id"], "from_name": ASSERTION, "to_name": "text", "type": "choices", "value": value}
+    for name, (kind, key, content) in own.items():
+        value = {**without(region["value"], "labels"), key: content}
+        yield {"id": region["id"], "from_name": name, "to_name": "text", "type": kind, "value": value}
 
 
 def _is_own_region(entity: Entity) -> bool:
