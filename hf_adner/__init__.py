@@ -13,7 +13,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification,
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .explain.explanation import Explanation
+from .model.codes_adner import CodeTable
 from .model.configuration_adner import AdnerConfig
+from .model.constraints_adner import Constraints
 from .model.lexicon_adner import Lexicon
 from .model.modeling_adner import AdnerForTokenClassification, AdnerModel
 from .model.pipeline_adner import AdnerPipeline
@@ -88,6 +90,8 @@ __all__ = [
     "AdnerTokenizer",
     "AdnerTrainer",
     "AdnerTrainingArguments",
+    "CodeTable",
+    "Constraints",
     "DataFormatError",
     "DatasetArguments",
     "Document",

@@ -497,6 +497,40 @@ def test_explanations_carry_their_assertion(finding_checkpoint, tmp_path):
     assert ["negated"] in [one["assertion"] for one in details]
 
 
+@pytest.fixture
+def tables(tmp_path):
+    """A table of constraints and one of codes, as options."""
+    (tmp_path / "table.tsv").write_text("发热\t甲\n皮疹\t乙\n咳嗽\t*\tforbid\n", encoding="utf-8")
+    (tmp_path / "codes.tsv").write_text("發熱\tR50.9\n", encoding="utf-8")
+    return ["--constraints", str(tmp_path / "table.tsv"), "--code-table", str(tmp_path / "codes.tsv")]
+
+
+def test_predictions_obey_constraints_and_have_codes(finding_checkpoint, tables, tmp_path, capsys):
+    call = ["predict", finding_checkpoint, "--text", DENIED, "--device", "cpu"]
+    assert main([*call, *tables]) == 0
+    entities = json.loads(capsys.readouterr().out)["entities"]
+    forced = {(one["start"], one["end"], one["label"]): one["meta"] for one in entities if one["meta"]["forced"]}
+    assert forced.keys() == {(3, 5, "甲"), (12, 14, "乙")} and "咳嗽" not in [one["text"] for one in entities]
+    assert forced[3, 5, "甲"]["code"] == "R50.9" and forced[3, 5, "甲"]["code_match"] == "normalised"
+    assert "code" not in forced[12, 14, "乙"]
+    output = tmp_path / "tagged.jsonl"
+    assert main([*call, *tables, "--output", str(output)]) == 0
+    assert [entity.meta for entity in next(read_documents(output)).entities] == [one["meta"] for one in entities]
+    assert main([*call, "--codes"]) == 1 and "the checkpoint has no table of codes" in capsys.readouterr().err
+    (tmp_path / "table.tsv").write_text("发热\t丙\n", encoding="utf-8")
+    assert main([*call, *tables]) == 1
+    assert "table.tsv:1: the model does not have the label '丙'" in capsys.readouterr().err
+
+
+def test_explanations_obey_constraints_and_have_codes(finding_checkpoint, tables, tmp_path):
+    path = tmp_path / "why.jsonl"
+    call = ["explain", finding_checkpoint, "--text", DENIED, "--probes", "none", "--output", str(path)]
+    assert main([*call, *tables]) == 0
+    found = {one["entity"]["start"]: one for one in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
+    assert found[3]["details"]["forced"] is True and found[3]["details"]["code"] == "R50.9"
+    assert found[12]["details"]["forced"] is True and "code" not in found[12]["details"]
+
+
 def test_assertions_of_gold_entities_are_scored(checkpoint, tmp_path, capsys):
     text, path, report = "面部红斑，无瘙痒。", tmp_path / "gold.jsonl", tmp_path / "report.json"
     affirmed = Entity(2, 4, "Symptom", meta={"assertion": []})

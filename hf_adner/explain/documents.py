@@ -101,12 +101,16 @@ def _notes(
     counter, rest, read = _EntityBar(bar, total), iter(documents), 0
     while chunk := list(islice(rest, DOCUMENTS_AT_ONCE)):
         read += len(chunk)
-        explanations = _explanations(explainer, chunk, use_gold, constraints, counter, read)
+        explanations, forced = _explanations(explainer, chunk, use_gold, constraints, counter, read)
         remarks = [""] * len(chunk)
         if closer_look is not None:
             remarks = [closer_look.remark(group) for group in explanations]
             counter.expect(sum(len(closer_look.choose(group)) for group in explanations), read)
             explanations = [closer_look.add(explainer, group, counter) for group in explanations]
+        explanations = [
+            [_with_details(one, {FORCED: True}) if one.span in own else one for one in group]
+            for group, own in zip(explanations, forced, strict=True)
+        ]
         explanations = _with_scores(explanations, calibration)
         explanations = explanations if table is None else add_cues(table, explanations)
         for document, group, remark in zip(chunk, explanations, remarks, strict=True):
@@ -121,8 +125,8 @@ def _explanations(
     constraints: Any,
     counter: _EntityBar,
     read: int,
-) -> list[list[Explanation]]:
-    """Return explanations of all entities of each document, with posteriors."""
+) -> tuple[list[list[Explanation]], list[set[EntitySpan]]]:
+    """Return explanations of all entities of each document, with posteriors, and those that constraints made."""
     texts = [document.text for document in documents]
     if use_gold:
         spans = [list(document.spans) for document in documents]
@@ -132,17 +136,15 @@ def _explanations(
     counter.expect(sum(map(len, spans)), read)
     explanations = _explain(explainer, documents, texts, spans, counter)
     if use_gold:
-        posteriors = entity_posteriors(explainer.tagger, texts, spans)
+        posteriors, forced = entity_posteriors(explainer.tagger, texts, spans), [set() for _ in texts]
     else:
         posteriors = [[one.posterior for one in ones] for ones in found]
-        explanations = [
-            [_with_details(one, {FORCED: True}) if own.forced else one for one, own in zip(*pairs, strict=True)]
-            for pairs in zip(explanations, found)
-        ]
-    return [
+        forced = [{one.span for one in ones if one.forced} for ones in found]
+    explanations = [
         [replace(one, posterior=value) for one, value in zip(*pairs, strict=True)]
         for pairs in zip(explanations, posteriors)
     ]
+    return explanations, forced
 
 
 class _EntityBar:

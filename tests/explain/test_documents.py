@@ -4,11 +4,13 @@ import pytest
 
 from hf_adner import AdnerPipeline, Document, Entity, make_explainer
 from hf_adner.explain.closer_look import CloserLook
-from hf_adner.explain.documents import ANNOTATION, ExplainedCheckpoint, explain_documents
+from hf_adner.explain.documents import ANNOTATION, FORCED, ExplainedCheckpoint, explain_documents
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.tagger import entity_posteriors
+from hf_adner.model.codes_adner import CodeEntry, CodeTable
 from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
-from hf_adner.view.output import run_explanations
+from hf_adner.view.output import explanation_lines, run_explanations
+from hf_adner.view.page import page_text
 
 NOTE = "患者反复红斑，伴瘙痒，皮肤干燥，外用他克莫司软膏。"
 GOLD = (Entity(4, 6, "Disease"), Entity(8, 10, "Disease"), Entity(18, 22, "Drug"))
@@ -169,3 +171,38 @@ def test_a_table_elsewhere(folder, tmp_path):
     assert not (folder / "private").exists()
     checkpoint = ExplainedCheckpoint.load(str(folder), device="cpu", table_folder=place)
     assert checkpoint.table.min_documents is None and checkpoint.shown_table.min_documents == 5
+
+
+def test_constraints_say_which_entities_are_explained(explainer):
+    document = Document("a", NOTE)
+    (plain,) = explain_documents(explainer, [document])
+    (note,) = explain_documents(explainer, [document], constraints={"皮肤干燥": "Drug"})
+    (forced,) = (one for one in note.explanations if FORCED in one.details)
+    assert forced.span == (11, 15, "Drug") and forced.posterior == pytest.approx(1.0)
+    (own,) = explainer([NOTE], [[(11, 15, "Drug")]])[0]
+    assert forced.scores == own.scores, "the explanation is that of the model"
+    assert forced.span not in [one.span for one in plain.explanations]
+    assert any(line.endswith("  forced") for line in explanation_lines(forced))
+    with pytest.raises(ValueError, match="do not apply to gold entities"):
+        list(explain_documents(explainer, [document], entities="gold", constraints={"皮肤": "Drug"}))
+
+
+def test_codes_are_in_the_details(explainer):
+    table = CodeTable([CodeEntry("皮肤干燥", "L85.3"), CodeEntry("皮肤干燥", "L85.9")])
+    (note,) = explain_documents(
+        explainer, [Document("a", NOTE)], constraints={"皮肤干燥": "Drug", "瘙痒": "Drug"}, codes=table
+    )
+    coded = {one.entity.text: one.details for one in note.explanations if FORCED in one.details}
+    assert coded["皮肤干燥"]["code"] == "L85.3" and coded["皮肤干燥"]["code_alternatives"] == ["L85.9"]
+    assert "code" not in coded["瘙痒"]
+    page = "".join(page_text([note]))
+    assert "L85.3" in page and "L85.9" in page
+
+
+def test_forced_entities_are_certain_in_a_calibrated_checkpoint(build):
+    case = build("bert-crf")
+    case.model.config.calibration = {"score": {"slope": 0.5, "intercept": -1.0}}
+    explainer = make_explainer("grad-x-input", case.model, case.tokenizer)
+    (note,) = explain_documents(explainer, [Document("a", NOTE)], constraints={"皮肤干燥": "Drug"})
+    (forced,) = (one for one in note.explanations if FORCED in one.details)
+    assert forced.score == 1.0 and all(one.score < 1 for one in note.explanations if one is not forced)

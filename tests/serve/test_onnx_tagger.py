@@ -8,7 +8,9 @@ import torch
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, Lexicon
 from hf_adner.cli import main
+from hf_adner.model.codes_adner import CodeEntry, CodeTable
 from hf_adner.model.configuration_adner import AdnerConfig
+from hf_adner.model.constraints_adner import Constraints
 from hf_adner.model.crf_adner import AdnerCRF
 from hf_adner.model.heads_adner import CrfHead, SoftmaxHead
 from hf_adner.model.labels_adner import allowed_transitions, bio_labels, span_states, state_names, tags_to_spans
@@ -68,6 +70,17 @@ def test_an_export_agrees_with_the_pipeline(architecture, tmp_path):
         assert [[one[name] for one in entities] for entities in tagger(TEXTS, assertion=True)] == [
             [one[name] for one in entities] for entities in asserted
         ]
+    table = Constraints.of(
+        {"瘙痒": "药", "丘疹，丘": "病"}, {"反复红斑": "*", "红斑": "病"} if model.config.use_crf else {}
+    )
+    constrained = {"constraints": table, "codes": CodeTable([CodeEntry("瘙痒", "L29.9")])}
+    given = AdnerPipeline(model, tokenizer, device="cpu")(TEXTS, **constrained)
+    assert_equal_entities(tagger(TEXTS, **constrained), given, 1e-4)
+    for name in ("forced", "code"):
+        assert [[one[name] for one in entities] for entities in tagger(TEXTS, **constrained)] == [
+            [one[name] for one in entities] for entities in given
+        ]
+    assert sum(one["forced"] for entities in given for one in entities) == 7
     confident = tagger(TEXTS, threshold=0.5)
     assert [e for entities in tagger(TEXTS) for e in entities if e["score"] >= 0.5] == sum(confident, [])
     longest = [text[:20] for text in TEXTS if text]

@@ -171,3 +171,16 @@ def test_a_component_takes_rules_from_its_configuration(folder, pipe):
     nlp.add_pipe("adner", config={"model": folder, "device": "cpu", "assertion": True})
     doc, expected = nlp(TEXTS[0]), pipe(TEXTS[0], assertion=True)
     assert [span._.adner["assertion"] for span in doc.ents] == [entity["assertion"] for entity in expected]
+
+
+def test_constraints_and_codes_reach_the_spans(folder, pipe, tmp_path):
+    (tmp_path / "codes.tsv").write_text("瘙痒\tL29.9\n", encoding="utf-8")
+    nlp = spacy.blank("zh")
+    options = {"constraints": {"瘙痒": "药"}, "codes": str(tmp_path / "codes.tsv")}
+    nlp.add_pipe("adner", config={"model": folder, "device": "cpu", **options})
+    (span,) = nlp(TEXTS[1]).ents
+    assert (span.text, span.label_, span.kb_id_) == ("瘙痒", "药", "L29.9")
+    assert span._.adner["forced"] is True and span._.adner["code_match"] == "exact" and span._.adner["score"] == 1.0
+    (tmp_path / "table.tsv").write_text("瘙痒\t*\tforbid\n", encoding="utf-8")
+    doc = AdnerComponent(pipe, constraints=tmp_path / "table.tsv")(spacy.blank("zh")(TEXTS[1]))
+    assert "瘙痒" not in [span.text for span in doc.ents]

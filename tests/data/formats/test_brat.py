@@ -276,3 +276,25 @@ def test_attributes_of_an_assertion_are_told_from_others(folder):
     )
     meta = next(read_documents(folder)).entities[0].meta
     assert meta == {"id": "T1", "attributes": {"Grade": "2"}, "assertion": ["negated", "uncertain"]}
+
+
+def coded_document() -> Document:
+    metas = [{"code": "L30.9"}, {"code": "with space", "code_match": "exact"}, {"code": 5}, {"code": " blank"}]
+    metas += [
+        {"code": "L30", "attributes": {"code": "other"}},
+        {"assertion": ["negated"], "attributes": {"negated": True}},
+    ]
+    entities = tuple(Entity(at, at + 1, "Symptom", meta=meta) for at, meta in enumerate(metas))
+    return Document("note", "abcdefgh", entities)
+
+
+def test_codes_are_attributes(tmp_path):
+    write_documents([coded_document()], tmp_path / "brat", format="brat")
+    lines = (tmp_path / "brat" / "note.ann").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("A")] == [
+        "A1\tcode T01 L30.9",
+        "A2\tcode T02 with space",
+        "A3\tcode T05 other",
+        "A4\tnegated T06",
+    ]
+    assert next(read_documents(tmp_path / "brat")) == coded_document()

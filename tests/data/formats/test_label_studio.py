@@ -358,3 +358,32 @@ def test_ids_1_and_text_1_are_two_regions(tmp_path):
     (tmp_path / "t.json").write_text(json.dumps([task]), encoding="utf-8")
     document = next(read_documents(tmp_path / "t.json", overlaps="any"))
     assert [entity.meta.get("assertion") for entity in document.entities] == [None, ["negated"]]
+
+
+def test_codes_are_texts_of_their_regions(tmp_path):
+    metas = [{"code": "L30.9", "assertion": ["negated"]}, {"code": 5}, {}, {"code": "L20", "code_match": "exact"}]
+    entities = tuple(Entity(at, at + 1, "X", meta=meta) for at, meta in enumerate(metas))
+    document, path = Document("note", "abcd", entities), tmp_path / "tasks.json"
+    write_documents([document], path, format="label-studio")
+    results = json.loads(path.read_text(encoding="utf-8"))[0]["annotations"][0]["result"]
+    texts = [result for result in results if result["type"] == "textarea"]
+    assert [(one["from_name"], one["value"]) for one in texts] == [
+        ("code", {"start": 0, "end": 1, "text": ["L30.9"]}),
+        ("code", {"start": 3, "end": 4, "text": ["L20"]}),
+    ]
+    assert {one["id"] for one in texts} <= {result["id"] for result in results if result["type"] == "labels"}
+    assert next(read_documents(path)) == document
+
+
+def test_texts_that_are_no_code_stay_results(tmp_path):
+    value = {"start": 0, "end": 1, "text": "a", "labels": ["X"]}
+    region = {"id": "r", "from_name": "label", "to_name": "text", "type": "labels", "value": value}
+    others = [
+        {"id": "r", "from_name": name, "to_name": "text", "type": "textarea", "value": {"text": lines}}
+        for name, lines in (("remark", ["L30"]), ("code", ["L30", "L31"]), ("code", [" "]), ("code", "L30"))
+    ]
+    task = {"id": 1, "data": {"text": "a"}, "annotations": [{"result": [region, *others]}]}
+    (tmp_path / "t.json").write_text(json.dumps([task]), encoding="utf-8")
+    document = next(read_documents(tmp_path / "t.json"))
+    assert "code" not in document.entities[0].meta
+    assert document.meta["label_studio"]["results"] == others
