@@ -266,29 +266,11 @@ def calibrate(args: argparse.Namespace) -> None:
 
 def lexicon(args: argparse.Namespace) -> None:
     """Show the lexicon of a checkpoint, or add the words of a file to it."""
-    from hf_adner.hub.checkpoint_lexicon import (
-        add_words_to_checkpoint,
-        addition_lines,
-        lexicon_lines,
-        lexicon_of,
-        match_lines,
-        word_matches,
-    )
+    from hf_adner.hub.checkpoint_lexicon import report_lines
 
-    if args.output and not args.add:
-        raise ValueError("--output is the folder for a checkpoint with added words; give --add FILE")
-    lines: list[str] = []
-    if args.add:
-        result = add_words_to_checkpoint(args.model, args.add, args.output, revision=args.revision, origin=args.origin)
-        place = {"checkpoint": args.output} if args.output else {"checkpoint": args.model, "revision": args.revision}
-        tokenizer = lexicon_of(**place)
-        lines += addition_lines(result, tokenizer.lexicon)
-    else:
-        tokenizer = lexicon_of(args.model, args.revision)
-        lines += lexicon_lines(tokenizer.lexicon)
-    if args.text is not None:
-        lines += match_lines(word_matches(tokenizer, args.text))
-    print("\n".join([*lines, *([args.output] if args.output else [])]))
+    names = ("add", "output", "text", "revision", "origin")
+    for line in report_lines(args.model, **{name: getattr(args, name) for name in names}):
+        print(line)
 
 
 def rank(args: argparse.Namespace) -> None:

@@ -121,6 +121,40 @@ def _other_files(folder: Path, whole: bool) -> Iterator[str]:
             yield name.as_posix()
 
 
+def report_lines(
+    checkpoint: str,
+    *,
+    add: str | None = None,
+    output: str | None = None,
+    text: str | None = None,
+    revision: str | None = None,
+    origin: str = "list",
+) -> Iterator[str]:
+    """Yield what `adner lexicon` prints: what the lexicon of a checkpoint has, or what became of words added to it.
+
+    Args:
+        checkpoint: folder or Hub name.
+        add, output, revision, origin: as for `add_words_to_checkpoint`; `add` is the file of words.
+        text: whose words of the lexicon are shown, after the words were added.
+
+    Raises:
+        ValueError: an output without words to add; and what `add_words_to_checkpoint` and `lexicon_of` raise.
+    """
+    if output and not add:
+        raise ValueError("--output is the folder for a checkpoint with added words; give --add FILE")
+    if add:
+        result = add_words_to_checkpoint(checkpoint, add, output, revision=revision, origin=origin)
+        tokenizer = lexicon_of(output) if output else lexicon_of(checkpoint, revision)
+        yield from addition_lines(result, tokenizer.lexicon)
+    else:
+        tokenizer = lexicon_of(checkpoint, revision)
+        yield from lexicon_lines(tokenizer.lexicon)
+    if text is not None:
+        yield from match_lines(word_matches(tokenizer, text))
+    if output:
+        yield output
+
+
 def addition_lines(result: AddedWords, lexicon: Lexicon) -> Iterator[str]:
     """Yield what became of the words, and the first of each kind."""
     yield (
