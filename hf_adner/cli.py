@@ -268,9 +268,7 @@ def lexicon(args: argparse.Namespace) -> None:
     """Show the lexicon of a checkpoint, or add the words of a file to it."""
     from hf_adner.hub.checkpoint_lexicon import report_lines
 
-    names = ("add", "output", "text", "revision", "origin")
-    for line in report_lines(args.model, **{name: getattr(args, name) for name in names}):
-        print(line)
+    print("\n".join(report_lines(args.model, args.add, args.output, args.text, args.revision, args.origin)))
 
 
 def rank(args: argparse.Namespace) -> None:

@@ -123,7 +123,6 @@ def _other_files(folder: Path, whole: bool) -> Iterator[str]:
 
 def report_lines(
     checkpoint: str,
-    *,
     add: str | None = None,
     output: str | None = None,
     text: str | None = None,
