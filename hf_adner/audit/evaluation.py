@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from hf_adner.audit.prediction import predict_documents
-from hf_adner.data.records import Document
+from hf_adner.data.records import Document, Entity, flatten
 from hf_adner.metrics.boundary_f1 import EDGES, boundary_f1
 from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.metrics.tag_f1 import TagF1
@@ -210,15 +210,19 @@ class AdnerEvaluator(TokenClassificationEvaluator):
     def predictions_processor(
         self, predictions: Sequence[Sequence[Mapping[str, Any]]], words: Sequence[Sequence[str]], join_by: str
     ) -> dict[str, list[list[str]]]:
-        """Convert entities in characters to a BIO label per token, that of its first character."""
+        """Convert entities in characters to a BIO label per token, that of its first character.
+
+        A dataset of labels is flat: of the overlapping entities of a per-label tagger the longest count.
+        """
         offsets = (self.words_to_offsets(row, join_by) for row in words)
         return {"predictions": [_labels(entities, row) for entities, row in zip(predictions, offsets)]}
 
 
-def _labels(entities: Sequence[Mapping[str, Any]], offsets: Sequence[tuple[int, int]]) -> list[str]:
+def _labels(found: Sequence[Mapping[str, Any]], offsets: Sequence[tuple[int, int]]) -> list[str]:
+    entities = flatten(Entity(one["start"], one["end"], one["entity_group"]) for one in found).kept
     labels, previous = [], None
     for start, _ in offsets:
-        entity = next((entity for entity in entities if entity["start"] <= start < entity["end"]), None)
-        labels.append(OUTSIDE if entity is None else f"{'I' if entity is previous else 'B'}-{entity['entity_group']}")
+        entity = next((entity for entity in entities if entity.start <= start < entity.end), None)
+        labels.append(OUTSIDE if entity is None else f"{'I' if entity is previous else 'B'}-{entity.label}")
         previous = entity
     return labels

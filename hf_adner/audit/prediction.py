@@ -101,7 +101,7 @@ def scored_spans(
         batch_size: windows per forward pass.
 
     Returns:
-        Per text its entities, sorted by start and disjoint.
+        Per text its entities, sorted by start; disjoint, those of a per-label model label by label.
 
     Raises:
         TypeError, ValueError: as `Tagger`.

@@ -147,7 +147,11 @@ def _best_log_posteriors(pipe: AdnerPipeline, outputs: Mapping[str, torch.Tensor
     crf = getattr(pipe.model.head, "crf", None)
     if crf is None:
         return (emissions.amax(-1) * mask).sum(1)  # log probabilities, (batch, text)
-    return (crf.viterbi(emissions, mask)[1] - crf.log_partition(emissions, mask)).clamp(max=0)
+    rows = len(mask)
+    if getattr(pipe.model.config, "is_per_label", False):  # the chains are independent: their best paths together
+        emissions, mask = pipe.model.head.chains(emissions, mask)
+    paths = (crf.viterbi(emissions, mask)[1] - crf.log_partition(emissions, mask)).clamp(max=0)
+    return paths.unflatten(0, (rows, -1)).sum(1)
 
 
 def _windows(pipe: AdnerPipeline, text: str) -> list[Window]:

@@ -75,7 +75,7 @@ def draw_sample(
 
     Args:
         model, tokenizer: as for `scored_spans`.
-        documents: with gold entities; of nested ones the model can predict only one.
+        documents: with gold entities; of nested ones a flat model can predict only one.
         max_entities: size of the sample.
         entities_per_document: largest number of entities of one document; None: no limit.
         seed: of the draw.

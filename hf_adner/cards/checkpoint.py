@@ -89,5 +89,6 @@ def _completed(metrics: dict[str, Any], folder: Path) -> dict[str, Any]:
         raise ReportError(f"the metrics are of another model: their labels differ from those of {folder.name}")
     metrics["calibrated"] = (config.get("calibration") or {}).get("report")
     architecture = config.get("architecture") or next(iter(config.get("architectures") or ()), None)
-    metrics["model"] = {"architecture": architecture, **(metrics.get("model") or {})}
+    found = {"architecture": architecture, "tagging": config.get("tagging", "flat")}
+    metrics["model"] = {**found, **(metrics.get("model") or {})}
     return metrics

@@ -86,6 +86,7 @@ class CardRecord:
         title: heading of the card.
         architecture: a name of `ARCHITECTURES`, or the class of a foreign model.
         labels: entity types.
+        tagging: `flat` or `per-label` (`AdnerConfig.tagging`).
         dataset: public name of the training data.
         dataset_ids: its names on the Hub.
         base_model: Hub name of the encoder.
@@ -118,6 +119,7 @@ class CardRecord:
     title: str
     architecture: str
     labels: Sequence[str]
+    tagging: str = "flat"
     dataset: str = UNNAMED_DATA
     dataset_ids: Sequence[str] = ()
     base_model: str | None = None
@@ -199,6 +201,7 @@ def _network(metrics: Report) -> dict[str, Any]:
     return {
         "architecture": model["architecture"],
         "labels": tuple(labels),
+        "tagging": model.get("tagging") or "flat",
         "base_model": metrics.get("base_model"),
         "from_encoder": bool(model.get("encoder")),
         "parameters": metrics.get("parameters"),

@@ -142,7 +142,9 @@ class Tagger:
             model.check_tokenizer(tokenizer)
         self.model, self.tokenizer = model, tokenizer
         names = [model.config.id2label[index] for index in range(len(model.config.id2label))]
-        self.labels = LabelTable(names, is_chain=self.is_adner and bool(model.config.use_crf))
+        is_per_label = self.is_adner and getattr(model.config, "is_per_label", False)  # older remote code lacks it
+        chains = model.config.entity_types if is_per_label else None
+        self.labels = LabelTable(names, self.is_adner and bool(model.config.use_crf), chains)
         self._accepted = _accepted_inputs(model, tokenizer)
         self.max_tokens = token_limit(model, tokenizer)
 
@@ -343,18 +345,19 @@ class Tagger:
     def read(self, outputs: Any) -> Tagging:
         """Convert a model output to log-probabilities."""
         if self.is_adner:
-            return Tagging(outputs.logits.float(), outputs.emissions, outputs.text_mask)
+            log_probs = outputs.logits if self.labels.chains is None else outputs.chain_log_probs
+            return Tagging(log_probs.float(), outputs.emissions, outputs.text_mask)
         return Tagging(outputs.logits.float().log_softmax(-1))
 
     # ---- entities ---------------------------------------------------------------------------------------------
 
     def find_entities(self, texts: Sequence[str], batch_size: int) -> list[list[EntitySpan]]:
-        """Predict entities that can be explained: per text (start, end, label), sorted and disjoint."""
+        """Predict entities that can be explained: per text (start, end, label), in the order of `predict`."""
         predictions = self.predict(texts, batch_size)
         return [[found.span for found in entities if found.label in self.labels.types] for entities in predictions]
 
     def predict(self, texts: Sequence[str], batch_size: int, constraints: Any = None) -> list[list[ScoredSpan]]:
-        """Predict entities of texts of any length: per text, sorted and disjoint.
+        """Predict entities of texts of any length: per text, sorted by start; disjoint, per-label those of each label.
 
         The score is that of `AdnerPipeline` for our models (the posterior of the span, calibrated if the checkpoint
         is), for others the product of the probabilities of its labels on the arg-max path, on which a stray I- counts

@@ -1,7 +1,7 @@
 """Explanation targets: one scalar per entity, computed in float32 from the log-probabilities of the BIO labels.
 
-For our models these are the exact log posterior marginals of the CRF (or the softmax), for other token classifiers
-`log_softmax(logits)`.
+For our models these are the exact log posterior marginals of the CRF (or the softmax; per-label, of the label's own
+chain), for other token classifiers `log_softmax(logits)`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Tagging(NamedTuple):
     """Model output for a batch.
 
     Attributes:
-        log_probs: (batch, tokens, labels) float32, normalised over the labels.
+        log_probs: (batch, tokens, labels) float32, normalised over the labels; of a per-label model (batch, tokens,
+            types, 3), normalised over O, B and I of each type.
         emissions, text_mask: (batch, text, states) and (batch, text) of our models, for the span posterior; else None.
     """
 
@@ -63,13 +64,15 @@ class LabelTable:
         labels: in id order.
         is_chain: an I-x only follows its own entity (a CRF with constraints), so label marginals are those of one
             chain. Otherwise tokens are treated as independent.
+        chains: entity types that have a chain of O, B and I of their own, in the order of their distributions (a
+            per-label model); None: all labels are in one distribution.
 
     Raises:
         ValueError: a label that is not O, B-x or I-x, or no entity type with both.
     """
 
-    def __init__(self, labels: Sequence[str], is_chain: bool = False):
-        self.names, self.is_chain = list(labels), is_chain
+    def __init__(self, labels: Sequence[str], is_chain: bool = False, chains: Sequence[str] | None = None):
+        self.names, self.is_chain, self.chains = list(labels), is_chain, None if chains is None else list(chains)
         self._ids = {split_tag(name): index for index, name in enumerate(self.names)}
         wrong = [name for name in self.names if split_tag(name)[0] not in {"O", "B", "I"}]
         if wrong or ("O", "") not in self._ids:
@@ -87,18 +90,30 @@ class LabelTable:
         if label not in self.types:
             raise ValueError(f"the model does not have the label {excerpt(label, 20)}; it knows {self.types}")
 
+    def distributions(
+        self, log_probs: Tensor, rows: Sequence[int], tokens: Sequence[int], labels: Sequence[str]
+    ) -> Tensor:
+        """Return, per row, token and label, the distribution that has the label: (items, labels), or (items, 3)."""
+        if self.chains is None:
+            return log_probs[rows, tokens]
+        return log_probs[rows, tokens, [self.chains.index(label) for label in labels]]
+
+    def of_row(self, log_probs: Tensor, label: str) -> Tensor:
+        """Return the distributions of one row, (tokens, ...), that have a label: (tokens, labels), or (tokens, 3)."""
+        return log_probs if self.chains is None else log_probs[:, self.chains.index(label)]
+
     @property
     def outside(self) -> int:
-        """Id of O."""
-        return self._ids["O", ""]
+        """Place of O in a distribution."""
+        return self._ids["O", ""] if self.chains is None else 0
 
     def begin(self, label: str) -> int:
-        """Return the id of B-label."""
-        return self._ids["B", label]
+        """Return the place of B-label in its distribution."""
+        return self._ids["B", label] if self.chains is None else 1
 
     def inside(self, label: str) -> int:
-        """Return the id of I-label."""
-        return self._ids["I", label]
+        """Return the place of I-label in its distribution."""
+        return self._ids["I", label] if self.chains is None else 2
 
 
 class Target:
@@ -140,18 +155,19 @@ class Target:
         return getattr(self, f"_{self.name}")(tagging, places)
 
     def _label(self, tagging: Tagging, places: Sequence[EntityTokens]) -> Tensor:
-        owners, rows, tokens, ids = [], [], [], []
+        owners, rows, tokens, names, ids = [], [], [], [], []
         for number, place in enumerate(places):
             length = place.end - place.start
             owners += [number] * length
             rows += [place.row] * length
             tokens += range(place.start, place.end)
+            names += [place.label] * length
             ids += [self.labels.begin(place.label)] + [self.labels.inside(place.label)] * (length - 1)
-        odds = log_odds(tagging.log_probs[rows, tokens], ids)  # (tokens of all entities,)
+        odds = log_odds(self.labels.distributions(tagging.log_probs, rows, tokens, names), ids)  # (tokens of all,)
         return odds.new_zeros(len(places)).index_add(0, torch.tensor(owners, device=odds.device), odds)
 
     def _start(self, tagging: Tagging, places: Sequence[EntityTokens]) -> Tensor:
-        at_start = tagging.log_probs[[place.row for place in places], [place.start for place in places]]
+        at_start = self._at(tagging, places, [place.start for place in places])
         begin, inside, outside = self._columns(at_start, places)
         return _floored(begin) - _floored(torch.maximum(outside, inside))
 
@@ -167,18 +183,22 @@ class Target:
         """
         if not places:
             return tagging.log_probs.new_zeros(0), tagging.log_probs.new_zeros(0)
-        at_start = tagging.log_probs[[place.row for place in places], [place.start for place in places]]
+        at_start = self._at(tagging, places, [place.start for place in places])
         return self._columns(at_start, places)[0].exp(), self._at_end(tagging, places)[0]
 
     def _at_end(self, tagging: Tagging, places: Sequence[EntityTokens]) -> tuple[Tensor, Tensor, Tensor]:
         """Return, at each last token, the probabilities to end and to continue, and the log-probability of O."""
-        rows = [place.row for place in places]
-        at_end = tagging.log_probs[rows, [place.end - 1 for place in places]]
-        behind = tagging.log_probs[rows, [place.following for place in places]]
+        at_end = self._at(tagging, places, [place.end - 1 for place in places])
+        behind = self._at(tagging, places, [place.following for place in places])
         begin, inside, outside = self._columns(at_end, places)
         has_text = torch.tensor([place.following >= 0 for place in places], device=behind.device)
         continues = self._columns(behind, places)[1].exp() * has_text
         return *self._ends((begin.exp() + inside.exp()).clamp(max=1.0), continues), outside
+
+    def _at(self, tagging: Tagging, places: Sequence[EntityTokens], tokens: Sequence[int]) -> Tensor:
+        """Return the distribution of each entity's label at a token, (entities, labels)."""
+        rows, names = [place.row for place in places], [place.label for place in places]
+        return self.labels.distributions(tagging.log_probs, rows, tokens, names)
 
     def _ends(self, within: Tensor, continues: Tensor) -> tuple[Tensor, Tensor]:
         """Return the probabilities that the entity ends with a token, and that it continues.
@@ -211,14 +231,14 @@ class Target:
         """Return the probabilities that an entity of a type starts, and ends, with each token; 0 outside the text.
 
         Args:
-            log_probs: (tokens, labels) of one row.
+            log_probs: of one row, (tokens, labels), or of a per-label model (tokens, types, 3).
             is_text: (tokens,) bool, tokens that cover characters.
             label: entity type.
 
         Returns:
             Two (tokens,).
         """
-        probs = log_probs[is_text].exp()  # (text, labels)
+        probs = self.labels.of_row(log_probs, label)[is_text].exp()  # (text, labels)
         begin, inside = probs[:, self.labels.begin(label)], probs[:, self.labels.inside(label)]
         continues = torch.nn.functional.pad(inside[1:], (0, 1)) if len(inside) else inside
         ends, _ = self._ends((begin + inside).clamp(max=1.0), continues)

@@ -23,7 +23,8 @@ class Roles(NamedTuple):
     Attributes:
         edges: (batch, text) bool, the first and the last token of an entity and the token beyond each.
         cells: (batch, text) int64, entity type (from 1 in the order of the labels; 0 in a window without entities) x
-            `ROLES` + role, of the nearest entity; of two at the same distance the earlier.
+            `ROLES` + role, of the nearest entity; of two at the same distance the earlier, of nested ones that of the
+            first label.
     """
 
     edges: Tensor
@@ -57,19 +58,27 @@ class RoleFinder:
         """Return the roles of text tokens.
 
         Args:
-            labels: (batch, text) label ids; unobserved ones (-100) belong to no entity.
+            labels: (batch, text) label ids, or (batch, text, types) with a column per label; unobserved ones (-100)
+                belong to no entity.
             mask: (batch, text) bool, True on text.
         """
+        columns = [self._of_sequence(column, mask) for column in (labels.unbind(2) if labels.dim() == 3 else [labels])]
+        edges, cells, distances = (torch.stack(side) for side in zip(*columns))  # (columns, batch, text)
+        nearest = distances.argmin(0, keepdim=True)
+        return Roles(edges.any(0), cells.gather(0, nearest)[0])
+
+    def _of_sequence(self, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return edges, cells, and the distances to the entities of the cells, (batch, text) each."""
         ids = torch.where(mask, labels, -100)
         types = torch.where(ids >= 0, self._type.to(ids.device)[ids.clamp(min=0)], 0)
         begins = self._begins.to(ids.device)[ids.clamp(min=0)] & (ids >= 0)
         first = (types > 0) & (begins | (_shifted(types, 1) != types))
         last = (types > 0) & (_shifted(first, -1).bool() | (_shifted(types, -1) != types))
         edges = (first | last | _shifted(first, -1).bool() | _shifted(last, 1).bool()) & mask
-        return Roles(edges, self._cells(types, first, last))
+        return edges, *self._cells(types, first, last)
 
     @staticmethod
-    def _cells(types: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    def _cells(types: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
         places = torch.arange(types.shape[1], device=types.device).expand_as(types)
         ended = torch.where(last, places, -_FAR).cummax(1).values  # last token of the entity before
         coming = torch.where(first, places, _FAR).flip(1).cummin(1).values.flip(1)  # first token of the one after
@@ -81,7 +90,8 @@ class RoleFinder:
         inner = torch.where(first, FIRST, torch.where(last, LAST, MIDDLE))
         role = torch.where(types > 0, inner, outer)
         cells = torch.where(types > 0, types, near_type) * ROLES + role
-        return torch.where((types > 0) | known, cells, 0)
+        distances = torch.where(types > 0, 0, (places - nearest).abs())
+        return torch.where((types > 0) | known, cells, 0), distances
 
 
 def _shifted(values: Tensor, steps: int) -> Tensor:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -26,6 +27,7 @@ from hf_adner.guided.consistency import (
     Reading,
     consistency,
     label_log_probs,
+    label_places,
     predicted_log_odds,
     read_outputs,
     symmetric_divergence,
@@ -58,7 +60,7 @@ class GuidedBatch(NamedTuple):
     Attributes:
         windows: number of the window of each row.
         positions: of the text.
-        gold: (batch, text) label ids, -100 where there is none.
+        gold: (batch, text) label ids, -100 where there is none; of a per-label model (batch, text, types).
         roles: of the text tokens.
     """
 
@@ -155,7 +157,8 @@ class ExplanationGuidedTrainer(AdnerTrainer):
 
     def _guided_batch(self, windows: Tensor, inputs: Mapping[str, Tensor]) -> GuidedBatch:
         positions = locate_text(inputs["attention_mask"])
-        gold = positions.take(inputs["labels"]).masked_fill(~positions.mask, UNOBSERVED)
+        gold = positions.take(inputs["labels"])
+        gold = gold.masked_fill(~positions.mask.view(*positions.mask.shape, *[1] * (gold.dim() - 2)), UNOBSERVED)
         return GuidedBatch(windows.tolist(), positions, gold, self.roles(gold, positions.mask))
 
     # ---- the loss ---------------------------------------------------------------------------------------------------
@@ -190,7 +193,9 @@ class ExplanationGuidedTrainer(AdnerTrainer):
         if not self.args.edited_share:
             return inputs
         outside = self.model.config.label2id[OUTSIDE]
-        is_context = batch.positions.put(batch.gold == outside, torch.zeros_like(inputs["labels"], dtype=torch.bool))
+        is_outside = batch.gold == outside
+        is_outside = is_outside.all(2) if is_outside.dim() == 3 else is_outside  # of every label
+        is_context = batch.positions.put(is_outside, torch.zeros_like(inputs["input_ids"], dtype=torch.bool))
         tokenizer = self.processing_class
         mask_id = tokenizer.mask_token_id if tokenizer.mask_token_id is not None else tokenizer.unk_token_id
         share, seed = self.args.edited_share, self.args.seed
@@ -239,19 +244,27 @@ class ExplanationGuidedTrainer(AdnerTrainer):
         reading: Reading = read_outputs(model, outputs, batch.positions)
         self._visited = (*self._visited[:2], reading.log_probs)
         remembered = [self.cache.remembered.get(window) for window in batch.windows]
-        parts = consistency(reading, remembered, batch.gold)
+        parts = consistency(reading, remembered, label_places(model, batch.gold))
         tokens = batch.positions.mask.sum()
         self.figures.add(consistency_divergence=(parts.divergence, parts.tokens))
-        self.figures.add(consistency_tokens=(parts.tokens, tokens))
+        self.figures.add(consistency_tokens=(parts.tokens, tokens * self._label_columns))
         weight = self.args.consistency_weight * self.args.ramp(self.state.global_step, self.state.max_steps)
         return weight * self._per_token(parts.surrogate, tokens, items)
 
     def _per_token(self, total: Tensor, tokens: Tensor, items: Any) -> Tensor:
-        """Divide a sum over tokens as the Trainer and the model divide the tagging loss."""
+        """Divide a sum over tokens as the Trainer and the model divide the tagging loss.
+
+        The Trainer counts all labels of a token, of which a per-label model has several.
+        """
         if items is None or not self.model_accepts_loss_kwargs:
             return total / tokens.clamp(min=1)
         scale = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
-        return total * scale / torch.as_tensor(items, device=total.device).clamp(min=1)
+        return total * (scale * self._label_columns) / torch.as_tensor(items, device=total.device).clamp(min=1)
+
+    @property
+    def _label_columns(self) -> int:
+        config = self._model_config()
+        return len(config.entity_types) if getattr(config, "is_per_label", False) else 1
 
     def _r_drop(self, model: Any, inputs: dict[str, Any], batch: GuidedBatch, items: Any) -> tuple[Tensor, Any]:
         twice = {name: torch.cat([value, value]) for name, value in inputs.items()}
@@ -434,7 +447,8 @@ def _check_dataset(rows: Any, entity_labels: set[int]) -> None:
     if rows is None or isinstance(rows, IterableDataset) or not hasattr(rows, "__len__"):
         raise ValueError("explanation-guided training needs a train_dataset with a length: windows have numbers")
     labels = rows["labels"] if "labels" in getattr(rows, "column_names", ()) else (row["labels"] for row in rows)
-    if not any(label in entity_labels for row in labels for label in row):
+    sequences = (np.ravel(row) for row in labels)  # of a per-label model a list of labels per token
+    if not any(label in entity_labels for row in sequences for label in row.tolist()):
         raise ValueError(f"none of the {len(rows)} training windows has an entity: nothing would be explained")
 
 

@@ -54,9 +54,8 @@ class PerLabelHead(CrfHead):
             gold: (batch, text, types) label ids, or None.
         """
         emissions = self.classifier(hidden).float()  # (batch, text, types * states)
-        chains = self._as_rows(emissions.unflatten(-1, (len(self.types), -1)))
         tags = None if gold is None else self._as_rows(self.chain_labels.to_chains(gold))
-        read = self.read_chains(chains, self._repeated(mask), tags)
+        read = self.read_chains(*self.chains(emissions, mask), tags)
         is_loss_alone = gold is not None and self.training
         predictions = None if read.predictions is None else self._by_type(read.predictions)
         return HeadOutput(
@@ -69,6 +68,11 @@ class PerLabelHead(CrfHead):
             chain_log_probs=self._by_type(read.log_probs),
         )
 
+    def chains(self, emissions: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return emissions (batch * types, text, states) and mask (batch * types, text) of the chains as rows."""
+        rows = self._as_rows(emissions.unflatten(-1, (len(self.types), -1)))
+        return rows, mask.repeat_interleave(len(self.types), 0)
+
     def _as_rows(self, values: torch.Tensor) -> torch.Tensor:
         """(batch, text, types, ...) -> (batch * types, text, ...)."""
         return values.transpose(1, 2).flatten(0, 1)
@@ -77,17 +81,13 @@ class PerLabelHead(CrfHead):
         """(batch * types, text, ...) -> (batch, text, types, ...)."""
         return rows.unflatten(0, (-1, len(self.types))).transpose(1, 2)
 
-    def _repeated(self, mask: torch.Tensor) -> torch.Tensor:
-        return mask.repeat_interleave(len(self.types), 0)
-
     def chain_scores(self, emissions: torch.Tensor) -> torch.Tensor:
         """Return log-sum-exp of each label's emissions: (batch, text, types * states) -> (batch, text, types, 3)."""
         return self.label_states.to_label_log_probs(emissions.unflatten(-1, (len(self.types), -1)))
 
     def chain_log_marginals(self, emissions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return differentiable log marginals of each chain's labels, (batch, text, types, 3)."""
-        chains = self._as_rows(emissions.unflatten(-1, (len(self.types), -1)))
-        marginals = self.crf.log_marginals(chains, self._repeated(mask))
+        marginals = self.crf.log_marginals(*self.chains(emissions, mask))
         return self._by_type(self.label_states.to_label_log_probs(marginals))
 
     def entity_log_posteriors(self, emissions, mask, entities) -> torch.Tensor:
@@ -107,8 +107,7 @@ class PerLabelHead(CrfHead):
     @torch.no_grad()
     def likely_entities(self, emissions: torch.Tensor, mask: torch.Tensor, least: float) -> list[LikelyEntity]:
         """See `CrfHead.likely_entities`."""
-        chains = self._as_rows(emissions.unflatten(-1, (len(self.types), -1)))
-        found = super().likely_entities(chains, self._repeated(mask), least)
+        found = super().likely_entities(*self.chains(emissions, mask), least)
         count = len(self.types)
         named = [one._replace(row=one.row // count, type=self.types[one.row % count]) for one in found]
         return sorted(named, key=lambda one: (one.row, one.start, one.end))

@@ -13,7 +13,7 @@ from hf_adner.model.conditioned_adner import condition_head
 from hf_adner.model.constraints_adner import ConstraintReader, choose_constraints, in_window
 from hf_adner.model.crf_adner import AdnerCRF
 from hf_adner.model.heads_adner import LabelStates, LikelyEntity
-from hf_adner.model.labels_adner import allowed_transitions, entity_types
+from hf_adner.model.labels_adner import allowed_transitions, bio_labels, entity_types
 from hf_adner.model.windows_adner import Window
 
 
@@ -25,9 +25,14 @@ class ConstrainedDecoder:
     """
 
     def __init__(self, record: Mapping[str, Any]) -> None:
-        labels, crf = record["labels"], record["crf"]
-        self.config = SimpleNamespace(entity_types=entity_types(labels), use_crf=crf is not None, is_per_label=False)
-        if crf is None:
+        labels, crf, is_per_label = record["labels"], record["crf"], record.get("tagging") == "per-label"
+        types = entity_types(labels)
+        self.config = SimpleNamespace(entity_types=types, use_crf=crf is not None, is_per_label=is_per_label)
+        if is_per_label:
+            states = record["states"][: len(record["states"]) // len(types)]  # all chains have those of the first type
+            own = LabelStates(bio_labels(types[:1]), states)
+            self._head = SimpleNamespace(types=types, label_states=own, crf=_crf(states, crf))
+        elif crf is None:
             self._head = SimpleNamespace(label_states=LabelStates(labels, labels))
         else:
             states = record["states"]

@@ -23,6 +23,8 @@ DECODER_FILE = "decoder.json"
 DECODER_VERSION = 1
 CALIBRATED_VERSION = 2
 """Version of an export with a calibration, which a reader of version 1 would leave out without a word."""
+PER_LABEL_VERSION = 3
+"""Version of an export with a chain of states per label."""
 OPSET = 20
 
 
@@ -66,11 +68,16 @@ def decoder_record(model: AdnerForTokenClassification, tokenizer: AdnerTokenizer
     """Return the content of `decoder.json`, by which emissions become entities.
 
     BIO `labels`, `states`, the scores of the `crf` (null: a softmax head) and `longest_text`, the characters that the
-    network takes at once (null: no limit); of a calibrated checkpoint also its `calibration`.
+    network takes at once (null: no limit); of a calibrated checkpoint also its `calibration`; of a per-label one its
+    `tagging`: then `states` has those of each label's chain in turn, and all chains have the scores of `crf`.
     """
     crf, calibration = getattr(model.head, "crf", None), model.config.calibration
+    is_per_label = model.config.is_per_label
     return {
-        "version": DECODER_VERSION if calibration is None else CALIBRATED_VERSION,
+        "version": PER_LABEL_VERSION
+        if is_per_label
+        else (DECODER_VERSION if calibration is None else CALIBRATED_VERSION),
+        **({"tagging": model.config.tagging} if is_per_label else {}),
         **({} if calibration is None else {"calibration": calibration}),
         "labels": model.config.labels,
         "states": model.config.states,

@@ -25,9 +25,17 @@ from hf_adner.model.labels_adner import (
 from hf_adner.model.loading_adner import named_errors, read_json_object
 from hf_adner.model.pipeline_adner import DEFAULT_OVERLAP, DEFAULT_WINDOW, check_count
 from hf_adner.model.tokenization_adner import AdnerTokenizer
-from hf_adner.model.windows_adner import Window, merge_window_entities, prediction_windows
+from hf_adner.model.windows_adner import Window, merge_by_label, merge_window_entities, prediction_windows
 from hf_adner.serve.onnx_constraints import ConstrainedDecoder
-from hf_adner.serve.onnx_export import CALIBRATED_VERSION, DECODER_FILE, DECODER_VERSION, GRAPH_FILE
+from hf_adner.serve.onnx_export import (
+    CALIBRATED_VERSION,
+    DECODER_FILE,
+    DECODER_VERSION,
+    GRAPH_FILE,
+    PER_LABEL_VERSION,
+)
+
+_VERSIONS = (DECODER_VERSION, CALIBRATED_VERSION, PER_LABEL_VERSION)
 
 _MAX_SPREAD = 600.0
 """Spread of scores, in natural log, above which exponentials that matter could underflow."""
@@ -105,7 +113,7 @@ class OnnxTagger:
             found[text][number] = [
                 entity._replace(start=entity.start + window.start, end=entity.end + window.start) for entity in entities
             ]
-        merged = (merge_window_entities(ranges, lists) for ranges, lists in zip(windows, found))
+        merged = (self._merged(ranges, lists) for ranges, lists in zip(windows, found))
         found = ([self._as_dictionary(text, entity) for entity in entities] for text, entities in zip(texts, merged))
         found = list(found)
         for text, entities in zip(texts, found) if reader is not None else ():
@@ -152,6 +160,11 @@ class OnnxTagger:
                     found[row] = [ScoredEntity(*one[1:4], *_probabilities(*one[4:])) for one in entities]
             yield from zip(batch, found)
 
+    def _merged(self, ranges: list[Window], found: list[list[ScoredEntity]]) -> list[ScoredEntity]:
+        if isinstance(self.head, NumpyPerLabelHead):
+            return merge_by_label(ranges, found, lambda entity: entity.label)
+        return merge_window_entities(ranges, found)
+
     def _as_dictionary(self, text: str, entity: ScoredEntity) -> dict[str, Any]:
         scores = self.calibration.calibrated(entity.label, entity.score, entity.start_score, entity.end_score)
         place = {"word": text[entity.start : entity.end], "start": entity.start, "end": entity.end}
@@ -164,8 +177,8 @@ def _read_record(path: Path) -> dict[str, Any]:
             f"{path.parent} is not an ONNX export: {path.name} is missing; create one with `adner export`"
         )
     record = read_json_object(path)
-    if record.get("version") not in (DECODER_VERSION, CALIBRATED_VERSION):
-        found, expected = record.get("version"), f"{DECODER_VERSION} or {CALIBRATED_VERSION}"
+    if record.get("version") not in _VERSIONS:
+        found, expected = record.get("version"), f"{', '.join(map(str, _VERSIONS[:-1]))} or {_VERSIONS[-1]}"
         raise ValueError(f"{path} has version {found!r}, expected {expected}: export the model again")
     return record
 
@@ -212,6 +225,8 @@ def make_head(record: Mapping[str, Any]) -> NumpyHead:
     """
     if record["crf"] is None:
         return NumpySoftmaxHead(record["labels"])
+    if record.get("tagging") == "per-label":
+        return NumpyPerLabelHead(entity_types(record["labels"]), record["states"], record["crf"])
     return NumpyCrfHead(record["states"], record["crf"])
 
 
@@ -253,6 +268,31 @@ class NumpyCrfHead:
             return starts, marginals @ self._closes
         inside = marginals @ self._inside  # BIO: an entity ends where no I- follows
         return starts, starts + inside - np.append(inside[1:], 0)
+
+
+class NumpyPerLabelHead:
+    """A CRF head per label, all with the same scores, as rows of one batch.
+
+    Args:
+        types: labels, in the order of their chains.
+        states: names of the states of each chain in turn.
+        scores: of the CRF of a chain.
+    """
+
+    def __init__(self, types: Sequence[str], states: Sequence[str], scores: Mapping[str, Sequence]):
+        self.types = list(types)
+        self._chain = NumpyCrfHead(states[: len(states) // len(self.types)], scores)
+
+    def entities(self, emissions: np.ndarray, lengths: np.ndarray) -> list[list[ScoredEntity]]:
+        """See `NumpyHead`; of entities with the same start the longer comes first."""
+        count = len(self.types)
+        batch, length, _ = emissions.shape
+        chains = emissions.reshape(batch, length, count, -1).transpose(0, 2, 1, 3).reshape(batch * count, length, -1)
+        found = self._chain.entities(chains, np.repeat(lengths, count))
+        rows: list[list[ScoredEntity]] = [[] for _ in range(batch)]
+        for number, entities in enumerate(found):
+            rows[number // count] += [entity._replace(label=self.types[number % count]) for entity in entities]
+        return [sorted(row, key=lambda entity: (entity.start, -entity.end, entity.label)) for row in rows]
 
 
 class NumpySoftmaxHead:

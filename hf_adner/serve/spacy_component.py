@@ -13,7 +13,7 @@ from spacy.language import Language
 from spacy.scorer import Scorer, get_ner_prf
 from spacy.tokens import Doc, Span
 from spacy.training import Example
-from spacy.util import minibatch
+from spacy.util import filter_spans, minibatch
 
 from hf_adner.model.assertion_table_adner import ATTRIBUTES
 from hf_adner.model.constraints_adner import as_constraints
@@ -34,12 +34,14 @@ class MisalignedEntityWarning(UserWarning):
 class AdnerComponent:
     """Add the entities of an `AdnerPipeline` to a `Doc`.
 
-    `doc.ents` gets every entity whose boundaries are token boundaries. `doc.spans["adner"]` gets all entities; one that
-    begins or ends inside a token is aligned by `alignment_mode`, with a warning. `span._.adner` has its `score`,
+    `doc.ents` gets every entity whose boundaries are token boundaries; of those of a per-label model that overlap, the
+    longest, because spaCy allows no others. `doc.spans["adner"]` gets all entities; one that begins or ends inside a
+    token is aligned by `alignment_mode`, with a warning. `span._.adner` has its `score`,
     `start_score`, `end_score`, of a calibrated checkpoint `posterior`, and the exact characters `start`, `end`. With
     single-character tokens, as of `spacy.blank("zh")`, every entity is aligned. With `assertion` the attributes of an
     entity are `span._.is_negated`, `is_uncertain`, `is_historical`, `is_hypothetical` and `is_family`, the names of
-    medspaCy's ConText, and their cues are in `span._.adner`; without it they are False. With `codes` the code of an
+    medspaCy's ConText, and their cues are in `span._.adner`; without it they are False. spaCy keeps one such
+    attribute for all labels of the same characters: it is True if it is for one of them. With `codes` the code of an
     entity is in `span._.adner` and `span.kb_id_`.
 
     Args:
@@ -70,7 +72,7 @@ class AdnerComponent:
         if alignment_mode not in ALIGNMENT_MODES:
             raise ValueError(f"alignment_mode must be one of {ALIGNMENT_MODES}, found {alignment_mode!r}")
         if not Span.has_extension("adner"):
-            Span.set_extension("adner", default=None)
+            Span.set_extension("adner", getter=_scores)
         for attribute in ATTRIBUTES:  # medspaCy may have made them
             if not Span.has_extension(f"is_{attribute}"):
                 Span.set_extension(f"is_{attribute}", default=False)
@@ -122,6 +124,7 @@ class AdnerComponent:
         spans = [self._span(doc, entity) for entity in entities]
         aligned = [span for span in spans if _is_aligned(span)]
         doc.spans[SPANS_KEY] = spans
+        aligned = filter_spans(aligned)
         doc.ents = aligned if self.overwrite else [*doc.ents, *_disjoint(aligned, doc.ents)]
 
     def _span(self, doc: Doc, entity: dict[str, Any]) -> Span:
@@ -130,7 +133,7 @@ class AdnerComponent:
         if span is None or not len(span):
             span = doc.char_span(start, end, label=label, alignment_mode="expand")
         keys = (*SCORES, "start", "end", *OPTIONAL)
-        span._.adner = {name: entity[name] for name in keys if name in entity}
+        span.doc.user_data[_key(span)] = {name: entity[name] for name in keys if name in entity}
         if entity.get("code") is not None:
             span.kb_id_ = entity["code"]
         for attribute in entity.get("assertion", ()):
@@ -143,6 +146,15 @@ class AdnerComponent:
                 stacklevel=2,
             )
         return span
+
+
+def _key(span: Span) -> tuple[str, int, int, str]:
+    """Return where a span's scores are; values of spaCy's own extensions are shared by all labels of a span."""
+    return SPANS_KEY, span.start_char, span.end_char, span.label_
+
+
+def _scores(span: Span) -> dict[str, Any] | None:
+    return span.doc.user_data.get(_key(span))
 
 
 def _is_aligned(span: Span) -> bool:

@@ -160,6 +160,14 @@ def test_words_of_several_characters():
     assert labels == [["O", "B-a", "I-a", "B-a", "O"]]
 
 
+def test_of_overlapping_entities_the_longest_count():
+    """No label sequence has all of them, and none may be torn into pieces."""
+    places = [(0, 4, "a"), (1, 2, "b"), (3, 6, "b"), (3, 6, "c"), (7, 8, "b")]
+    entities = [{"start": start, "end": end, "entity_group": label} for start, end, label in places]
+    labels = AdnerEvaluator().predictions_processor([entities], [list("甲乙丙丁戊己庚辛")], "")["predictions"]
+    assert labels == [["B-a", "I-a", "I-a", "I-a", "O", "O", "O", "B-b"]]
+
+
 TEXT = "红斑瘙痒发热咳嗽"
 CALIBRATION_GOLD = Document("a", TEXT, (Entity(0, 2, "Sign"), Entity(2, 4, "Symptom"), Entity(4, 6, "Symptom")))
 

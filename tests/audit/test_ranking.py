@@ -94,6 +94,21 @@ def test_the_path_posterior_is_that_of_the_best_labelling(pipe):
         assert value == pytest.approx(expected, abs=1e-4)
 
 
+def test_the_path_posterior_of_a_nested_tagger_is_that_of_all_labels():
+    torch.manual_seed(0)
+    tokenizer = AdnerTokenizer.from_texts([UNSURE, PLAIN])
+    sizes = {"character_embedding_size": 8, "bilstm_size": 8, "tagging": "per-label"}
+    pipe = AdnerPipeline(
+        AdnerForTokenClassification.from_scratch(tokenizer, ["病", "药", "部"], "bilstm-crf", **sizes), tokenizer
+    )
+    for text, found in zip((UNSURE, PLAIN), path_log_posteriors(pipe, [UNSURE, PLAIN])):
+        with torch.no_grad():
+            emissions = pipe.model(**pipe.tokenizer([text], return_tensors="pt")).emissions.unflatten(-1, (3, -1))
+        crf = pipe.model.head.crf
+        sides = [(crf.viterbi(one)[1] - crf.log_partition(one)).item() for one in emissions.unbind(2)]
+        assert found == pytest.approx(sum(sides), abs=1e-4) and len(set(sides)) == 3
+
+
 def test_windows_of_a_long_text_are_summed(pipe):
     longest = SURE * 6  # 18 characters, 10 at a time, 5 shared
     expected = sum(path_log_posteriors(pipe, [longest[0:10], longest[5:15], longest[8:18]]))

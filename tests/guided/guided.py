@@ -64,7 +64,7 @@ def setting(architecture: str = "bert-crf", documents: int = 16, **options: Any)
 
 def encoded(data: Dataset, tokenizer: AdnerTokenizer, model: torch.nn.Module) -> Dataset:
     """Encode documents as model inputs."""
-    return encode_dataset(data, tokenizer, model.config.label2id)
+    return encode_dataset(data, tokenizer, model.config.label2id, tagging=getattr(model.config, "tagging", "flat"))
 
 
 def arguments(output: Path, **options: Any) -> ExplanationGuidedTrainingArguments:

@@ -14,13 +14,14 @@ from hf_adner.model.constraints_adner import Constraints
 from hf_adner.model.crf_adner import AdnerCRF
 from hf_adner.model.heads_adner import CrfHead, SoftmaxHead
 from hf_adner.model.labels_adner import allowed_transitions, bio_labels, span_states, state_names, tags_to_spans
+from hf_adner.model.per_label_adner import PerLabelHead
 from hf_adner.serve.onnx_export import DECODER_FILE, decoder_record, export_onnx
 from hf_adner.serve.onnx_tagger import NumpyCrf, OnnxTagger, make_head
 
 TEXTS = ["患者反复红斑三年", "瘙痒", "", "丘疹，" * 12, "痒", "外用他克莫司软膏后好转", "红斑"]
 
 
-def make_checkpoint(architecture: str) -> tuple[AdnerForTokenClassification, AdnerTokenizer]:
+def make_checkpoint(architecture: str, **tagging: str) -> tuple[AdnerForTokenClassification, AdnerTokenizer]:
     torch.manual_seed(0)
     lexicon = Lexicon(["红斑", "反复红斑", "他克莫司软膏", "软膏"]) if "m-dscmg" in architecture else None
     tokenizer = AdnerTokenizer.from_texts(TEXTS, lexicon=lexicon)
@@ -28,7 +29,7 @@ def make_checkpoint(architecture: str) -> tuple[AdnerForTokenClassification, Adn
     encoder = {"model_type": "bert", "max_position_embeddings": 22, **sizes}
     options = {} if architecture == "bilstm-crf" else {"encoder_config": encoder, "stream_size": 16}
     model = AdnerForTokenClassification.from_scratch(
-        tokenizer, ["病", "药"], architecture, bilstm_size=16, character_embedding_size=16, **options
+        tokenizer, ["病", "药"], architecture, bilstm_size=16, character_embedding_size=16, **options, **tagging
     )
     with torch.no_grad():
         model.head.classifier.weight.mul_(20)
@@ -208,6 +209,59 @@ def head_and_record(kind: str, scheme: str):
         head.classifier.bias.zero_()
     record = {"labels": labels, "states": config.states, "crf": scores(head.crf) if kind == "crf" else None}
     return head, record
+
+
+@pytest.mark.parametrize("scheme", ["bioes", "bio"])
+def test_entities_of_each_label_agree_with_the_models_head(scheme):
+    torch.manual_seed(4)
+    labels = bio_labels(TYPES)
+    config = AdnerConfig(
+        architecture="bilstm-crf",
+        tag_scheme=scheme,
+        tagging="per-label",
+        bilstm_size=8,
+        id2label=dict(enumerate(labels)),
+    )
+    head = PerLabelHead(config).eval()
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.normal_()
+    record = {"labels": labels, "states": config.states, "tagging": "per-label", "crf": scores(head.crf)}
+    hidden, lengths = torch.randn(6, 9, 8), torch.tensor([9, 4, 1, 9, 7, 2])
+    mask = torch.arange(9) < lengths[:, None]
+    with torch.no_grad():
+        output = head(hidden, mask, None)
+    found = make_head(record).entities(output.emissions.numpy(), lengths.numpy())
+    overlaps = 0
+    for row, entities in enumerate(found):
+        expected = {
+            span for number in range(len(TYPES))
+            for span in tags_to_spans([labels[one] for one in output.predictions[row, : lengths[row], number]])
+        }  # fmt: skip
+        assert [one[:3] for one in entities] == sorted(expected, key=lambda span: (span[0], -span[1], span[2]))
+        posteriors = head.entity_log_posteriors(output.emissions, mask, [(row, *one[:3]) for one in entities]).exp()
+        for one, posterior in zip(entities, posteriors.tolist(), strict=True):
+            number = TYPES.index(one.label)
+            assert one.score == pytest.approx(posterior, abs=1e-5)
+            assert one.start_score == pytest.approx(output.start_probs[row, one.start, number].item(), abs=1e-5)
+            assert one.end_score == pytest.approx(output.end_probs[row, one.end - 1, number].item(), abs=1e-5)
+        overlaps += sum(first.end > second.start for first, second in zip(entities, entities[1:]))
+    assert overlaps
+
+
+def test_a_nested_export_agrees_with_the_pipeline(tmp_path):
+    """Also where windows are joined: the longest text needs two."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    model, tokenizer = make_checkpoint("bert-crf", tagging="per-label")
+    export_onnx(model, tokenizer, tmp_path / "export")
+    assert json.loads((tmp_path / "export" / DECODER_FILE).read_text(encoding="utf-8"))["version"] == 3
+    found, expected = (
+        OnnxTagger(tmp_path / "export", threads=1)(TEXTS),
+        AdnerPipeline(model, tokenizer, device="cpu")(TEXTS),
+    )
+    assert_equal_entities(found, expected, 1e-4)
+    assert any(one["end"] > two["start"] for entities in found for one, two in zip(entities, entities[1:]))
 
 
 @pytest.mark.parametrize(("kind", "scheme"), [("crf", "bioes"), ("crf", "bio"), ("softmax", "bio")])

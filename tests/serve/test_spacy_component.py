@@ -105,6 +105,33 @@ def test_entities_of_other_components_can_stay():
     assert [(span.text, span.label_) for span in doc.ents] == [("斑三", "病"), ("外用", "药")]
 
 
+class FoundNested(Found):
+    """A tagger that finds entities inside others, two of them with the same characters."""
+
+    def __call__(self, texts, **options):
+        places = [(0, 4, "病", 0.5), (0, 2, "部", 0.6), (2, 4, "症", 0.7), (2, 4, "药", 0.8)]
+        scores = [{"score": score, "start_score": 0.9, "end_score": 0.9} for *_, score in places]
+        return [
+            [
+                {"start": start, "end": end, "entity_group": label, **own}
+                for (start, end, label, _), own in zip(places, scores)
+            ]
+            for _ in texts
+        ]
+
+
+def test_nested_entities_are_all_in_the_span_group():
+    doc = AdnerComponent(FoundNested())(coarse_document(*"面部皮炎"))
+    spans = doc.spans["adner"]
+    assert [(span.text, span.label_) for span in spans] == [
+        ("面部皮炎", "病"), ("面部", "部"), ("皮炎", "症"), ("皮炎", "药")
+    ]  # fmt: skip
+    assert [span._.adner["score"] for span in spans] == [0.5, 0.6, 0.7, 0.8]
+    assert [(span.text, span.label_) for span in doc.ents] == [("面部皮炎", "病")]
+    again = spacy.tokens.Doc(doc.vocab).from_bytes(doc.to_bytes())
+    assert [span._.adner["score"] for span in again.spans["adner"]] == [0.5, 0.6, 0.7, 0.8]
+
+
 def reference(nlp, text, entities, overlapping=None):
     doc = nlp.make_doc(text)
     doc.ents = [doc.char_span(start, end, label=label) for start, end, label in entities]
