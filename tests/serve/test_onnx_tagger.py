@@ -249,6 +249,7 @@ def test_entities_of_each_label_agree_with_the_models_head(scheme):
     assert overlaps
 
 
+@pytest.mark.slow
 def test_a_nested_export_agrees_with_the_pipeline(tmp_path):
     """Also where windows are joined: the longest text needs two."""
     pytest.importorskip("onnxscript")
