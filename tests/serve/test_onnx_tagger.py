@@ -1,6 +1,7 @@
 """An ONNX export and its NumPy heads find the entities of the pipeline, with the same scores."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +10,16 @@ import torch
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, Lexicon
 from hf_adner.cli import main
 from hf_adner.model.codes_adner import CodeEntry, CodeTable
+from hf_adner.model.conditioned_adner import condition_head
 from hf_adner.model.configuration_adner import AdnerConfig
 from hf_adner.model.constraints_adner import Constraints
 from hf_adner.model.crf_adner import AdnerCRF
 from hf_adner.model.heads_adner import CrfHead, SoftmaxHead
 from hf_adner.model.labels_adner import allowed_transitions, bio_labels, span_states, state_names, tags_to_spans
 from hf_adner.model.per_label_adner import PerLabelHead
+from hf_adner.model.span_tracks_adner import SpanCondition
+from hf_adner.model.windows_adner import Window
+from hf_adner.serve.onnx_constraints import ConstrainedDecoder
 from hf_adner.serve.onnx_export import DECODER_FILE, decoder_record, export_onnx
 from hf_adner.serve.onnx_tagger import NumpyCrf, OnnxTagger, make_head
 
@@ -247,6 +252,15 @@ def test_entities_of_each_label_agree_with_the_models_head(scheme):
             assert one.end_score == pytest.approx(output.end_probs[row, one.end - 1, number].item(), abs=1e-5)
         overlaps += sum(first.end > second.start for first, second in zip(entities, entities[1:]))
     assert overlaps
+    conditions = {"a": [SpanCondition(1, 3, TYPES[0], True), SpanCondition(0, 4, TYPES[1], True)], "b": []}
+    places = [(name, Window(0, 9)) for name in "abbabb"]
+    reader = SimpleNamespace(conditions=conditions.__getitem__)
+    given = ConstrainedDecoder(record).entities(output.emissions.numpy(), lengths.numpy(), places, reader)
+    rows = [0, 3]
+    head_given = condition_head(head, output.emissions[rows], mask[rows], [conditions["a"]] * 2).path_entities()
+    assert [one[:4] for row in rows for one in given[row]] == [one[:4] for one in head_given]
+    for one, other in zip((one for row in rows for one in given[row]), head_given, strict=True):
+        assert one[4:] == pytest.approx(other[4:], abs=1e-5)
 
 
 @pytest.mark.slow
@@ -262,6 +276,9 @@ def test_a_nested_export_agrees_with_the_pipeline(tmp_path):
         AdnerPipeline(model, tokenizer, device="cpu")(TEXTS),
     )
     assert_equal_entities(found, expected, 1e-4)
+    constraints = {"红斑": "病", "瘙痒": "药"}
+    pipe, tagger = AdnerPipeline(model, tokenizer, device="cpu"), OnnxTagger(tmp_path / "export", threads=1)
+    assert_equal_entities(tagger(TEXTS, constraints=constraints), pipe(TEXTS, constraints=constraints), 1e-4)
     assert any(one["end"] > two["start"] for entities in found for one, two in zip(entities, entities[1:]))
 
 
