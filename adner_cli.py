@@ -305,6 +305,16 @@ def _lexicon(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser, "--revision")
 
 
+def _agree(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first", help="file, folder or dataset of one annotator")
+    parser.add_argument("second", help="the same documents of the other; they are paired by id")
+    _add_dataclass(parser, _READING)
+    _add_shared(parser, "--split", "--json")
+    parser.add_argument("--page", metavar="FILE", help="page of the documents that differ (.html)")
+    _add(parser, "--resamples", _constant("metrics.agreement:RESAMPLES"), "draws of documents for the intervals")
+    _add(parser, "--seed", 0, "seed of the draws")
+
+
 def _rank(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     _add_shared(parser, "--threshold")
@@ -336,6 +346,17 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--max-waiting", 64, "requests that may wait before others are refused")
     text = "file with the token that requests must carry (default: the variable HF_ADNER_SERVER_TOKEN, else none)"
     parser.add_argument("--token-file", metavar="FILE", help=text)
+    _add_shared(parser, "--revision")
+
+
+def _app(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="checkpoint: a folder or a Hub name")
+    _add(parser, "--host", "127.0.0.1", "address to listen on")
+    _add(parser, "--port", 7860, "port to listen on")
+    _add(parser, "--max-characters", 5_000, "characters of a note")
+    _add(parser, "--max-documents", 500, "documents of a file")
+    _add(parser, "--max-megabytes", 5, "size of a file")
+    parser.add_argument("--device", help="cpu, cuda:0, ... (default: a GPU if there is one)")
     _add_shared(parser, "--revision")
 
 
@@ -402,12 +423,14 @@ _DATASET = f"{PACKAGE}.training.arguments:DatasetArguments"
 _MODEL = f"{PACKAGE}.training.arguments:ModelArguments"
 _TRAINING = f"{PACKAGE}.training.arguments:TrainCommandArguments"
 _GUIDED = f"{PACKAGE}.guided.arguments:GuidedCommandArguments"
+_REVIEW = f"{PACKAGE}.comparison.annotation_review:ReviewArguments"
 _FOLDS = f"{PACKAGE}.comparison.cross_validation:CrossValidationArguments"
 _COMPARISON = f"{PACKAGE}.comparison.comparison:ComparisonArguments"
 _PRETRAINING = tuple(
     f"{PACKAGE}.pretraining.arguments:{name}" for name in ("PretrainCommandArguments", "PretrainingArguments")
 )
 _RUN = "[SETTINGS.yaml] --dataset DATASET --output-dir DIR [options]"
+_REVIEWED = "DOCUMENTS --output-dir DIR [--model CHECKPOINT] [options]"
 _PRETRAIN = "ENCODER TEXT... --output DIR [options], or TEXT... --from-scratch --output DIR"
 
 COMMANDS = {
@@ -437,9 +460,16 @@ COMMANDS = {
     "predict": Command("tag texts and write the entities in any format", _predict),
     "calibrate": Command("fit the scores of a checkpoint to development documents with entities", _calibrate),
     "lexicon": Command("show the lexicon of a checkpoint, or add words to it", _lexicon),
+    "review": Command(
+        "rank the probable errors of an annotation, by models that did not see it",
+        dataclasses=(_REVIEW, _DATASET, _MODEL, _TRAINING),
+        usage=_REVIEWED,
+    ),
+    "agree": Command("measure how far two annotators agree, and show where they differ", _agree),
     "rank": Command("order unlabelled documents by how much a human label would help", _rank),
     "export": Command("write a checkpoint for ONNX Runtime", _export),
     "serve": Command("answer requests over HTTP (tag, explain, health, metrics)", _serve),
+    "app": Command("show a checkpoint in the browser: notes, explanations, files", _app),
     "convert": Command("read documents in one format and write them in another", _convert),
     "stats": Command("describe a corpus and the overlap of its splits", _stats),
     "card": Command(
@@ -455,6 +485,7 @@ def dataclass_help(name: str) -> str:
     parser = command_parser(name)
     if COMMANDS[name].reads_settings:
         parser.add_argument("settings", nargs="?", help="YAML or JSON file of options; options given here win")
+    if _TRAINING in COMMANDS[name].dataclasses or COMMANDS[name].reads_settings:
         parser.add_argument("--output-dir", metavar="DIR", help="folder of the run")
     for reference in COMMANDS[name].dataclasses:
         _add_dataclass(parser, reference)

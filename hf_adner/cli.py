@@ -7,12 +7,21 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import adner_cli
+from hf_adner.command_inputs import (
+    load_dataset,
+    load_pipeline,
+    open_documents,
+    print_documents,
+    print_warnings,
+    reading_options,
+    with_progress,
+)
 from hf_adner.files import check_figure_path, check_folder, check_output_folder, check_outputs, read_json
 from hf_adner.settings import check_run, dataclass_parser, parse, parse_pretraining, parse_run
 
@@ -32,6 +41,10 @@ def run(command: str, arguments: Any) -> None:
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     for library in ("httpx", "httpx2", "onnxscript", "onnx_ir"):  # log a line for each request, or step of an export
         logging.getLogger(library).setLevel(logging.WARNING)
+    if model := getattr(arguments, "model", None):
+        from hf_adner.hub.reachable import check_checkpoint_name
+
+        check_checkpoint_name(model, getattr(arguments, "revision", None))
     globals()[command.replace("-", "_")](arguments)
 
 
@@ -171,7 +184,6 @@ def explain(args: argparse.Namespace) -> None:
     from hf_adner.explain.documents import ExplainedCheckpoint
     from hf_adner.explain.table_building import sample_documents
     from hf_adner.explain.table_files import check_table_folder
-    from hf_adner.hub.checkpoint_files import check_checkpoint_name
     from hf_adner.view.output import check_explanation_path, run_explanations
 
     if args.output:
@@ -179,7 +191,6 @@ def explain(args: argparse.Namespace) -> None:
         check_outputs(args.output)
     if args.build_table:
         check_table_folder(Path(args.global_table)) if args.global_table else check_folder(args.model)
-    check_checkpoint_name(args.model)
     only_table = args.build_table and not (args.input or args.text)
     documents = None if only_table else open_documents(args, require_entities=args.entities == "gold")
     place = {"revision": args.revision, "device": args.device, "table_folder": args.global_table}
@@ -271,6 +282,40 @@ def lexicon(args: argparse.Namespace) -> None:
     print("\n".join(report_lines(args.model, args.add, args.output, args.text, args.revision, args.origin)))
 
 
+def review(argv: Sequence[str]) -> None:
+    """Rank the probable errors of an annotation and print the first ones as Markdown."""
+    from hf_adner.hub.reachable import check_checkpoint_name
+
+    if argv and not argv[0].startswith("-") and not argv[0].endswith((".yaml", ".yml")):
+        argv = ["--dataset", *argv]  # a .json file holds documents here
+    arguments = parse_run("review", argv)
+    check_checkpoint_name(arguments[0].model)
+    from hf_adner.comparison.annotation_review import PAGE_FILE, review_annotation
+
+    report = review_annotation(*arguments)
+    print(report.to_markdown(arguments[0].rows))
+    print(Path(arguments[3].output_dir) / PAGE_FILE)
+
+
+def agree(args: argparse.Namespace) -> None:
+    """Print the agreement of two annotations as Markdown, and write a page of what differs."""
+    from hf_adner.audit.agreement import compare_annotations
+    from hf_adner.files import write_file, write_json
+
+    check_outputs(args.json, args.page)
+    sides = [args.first, args.second]
+    streams = [open_documents(argparse.Namespace(**vars(args), input=side), overlaps="any") for side in sides]
+    names = tuple(Path(side).name for side in sides) if Path(sides[0]).name != Path(sides[1]).name else tuple(sides)
+    report = compare_annotations(*streams, names, resamples=args.resamples, seed=args.seed)
+    for stream in streams:
+        print_warnings(stream)
+    print(report.to_markdown())
+    if args.json:
+        write_json(Path(args.json), report.to_dict())
+    if args.page:
+        write_file(Path(args.page), report.page(), "utf-8")
+
+
 def rank(args: argparse.Namespace) -> None:
     """Write documents for an annotation tool, those that the model is least sure of first."""
     from hf_adner.audit.ranking import check_ranked_format, rank_documents, write_ranked
@@ -307,7 +352,6 @@ def serve(args: argparse.Namespace) -> None:
             raise
         raise ImportError(f"{error.name} is missing; pip install '.[serve]' in a clone installs the server") from None
     from hf_adner import AdnerConfig
-    from hf_adner.hub.checkpoint_files import check_checkpoint_name
     from hf_adner.model.pipeline_adner import check_count
 
     token = read_token(args.token_file)
@@ -315,9 +359,23 @@ def serve(args: argparse.Namespace) -> None:
     threads = args.threads or max(1, (os.cpu_count() or 1) // workers)
     names = {field.name for field in fields(ServerSettings)} - {"threads"}
     settings = ServerSettings(**{name: getattr(args, name) for name in names}, threads=threads)
-    check_checkpoint_name(args.model)
     AdnerConfig.from_pretrained(args.model, revision=args.revision or "main")  # fails here rather than in the workers
     serve_checkpoint(settings, args.host, port, workers, token)
+
+
+def app(args: argparse.Namespace) -> None:
+    """Show a checkpoint in the browser, until interrupted."""
+    try:
+        from hf_adner.serve.app import NoteReader, serve_app
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("hf_adner"):
+            raise
+        raise ImportError(f"{error.name} is missing; pip install '.[app]' in a clone installs the app") from None
+    from hf_adner.explain.documents import ExplainedCheckpoint
+
+    checkpoint = ExplainedCheckpoint.load(args.model, revision=args.revision, device=args.device)
+    reader = NoteReader(checkpoint, args.max_characters, args.max_documents)
+    serve_app(reader, args.host, args.port, args.max_megabytes)
 
 
 def convert(args: argparse.Namespace) -> None:
@@ -339,7 +397,7 @@ def stats(args: argparse.Namespace) -> None:
     check_outputs(args.json, args.plot)
     if args.plot:
         check_figure_path(args.plot)
-    splits = {name: list(documents_from_dataset(split)) for name, split in _load_dataset(args).items()}
+    splits = {name: list(documents_from_dataset(split)) for name, split in load_dataset(args).items()}
     statistics = corpus_statistics(splits, args.threshold)
     print(statistics.to_markdown())
     if args.plot:
@@ -383,80 +441,6 @@ def push(args: argparse.Namespace) -> None:
     print(f"{commit.pr_url or commit.commit_url}\nload it with revision={commit.oid!r}")
 
 
-def load_pipeline(args: argparse.Namespace) -> Any:
-    """Return the pipeline of the checkpoint `args.model`."""
-    from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
-    from hf_adner.hub.checkpoint_files import check_checkpoint_name
-
-    check_checkpoint_name(args.model)
-    model = AdnerForTokenClassification.from_pretrained(args.model, revision=args.revision or "main")
-    tokenizer = AdnerTokenizer.from_pretrained(args.model, revision=args.revision or "main")
-    return AdnerPipeline(model=model, tokenizer=tokenizer, device=args.device)
-
-
-def open_documents(args: argparse.Namespace, **options: Any) -> Any:
-    """Return the document of `--text`, the documents of `--split` or of ad-synthetic, or a stream of the whole input.
-
-    Args:
-        args: the parsed arguments.
-        options: of `read_documents`, for the stream.
-
-    Raises:
-        ValueError: both an input and a text or neither, gold entities of a text, or the input has no such split.
-    """
-    from hf_adner.data.dataset import SYNTHETIC, documents_from_dataset
-    from hf_adner.data.formats import read_documents
-    from hf_adner.data.input_files import files_by_split
-    from hf_adner.data.records import Document
-
-    text, split = getattr(args, "text", None), getattr(args, "split", None)
-    if hasattr(args, "text") and (args.input is None) == (text is None):
-        raise ValueError("give either an input or --text")
-    if text is not None:
-        if options.get("require_entities"):
-            raise ValueError("a text (--text) has no gold entities; --entities predicted explains those of the model")
-        return [Document(id="text", text=text)]
-    if not split and args.input != SYNTHETIC:
-        return read_documents(files_by_split({"input": args.input})["input"], **{**options, **reading_options(args)})
-    dataset = _load_dataset(args)
-    if split and split not in dataset:
-        raise ValueError(f"{args.input} has no split {split!r}, only {', '.join(dataset)}")
-    return [document for name in ([split] if split else dataset) for document in documents_from_dataset(dataset[name])]
-
-
-def _load_dataset(args: argparse.Namespace) -> Any:
-    from hf_adner.data.dataset import load_ner_dataset
-
-    return load_ner_dataset(args.input, **reading_options(args))
-
-
-def reading_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of the readers that were given.
-
-    Raises:
-        ValueError: as `ReadingArguments`.
-    """
-    from dataclasses import fields
-
-    from hf_adner.data.reading_arguments import ReadingArguments
-
-    given = {option.name: getattr(args, option.name) for option in fields(ReadingArguments)}
-    return ReadingArguments(**{**given, "columns": args.columns or []}).reading_options()
-
-
-def print_warnings(documents: Any) -> None:
-    """Print the warnings of a stream of documents to standard error; a list has none."""
-    for line in documents.report.warnings() if hasattr(documents, "report") else ():
-        print(f"adner: {line}", file=sys.stderr)
-
-
-def with_progress(documents: Iterable[Any], activity: str) -> Iterator[Any]:
-    """Return the documents with a progress bar."""
-    from tqdm.auto import tqdm
-
-    return iter(tqdm(documents, desc=activity, unit="document", disable=None))
-
-
 def _review_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options of review and candidates that were given, as parameters of the pipeline."""
     from hf_adner.data.formats import keeps_meta
@@ -483,15 +467,6 @@ def _writer_options(args: argparse.Namespace) -> dict[str, Any]:
     if args.escape_formulas and not args.output:
         raise ValueError("--escape-formulas is an option of CSV and TSV files; name one with --output")
     return {"escape_formulas": True} if args.escape_formulas else {}
-
-
-def print_documents(documents: Iterable[Any]) -> None:
-    """Print documents as JSON lines, which escape what does not print."""
-    from hf_adner.data.formats.jsonl import jsonl_text
-    from hf_adner.reporting import printable_json
-
-    for line in jsonl_text(documents):
-        print(printable_json(line.rstrip("\n")), flush=True)
 
 
 if __name__ == "__main__":

@@ -153,6 +153,13 @@ def plain(value: Any) -> Any:
     return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
 
 
+def count_finished(bar: Any, count: int = 1) -> None:
+    """Count on a bar of tqdm what an earlier run has done, which is no part of the speed and the time that is left."""
+    if not bar.disable:
+        bar.initial += count
+    bar.update(count)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Return a matplotlib figure of a size in inches that is drawn without a display; `files.write_figure` saves it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -55,7 +55,7 @@ def parse_run(command: str, argv: Sequence[str]) -> tuple[Any, ...]:
 
     Raises:
         SystemExit, ValueError: as `parse_dataclasses`.
-        OSError: the encoder is the path of a folder that does not exist, or the folder of the run cannot be written.
+        OSError: the encoder cannot be had (`hf_adner.hub.reachable`), or the folder of the run cannot be written.
     """
     arguments = parse_dataclasses(command, argv)
     fields = {name: value for values in arguments for name, value in vars(values).items()}
@@ -69,7 +69,7 @@ def check_run(encoder: str | None, folder: str | None) -> None:
     Raises:
         OSError: as `parse_run`.
     """
-    from hf_adner.hub.checkpoint_files import check_checkpoint_name
+    from hf_adner.hub.reachable import check_checkpoint_name
 
     check_checkpoint_name(encoder)
     if folder is not None:

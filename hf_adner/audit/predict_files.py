@@ -32,6 +32,7 @@ from hf_adner.data.formats.jsonl import jsonl_text
 from hf_adner.data.records import Document
 from hf_adner.files import is_stream, read_json, write_file, write_json
 from hf_adner.model.pipeline_adner import AdnerPipeline
+from hf_adner.reporting import count_finished
 
 MANIFEST_FILE = "manifest.json"
 PARTS_SUFFIX = ".parts"
@@ -117,7 +118,8 @@ def predict_to_file(
     parts = PartFiles(Path(f"{output}{PARTS_SUFFIX}"))
     settings = {"block_size": block_size, "batch_size": batch_size, **parameters}
     manifest = {**pipeline_fingerprint(pipe), **settings, **table_digests(parameters)}
-    bar = tqdm(desc="tagging", unit="document", disable=None if progress and index == 0 else True)
+    name = "tagging" if count == 1 else f"tagging, process 1 of {count}"
+    bar = tqdm(desc=name, unit="document", disable=None if progress and index == 0 else True)
     with bar, parts.locked() if index == 0 else nullcontext():
         if index == 0:
             parts.claim(manifest)
@@ -155,7 +157,7 @@ def write_parts(
         if number % count == index:
             digest = block_digest(block)
             if number not in finished:
-                parts.write(number, digest, predict_documents(pipe, block, batch_size, **parameters))
+                parts.write(number, digest, counted(predict_documents(pipe, block, batch_size, **parameters), bar))
             elif finished[number].digest != digest:
                 raise ValueError(
                     f"{parts.folder}: part {number} of the interrupted run was made from other documents than the "
@@ -163,8 +165,15 @@ def write_parts(
                 )
             else:
                 finished[number].check()
-        bar.update(len(block))
+                count_finished(bar, len(block))
     return number + 1
+
+
+def counted(documents: Iterable[Document], bar: tqdm) -> Iterator[Document]:
+    """Yield documents and count each on a bar."""
+    for document in documents:
+        yield document
+        bar.update()
 
 
 def blocks(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:

@@ -224,10 +224,10 @@ def predict_found(
     """
     found, pending = Found([], [], [], [], []), deque()
     total = len(documents) if isinstance(documents, Sized) else None
-    bar = tqdm(documents, total=total, desc="calibrating", unit="document", disable=None if progress else True)
     labels = set(pipe.model.config.entity_types)
-    predictions = pipe(watched_texts(bar, pending), batch_size=batch_size, calibrated=False, candidates=least)
-    for number, entities in enumerate(predictions):
+    predictions = pipe(watched_texts(documents, pending), batch_size=batch_size, calibrated=False, candidates=least)
+    bar = tqdm(predictions, total=total, desc="calibrating", unit="document", disable=None if progress else True)
+    for number, entities in enumerate(bar):
         document = pending.popleft()
         if unknown := sorted({entity.label for entity in document.entities} - labels):
             raise ValueError(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from tqdm.auto import tqdm
 
-from hf_adner.audit.prediction import scored_spans
+from hf_adner.audit.predict_files import blocks
 from hf_adner.data.records import Document, EntitySpan
+from hf_adner.explain.tagger import Tagger
 from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.metrics.robustness import robustness, seen_unseen_recall
 from hf_adner.perturb.context import EntitySurfaces
@@ -20,6 +22,9 @@ from hf_adner.reporting import markdown_table, plain
 
 DEFAULT_FAMILIES = ("context-masking", "similar-words", "punctuation", "outer-neighbour")
 """Families of label-preserving edits that move little of the text."""
+
+BATCHES_AT_ONCE = 8
+"""Batches between two moves of the bar; within them texts are sorted by length."""
 
 Spans = list[EntitySpan]
 
@@ -160,11 +165,15 @@ def robustness_report(
     """
     documents, training = list(documents), list(training)
     perturbations = make_families(HELD_OUT if families is None else families, model, tokenizer, training)
-    clean = _predict(model, tokenizer, documents, batch_size)
-    rows = {
-        name: _family(model, tokenizer, documents, clean, name, perturbation, views, seed, batch_size)
-        for name, perturbation in tqdm(perturbations.items(), desc="perturbing", unit="family", disable=not progress)
-    }
+    total = len(documents) * (1 + views * len(perturbations))
+    with tqdm(total=total, desc="robustness", unit="text", disable=not progress) as bar:
+        predict = partial(_predict, Tagger(model, tokenizer), batch_size=batch_size, bar=bar)
+        clean = predict(documents)
+        rows = {}
+        for name, perturbation in perturbations.items():
+            changed = list(_views(documents, name, perturbation, views, seed))
+            bar.total -= len(documents) * views - len(changed)  # what a perturbation leaves as it is
+            rows[name] = _family(predict, documents, clean, perturbation, changed)
     scored = {name: row for name, row in rows.items() if row["views"]}
     figures = robustness(
         {name: row["f1"] for name, row in scored.items()}, {name: row["clean_f1"] for name, row in scored.items()}
@@ -180,20 +189,15 @@ def robustness_report(
 
 
 def _family(
-    model: Any,
-    tokenizer: Any,
+    predict: Callable[[Sequence[Document]], list[Spans]],
     documents: Sequence[Document],
     clean: Sequence[Spans],
-    name: str,
     perturbation: Perturbation,
-    views: int,
-    seed: int,
-    batch_size: int,
+    perturbed_views: Sequence[tuple[int, Perturbed]],
 ) -> dict[str, Any]:
     """Return F1 on the views of one family, and on their unperturbed documents, each counted once per view."""
-    perturbed_views = list(_views(documents, name, perturbation, views, seed))
     changed = [perturbed.document for _, perturbed in perturbed_views]
-    predicted = _predict(model, tokenizer, changed, batch_size)
+    predicted = predict(changed)
     numbers = [number for number, _ in perturbed_views]
     return {
         "f1": _f1(predicted, changed),
@@ -216,9 +220,13 @@ def _views(
                 yield number, perturbed
 
 
-def _predict(model: Any, tokenizer: Any, documents: Sequence[Document], batch_size: int) -> list[Spans]:
-    predictions = scored_spans(model, tokenizer, [document.text for document in documents], batch_size)
-    return [[prediction.span for prediction in entities] for entities in predictions]
+def _predict(tagger: Tagger, documents: Sequence[Document], batch_size: int, bar: tqdm) -> list[Spans]:
+    spans: list[Spans] = []
+    for block in blocks(documents, BATCHES_AT_ONCE * batch_size):
+        found = tagger.predict([document.text for document in block], batch_size)
+        spans += [[prediction.span for prediction in entities] for entities in found]
+        bar.update(len(block))
+    return spans
 
 
 def _f1(predicted: Sequence[Spans], documents: Sequence[Document]) -> float:

@@ -21,7 +21,7 @@ from hf_adner.explain.controls import CONTROL_EXPLAINERS
 from hf_adner.explain.explainers import LOCAL_EXPLAINERS
 from hf_adner.files import write_file, write_json
 from hf_adner.perturb.registry import HELD_OUT, PERTURBATIONS
-from hf_adner.reporting import plain
+from hf_adner.reporting import count_finished, plain
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 
 RECORDS = "records"
@@ -190,8 +190,9 @@ class Comparison:
         with tqdm(total=sum(map(len, groups)), unit="run", desc=self.name, disable=None) as bar:
             for run in (run for group in groups for run in group):
                 bar.set_postfix_str(f"{run.model} {run.arm.name} {run.seed}")
+                is_finished = self._path(run).exists()
                 self.do(run)
-                bar.update()
+                count_finished(bar) if is_finished else bar.update()
 
     def do(self, run: Run) -> None:
         """Do one run and write its record, unless there is one.

@@ -124,8 +124,11 @@ def _expand(path: Path) -> list[Named]:
             unread.append(match)
     if not found:
         known = f"(known suffixes: {', '.join(sorted(SUFFIXES))})"
-        kind = f"folder {path} has no data files {known}"
-        raise FileNotFoundError(kind if path.is_dir() else f"no file, folder or match of the pattern {path} {known}")
+        if path.is_dir():
+            raise FileNotFoundError(f"folder {path} has no data files {known}")
+        if glob.has_magic(str(path)):
+            raise FileNotFoundError(f"no data file matches the pattern {path} {known}")
+        raise FileNotFoundError(f"there is no file or folder {path}")
     _warn_of_unread(path, unread)
     return found
 

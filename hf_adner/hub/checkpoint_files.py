@@ -57,23 +57,6 @@ RESUMED = (
 """Patterns of the files that the Trainer resumes from, with FSDP and DeepSpeed too."""
 
 
-def check_checkpoint_name(name: str | None) -> None:
-    """Check that the path of a checkpoint leads to a folder; names of the Hub (and None) pass.
-
-    A name is a path if it begins with `/`, `./`, `../` or `~`, or has more than one `/`.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        NotADirectoryError: it is a file.
-    """
-    if name is None or Path(name).is_dir():
-        return
-    if Path(name).is_file():
-        raise NotADirectoryError(f"{name} is a file, expected the folder of a checkpoint or a Hub name")
-    if name.startswith(("/", "./", "../", "~")) or name in (".", "..") or name.count("/") > 1:
-        raise FileNotFoundError(f"there is no folder {name}; expected that of a checkpoint, or a Hub name owner/name")
-
-
 def checkpoint_to_publish(folder: Path, allow_document_lexicon: bool = False) -> list[str]:
     """Check a checkpoint and return its files to publish, relative to its folder.
 

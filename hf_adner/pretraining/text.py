@@ -52,8 +52,9 @@ def read_texts(paths: Sequence[str], format: str = "lines", **options: Any) -> l
     files = [file for path in paths for file in files_by_split({"text": path})["text"]]
     options = {"overlaps": "any", "require_entities": False, **options}
     texts: list[str] = []
-    for file in tqdm(files, desc="reading", unit="file", disable=None):
-        texts += _read_file(file, format, options)
+    with tqdm(desc="reading", unit="text", disable=None) as bar:
+        for file in files:
+            texts += _read_file(file, format, options, bar)
     if not texts:
         raise ValueError(f"{', '.join(map(str, files[:3]))}: found no text, expected at least one that is not blank")
     longest = max(map(len, texts))
@@ -64,10 +65,13 @@ def read_texts(paths: Sequence[str], format: str = "lines", **options: Any) -> l
     return texts
 
 
-def _read_file(file: Path, format: str, options: dict[str, Any]) -> list[str]:
+def _read_file(file: Path, format: str, options: dict[str, Any], bar: tqdm) -> list[str]:
     _check_lines(file, format)
     stream = read_documents(file, "dataset" if is_dataset(file) else format, **options)
-    texts = [document.text for document in stream if document.text.strip()]
+    texts = []
+    for document in stream:
+        texts += [document.text] if document.text.strip() else []
+        bar.update()
     for warning in stream.report.warnings():
         logger.warning("%s", warning)
     return texts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -65,12 +65,15 @@ class WordSequences:
 
 
 def _limited(texts: Iterable[str], limit: int) -> Iterator[str]:
-    taken = 0
-    for text in tqdm(texts, desc="segmenting", unit="text", disable=None):
-        if taken >= limit:
-            return
-        taken += len(text)
-        yield text
+    total = min(limit, sum(map(len, texts))) if isinstance(texts, Sequence) else limit
+    with tqdm(total=total, desc="segmenting", unit="character", unit_scale=True, disable=None) as bar:
+        taken = 0
+        for text in texts:
+            if taken >= limit:
+                return
+            taken += len(text)
+            yield text
+            bar.update(min(len(text), total - bar.n))
 
 
 def cooccurrence_vectors(sequences: WordSequences, size: int = 100, window: int = 2, seed: int = 0) -> torch.Tensor:

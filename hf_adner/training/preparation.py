@@ -176,6 +176,19 @@ def build_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence
         raise ValueError(f"the configuration is invalid (--config-overrides): {error}") from None
 
 
+def _warn_of_lexicon(args: ModelArguments, tokenizer: AdnerTokenizer) -> None:
+    """Warn of a network that reads dictionary words without any, and of words for one that reads none."""
+    needed = AdnerConfig(architecture=args.architecture).needs_lexicon
+    if needed and not tokenizer.lexicon:
+        logger.warning(
+            "architecture %s reads dictionary words, and there is no lexicon (--lexicon): it sees characters alone; "
+            "give a word list, ad (the built-in words) or train (the entities of the training documents)",
+            args.architecture,
+        )
+    if args.lexicon and not needed:
+        logger.warning("architecture %s does not read the words of the lexicon %s", args.architecture, args.lexicon)
+
+
 def _new_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence[str], overrides: dict[str, Any]) -> Any:
     if args.word_vectors:
         if tokenizer.lexicon is None:

@@ -85,9 +85,9 @@ def page_text(
     """Yield the page in pieces; arguments as for `explanations_to_html`."""
     views = [make_note_view(f"n{index}", note, review_threshold) for index, note in enumerate(notes, 1)]
     summary, tones = summarise(views), _tones(views)
-    style, script = _style(), _asset("page.js")
+    style, script = page_style(), _asset("page.js")
     return (
-        _environment()
+        page_environment()
         .get_template("page.html")
         .generate(
             title=visible(title),
@@ -99,7 +99,7 @@ def page_text(
             tables=_tables(table, [row.label for row in summary]),
             style=Markup(style),
             script=Markup(script),
-            policy=_policy(style, script),
+            policy=content_policy(style, script),
         )
     )
 
@@ -107,17 +107,24 @@ def page_text(
 def _tones(notes: Iterable[NoteLayout]) -> dict[str, str]:
     """Return the style classes of the colour of each label, in the order of the models that were explained."""
     explanations = [section.explanation for note in notes for section in note.sections]
-    order = dict.fromkeys(visible(label) for explanation in explanations for label in explanation.labels)
-    shown = {visible(explanation.entity.label) for explanation in explanations}
-    return {
-        label: f"t{number % len(TONES)}{' again' if number >= len(TONES) else ''}"
-        for label, number in tones_of(shown, order).items()
-    }
+    order = (label for explanation in explanations for label in explanation.labels)
+    return tone_classes((explanation.entity.label for explanation in explanations), order)
 
 
-def _style() -> str:
+def tone_classes(labels: Iterable[str], order: Iterable[str] = ()) -> dict[str, str]:
+    """Return the style classes of the colour of each label (as it is shown), of `page_style`.
+
+    Args:
+        labels, order: as for `hf_adner.highlighting.tones_of`.
+    """
+    tones = tones_of(map(visible, labels), map(visible, order))
+    return {label: f"t{one % len(TONES)}{' again' if one >= len(TONES) else ''}" for label, one in tones.items()}
+
+
+def page_style(*others: str) -> str:
+    """Return the style of all pages of this room, with that of further files."""
     tones = "".join(tone_style(f".t{number}", number, dark=False) for number in range(len(TONES)))
-    return tones + LINE_STYLE + _asset("page.css")
+    return tones + LINE_STYLE + "".join(map(_asset, ("page.css", *others)))
 
 
 class TextPart(NamedTuple):
@@ -259,11 +266,10 @@ def _median(values: Iterable[float | None]) -> float | None:
     return statistics.median(present) if present else None
 
 
-def _policy(style: str, script: str) -> str:
-    """Return a content policy that allows only this style and this script."""
-    return (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
-    )
+def content_policy(style: str, script: str = "") -> str:
+    """Return a content policy that allows only this style and this script, or none."""
+    scripts = f" script-src {_hash(script)};" if script else ""
+    return f"default-src 'none'; style-src {_hash(style)};{scripts} base-uri 'none'; form-action 'none'"
 
 
 def _hash(text: str) -> str:
@@ -276,7 +282,8 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Return the environment of the templates; what is no markup is escaped and made visible."""
     environment = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,

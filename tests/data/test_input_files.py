@@ -80,8 +80,10 @@ def test_missing_files(tmp_path):
         files_by_split(tmp_path)
     with pytest.raises(FileNotFoundError, match="the path of the input is empty"):
         files_by_split("")
-    with pytest.raises(FileNotFoundError, match="no file, folder or match"):
+    with pytest.raises(FileNotFoundError, match=r"no data file matches the pattern .*\*.jsonl \(known suffixes"):
         files_by_split(tmp_path / "*.jsonl")
+    with pytest.raises(FileNotFoundError, match="there is no file or folder .*/no/such$"):
+        files_by_split(tmp_path / "no" / "such")
 
 
 def make(root, *names):

@@ -164,3 +164,21 @@ def test_overrides_are_parsed_with_types():
     assert parse_overrides(None) == {}
     with pytest.raises(ValueError, match="name=value"):
         parse_overrides("stream_size")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "lexicon", "told"),
+    [
+        ("m-dscmg", None, "reads dictionary words, and there is no lexicon (--lexicon)"),
+        ("m-dscmg-no-attention", None, "reads dictionary words"),
+        ("m-dscmg", "ad", None),
+        ("bert-crf", None, None),
+        ("bert-crf", "ad", "does not read the words of the lexicon ad"),
+    ],
+)
+def test_a_lexicon_that_is_missing_or_not_read_is_told(architecture, lexicon, told, arguments, caplog):
+    args = replace(tiny_model(architecture), lexicon=lexicon)
+    train = load_splits(arguments)["train"]
+    build_model(args, build_tokenizer(args, train), ["Symptom"])
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [told in text for text in warnings] == [True] * (told is not None)

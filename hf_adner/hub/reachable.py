@@ -1,0 +1,87 @@
+"""Check the name of a checkpoint before any work: a folder, or a model in the cache or on the Hub.
+
+Loading a model that cannot be had retries for minutes and then says that something with a file went wrong.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from huggingface_hub import HfApi, scan_cache_dir, try_to_load_from_cache
+from huggingface_hub.errors import (
+    CacheNotFound,
+    GatedRepoError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+CONFIG_FILE = "config.json"
+TIMEOUT = 10.0
+"""Seconds to wait for the Hub."""
+KNOWN = ("hfl/chinese-macbert-base", "hfl/chinese-macbert-large", "hfl/chinese-roberta-wwm-ext", "bert-base-chinese")
+"""Encoders that are often meant, for suggestions."""
+
+
+def check_checkpoint_name(name: str | None, revision: str | None = None) -> None:
+    """Check that a checkpoint can be had; None passes.
+
+    A name is a path if it begins with `/`, `./`, `../` or `~`, or has more than one `/`. Any other is that of a folder,
+    of a model in the cache, or of one on the Hub, which is asked once.
+
+    Args:
+        name: folder or Hub name.
+        revision: of a Hub name; None: the main branch.
+
+    Raises:
+        FileNotFoundError: there is no such folder, nor a model of that name on the Hub, or it is not in the cache and
+            the Hub must not be asked (`HF_HUB_OFFLINE`).
+        NotADirectoryError: it is a file.
+        PermissionError: the model is gated and has not been granted.
+        ConnectionError: it is not in the cache, and the Hub cannot be reached.
+    """
+    if name is None or Path(name).is_dir():
+        return
+    if Path(name).is_file():
+        raise NotADirectoryError(f"{name} is a file, expected the folder of a checkpoint or a Hub name")
+    if name.startswith(("/", "./", "../", "~")) or name in (".", "..") or name.count("/") > 1:
+        raise FileNotFoundError(f"there is no folder {name}; expected that of a checkpoint, or a Hub name owner/name")
+    try:
+        if isinstance(try_to_load_from_cache(name, CONFIG_FILE, revision=revision or "main"), str):
+            return
+        _ask(name, revision)
+    except HFValidationError:
+        raise FileNotFoundError(f"there is no folder {name!r}, and it is no Hub name (owner/name) either") from None
+
+
+def _ask(name: str, revision: str | None) -> None:
+    """Ask the Hub whether there is a model."""
+    nowhere = f"there is no folder {name}, and the model is not in the cache"
+    try:
+        HfApi().model_info(name, revision=revision, timeout=TIMEOUT)
+    except OfflineModeIsEnabled:
+        raise FileNotFoundError(f"{nowhere}; HF_HUB_OFFLINE forbids to ask the Hub{_suggestion(name)}") from None
+    except GatedRepoError:
+        raise PermissionError(f"{nowhere}; on the Hub it is gated: ask for access there, and log in") from None
+    except RevisionNotFoundError:
+        raise FileNotFoundError(f"{nowhere}; on the Hub it has no revision {revision!r}") from None
+    except RepositoryNotFoundError:
+        message = f"{nowhere}; the Hub has no such model, or it is private and you are not logged in"
+        raise FileNotFoundError(f"{message}{_suggestion(name)}") from None
+    except HFValidationError:
+        raise
+    except Exception as error:  # the client of huggingface_hub has had errors of several libraries
+        reason = f"the Hub cannot be reached ({type(error).__name__}: {str(error)[:120]})"
+        raise ConnectionError(f"{nowhere}; {reason}{_suggestion(name)}") from None
+
+
+def _suggestion(name: str) -> str:
+    """Return a hint at a model in the cache, or one that is often used, of nearly the same name."""
+    try:
+        cached = [repository.repo_id for repository in scan_cache_dir().repos if repository.repo_type == "model"]
+    except (CacheNotFound, OSError):
+        cached = []
+    close = get_close_matches(name, [*cached, *KNOWN], n=1, cutoff=0.8)
+    return f"; did you mean {close[0]}?" if close and close[0] != name else ""

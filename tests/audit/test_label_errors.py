@@ -1,0 +1,112 @@
+"""Probable errors of annotations from posteriors of spans."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, Document, Entity
+from hf_adner.audit.label_errors import LabelError, label_errors, review_documents, span_posteriors
+from hf_adner.data.differences import KINDS
+
+from ..view.notes import Page
+
+TEXT = "面部红斑伴瘙痒，无皮疹。<b>"
+DOCUMENT = Document("a", TEXT, (Entity(0, 2, "BodySite"), Entity(2, 4, "Symptom"), Entity(5, 6, "Symptom")))
+
+
+def test_each_kind_of_error():
+    posteriors = {
+        (0, 2, "BodySite"): 0.9,
+        (2, 4, "Disease"): 0.7,
+        (2, 4, "Symptom"): 0.2,
+        (5, 7, "Symptom"): 0.6,
+        (9, 11, "Symptom"): 0.8,
+    }
+    assert label_errors(DOCUMENT, posteriors) == [
+        LabelError("a", "boundary", 1.0, (5, 6, "Symptom"), (5, 7, "Symptom"), 0.6),
+        LabelError("a", "label", 0.8, (2, 4, "Symptom"), (2, 4, "Disease"), 0.7),
+        LabelError("a", "missing", 0.8, None, (9, 11, "Symptom"), 0.8),
+        LabelError("a", "superfluous", pytest.approx(0.1), (0, 2, "BodySite"), None, None),
+    ][:1] + sorted(label_errors(DOCUMENT, posteriors)[1:3], key=lambda one: one.kind) + [
+        LabelError("a", "superfluous", pytest.approx(0.1), (0, 2, "BodySite"), None, None)
+    ]  # fmt: skip
+    kinds = {one.kind: one for one in label_errors(DOCUMENT, posteriors)}
+    assert kinds["label"] == LabelError("a", "label", 0.8, (2, 4, "Symptom"), (2, 4, "Disease"), 0.7)
+    assert kinds["missing"] == LabelError("a", "missing", 0.8, None, (9, 11, "Symptom"), 0.8)
+    both = label_errors(Document("a", TEXT, (Entity(0, 2, "X"),)), {(0, 3, "Y"): 0.9})[0]
+    assert (both.kind, both.suggested, both.score) == ("label and boundary", (0, 3, "Y"), 1.0)
+    assert label_errors(Document("a", TEXT, (Entity(0, 2, "X"),)), {})[0].kind == "superfluous"
+
+
+SPAN = st.tuples(st.integers(0, 8), st.integers(1, 3), st.sampled_from("AB")).map(lambda d: (d[0], d[0] + d[1], d[2]))
+
+
+@given(st.sets(SPAN, max_size=4), st.dictionaries(SPAN, st.floats(0.001, 1), max_size=5))
+def test_every_entity_is_ranked_and_no_span_is_missing_beside_one(spans, posteriors):
+    document = Document("a", "x" * 12, tuple(Entity(*span) for span in sorted(spans)))
+    found = label_errors(document, posteriors)
+    assert sorted(one.annotated for one in found if one.annotated) == sorted(spans)
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    for one in found:
+        assert 0 <= one.score <= 1 and one.kind in KINDS
+        if one.annotated is None:
+            assert one.score == posteriors[one.suggested] and one.kind == "missing"
+            assert not any(one.suggested[0] < end and start < one.suggested[1] for start, end, _ in spans)
+        else:
+            assert one.score == pytest.approx(1 - posteriors.get(one.annotated, 0))
+            assert one.suggested not in spans
+
+
+def test_report_rows_table_and_page():
+    documents = [DOCUMENT, Document("b|c", "无")]
+    report = review_documents(
+        documents, [{(2, 4, "Disease"): 0.9, (0, 2, "BodySite"): 0.99, (5, 6, "Symptom"): 0.8}, {}]
+    )
+    (row,) = report.rows()
+    assert row == {
+        "rank": 1,
+        "document": "a",
+        "kind": "label",
+        "score": 1.0,
+        "annotated": {"start": 2, "end": 4, "label": "Symptom", "text": "红斑"},
+        "suggested": {"start": 2, "end": 4, "label": "Disease", "text": "红斑", "posterior": 0.9},
+    }
+    table = report.to_markdown()
+    assert (
+        "1 probable errors in 2 documents with 3 entities (score above 0.5): 0 missing, 0 superfluous, 1 label" in table
+    )
+    assert "| 1 | 1.000 | label | a | 红斑 Symptom 2-4 | 红斑 Disease 2-4 |" in table
+    page = Page("".join(report.page(["Disease", "Symptom"])))
+    assert page.text_of("h1") == "1 probable errors in 1 of 2 documents"
+    assert page.text_of("div", "text", without="chip") == TEXT * 2 and "100% likely" in page.text_of("tbody")
+    differing = [one["class"] for one in page.with_class("differs")]
+    assert ["t1" in differing[0].split(), "t0" in differing[1].split()] == [True, True]
+    assert len(review_documents(documents, [{}, {}], threshold=1.0).errors) == 0
+
+
+def test_what_cannot_be_reviewed_is_refused():
+    with pytest.raises(ValueError, match="the id 'a' occurs twice"):
+        review_documents([DOCUMENT, DOCUMENT], [{}, {}])
+    with pytest.raises(ValueError, match="threshold must be in"):
+        review_documents([DOCUMENT], [{}], threshold=2)
+    with pytest.raises(ValueError):
+        review_documents([DOCUMENT], [])
+
+
+def test_posteriors_are_those_of_the_model():
+    """Of exactly these spans; all that exceed the least are there."""
+    torch.manual_seed(3)
+    tokenizer = AdnerTokenizer.from_texts([TEXT])
+    sizes = {"character_embedding_size": 16, "bilstm_size": 16}
+    model = AdnerForTokenClassification.from_scratch(tokenizer, ["A", "B"], "bilstm-crf", **sizes).eval()
+    pipe = AdnerPipeline(model=model, tokenizer=tokenizer)
+    documents = [Document("a", TEXT), Document("b", ""), Document("c", "红斑")]
+    found = list(span_posteriors(pipe, documents, 2, progress=False))
+    assert len(found) == 3 and found[1] == {}
+    from hf_adner.explain.tagger import Tagger, entity_posteriors
+
+    spans = [(start, end, label) for start in range(2) for end in range(start + 1, 3) for label in "AB"]
+    (expected,) = entity_posteriors(Tagger(model, tokenizer), ["红斑"], [spans])
+    for span, value in zip(spans, expected):
+        assert found[2].get(span, 0.0) == pytest.approx(value, abs=1e-4) or value <= 0.0011
