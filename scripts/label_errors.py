@@ -35,7 +35,8 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=600)
     parser.add_argument("--share", type=float, default=0.1)
     parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--epochs", type=float, default=6)
+    parser.add_argument("--epochs", type=float, default=15)
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--size", type=int, default=64, help="hidden size of the one-layer encoder")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -55,7 +56,7 @@ def main() -> None:
             learning_rate=1e-3,
             head_learning_rate=1e-3,
             num_train_epochs=args.epochs,
-            per_device_train_batch_size=32,
+            per_device_train_batch_size=args.batch_size,
             seed=args.seed,
             disable_tqdm=True,
         ),

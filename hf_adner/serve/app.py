@@ -31,6 +31,7 @@ from hf_adner.view.page import page_text
 logger = logging.getLogger(__name__)
 
 TITLE = "Medical entities in Chinese text"
+NOTE_TITLE = "Entities of the note"
 FORMATS = {"JSON lines": ".jsonl", "table (CSV)": ".csv", "page (HTML)": ".html", "CoNLL": ".conll"}
 """Formats of results, and their suffixes."""
 UPLOADS = (".jsonl", ".json", ".txt", ".text", ".csv", ".tsv", ".conll", ".bio", ".bioes", ".bmes", ".xlsx")
@@ -48,7 +49,9 @@ ABOUT = (
     "its label depends on. **No medical device:** what it finds has to be read by someone who can judge it."
 )
 PROGRESS = gradio.Progress()
-_CSS = ".gradio-container { max-width: 84rem !important; } .result iframe { border: 1px solid #dde1e7; }"
+_CSS = """.gradio-container { max-width: 84rem !important; } .result iframe { border: 1px solid #dde1e7; }
+#entities table { font-family: inherit; }
+"""
 
 
 class NoteReader:
@@ -89,7 +92,7 @@ class NoteReader:
             with tempfile.TemporaryDirectory(prefix="adner-") as folder:
                 return self._written(tagged, Path(folder) / "note.html").read_text(encoding="utf-8")
         notes = explain_documents(self.checkpoint.explainer(), [document], assertion=self._rules)
-        options = {"title": TITLE, "review_threshold": self.checkpoint.review_threshold}
+        options = {"title": NOTE_TITLE, "review_threshold": self.checkpoint.review_threshold}
         return "".join(page_text(notes, table=self.checkpoint.shown_table, **options))
 
     def _written(self, document: Document | Sequence[Document], path: Path) -> Path:
@@ -148,7 +151,8 @@ def _row(entity: Any) -> list[Any]:
     meta = entity.meta
     said = ", ".join(meta.get(ASSERTION) or []) or "affirmed"
     check = "yes" if meta.get("needs_review") else ""
-    return [visible(entity.text), visible(entity.label), entity.start, entity.end, round(meta["score"], 3), said, check]
+    score = meta["score"] if meta["score"] in (0, 1) else min(max(round(meta["score"], 4), 0.0001), 0.9999)
+    return [visible(entity.text), visible(entity.label), entity.start, entity.end, score, said, check]
 
 
 def _frame(page: str) -> str:
