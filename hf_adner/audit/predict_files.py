@@ -117,7 +117,7 @@ def predict_to_file(
     index, count = (0, 1) if state is None else (state.process_index, state.num_processes)
     parts = PartFiles(Path(f"{output}{PARTS_SUFFIX}"))
     settings = {"block_size": block_size, "batch_size": batch_size, **parameters}
-    manifest = {**pipeline_fingerprint(pipe), **settings, **table_digests(parameters)}
+    manifest = {**pipeline_fingerprint(pipe), **recorded(settings)}
     name = "tagging" if count == 1 else f"tagging, process 1 of {count}"
     bar = tqdm(desc=name, unit="document", disable=None if progress and index == 0 else True)
     with bar, parts.locked() if index == 0 else nullcontext():
@@ -338,16 +338,17 @@ def pipeline_fingerprint(pipe: AdnerPipeline) -> dict[str, str]:
     }
 
 
-def table_digests(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return digests of the tables among the parameters of a call, which predictions depend on.
+def recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON values: of a table in Python its hash, of a table in a file name and digest.
 
     Raises:
         FileNotFoundError: there is no file of that name.
     """
-    given = {name: parameters[name] for name in ("assertion", "constraints", "codes") if name in parameters}
-    files = {name: Path(value) for name, value in given.items() if isinstance(value, (str, os.PathLike))}
-    digests = {f"{name} table": _checksum(path.read_bytes()) for name, path in files.items()}
-    return digests | {name: value.hash for name, value in given.items() if hasattr(value, "hash")}
+    tables = {name: settings.get(name) for name in ("assertion", "constraints", "codes")}
+    hashes = {name: table.hash for name, table in tables.items() if hasattr(table, "hash")}
+    files = {name: Path(table) for name, table in tables.items() if isinstance(table, (str, os.PathLike))}
+    digests = {f"{name} file": _checksum(path.read_bytes()) for name, path in files.items()}
+    return {**settings, **{name: str(path) for name, path in files.items()}, **hashes, **digests}
 
 
 def _weights_digest(weights: Mapping[str, torch.Tensor]) -> str:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from accelerate import PartialState, debug_launcher
 
-from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
+from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, Constraints
 from hf_adner.audit import predict_files as sharded_prediction
 from hf_adner.audit.predict_files import (
     PartFiles,
@@ -166,6 +166,27 @@ def test_a_part_that_changes_before_it_is_joined_is_noticed(tmp_path):
     path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match="the part has changed"):
         parts.documents(1)
+
+
+def test_tables_that_change_are_told(pipe, tmp_path):
+    label = pipe.model.config.entity_types[0]
+    table = tmp_path / "table.tsv"
+    table.write_text(f"红斑\t{label}\n", encoding="utf-8")
+
+    def attempt(documents, constraints):
+        predict_to_file(pipe, documents, tmp_path / "found.jsonl", block_size=4, constraints=constraints)
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt(interrupted(corpus(), 10), table)
+    table.write_text(f"红斑\t{label}\tforbid\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="constraints file was '[0-9a-f]{16}', now '[0-9a-f]{16}'"):
+        attempt(corpus(), str(table))
+    with pytest.raises(ValueError, match="constraints was"):
+        attempt(corpus(), Constraints.of(force={"红斑": label}))
+    table.write_text(f"红斑\t{label}\n", encoding="utf-8")
+    attempt(corpus(), str(table))
+    found = [entity for document in read_documents(tmp_path / "found.jsonl") for entity in document.entities]
+    assert {entity.text for entity in found if entity.meta["forced"]} <= {"红斑"}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "\ud800"])

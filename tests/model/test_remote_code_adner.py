@@ -1,5 +1,6 @@
 """A checkpoint without the package: all of its code, the same answers, and clear words where something is missing."""
 
+import copy
 import json
 import pickle
 import subprocess
@@ -13,6 +14,7 @@ from transformers import AutoModel, pipeline
 
 from hf_adner import AdnerPipeline
 from hf_adner.model import remote_code_adner
+from hf_adner.model.codes_adner import CodeEntry, CodeTable
 from hf_adner.model.configuration_adner import FORMAT_VERSION, AdnerConfig
 
 ARCHITECTURES = ("m-dscmg", "bert-crf", "per-label")
@@ -57,7 +59,7 @@ WITHOUT_PACKAGE = """
             logits = model(**inputs).logits
         kinds = {type(thing).__module__.split(".")[0] for thing in (tokenizer, model, ours)}
         ours.save_pretrained(Path(folder) / "again")
-        found = ours(texts, assertion=True)
+        found = ours(texts, assertion=True, constraints={"红斑": "Drug", "軟膏": "Disease"}, codes=True)
         return hidden, logits, found, stock(texts), kinds, message(lambda: ours("x", explain=True))
 
     texts, folders = pickle.load(sys.stdin.buffer)
@@ -77,7 +79,11 @@ def checkpoints(build, tokenizer, tmp_path_factory):
         model = build("m-dscmg", tagging=architecture) if per_label else build(architecture)
         if architecture == "bert-crf":
             model.config.calibration = CALIBRATION
-        pipe = pipeline("adner-ner", model=model, tokenizer=tokenizer, device="cpu")
+        own = copy.deepcopy(tokenizer)
+        own.code_table = CodeTable([CodeEntry("红斑", "L53.9"), CodeEntry("软膏", "X", "Disease")])
+        if architecture == "m-dscmg":
+            model.add_words(own, ["四肢", "软膏"])
+        pipe = pipeline("adner-ner", model=model, tokenizer=own, device="cpu")
         pipe.save_pretrained(folder)
         saved[architecture] = (pipe, folder)
     return saved
@@ -108,7 +114,12 @@ def test_the_answers_are_the_same_without_the_package(architecture, checkpoints,
         assert torch.equal(hidden, AutoModel.from_pretrained(folder)(**inputs).last_hidden_state)
         assert torch.equal(logits, pipe.model(**inputs).logits)
     stock = pipeline("token-classification", model=str(folder), device="cpu", aggregation_strategy="simple")
-    assert entities == pipe(texts, assertion=True) and any(entities)
+    constraints = {"红斑": "Drug", "软膏": "Disease"}
+    assert entities == pipe(texts, assertion=True, constraints=constraints, codes=True) and any(entities)
+    assert {(one["word"], one["code"]) for found in entities for one in found if one["forced"]} == {
+        ("红斑", "L53.9"),
+        ("软膏", "X"),
+    }
     calibrated = {"posterior" in one for found in entities for one in found}
     assert calibrated == {architecture == "bert-crf"}
     assert tokens == stock(texts) and any(tokens)
