@@ -1,6 +1,7 @@
 """Tests of encoding and padding."""
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
-from hf_adner.data.dataset import dataset_from_documents
+from hf_adner.data.dataset import dataset_from_documents, entity_labels, load_ner_dataset
 from hf_adner.data.encoding import AdnerDataCollator, WindowEncoder, character_labels, encode_dataset, token_labels
 from hf_adner.data.errors import DataFormatError
 from hf_adner.data.records import Document, Entity
@@ -243,3 +244,43 @@ def test_columns_that_cannot_be_tensors_are_refused(collator_tokenizer):
         AdnerDataCollator(collator_tokenizer)([{**row, "id": "a"}])
     with pytest.raises(ValueError, match=r"column 'labels' has rows of lengths \[1\], but input_ids of lengths \[3\]"):
         AdnerDataCollator(collator_tokenizer)([{**row, "labels": [1]}])
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_labels_of_each_type_are_padded_alike(side):
+    """Also in windows, and with a tokenizer of word pieces: the columns are those of each label alone."""
+    tokenizer = AdnerTokenizer.from_texts([TEXT], padding_side=side)
+    data = dataset_from_documents(DOCUMENTS)
+    rows = encode_dataset(data, tokenizer, LABEL2ID, max_length=14, overlap=2, tagging="per-label")
+    batch = AdnerDataCollator(tokenizer)([{key: row[key] for key in (*tokenizer(""), "labels")} for row in rows])
+    assert batch["labels"].shape == (*batch["input_ids"].shape, 2)
+    assert torch.equal(batch["labels"][..., 0] == -100, batch["labels"][..., 1] == -100)
+    for column, label in enumerate(["Disease", "Symptom"]):
+        for row, padded in zip(rows, batch["labels"][..., column]):
+            own = [entity for entity in DOCUMENTS[row["document"]].entities if entity.label == label]
+            start, end = row["window_start"], row["window_end"]
+            spans = [(one.start - start, one.end - start, label) for one in own if start <= one.start < one.end <= end]
+            tags = [LABELS[index] for index in padded.tolist() if index != -100]
+            assert tags_to_spans(tags) == spans and len(tags) == end - start
+    with pytest.raises(ValueError, match=r"tagging must be one of \('flat', 'per-label'\), found 'nested'"):
+        encode_dataset(data, tokenizer, LABEL2ID, tagging="nested")
+
+
+TAGGED = {"flat": 19_077, "per-label": 20_299}
+"""Of the 20,300 gold entities of CMeEE's dev split, those that label sequences of a tagging give back."""
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("tagging", TAGGED)
+def test_what_a_tagging_can_express_of_a_nested_corpus(tagging, data_dir):
+    corpus = load_ner_dataset({"validation": str(data_dir / "cmeee" / "CMeEE_dev.json")})["validation"]
+    names = bio_labels(sorted(entity_labels(corpus)))
+    label2id = {name: number for number, name in enumerate(names)}
+    rows = encode_dataset(corpus, AdnerTokenizer.from_texts(["。"]), label2id, tagging=tagging)
+    gold = [{(one["start"], one["end"], one["label"]) for one in row["entities"]} for row in corpus]
+    found = 0
+    for row in rows:
+        columns = np.array(row["labels"][1:-1]).reshape(row["window_end"], -1).T
+        spans = {span for column in columns for span in tags_to_spans([names[label] for label in column])}
+        found += len(spans & gold[row["document"]])
+    assert sum(map(len, gold)) == 20_300 and found == TAGGED[tagging]
