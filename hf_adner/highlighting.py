@@ -76,7 +76,7 @@ def _channels(colour: str) -> list[int]:
 
 
 def line_class(text: str, label: str) -> str:
-    """Return the style class of an entity that shall not break across lines: ``short``, ``wide`` or none if it is long.
+    """Return the style class of an entity that shall not break across lines: ``kept``, ``kept-wide``, or none if long.
 
     Args:
         text: of the entity; with a line end in it, it breaks.
@@ -85,11 +85,11 @@ def line_class(text: str, label: str) -> str:
     width = text_width(text) + _CHIP * text_width(label) + 1
     if "\n" in text or width > WIDE:
         return ""
-    return "short" if width <= SHORT else "wide"
+    return "kept" if width <= SHORT else "kept-wide"
 
 
-LINE_STYLE = """.short { white-space: nowrap; }
-@media (min-width: 48rem) { .wide { white-space: nowrap; } }
+LINE_STYLE = """.kept { white-space: nowrap; }
+@media (min-width: 48rem) { .kept-wide { white-space: nowrap; } }
 .rest::before { content: "\\2060"; }
 """
 """Style of `line_class`; ``rest`` is for pieces of an entity but the first, which stay on the line of those before."""

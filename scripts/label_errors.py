@@ -5,6 +5,7 @@ Prints the area under the ROC curve for each kind (against all entities that wer
 against all other spans that nobody annotated) and the precision among the first errors of the ranked list.
 
     python scripts/label_errors.py --output runs/label_errors --documents 600 --folds 3
+    python scripts/label_errors.py --output runs/label_errors --model runs/quickstart/model     # on the test split
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ Span = tuple[int, int, str]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", required=True)
-    parser.add_argument("--documents", type=int, default=600)
+    parser.add_argument("--model", help="a checkpoint of `adner demo`, which has not seen the test split")
+    parser.add_argument("--documents", type=int, default=600, help="of the training split, without --model")
     parser.add_argument("--share", type=float, default=0.1)
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--epochs", type=float, default=15)
@@ -42,13 +44,12 @@ def main() -> None:
     args = parser.parse_args()
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)
-    corpus = generate_corpus(
-        sizes={"train": args.documents, "validation": 1, "test": 1, "test_unseen": 1, "contrast": 1}
-    )
-    documents, altered = altered_corpus(corpus["train"], args.share, random.Random(args.seed))
+    sizes = {"train": args.documents, "validation": 1, "test": 1, "test_unseen": 1, "contrast": 1}
+    corpus = generate_corpus(sizes=sizes)["train"] if args.model is None else generate_corpus()["test"]
+    documents, altered = altered_corpus(corpus, args.share, random.Random(args.seed))
     write_documents(documents, output / "gold.jsonl")
     report = review_annotation(
-        ReviewArguments(folds=args.folds, threshold=0.0),
+        ReviewArguments(args.model, args.folds, threshold=0.0),
         DatasetArguments(dataset=str(output / "gold.jsonl")),
         ModelArguments(architecture="m-dscmg", lexicon="ad", encoder_size=args.size, encoder_layers=1),
         TrainCommandArguments(

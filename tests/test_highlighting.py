@@ -36,8 +36,8 @@ def test_letters_on_a_colour_can_be_read(tone):
 
 def test_short_entities_stay_on_a_line():
     assert text_width("红斑ab") == 3.0
-    assert line_class("红斑", "Symptom") == "short" and line_class("红\n斑", "Symptom") == ""
-    assert line_class("红" * int(SHORT), "A") == "wide" and line_class("红" * int(WIDE), "A") == ""
+    assert line_class("红斑", "Symptom") == "kept" and line_class("红\n斑", "Symptom") == ""
+    assert line_class("红" * int(SHORT), "A") == "kept-wide" and line_class("红" * int(WIDE), "A") == ""
     assert line_class("红斑", "很长的标签" * 20) == ""
 
 

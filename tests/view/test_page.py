@@ -254,10 +254,13 @@ def test_more_labels_than_colours_differ_in_their_line():
 def test_short_entities_stay_on_a_line_with_their_pieces():
     page = render(notes_of(many(spans=[(0, 5, "A"), (3, 8, "B")])))
     assert ["rest" in one["class"].split() for one in page.with_class("entity")] == [False, False, True]
-    assert all("short" in one["class"].split() for one in page.with_class("entity"))
+    assert all("kept" in one["class"].split() for one in page.with_class("entity"))
     long = "红" * 40
     page = render(notes_of([explanation(long, (0, 40, "A")), explanation(long, (0, 18, "A"))]))
-    assert [set(one["class"].split()) & {"short", "wide"} for one in page.with_class("entity")] == [set(), {"wide"}]
+    assert [set(one["class"].split()) & {"kept", "kept-wide"} for one in page.with_class("entity")] == [
+        set(),
+        {"kept-wide"},
+    ]
     style = re.search("<style>(.*?)</style>", "".join(page_text([])), re.DOTALL)[1]
     assert LINE_STYLE in style
 

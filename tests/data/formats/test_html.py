@@ -151,7 +151,7 @@ def test_elements_are_nested_and_keep_the_text(text, drawn):
 def test_crossing_entities_are_split():
     page = parse([Document("a", "abcdef", (Entity(0, 4, "A"), Entity(2, 6, "B")))])
     classes = [attributes["class"] for tag, attributes in zip(page.tags, page.attributes) if tag == "mark"]
-    assert classes == ["c0 short", "c1 short goes-on", "c1 short"]
+    assert classes == ["c0 kept", "c1 kept goes-on", "c1 kept"]
     assert [attributes.get("class") for tag, attributes in zip(page.tags, page.attributes) if tag == "i"][0] == "rest"
 
 
