@@ -444,6 +444,7 @@ def test_stats_prints_a_table_and_writes_json_and_a_plot(gold, tmp_path, capsys)
     )
 
 
+@pytest.mark.slow
 def test_help_of_a_module_and_of_the_command_are_the_same(capsys):
     assert adner_cli.main(["--help"]) == 0
     overview = capsys.readouterr().out

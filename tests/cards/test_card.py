@@ -277,6 +277,7 @@ def test_code_with_the_package_runs(checkpoint):
         exec(compile(code_blocks(card_of(checkpoint))[0], "card", "exec"), {})
 
 
+@pytest.mark.slow
 def test_code_without_the_package_runs(checkpoint, tmp_path):
     blocks = code_blocks(card_of(checkpoint))[1:]
     (tmp_path / "card.py").write_text(

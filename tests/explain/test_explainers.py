@@ -104,6 +104,7 @@ def test_the_pipeline_explains_with_the_checkpoints_table(build, tmp_path):
     assert one.method == "fused" and set(one.fusion_weights) == {"local", "global"}
 
 
+@pytest.mark.slow
 def test_public_names_are_lazy():
     code = (
         "import sys, hf_adner; heavy = [n for n in sys.modules if n.startswith(('captum', 'hf_adner.explain'))]; "

@@ -254,8 +254,10 @@ def test_edits_leave_entities_alone(crf, tmp_path):
 # ---- checkpoints -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", ["random", "group_by_length"])
-@pytest.mark.parametrize("parts", [{}, {"fusion": "adaptive-direction", "cache_precision": "sign"}])
+@pytest.mark.parametrize("sampler", ["random", pytest.param("group_by_length", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "parts", [pytest.param({}, marks=pytest.mark.slow), {"fusion": "adaptive-direction", "cache_precision": "sign"}]
+)
 def test_an_interrupted_run_resumed_ends_with_the_same_bits(tmp_path, sampler, parts):
     """Killed at the end of the first epoch, and within a later one; with dropout."""
     given = setting("bert-crf")

@@ -12,6 +12,8 @@ import pytest
 
 from hf_adner.hub.checkpoint_files import is_published, published_files, resumed_files
 
+pytestmark = pytest.mark.slow  # dozens of pushes and downloads
+
 CODE = {"configuration_adner.py", "modeling_adner.py", "pipeline_adner.py", "tokenization_adner.py", "crf_adner.py"}
 MODEL = {"config.json", "model.safetensors"}
 TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "lexicon.json", "script_map.json", "assertion_rules.tsv"}

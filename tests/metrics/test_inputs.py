@@ -244,6 +244,7 @@ def metric_classes() -> dict[str, type]:
     return classes
 
 
+@pytest.mark.slow
 def test_every_metric_loads_by_path_without_the_package(tmp_path):
     classes = metric_classes()
     assert len(classes) >= 16

@@ -90,6 +90,7 @@ def test_the_hash_tells_words_frequencies_and_order_apart():
     assert Lexicon(WORDS) == Lexicon(WORDS) != Lexicon(WORDS, origin="documents")
 
 
+@pytest.mark.slow
 def test_the_hash_is_the_same_in_another_process():
     code = (
         f"import sys; sys.path.insert(0, {str(Path(lexicon_adner.__file__).parents[1])!r})\n"

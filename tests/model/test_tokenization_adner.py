@@ -424,6 +424,7 @@ def test_datasets_map_in_two_processes(tokenizer):
     assert all(mapped[key][:] == encoded[key] for key in encoded)
 
 
+@pytest.mark.slow
 def test_auto_tokenizer_finds_the_class_without_the_package(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "tokenizer_config.json").read_text())["auto_map"] == {

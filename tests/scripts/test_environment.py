@@ -87,7 +87,7 @@ PYTEST = "python -m pytest -n 2 --dist worksteal -m not slow"
     ("script", "then"),
     [
         ("scripts/test.sh", ""),
-        (".ci/run", f"python -c import xdist\n{PYTEST} -m slow tests/training tests/pretraining tests/notebooks\n"),
+        (".ci/run", f"python -c import xdist\n{PYTEST} -m slow\n"),
     ],
 )
 def test_tests_get_their_extra_and_every_argument(clone, script, then):

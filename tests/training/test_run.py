@@ -71,7 +71,7 @@ def test_a_run_learns_and_writes_metrics_and_model(tmp_path):
     assert predicted == set(note(7).spans)
 
 
-@pytest.mark.parametrize("sampler", ["random", "group_by_length"])
+@pytest.mark.parametrize("sampler", ["random", pytest.param("group_by_length", marks=pytest.mark.slow)])
 def test_a_resumed_run_has_bitwise_equal_weights(sampler, tmp_path, monkeypatch):
     arguments = write_corpus(tmp_path)
     saving = {"save_strategy": "steps", "save_steps": 2, "train_sampling_strategy": sampler}
@@ -91,6 +91,7 @@ def test_a_resumed_run_has_bitwise_equal_weights(sampler, tmp_path, monkeypatch)
     assert largest_difference(weights(tmp_path / "whole"), weights(tmp_path / "interrupted")) == 0.0
 
 
+@pytest.mark.slow
 def test_a_new_run_does_not_write_into_the_folder_of_an_earlier_one(tmp_path):
     arguments = write_corpus(tmp_path)
     run_training(arguments, tiny_model(), quick(tmp_path / "run", max_steps=1))
@@ -117,6 +118,7 @@ def test_what_cannot_be_trained_is_refused_before_training(name, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_accumulated_batches_equal_one_batch(tmp_path):
     arguments = write_corpus(tmp_path)
     model = tiny_model(config_overrides=NO_DROPOUT, encoder_dropout=0.0)
@@ -162,6 +164,7 @@ def small_demo(monkeypatch):
     monkeypatch.setattr(run_module, "demo_arguments", arguments)
 
 
+@pytest.mark.slow
 def test_the_demo_writes_checkpoint_metrics_and_report(small_demo, tmp_path):
     metrics = run_demo(str(tmp_path / "run"))
     assert metrics["documents"] == {"train": 8, "validation": 8, "test": 8}
