@@ -40,7 +40,7 @@ def no_work(monkeypatch):
     def work(*args, **options):
         raise AssertionError("the command went to work")
 
-    for name in ("load_pipeline", "open_documents", "_load_dataset"):
+    for name in ("load_pipeline", "open_documents", "load_dataset"):
         monkeypatch.setattr(commands, name, work)
     monkeypatch.setattr("hf_adner.data.dataset.load_ner_dataset", work)
     monkeypatch.setattr("hf_adner.training.run.run_training", work)

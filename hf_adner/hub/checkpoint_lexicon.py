@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from hf_adner.data.errors import excerpt
 from hf_adner.files import check_output_folder, replace_folder, write_folder
-from hf_adner.hub.checkpoint_files import check_checkpoint_name, is_published
+from hf_adner.hub.checkpoint_files import is_published
+from hf_adner.hub.reachable import check_checkpoint_name
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.tokenization_adner import AdnerTokenizer
