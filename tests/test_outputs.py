@@ -42,6 +42,7 @@ def no_work(monkeypatch):
 
     for name in ("load_pipeline", "open_documents", "load_dataset"):
         monkeypatch.setattr(commands, name, work)
+    monkeypatch.setattr("hf_adner.hub.reachable._ask", lambda name, revision: None)  # the Hub has every model
     monkeypatch.setattr("hf_adner.data.dataset.load_ner_dataset", work)
     monkeypatch.setattr("hf_adner.training.run.run_training", work)
     monkeypatch.setattr("hf_adner.training.run.run_demo", work)

@@ -23,8 +23,8 @@ from pathlib import Path
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core, and before the library reads it
 
 from hf_adner.model.lexicon_adner import Lexicon
+from hf_adner.model.lexicon_rows_adner import rows_in_window
 from hf_adner.model.tokenization_adner import AdnerTokenizer, match_columns
-from hf_adner.model.windows_adner import rows_in_window
 
 GOAL_RATIO, GOAL_SPEED = 3.0, 1_000_000
 WORD = ""  # key of a trie node under which the word's id stands
