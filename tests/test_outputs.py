@@ -60,7 +60,7 @@ REFUSED = [
     (["audit", "m", "gold.jsonl", "--robustness", NOWHERE], "file/out"),
     (["audit", "m", "gold.jsonl", "--plot", f"{NOWHERE}.png"], "file/out.png"),
     (["audit", "m", "gold.jsonl", "--plot", "a.xyz"], "a.xyz: no figure has this suffix"),
-    (["audit", "m", "gold.jsonl", "--plot", "a.png", "--groups", "stability"], "groups discrimination and boundary"),
+    (["audit", "m", "gold.jsonl", "--plot", "a.png", "--groups", "stability"], "groups discrimination and contrast"),
     (["audit", "m", "gold.jsonl", "--json", "a", "--calibration", "./a"], "./a is named for two outputs"),
     (["explain", "m", "gold.jsonl", "--output", f"{NOWHERE}.html"], "file/out.html"),
     (["explain", "m", "--build-table", "gold.jsonl", "--global-table", "full"], "full holds other files"),

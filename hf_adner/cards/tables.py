@@ -184,6 +184,8 @@ def hardware_line(machine: Mapping[str, Any]) -> str:
 GROUPS = {
     "discrimination": "how much better explanations of edited texts fit what the model needs for their own entity than "
     "what it needs for others of the type",
+    "contrast": "how much better an explanation fits its own entity's edges and needs than those of others do, laid on "
+    "the same places",
     "boundary": "whether an explanation names the characters that move the edges of the entity, random characters in "
     "their place or the mask",
     "faithfulness": "what becomes of the entity without the characters that an explanation names, or with them alone",

@@ -170,6 +170,7 @@ def build_model(args: ModelArguments, tokenizer: AdnerTokenizer, types: Sequence
     overrides = {"tagging": args.tagging, **parse_overrides(args.config_overrides)}
     if unknown := sorted(overrides.keys() - {field.name for field in fields(AdnerConfig)}):
         raise ValueError(f"config_overrides (--config-overrides): AdnerConfig has no field {unknown[0]!r}")
+    _warn_of_lexicon(args, tokenizer)
     try:
         return _new_model(args, tokenizer, types, overrides)
     except StrictDataclassError as error:

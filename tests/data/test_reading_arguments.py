@@ -19,7 +19,7 @@ GIVEN = {
     "text_column": "note", "columns": ["label=type"], "control_tag": "ner", "offset_unit": "utf-16", "scheme": "bio",
     "quoting": "none", "sheet": "2",
 }  # fmt: skip
-READING = [name for name in COMMANDS if name not in ("demo", "export", "push")]
+READING = [name for name in COMMANDS if name not in ("demo", "lexicon", "export", "serve", "app", "push")]
 
 
 def test_only_options_that_were_given_reach_the_reader():

@@ -177,7 +177,7 @@ def test_overrides_are_parsed_with_types():
     ],
 )
 def test_a_lexicon_that_is_missing_or_not_read_is_told(architecture, lexicon, told, arguments, caplog):
-    args = replace(tiny_model(architecture), lexicon=lexicon)
+    args = tiny_model(architecture=architecture, lexicon=lexicon)
     train = load_splits(arguments)["train"]
     build_model(args, build_tokenizer(args, train), ["Symptom"])
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
