@@ -19,13 +19,7 @@ from hf_adner.data.formats.doccano import doccano_text
 from hf_adner.data.formats.label_studio import label_studio_predictions_text
 from hf_adner.data.records import Document
 from hf_adner.files import write_file
-from hf_adner.model.encoders_adner import longest_text
-from hf_adner.model.pipeline_adner import (
-    DEFAULT_OVERLAP,
-    DEFAULT_WINDOW,
-    AdnerPipeline,
-)
-from hf_adner.model.windows_adner import Window, prediction_windows
+from hf_adner.model.pipeline_adner import AdnerPipeline
 
 BLOCK_SIZE = 64
 MOST_REASONS = 5
@@ -62,7 +56,7 @@ def rank_documents(
 ) -> list[Document]:
     """Sort documents by uncertainty, highest first, with the model's entities as pre-annotations.
 
-    Every text is processed twice. Ties keep the order of the documents. Long documents
+    Every text is processed once. Ties keep the order of the documents. Long documents
     have more entities, so they tend to be ranked above short ones.
 
     Args:
@@ -122,22 +116,33 @@ def write_ranked(
         write_file(Path(path), label_studio_predictions_text(documents, model_version), "utf-8")
 
 
-def path_log_posteriors(pipe: AdnerPipeline, texts: Sequence[str], batch_size: int = 16) -> list[float]:
-    """Return log p(most probable labelling | text) per text, 0 for an empty text.
+class PathDoubt:
+    """The posteriors of the most probable labellings of texts, gathered from the pipeline's own pass (`observer`).
 
-    For a long text it is the sum over its windows, in which shared characters count twice; divided by the characters of
-    all windows it is comparable with that of a short text.
+    Args:
+        pipe: the pipeline.
+        count: number of texts of the call.
+
+    Attributes:
+        log_posteriors: per text log p(most probable labelling | text), 0 for an empty text. For a long text it is the
+            sum over its windows, in which shared characters count twice.
+        characters: per text the characters of its windows; the quotient is comparable between short and long texts.
     """
-    windows = [_windows(pipe, text) for text in texts]
-    pieces = [(number, text[start:end]) for number, text in enumerate(texts) for start, end in windows[number]]
-    pieces.sort(key=lambda piece: -len(piece[1]))
-    totals = [0.0] * len(texts)
-    for first in range(0, len(pieces), batch_size):
-        batch = pieces[first : first + batch_size]
-        outputs = pipe.forward(pipe.preprocess([characters for _, characters in batch]))
-        for (number, _), value in zip(batch, _best_log_posteriors(pipe, outputs).tolist()):
-            totals[number] += value
-    return totals
+
+    def __init__(self, pipe: AdnerPipeline, count: int):
+        self._pipe = pipe
+        self.log_posteriors, self.characters = [0.0] * count, [0] * count
+
+    def add(self, numbers: Sequence[int], outputs: Mapping[str, torch.Tensor]) -> None:
+        """Add windows of the texts with these numbers; an observer of the pipeline."""
+        values, lengths = _best_log_posteriors(self._pipe, outputs).tolist(), outputs["mask"].sum(1).tolist()
+        for number, value, length in zip(numbers, values, lengths, strict=True):
+            self.log_posteriors[number] += value
+            self.characters[number] += length
+
+    def by_character(self, number: int) -> float:
+        """Return the mean log posterior per character of a text, 0 for an empty one."""
+        return self.log_posteriors[number] / max(self.characters[number], 1)
 
 
 @torch.no_grad()
@@ -154,21 +159,16 @@ def _best_log_posteriors(pipe: AdnerPipeline, outputs: Mapping[str, torch.Tensor
     return paths.unflatten(0, (rows, -1)).sum(1)
 
 
-def _windows(pipe: AdnerPipeline, text: str) -> list[Window]:
-    size = longest_text(pipe.model, pipe.tokenizer) or DEFAULT_WINDOW
-    return prediction_windows(len(text), size, min(DEFAULT_OVERLAP, size // 2))
-
-
 def _score(pipe: AdnerPipeline, block: Sequence[Document], batch_size: int, threshold: float) -> Iterator[Document]:
     invalid = next((document for document in block if not isinstance(document, Document)), None)
     if invalid is not None:
         raise TypeError(f"found a {type(invalid).__name__}, expected a Document")
     texts = [document.text for document in block]
-    predictions = pipe(iter(texts), batch_size=batch_size, threshold=0.0, needs_review=True)  # one at a time
-    paths = path_log_posteriors(pipe, texts, batch_size)
-    for document, entities, path in zip(block, predictions, paths, strict=True):
-        characters = sum(end - start for start, end in _windows(pipe, document.text))
-        doubt = document_doubt(entities, path / max(characters, 1))
+    paths = PathDoubt(pipe, len(texts))
+    options = {"needs_review": True, "observer": paths.add}
+    predictions = pipe(iter(texts), batch_size=batch_size, threshold=0.0, **options)  # one at a time
+    for number, (document, entities) in enumerate(zip(block, predictions, strict=True)):
+        doubt = document_doubt(entities, paths.by_character(number))  # its windows have been observed by now
         notes = {"adner_priority": round(doubt.priority, 4), "adner_reasons": reasons(doubt, entities)}
         annotations = tuple(entity_of_prediction(entity) for entity in entities if entity["score"] >= threshold)
         yield replace(document, entities=annotations, meta={**document.meta, **notes})

@@ -18,7 +18,14 @@ from .encoders_adner import longest_text
 from .heads_adner import LikelyEntity
 from .labels_adner import split_tag
 from .pipeline_inputs_adner import check_count, check_probability, checked_text, given, texts_of
-from .windows_adner import Window, merge_by_label, merge_window_entities, owned_entities, prediction_windows
+from .windows_adner import (
+    Window,
+    merge_by_label,
+    merge_window_entities,
+    owned_entities,
+    prediction_windows,
+    with_candidates,
+)
 
 DEFAULT_BATCH_SIZE = 16
 DEFAULT_OVERLAP = 64
@@ -66,6 +73,8 @@ class AdnerPipeline(TokenClassificationPipeline):
             of one to add to it, or a `CodeTable`.
         explain: add an `explanation` to each entity. The value is passed to `explainer_factory`, which the package
             sets.
+        observer: called for each group of windows with the numbers of their texts (from 0) and a mapping of the tensors
+            that scores are computed from: `emissions` (windows, text, ...) and `mask` (windows, text).
         kwargs: as for any pipeline (`device`, `task`, ...).
 
     Raises:
@@ -148,6 +157,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         assertion: Any = None,
         codes: Any = None,
         explain: Any = None,
+        observer: Callable[[list[int], Mapping[str, torch.Tensor]], None] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         windows = {"window_size": window_size, "window_overlap": window_overlap}
         choices = {
@@ -160,6 +170,7 @@ class AdnerPipeline(TokenClassificationPipeline):
             "assertion": assertion,
             "codes": codes,
             "explain": explain,
+            "observer": observer,
         }
         return given(windows), {}, given(choices)
 
@@ -187,6 +198,7 @@ class AdnerPipeline(TokenClassificationPipeline):
             assertion=choose_rules(choices.get("assertion"), self.tokenizer),
             codes=choose_codes(choices.get("codes"), self.tokenizer),
             explain=choices.get("explain") or None,
+            observer=choices.get("observer"),
         )
 
     def _window_sizes(self, window_size: int | None = None, window_overlap: int | None = None) -> tuple[int, int]:
@@ -243,6 +255,8 @@ class AdnerPipeline(TokenClassificationPipeline):
         for group in _chunks(rows, group_size):
             outputs = [self._run(batch, texts, first) for batch in _chunks(group, settings.batch_size)]
             joined = _concatenate(outputs)
+            if settings.observer is not None:
+                settings.observer([first + row.text for row in group], joined)
             path, others = (find(joined, group, texts, settings) for find in (self.postprocess, self._likely_entities))
             self._condition(joined, group, texts, settings, path, others)
             for row, entities, more in zip(group, path, others):
@@ -250,7 +264,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         merged = [self._merged(ranges, lists) for ranges, lists in zip(windows, found)]
         if settings.candidate_threshold is not None:
             others = [owned_entities(ranges, lists) for ranges, lists in zip(windows, likely)]
-            merged = [_with_candidates(entities, more) for entities, more in zip(merged, others)]
+            merged = [with_candidates(entities, more) for entities, more in zip(merged, others)]
         return self._finish(texts, merged, settings)
 
     def _merged(self, ranges: list[Window], found: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -416,6 +430,7 @@ class _Settings(NamedTuple):
     assertion: Any
     codes: Any
     explain: Any
+    observer: Callable[[list[int], Mapping[str, torch.Tensor]], None] | None
 
 
 class _Row(NamedTuple):
@@ -447,14 +462,6 @@ def _windows(text: str, settings: _Settings) -> list[Window]:
     if settings.constraints is None:
         return prediction_windows(len(text), size, overlap)
     return settings.constraints.windows(text, size, overlap)
-
-
-def _with_candidates(path: list[dict[str, Any]], likely: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the entities of the best path and the likely ones off it, sorted by start and end, marked by `on_path`."""
-    own = {(entity["start"], entity["end"], entity["entity_group"]) for entity in path}
-    others = [one for one in likely if (one["start"], one["end"], one["entity_group"]) not in own]
-    found = [*({**entity, "on_path": True} for entity in path), *({**entity, "on_path": False} for entity in others)]
-    return sorted(found, key=lambda entity: (entity["start"], entity["end"], entity["entity_group"]))
 
 
 def _with_scores(explanation: Any, entity: Mapping[str, Any]) -> Any:

@@ -143,6 +143,14 @@ def owned_entities(windows: Sequence[Window], entities_per_window: Sequence[Iter
     return [candidate.entity for candidate in candidates]
 
 
+def with_candidates(path: list[dict[str, Any]], likely: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the entities of the best path and the likely ones off it, sorted by start and end, marked by `on_path`."""
+    own = {(entity["start"], entity["end"], entity["entity_group"]) for entity in path}
+    others = [one for one in likely if (one["start"], one["end"], one["entity_group"]) not in own]
+    found = [*({**entity, "on_path": True} for entity in path), *({**entity, "on_path": False} for entity in others)]
+    return sorted(found, key=lambda entity: (entity["start"], entity["end"], entity["entity_group"]))
+
+
 def _owned(windows: Sequence[Window], entities_per_window: Sequence[Iterable[EntityT]]) -> Iterator[_Candidate]:
     if len(windows) != len(entities_per_window):
         raise ValueError(f"{len(entities_per_window)} lists of entities for {len(windows)} windows")

@@ -9,8 +9,8 @@ import torch
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer
 from hf_adner.audit.ranking import (
     DocumentDoubt,
+    PathDoubt,
     document_doubt,
-    path_log_posteriors,
     rank_documents,
     reasons,
     write_ranked,
@@ -79,10 +79,19 @@ def test_pre_annotations_below_the_threshold_are_left_out_but_count(pipe):
     assert not without[0].entities
 
 
+def observed(pipe, texts, batch_size: int = 2) -> PathDoubt:
+    """The paths of texts, read from the pass in which the pipeline tags them."""
+    paths = PathDoubt(pipe, len(texts))
+    pipe(texts, batch_size=batch_size, observer=paths.add)
+    return paths
+
+
 def test_the_path_posterior_is_that_of_the_best_labelling(pipe):
     texts = [UNSURE, "", PLAIN]
-    found = path_log_posteriors(pipe, texts, batch_size=2)
-    assert found[1] == 0.0
+    paths = observed(pipe, texts)
+    found = paths.log_posteriors
+    assert found[1] == 0.0 and paths.characters == [3, 0, 1]
+    assert [paths.by_character(number) for number in range(3)] == [found[0] / 3, 0.0, found[2]]
     for text, value in ((UNSURE, found[0]), (PLAIN, found[2])):
         outputs = pipe.model(**pipe.tokenizer([text], return_tensors="pt"))
         length = len(text)
@@ -101,7 +110,7 @@ def test_the_path_posterior_of_a_nested_tagger_is_that_of_all_labels():
     pipe = AdnerPipeline(
         AdnerForTokenClassification.from_scratch(tokenizer, ["病", "药", "部"], "bilstm-crf", **sizes), tokenizer
     )
-    for text, found in zip((UNSURE, PLAIN), path_log_posteriors(pipe, [UNSURE, PLAIN])):
+    for text, found in zip((UNSURE, PLAIN), observed(pipe, [UNSURE, PLAIN]).log_posteriors):
         with torch.no_grad():
             emissions = pipe.model(**pipe.tokenizer([text], return_tensors="pt")).emissions.unflatten(-1, (3, -1))
         crf = pipe.model.head.crf
@@ -111,8 +120,20 @@ def test_the_path_posterior_of_a_nested_tagger_is_that_of_all_labels():
 
 def test_windows_of_a_long_text_are_summed(pipe):
     longest = SURE * 6  # 18 characters, 10 at a time, 5 shared
-    expected = sum(path_log_posteriors(pipe, [longest[0:10], longest[5:15], longest[8:18]]))
-    assert path_log_posteriors(pipe, [longest]) == pytest.approx([expected], abs=1e-5)
+    parts = observed(pipe, [longest[0:10], longest[5:15], longest[8:18]])
+    whole = observed(pipe, [longest])
+    assert whole.log_posteriors == pytest.approx([sum(parts.log_posteriors)], abs=1e-5)
+    assert whole.characters == [30]
+
+
+def test_every_window_runs_through_the_model_once(pipe):
+    runs = []
+    handle = pipe.model.register_forward_hook(lambda *_: runs.append(1))
+    try:
+        rank_documents(pipe, documents(), batch_size=1, progress=False)
+    finally:
+        handle.remove()
+    assert len(runs) == 6  # three short texts, and three windows of the long one; the empty text has none
 
 
 def test_the_bar_counts_ranked_documents(pipe, monkeypatch):
