@@ -18,14 +18,7 @@ from .encoders_adner import longest_text
 from .heads_adner import LikelyEntity
 from .labels_adner import split_tag
 from .pipeline_inputs_adner import check_count, check_probability, checked_text, given, texts_of
-from .windows_adner import (
-    Window,
-    merge_by_label,
-    merge_window_entities,
-    owned_entities,
-    prediction_windows,
-    with_candidates,
-)
+from .windows_adner import Window, merge_by_label, merge_window_entities, prediction_windows, with_candidates
 
 DEFAULT_BATCH_SIZE = 16
 DEFAULT_OVERLAP = 64
@@ -263,8 +256,7 @@ class AdnerPipeline(TokenClassificationPipeline):
                 found[row.text][row.number], likely[row.text][row.number] = entities, more
         merged = [self._merged(ranges, lists) for ranges, lists in zip(windows, found)]
         if settings.candidate_threshold is not None:
-            others = [owned_entities(ranges, lists) for ranges, lists in zip(windows, likely)]
-            merged = [with_candidates(entities, more) for entities, more in zip(merged, others)]
+            merged = [with_candidates(*sides) for sides in zip(merged, windows, likely)]
         return self._finish(texts, merged, settings)
 
     def _merged(self, ranges: list[Window], found: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -143,12 +143,23 @@ def owned_entities(windows: Sequence[Window], entities_per_window: Sequence[Iter
     return [candidate.entity for candidate in candidates]
 
 
-def with_candidates(path: list[dict[str, Any]], likely: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the entities of the best path and the likely ones off it, sorted by start and end, marked by `on_path`."""
-    own = {(entity["start"], entity["end"], entity["entity_group"]) for entity in path}
-    others = [one for one in likely if (one["start"], one["end"], one["entity_group"]) not in own]
+def with_candidates(
+    path: Sequence[Mapping[str, Any]], windows: Sequence[Window], likely: Sequence[Iterable[Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Return the entities of the best path and the likely ones off it, sorted by start and end, marked by `on_path`.
+
+    Args:
+        path: entities of the best path, with ``start``, ``end`` and ``entity_group``.
+        windows, likely: the text's windows and per window its likely entities, see `owned_entities`.
+    """
+
+    def place(entity: Mapping[str, Any]) -> tuple[int, int, str]:
+        return entity["start"], entity["end"], entity["entity_group"]
+
+    own = set(map(place, path))
+    others = [one for one in owned_entities(windows, likely) if place(one) not in own]
     found = [*({**entity, "on_path": True} for entity in path), *({**entity, "on_path": False} for entity in others)]
-    return sorted(found, key=lambda entity: (entity["start"], entity["end"], entity["entity_group"]))
+    return sorted(found, key=place)
 
 
 def _owned(windows: Sequence[Window], entities_per_window: Sequence[Iterable[EntityT]]) -> Iterator[_Candidate]:

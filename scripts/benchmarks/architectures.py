@@ -2,11 +2,11 @@
 
     python scripts/benchmarks/architectures.py [--before ../before] [--stream-size 256] [--batch 8] [--turns 9]
 
-`--before` is the root of another checkout (`git worktree add --detach ../before COMMIT`). Each side runs in a process of
-its own with one thread, on the same random weights, characters and words of 2 to 6 characters; emissions are compared
-first. The sides take turns; figures are medians over the turns, ratios medians of the ratios within a turn, of CPU
-time, so that a busy machine counts little. Memory is what a process needs beyond that before its first pass, at a batch
-of 16 windows of 510 characters. Prints Markdown tables.
+`--before` is the root of another checkout (`git worktree add --detach ../before COMMIT`). Each side runs in a process
+of its own with one thread, on the same random weights, characters and words of 2 to 6 characters. That each process has
+the package of its checkout, and that emissions are equal, is checked first. The sides take turns; figures are medians
+over the turns, ratios medians of the ratios within a turn, of CPU time, so that a busy machine counts less. Memory is
+what a forward pass adds to the peak of a process, at a batch of 16 windows. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -61,6 +61,12 @@ class Models:
             self.models[name] = AdnerForTokenClassification.from_scratch(tokenizer, ["A", "B", "C"], name, **sizes)
             self.optimizers[name] = torch.optim.AdamW(self.models[name].parameters(), 1e-5, fused=True)
 
+    def source(self, _: str) -> str:
+        """Return the folder that the package was imported from."""
+        import hf_adner
+
+        return str(Path(hf_adner.__file__).resolve().parents[1])
+
     def forward(self, name: str) -> float:
         """Return the CPU seconds of a forward pass."""
         import torch
@@ -110,6 +116,8 @@ class Worker:
         command = [sys.executable, __file__, "--worker", *sizes]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, env=environment, cwd=root, **pipes)
+        if (found := self("source", "")) != str(root):
+            raise RuntimeError(f"the worker of {root} imported the package from {found}")
 
     def __call__(self, action: str, argument: str):
         """Let the process do something and return its answer."""
@@ -182,9 +190,8 @@ def main() -> None:
         print("\n".join(rows_of(what, turns_of(sides, action, args.turns))), flush=True)
     for side in sides.values():
         side.close()
-    print(
-        "\n| forward, 16 windows | " + " | ".join(f"{name}, MB" for name in roots) + " |\n|---|" + "---|" * len(roots)
-    )
+    names = " | ".join(f"{name}, MB" for name in roots)
+    print(f"\n| forward, 16 windows | {names} |\n|---|" + "---|" * len(roots))
     for length in (128, 255, 510):
         figures = []
         for root in roots.values():

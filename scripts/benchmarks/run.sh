@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compare costs in short settings, under 10 minutes on two cores.
+# Compare the costs of architectures in short settings.
 #
 #     scripts/benchmarks/run.sh [--before PATH]
 #
@@ -8,6 +8,6 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 for size in 256 128; do
     echo "## Streams of $size"
-    "${PYTHON:-python}" "$here/architectures.py" --stream-size "$size" --turns 5 "$@"
+    "${PYTHON:-python}" "$here/architectures.py" --stream-size "$size" --turns 3 "$@"
     echo
 done
