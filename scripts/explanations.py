@@ -83,10 +83,11 @@ empirical Bayes; tables are built on training documents, one each for the label,
 `template` (nearness to the entity alone), `hash` (a hash of each character) and `random` explain nothing: what they
 score is free of charge. DF: how much better the maps of perturbed texts fit what the model needs for their own entity
 than what it needs for others of the type; BFArep: agreement with what moves an entity's edges when random characters
-replace each character; over others: what is left once the agreement with the edges of other entities of the type, or the
-comprehensiveness of their maps laid on the same places, is taken off. What each column is, and its range, is in `hf_adner/audit/measures.py`; "position out" is what
-is left of a rank correlation once the distance to the entity is taken out of it. Under random weights tables are built
-again with them. LIME and KernelSHAP explain fewer entities with few samples; their seed noise is in the long tables.
+replace each character; over others: what is left once the agreement with the edges of other entities of the type, or
+the comprehensiveness of their maps laid on the same places, is taken off. What each column is, and its range, is in
+`hf_adner/audit/measures.py`; "position out" is what is left of a rank correlation once the distance to the entity is
+taken out of it. Under random weights tables are built again with them. LIME and KernelSHAP explain fewer entities with
+few samples; their seed noise is in the long tables.
 """
 CONTROLS = "Measures of which a control has the best mean, or shares it, and which decide nothing by themselves: "
 SCALE = """Discriminative stability (DS), the cosine of the maps of a text and its perturbed views above that of maps
