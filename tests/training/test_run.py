@@ -147,7 +147,8 @@ def test_two_processes_equal_one(tmp_path):
         }  # fmt: skip
         done = run_distributed("train", flags, processes)
         assert done.returncode == 0, done.stderr[-3000:]
-    assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-6
+    # three steps of 3e-3; Adam enlarges what rounding does to the smallest gradients
+    assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-5
     assert json.loads((tmp_path / "two" / METRICS_FILE).read_text(encoding="utf-8"))["steps"] == 3
 
 
