@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -246,6 +246,33 @@ def nested_pieces(entities: Iterable[Spanned]) -> list[Piece]:
         pieces.append(piece)
         enclosing.append(piece)
     return pieces
+
+
+def nested_parts(text: str, entities: Iterable[Spanned]) -> Iterator[tuple[str, str, Piece | None]]:
+    """Yield the parts of a text in the order of its markup, as (kind, characters, piece of an entity).
+
+    Args:
+        text: the text.
+        entities: with `start` and `end`, which may overlap; see `nested_pieces`.
+
+    Yields:
+        ``text`` with characters, ``open`` and ``close`` with the piece that starts or ends.
+    """
+    position, around = 0, []
+    for piece in nested_pieces(entities):
+        while around and around[-1].end <= piece.start:
+            yield "text", text[position : around[-1].end], None
+            position = around[-1].end
+            yield "close", "", around.pop()
+        yield "text", text[position : piece.start], None
+        yield "open", "", piece
+        position = piece.start
+        around.append(piece)
+    for piece in reversed(around):
+        yield "text", text[position : piece.end], None
+        yield "close", "", piece
+        position = piece.end
+    yield "text", text[position:], None
 
 
 _EMPTY = "{}"

@@ -39,10 +39,10 @@ class ServerMetrics:
         self._batches = Histogram(
             "adner_batch_requests", "Requests that shared a batch.", buckets=_BATCH_SIZES, registry=registry
         )
-        self._waiting, self._count_waiting = (
-            Gauge("adner_waiting_requests", "Waiting requests.", registry=registry, multiprocess_mode="livesum"),
-            waiting,
+        self._waiting = Gauge(
+            "adner_waiting_requests", "Waiting requests.", registry=registry, multiprocess_mode="livesum"
         )
+        self._count_waiting = waiting
 
     def answered(self, endpoint: str, status: int, seconds: float) -> None:
         """Count a request.

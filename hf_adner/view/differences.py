@@ -9,7 +9,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from hf_adner.data.differences import Difference
-from hf_adner.data.records import EntitySpan, nested_pieces
+from hf_adner.data.records import EntitySpan, nested_parts
 from hf_adner.highlighting import line_class
 from hf_adner.reporting import visible
 from hf_adner.view.charts import shortened
@@ -110,24 +110,13 @@ def _row(text: str, difference: Difference, remark: str) -> Row:
 
 def _marks(text: str, spans: Iterable[EntitySpan], framed: set[EntitySpan | None]) -> Iterator[Mark]:
     spans = sorted(spans, key=lambda span: (span[0], -span[1], span[2]))
-    position, around = 0, []
-    for piece in nested_pieces([_Spanned(*span) for span in spans]):
-        while around and around[-1].end <= piece.start:
-            yield from _closed(text, position, around[-1])
-            position = around.pop().end
-        yield Mark("text", text[position : piece.start])
-        entity = piece.entity
-        style = [line_class(text[entity.start : entity.end], visible(entity.label))]
-        style += ["rest"] * (piece.start != entity.start) + ["differs"] * (tuple(entity) in framed)
-        yield Mark("open", label=visible(entity.label), style=" ".join(filter(None, style)))
-        position = piece.start
-        around.append(piece)
-    for piece in reversed(around):
-        yield from _closed(text, position, piece)
-        position = piece.end
-    yield Mark("text", text[position:])
-
-
-def _closed(text: str, position: int, piece) -> Iterator[Mark]:
-    yield Mark("text", text[position : piece.end])
-    yield Mark("close", label=visible(piece.entity.label), is_last=not piece.goes_on)
+    for kind, part, piece in nested_parts(text, [_Spanned(*span) for span in spans]):
+        if kind == "open":
+            entity = piece.entity
+            style = [line_class(text[entity.start : entity.end], visible(entity.label))]
+            style += ["rest"] * (piece.start != entity.start) + ["differs"] * (tuple(entity) in framed)
+            yield Mark("open", label=visible(entity.label), style=" ".join(filter(None, style)))
+        elif kind == "close":
+            yield Mark("close", label=visible(piece.entity.label), is_last=not piece.goes_on)
+        else:
+            yield Mark("text", part)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from hf_adner.data.records import nested_pieces
+from hf_adner.data.records import nested_parts
 from hf_adner.explain.explanation import ExplainedNote, Explanation
 from hf_adner.files import write_file
 from hf_adner.highlighting import LINE_STYLE, TONES, tone_style, tones_of
@@ -195,24 +195,14 @@ def _position(explanation: Explanation) -> tuple[int, int, str]:
 
 
 def _text_parts(text: str, sections: Sequence[Section]) -> Iterable[TextPart]:
-    position, around = 0, []
-    for piece in nested_pieces([_Placed(section.entity.start, section.entity.end, section) for section in sections]):
-        while around and around[-1].end <= piece.start:
-            yield from _closing(text, position, around[-1])
-            position = around.pop().end
-        yield TextPart("text", text[position : piece.start])
-        yield TextPart("open", section=piece.entity.section, is_first=piece.start == piece.entity.start)
-        position = piece.start
-        around.append(piece)
-    for piece in reversed(around):
-        yield from _closing(text, position, piece)
-        position = piece.end
-    yield TextPart("text", text[position:])
-
-
-def _closing(text: str, position: int, piece) -> Iterable[TextPart]:
-    yield TextPart("text", text[position : piece.end])
-    yield TextPart("close", section=piece.entity.section, is_last=not piece.goes_on)
+    placed = [_Placed(section.entity.start, section.entity.end, section) for section in sections]
+    for kind, part, piece in nested_parts(text, placed):
+        if kind == "open":
+            yield TextPart("open", section=piece.entity.section, is_first=piece.start == piece.entity.start)
+        elif kind == "close":
+            yield TextPart("close", section=piece.entity.section, is_last=not piece.goes_on)
+        else:
+            yield TextPart("text", part)
 
 
 class LabelSummary(NamedTuple):

@@ -15,7 +15,7 @@ from html import escape
 from typing import Any
 
 from hf_adner.data.assertion import ASSERTION, is_assertion
-from hf_adner.data.records import Document, Entity, Piece, nested_pieces
+from hf_adner.data.records import Document, Entity, Piece, nested_parts
 from hf_adner.highlighting import LINE_STYLE, TONES, line_class, tone_style, tones_of
 from hf_adner.reporting import visible
 
@@ -181,18 +181,11 @@ def _article(document: Document, legend: _Legend) -> str:
 
 def _highlighted(document: Document, legend: _Legend) -> Iterator[str]:
     text = visible(document.text)
-    position, open_pieces = 0, []  # pieces whose element is not closed yet, outermost first
-    for piece in nested_pieces(document.entities):
-        while open_pieces and open_pieces[-1].end <= piece.start:
-            yield escape(text[position : open_pieces[-1].end]) + "</mark>"
-            position = open_pieces.pop().end
-        yield escape(text[position : piece.start]) + _opening_tag(piece, legend)
-        position = piece.start
-        open_pieces.append(piece)
-    for piece in reversed(open_pieces):
-        yield escape(text[position : piece.end]) + "</mark>"
-        position = piece.end
-    yield escape(text[position:])
+    for kind, part, piece in nested_parts(text, document.entities):
+        if kind == "open":
+            yield _opening_tag(piece, legend)
+        else:
+            yield "</mark>" if kind == "close" else escape(part)
 
 
 def _opening_tag(piece: Piece, legend: _Legend) -> str:
