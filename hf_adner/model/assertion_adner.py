@@ -13,7 +13,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,7 +86,7 @@ class AssertionRules:
     @cache
     def standard(cls) -> AssertionRules:
         """Return the rules that the package contains."""
-        return cls(parse_rules(TABLE, "the table of rules"))
+        return UnreadRules(TABLE, "the table of rules")
 
     @classmethod
     def from_file(cls, path: str | Path) -> AssertionRules:
@@ -99,21 +99,17 @@ class AssertionRules:
             FileNotFoundError: there is no such file.
             ValueError: it is not UTF-8, or a line is no rule; the message names file and line.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
-        return cls(parse_rules(text, str(path)))
+        return cls(parse_rules(_table_text(path), str(path)))
 
     @classmethod
     def load_saved(cls, path: str | Path) -> AssertionRules:
-        """Read the table that a tokenizer was saved with.
+        """Read the table that a tokenizer was saved with; its lines are parsed when the rules are first used.
 
         Raises:
-            CheckpointError: the file is damaged.
+            CheckpointError: the file is not UTF-8, or later, a line is no rule.
         """
         with named_errors(str(path)):
-            return cls.from_file(path)
+            return UnreadRules(_table_text(path), str(path))
 
     def __add__(self, other: AssertionRules) -> AssertionRules:
         """Return these rules with those of `other`, which replace those of the same cue."""
@@ -168,6 +164,42 @@ class AssertionRules:
         return found
 
 
+class UnreadRules(AssertionRules):
+    """The rules of a table that is parsed when they are first used: most runs use none, and it takes a while.
+
+    Args:
+        table: the text of the table.
+        name: its name in messages, the path of a file.
+    """
+
+    def __init__(self, table: str, name: str) -> None:
+        self._table, self._name = table, name
+
+    @cached_property
+    def _parsed(self) -> AssertionRules:
+        with named_errors(self._name):
+            return AssertionRules(parse_rules(self._table, self._name))
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules.
+
+        Raises:
+            CheckpointError: a line of the table is no rule.
+        """
+        return self._parsed.rules
+
+    def _found(self, text: str) -> list[_Match]:
+        return self._parsed._found(text)
+
+
+def _table_text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+
+
 def choose_rules(choice: Any, tokenizer: Any = None) -> Any:
     """Return the rules of an `assertion` argument, None for none.
 
@@ -184,6 +216,7 @@ def choose_rules(choice: Any, tokenizer: Any = None) -> Any:
         return choice or None
     own = getattr(tokenizer, "assertion_rules", None) or AssertionRules.standard()
     if choice is True:
+        len(own.rules)  # reads them: a damaged table fails here, not at the first entity
         return own
     if isinstance(choice, (str, Path)):
         return own + AssertionRules.from_file(choice)

@@ -248,7 +248,13 @@ def test_the_table_travels_with_the_checkpoint_and_may_be_edited(pipe, tmp_path)
     assert not any("negated" in entity["assertion"] for entity in edited(TEXTS[0], assertion=True))
     assert any("negated" in entity["assertion"] for entity in pipe(TEXTS[0], assertion=True))
     path.write_text("negated\t无\n", encoding="utf-8")
-    with pytest.raises(CheckpointError, match="assertion_rules.tsv, line 1"):
+    damaged = AdnerPipeline(pipe.model, AdnerTokenizer.from_pretrained(tmp_path), device="cpu")
+    assert damaged(TEXTS) == pipe(TEXTS)  # rules that nobody asks for are not read
+    for use in (lambda: damaged("", assertion=True), lambda: damaged.tokenizer.assertion_rules.hash):
+        with pytest.raises(CheckpointError, match="assertion_rules.tsv, line 1"):
+            use()
+    path.write_bytes(b"\xff")
+    with pytest.raises(CheckpointError, match="assertion_rules.tsv is not UTF-8"):
         AdnerTokenizer.from_pretrained(tmp_path)
     path.unlink()
     assert AdnerTokenizer.from_pretrained(tmp_path).assertion_rules == RULES
