@@ -86,7 +86,10 @@ class Calibration:
             return cls()
         labels = values.get("labels") or {}
         if not isinstance(labels, Mapping) or not set(labels) <= set(entity_types):
-            raise ValueError(f"calibration.labels must map labels of {list(entity_types)} to maps, found {labels!r}")
+            raise ValueError(
+                f"calibration.labels must map labels of {list(entity_types)} to maps, found {labels!r}; to give a "
+                "checkpoint new labels, load it with calibration=None"
+            )
         return cls(
             is_fitted=True,
             score=_map(values, "score"),
@@ -97,14 +100,15 @@ class Calibration:
             candidate_threshold=_threshold(values, "candidate_threshold") or None,
         )
 
-    def candidates_above(self, asked: bool | float | None) -> float | None:
+    def candidates_above(self, asked: bool | float | None, threshold: float = 0.0) -> float | None:
         """Return the posterior that candidates exceed, None if nobody asked for them.
 
         Args:
             asked: True for the threshold that was fitted, or one in (0, 1).
+            threshold: score below which entities are dropped.
 
         Raises:
-            ValueError: another value, or True although no threshold was fitted.
+            ValueError: another value, True although no threshold was fitted, or a threshold that would drop candidates.
         """
         if asked is None or asked is False:
             return None
@@ -115,6 +119,8 @@ class Calibration:
                 "candidates=True needs a candidate threshold, which the checkpoint does not have: fit one with "
                 "`adner calibrate --coverage`, or give a posterior, such as candidates=0.05"
             )
+        if threshold > 0:
+            raise ValueError(f"threshold={threshold:g} would drop candidates; give threshold or candidates, not both")
         return self.candidate_threshold if asked is True else float(asked)
 
     def calibrated(self, label: str, posterior: float, start: float, end: float) -> dict[str, float]:

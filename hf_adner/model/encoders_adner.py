@@ -36,10 +36,19 @@ def _no_pooling(encoder_class: type) -> dict[str, bool]:
 
 
 def load_encoder(name_or_path: str, encoder_kwargs: dict[str, Any] | None = None) -> PreTrainedModel:
-    """Load a pretrained encoder in float32 (unless `encoder_kwargs` sets a dtype), without its pooling layer."""
+    """Load a pretrained encoder in float32 (unless `encoder_kwargs` sets a dtype), without its pooling layer.
+
+    Raises:
+        ValueError: it is a tagger of ours, which has an encoder of its own.
+    """
     kwargs = {"dtype": torch.float32, **(encoder_kwargs or {})}
     hub_options = hub_options_of(kwargs)
     config = kwargs.pop("config", None) or AutoConfig.from_pretrained(name_or_path, **hub_options)
+    if config.model_type == "adner" and any("TokenClassification" in name for name in config.architectures or ()):
+        raise ValueError(
+            f"{name_or_path} is a trained tagger, expected an encoder; to train it on, load it with "
+            "AdnerForTokenClassification.from_pretrained and give it to AdnerTrainer"
+        )
     if type(config) in MODEL_MAPPING:
         encoder_class = MODEL_MAPPING[type(config)]
         kwargs = {**_no_pooling(encoder_class if isinstance(encoder_class, type) else encoder_class[0]), **kwargs}

@@ -1,6 +1,7 @@
 """M-DSCMG (Luo, Che, Ji 2025), its baselines and its ablations as Hugging Face models."""
 
 import inspect
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ from .loading_adner import CheckedModel
 from .outputs_adner import AdnerModelOutput, AdnerTokenClassifierOutput
 from .per_label_adner import ChainLabels, PerLabelHead
 from .word_table_adner import AddedWords, add_words, fill_word_table
+
+logger = logging.getLogger(__name__)
 
 
 class AdnerPreTrainedModel(CheckedModel):
@@ -207,7 +210,11 @@ class AdnerModel(AdnerPreTrainedModel):
 
 
 class AdnerForTokenClassification(AdnerPreTrainedModel):
-    """Any architecture of `ARCHITECTURES`, with its linear-chain CRF (eqs. 16–19) or softmax head."""
+    """Any architecture of `ARCHITECTURES`, with its linear-chain CRF (eqs. 16–19) or softmax head.
+
+    A calibration (`adner calibrate`) was fitted for the weights as they were. Once a calibrated model is trained on (a
+    forward pass in training mode with gradients), `config.calibration` becomes None, with a warning.
+    """
 
     def __init__(self, config: AdnerConfig, encoder: PreTrainedModel | None = None):
         super().__init__(config)
@@ -320,7 +327,8 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
     ) -> AddedWords:
         """Add words to the lexicon of this model and of its tokenizer, in place; save both then.
 
-        Nothing changes for texts without the new words, whose vectors are as at the start of training.
+        Nothing changes for texts without the new words, whose vectors are as at the start of training. A calibration
+        is kept; calibrate again if many texts have new words.
 
         Args:
             tokenizer: the model's own.
@@ -388,6 +396,7 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
         Raises:
             ValueError: as `AdnerModel.forward`, a label that does not exist, or emissions that are nan or infinite.
         """
+        self._drop_stale_calibration()
         tokens = batch_shape(input_ids, inputs_embeds)
         check_labels(tokens, labels, len(self.config.entity_types) if self.config.is_per_label else None)
         if attention_mask is None:
@@ -421,6 +430,15 @@ class AdnerForTokenClassification(AdnerPreTrainedModel):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
+
+    def _drop_stale_calibration(self) -> None:
+        # here rather than in a Trainer: every way of training comes by, whoever wrote its loop
+        if self.config.calibration is not None and self.training and torch.is_grad_enabled():
+            self.config.calibration = None
+            logger.warning(
+                "the model was calibrated and is trained on: its calibration (scores, review and candidate thresholds) "
+                "was fitted for other weights and is dropped; run `adner calibrate` on the new checkpoint"
+            )
 
     def entity_log_posteriors(
         self,

@@ -176,9 +176,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         fitted = REVIEW_THRESHOLD if calibration.review_threshold is None else calibration.review_threshold
         review_threshold = check_probability(choices.get("review_threshold", fitted), "review_threshold")
         threshold = check_probability(choices.get("threshold", 0.0), "threshold")
-        least = calibration.candidates_above(choices.get("candidates"))
-        if least is not None and threshold > 0:
-            raise ValueError(f"threshold={threshold:g} would drop candidates; give threshold or candidates, not both")
+        least = calibration.candidates_above(choices.get("candidates"), threshold)
         return _Settings(
             batch_size=check_count(DEFAULT_BATCH_SIZE if batch_size is None else batch_size, "batch_size", 1),
             window_size=size,

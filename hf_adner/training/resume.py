@@ -43,7 +43,7 @@ _KEPT = ("learning_rate", "head_learning_rate", "crf_learning_rate", "weight_dec
 _BOOKKEEPING = {
     "transformers_version", "architectures", "dtype", "_name_or_path", "auto_map", "custom_pipelines", "label2id",
     "lexicon_hash", "script_hash", "use_cache", "output_attentions", "output_hidden_states", "return_dict",
-    "format_version",
+    "format_version", "calibration",
 }  # fmt: skip
 """Fields of a configuration that say nothing about the network; labels and lexicon are compared by themselves."""
 
