@@ -14,6 +14,7 @@ from hf_adner.data.records import Document, EntitySpan
 from hf_adner.explain.tagger import Tagger
 from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.metrics.robustness import robustness, seen_unseen_recall
+from hf_adner.model.lexicon_adner import as_read
 from hf_adner.perturb.context import EntitySurfaces
 from hf_adner.perturb.perturbation import LABEL_PRESERVING, Perturbation, Perturbed
 from hf_adner.perturb.registry import HELD_OUT, make_perturbation
@@ -93,7 +94,7 @@ class RobustnessReport:
             ``coverage`` (share of the documents that the family can edit), ``views``, ``gold``.
         mean_degradation, worst_family, worst_degradation, worst_f1: over families, see `metrics.robustness`.
         recall: `metrics.robustness.seen_unseen_recall`: gold entities count as seen if training contained their text
-            with their label; None without training documents.
+            (as the tokenizer reads it) with their label; None without training documents.
     """
 
     documents: int
@@ -183,7 +184,7 @@ def robustness_report(
         documents=len(documents),
         f1=_f1(clean, documents),
         families={name: {"degradation": float("nan"), **row, **per_family.get(name, {})} for name, row in rows.items()},
-        recall=_recall(documents, clean, training) if training else None,
+        recall=_recall(documents, clean, training, _reading(tokenizer)) if training else None,
         **figures,
     )
 
@@ -233,10 +234,21 @@ def _f1(predicted: Sequence[Spans], documents: Sequence[Document]) -> float:
     return entity_f1(predicted, [document.spans for document in documents])["f1"]
 
 
-def _recall(documents: Sequence[Document], predicted: Sequence[Spans], training: Sequence[Document]) -> dict:
-    surfaces = {(entity.text, entity.label) for document in training for entity in document.entities}
+def _reading(tokenizer: Any) -> Callable[[str], str]:
+    """Return how a tokenizer reads a text: one of another package as it is written."""
+    script_map = getattr(tokenizer, "script_map", None)
+    return partial(as_read, lower_case=bool(getattr(tokenizer, "do_lower_case", False)), script_map=script_map)
+
+
+def _recall(
+    documents: Sequence[Document],
+    predicted: Sequence[Spans],
+    training: Sequence[Document],
+    read: Callable[[str], str],
+) -> dict:
+    surfaces = {(read(entity.text), entity.label) for document in training for entity in document.entities}
     recalled, seen = [], []
     for document, spans in zip(documents, map(set, predicted)):
         recalled += [span in spans for span in document.spans]
-        seen += [(entity.text, entity.label) in surfaces for entity in document.entities]
+        seen += [(read(entity.text), entity.label) in surfaces for entity in document.entities]
     return seen_unseen_recall(recalled, seen)

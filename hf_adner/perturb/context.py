@@ -15,11 +15,12 @@ from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.perturb.edits import Edit, Masks, Replacements, apply_guarded, edits_of
 from hf_adner.perturb.perturbation import Focus, Perturbation, Perturbed, entity_order
 from hf_adner.perturb.protected import ClosedSpans, protected_spans
+from hf_adner.perturb.reading import as_compared, find_words
 from hf_adner.perturb.units import Unit, budget, context_units, draw_runs, draw_units, least_important
 
 
 class Terms:
-    """Terms that edits must not create, such as entities or dictionary words.
+    """Terms that edits must not create, in either script, such as entities or dictionary words.
 
     Args:
         lexicon: the terms.
@@ -50,7 +51,7 @@ class Terms:
             yield start < last and first < end and (not merging or start < first or last < end)
 
     def _match(self, text: str) -> list[tuple[int, int, int]]:
-        return self.lexicon.match(text, lower_case=self.lower_case)
+        return find_words(self.lexicon, text, self.lower_case)
 
 
 class ContextEdit(Perturbation):
@@ -204,7 +205,7 @@ def _is_usable(surface: str) -> bool:
 
 
 class EntitySwap(Perturbation):
-    """Replace entities by other texts of the same type.
+    """Replace entities by other texts of the same type, which are not the same in another script or case.
 
     Entities that overlap others or contain a protected word or figure stay.
 
@@ -237,7 +238,8 @@ class EntitySwap(Perturbation):
         return apply_guarded(document, edits, family=self.name, kind=self.kind, inside_entities=True)
 
     def _swap(self, entity: Entity, rng: random.Random) -> list[Edit]:
-        others = [text for text in self.surfaces.texts(entity.label) if text != entity.text]
+        own = as_compared(entity.text)
+        others = [text for text in self.surfaces.texts(entity.label) if as_compared(text) != own]
         return [Edit(entity.start, entity.end, rng.choice(others), aligned=False)] if others else []
 
 

@@ -18,6 +18,7 @@ from hf_adner.model.loading_adner import load_complete
 from hf_adner.model.windows_adner import owned_ranges, prediction_windows
 from hf_adner.perturb.context import Terms
 from hf_adner.perturb.edits import Edit, draw_weighted
+from hf_adner.perturb.reading import as_compared
 from hf_adner.perturb.units import HAN, WORD, Unit, character_kind, text_units
 
 Candidate = tuple[str, float]
@@ -158,10 +159,11 @@ class MaskedLanguageModel:
 
     def _allowed(self, text: str, unit: Unit, candidates: Iterable[Candidate]) -> list[Candidate]:
         old = text[unit.start : unit.end]
+        own = as_compared(old)
         return [
             (string, probability)
             for string, probability in candidates
-            if string.lower() != old.lower()
+            if as_compared(string) != own
             and (len(string) == len(old) or (unit.kind == WORD and len(string) > 1))
             and not (self.terms and self.terms.made_by(text, Edit(unit.start, unit.end, string)))
         ]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from hf_adner.data.records import CharacterRange, Document
+from hf_adner.perturb.reading import simplified
 
 NEGATIONS = (
     "否认 未见 未及 未触及 未闻及 未闻 未予 未曾 从未 并未 尚未 未 没有 没 无 不 非 "
@@ -82,12 +83,13 @@ _COMPILED = tuple(re.compile(pattern, re.IGNORECASE) for pattern in _PATTERNS)
 
 @lru_cache(maxsize=256)
 def protected_spans(text: str) -> tuple[CharacterRange, ...]:
-    """Find what must not be changed in a text: negations, sides, numbers with units, dates and doses.
+    """Find what must not be changed in a text of either script: negations, sides, numbers with units, dates and doses.
 
     Returns:
         (start, end) of each, sorted; overlapping spans are merged.
     """
-    spans = sorted(match.span() for pattern in _COMPILED for match in pattern.finditer(text))
+    read = simplified(text)
+    spans = sorted(match.span() for pattern in _COMPILED for match in pattern.finditer(read))
     merged: list[CharacterRange] = []
     for start, end in spans:
         if merged and start < merged[-1][1]:

@@ -15,6 +15,7 @@ from hf_adner.data.records import Document
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.word_vectors_adner import character_mean_vectors
 from hf_adner.perturb.edits import draw_weighted
+from hf_adner.perturb.reading import as_compared
 from hf_adner.perturb.units import Unit
 
 Neighbours = list[tuple[str, float]]
@@ -29,6 +30,7 @@ _CHUNK = 1024  # words compared at once
 class SimilarWords:
     """The nearest words of a lexicon with as many characters; a source of replacements.
 
+    Words are looked up in either script and case, and a word is no neighbour of itself in another.
     Neighbours are searched when first needed, so a large lexicon costs nothing in advance.
 
     Args:
@@ -57,7 +59,7 @@ class SimilarWords:
             raise ValueError(f"top is {top}, expected 1 or more")
         self.lexicon = lexicon
         self.top, self.minimum = top, minimum
-        self._excluded = frozenset(excluded)
+        self._excluded = frozenset(map(as_compared, excluded))
         self._vectors = torch.nn.functional.normalize(vectors.detach().float().cpu(), dim=-1)  # (size, dimension)
         self._neighbours: SimilarWordTable = {}
 
@@ -75,7 +77,11 @@ class SimilarWords:
 
     @cached_property
     def _ids(self) -> dict[str, int]:
-        return {word: index for index, word in enumerate(self.lexicon.words, 1)}
+        """Word as it is compared -> id; of several that are compared alike the first."""
+        ids: dict[str, int] = {}
+        for index, word in enumerate(self.lexicon.words, 1):
+            ids.setdefault(as_compared(word), index)
+        return ids
 
     @cached_property
     def _groups(self) -> dict[int, tuple[list[int], torch.Tensor]]:
@@ -88,6 +94,7 @@ class SimilarWords:
 
     def nearest(self, word: str) -> Neighbours:
         """Return up to `top` (word, cosine), the most similar first; empty for a word outside the lexicon."""
+        word = as_compared(word)
         if word not in self._ids:
             return []
         if word not in self._neighbours:

@@ -15,6 +15,7 @@ from hf_adner.perturb.context import ContextEdit, Terms
 from hf_adner.perturb.edits import Edit, apply_guarded, entity_places
 from hf_adner.perturb.perturbation import CharacterAlignment, Focus, Perturbation, Perturbed
 from hf_adner.perturb.protected import ClosedSpans, keeps_protected
+from hf_adner.perturb.reading import as_compared
 from hf_adner.perturb.units import HAN, SPACE, SYMBOL, WORD, Unit, character_kind
 
 OPERATIONS = ("width", "exchange", "delete", "insert")
@@ -151,7 +152,7 @@ def _shuffled(
     """Return a sentence's clauses in their new order, with the text between and around them in place."""
     start, end = clauses[0][0], clauses[-1][1]
     blocks = _blocks(text, clauses, closed)
-    sentence = text[start:end].lower()
+    sentence = as_compared(text[start:end])
     order = list(blocks)
     if len(blocks) > 1 and not any(word in sentence for word in TEMPORAL):
         for _ in range(4):  # two clauses keep their order with probability 1/16
@@ -217,7 +218,7 @@ def _blocks(text: str, clauses: Sequence[CharacterRange], closed: ClosedSpans) -
     """Return the clauses without surrounding white space; the first negated one includes the rest of the sentence."""
     blocks: list[CharacterRange] = []
     for start, end in clauses:
-        negated = any(word in f" {text[start:end].lower()} " for word in _NEGATIONS)
+        negated = any(word in f" {as_compared(text[start:end])} " for word in _NEGATIONS)
         blocks.append(_trimmed(text, start, clauses[-1][1] if negated else end, closed))
         if negated:
             break

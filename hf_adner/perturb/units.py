@@ -12,6 +12,7 @@ from typing import NamedTuple
 from hf_adner.data.records import Document
 from hf_adner.model.lexicon_adner import Lexicon, leftmost_longest
 from hf_adner.perturb.protected import ClosedSpans
+from hf_adner.perturb.reading import find_words
 
 HAN, WORD, SPACE, SYMBOL = "han", "word", "space", "symbol"
 """Kinds of units: a character of a script without spaces, a word, white space, punctuation and other signs."""
@@ -91,12 +92,13 @@ def context_units(document: Document, lexicon: Lexicon | None = None) -> list[Un
 
     Args:
         document: the text and its entities.
-        lexicon: its words of two or more characters are single units, leftmost and longest first.
+        lexicon: its words of two or more characters, in either script and case, are single units, leftmost and longest
+            first.
     """
     closed = ClosedSpans.of_context(document)
     units = text_units(document.text)
     if lexicon is not None:
-        units = _joined(units, lexicon.match(document.text), closed)
+        units = _joined(units, find_words(lexicon, document.text), closed)
     return [unit for unit in units if unit.kind in (HAN, WORD) and closed.is_open(unit.start, unit.end)]
 
 

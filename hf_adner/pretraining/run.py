@@ -299,7 +299,8 @@ def similar_words_of(
     Raises:
         ValueError: if the file is not a file of word vectors, or has no word of the texts.
     """
-    sequences = WordSequences(texts, lexicon, lower_case=tokenizer.do_lower_case, longest=args.longest_word)
+    reading = {"lower_case": tokenizer.do_lower_case, "script_map": getattr(tokenizer, "script_map", None)}
+    sequences = WordSequences(texts, lexicon, longest=args.longest_word, **reading)
     words = sequences.words
     if args.word_vectors:
         vectors = given_vectors(words, args.word_vectors, lower_case=tokenizer.do_lower_case)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from hf_adner.model.lexicon_adner import Lexicon, lower_by_character
+from hf_adner.model.lexicon_adner import Lexicon, as_read
+from hf_adner.model.script_adner import ScriptMap
 from hf_adner.pretraining.words import segment
 
 _CONTEXTS = 10_000  # most frequent words that count as contexts
@@ -21,7 +22,7 @@ class WordSequences:
     Args:
         texts: the texts; read until `limit` characters.
         lexicon: the words; None for characters and runs of letters and digits only.
-        lower_case: lower-case the texts first, as the tokenizer does.
+        lower_case, script_map: of the tokenizer; texts and words are read as it reads them.
         longest: largest number of characters of a lexicon word.
         min_count: smallest number of occurrences of a word with an id.
         limit: largest number of characters.
@@ -38,6 +39,7 @@ class WordSequences:
         lexicon: Lexicon | None,
         *,
         lower_case: bool = False,
+        script_map: ScriptMap | None = None,
         longest: int = 8,
         min_count: int = 5,
         limit: int = 10_000_000,
@@ -45,8 +47,8 @@ class WordSequences:
         index: dict[str, int] = {}
         rows: list[np.ndarray] = []
         for text in _limited(texts, limit):
-            text = lower_by_character(text) if lower_case else text
-            spans = segment(text, lexicon, lower_case=lower_case, longest=longest)
+            text = as_read(text, lower_case, script_map)
+            spans = segment(text, lexicon, lower_case=lower_case, longest=longest, script_map=script_map)
             row = [index.setdefault(text[start:end], len(index)) for start, end in spans]
             rows.append(np.array([*row, -1], dtype=np.int32))
         numbers = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)  # (positions,)

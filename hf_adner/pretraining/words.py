@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hf_adner.data.records import CharacterRange
 from hf_adner.model.lexicon_adner import Lexicon, leftmost_longest
+from hf_adner.model.script_adner import ScriptMap
 from hf_adner.model.tokenization_adner import SPACE
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ _RUN = re.compile(r"[A-Za-z]+|[0-9]+|\s+|.", re.DOTALL)
 
 
 def segment(
-    text: str, lexicon: Lexicon | None, *, lower_case: bool = False, longest: int | None = None
+    text: str,
+    lexicon: Lexicon | None,
+    *,
+    lower_case: bool = False,
+    longest: int | None = None,
+    script_map: ScriptMap | None = None,
 ) -> list[tuple[int, int]]:
     """Cut a text into words by forward maximum matching, without gaps.
 
@@ -32,11 +38,12 @@ def segment(
         lexicon: the words; None for runs and characters only.
         lower_case: match case-insensitively, as for a lower-casing tokenizer.
         longest: largest number of characters of a lexicon word; longer words are ignored.
+        script_map: of the tokenizer, so that words of the lexicon are found in either script.
 
     Returns:
         (start, end) of each word in characters, end exclusive.
     """
-    matches = [] if lexicon is None else lexicon.match(text, lower_case=lower_case)
+    matches = [] if lexicon is None else lexicon.match(text, lower_case=lower_case, script_map=script_map)
     words = [match for match in matches if longest is None or match[2] - match[1] <= longest]
     # a word may end inside a run: then the rest of the run is a candidate too
     runs = [(0, start, run.end()) for run in _RUN.finditer(text) for start in range(*run.span())]
@@ -59,6 +66,7 @@ class TokenWords:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, lexicon: Lexicon | None = None, longest: int = 8) -> None:
         self.lexicon, self.longest = lexicon, longest
         self.lower_case = bool(getattr(tokenizer, "do_lower_case", False))
+        self.script_map = getattr(tokenizer, "script_map", None)
         self.unknown = tokenizer.unk_token_id
         self.special = frozenset(tokenizer.all_special_ids) - {self.unknown}
         last = max(tokenizer.get_vocab().values(), default=-1)  # ids may have gaps
@@ -97,7 +105,8 @@ class TokenWords:
         return runs
 
     def _words(self, ids: Sequence[int], first: int) -> list[CharacterRange]:
-        spans = segment(self.text(ids), self.lexicon, lower_case=self.lower_case, longest=self.longest)
+        reading = {"lower_case": self.lower_case, "script_map": self.script_map}
+        spans = segment(self.text(ids), self.lexicon, longest=self.longest, **reading)
         starts = {start for start, _ in spans}
         offsets = accumulate((len(self._texts[token]) for token in ids), initial=0)
         begins = [

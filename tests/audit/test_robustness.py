@@ -79,3 +79,22 @@ def test_without_a_lexicon_and_with_too_little(stock):
     assert robustness_report(stock.model, stock.tokenizer, lost, families=[], progress=False).worst_family is None
     with pytest.raises(ValueError, match="needs training documents"):
         robustness_report(stock.model, stock.tokenizer, lost, families=["entity-swap"], progress=False)
+
+
+def test_seen_in_either_script(case):
+    to_traditional = str.maketrans("红药复无发热块后", "紅藥復無發熱塊後")
+    surfaces = [(one.text, one.label) for document in case.documents for one in document.entities]
+    written = [(text.translate(to_traditional), label) for text, label in surfaces]
+    assert written != surfaces
+    recalls = [
+        robustness_report(
+            case.model,
+            case.tokenizer,
+            case.documents,
+            families={"nothing": Nothing()},
+            training=[Document("t", text, (Entity(0, len(text), label),)) for text, label in seen],
+            progress=False,
+        ).recall
+        for seen in (surfaces, written)
+    ]
+    assert recalls[0] == recalls[1] and recalls[0]["unseen"] == 0
