@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 from hf_adner import Document, Entity, write_documents
 from hf_adner.comparison.annotation_review import ReviewArguments, review_annotation
 from hf_adner.data.differences import MISSING
-from hf_adner.data.synthetic import generate_corpus
+from hf_adner.data.synthetic import DEFAULT_SIZES, generate_corpus
 from hf_adner.files import write_json
 from hf_adner.training.arguments import DatasetArguments, ModelArguments, TrainCommandArguments
 
@@ -44,7 +44,7 @@ def main() -> None:
     args = parser.parse_args()
     output = Path(args.output)
     output.mkdir(parents=True, exist_ok=True)
-    sizes = {"train": args.documents, "validation": 1, "test": 1, "test_unseen": 1, "contrast": 1}
+    sizes = {**dict.fromkeys(DEFAULT_SIZES, 0), "train": args.documents}
     corpus = generate_corpus(sizes=sizes)["train"] if args.model is None else generate_corpus()["test"]
     documents, altered = altered_corpus(corpus, args.share, random.Random(args.seed))
     write_documents(documents, output / "gold.jsonl")

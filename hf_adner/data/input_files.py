@@ -208,5 +208,7 @@ def split_of_name(name: str) -> str | None:
     name = name.lower()
     if "test_unseen" in name or "test-unseen" in name:
         return "test_unseen"
+    if name.partition(".")[0] == "assertion":  # of ad-synthetic; in a longer name it may say what is annotated
+        return "assertion"
     splits = {SPLIT_WORDS[word] for word in re.split(r"[^a-z]+", name) if word in SPLIT_WORDS}
     return splits.pop() if len(splits) == 1 else None

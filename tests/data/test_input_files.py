@@ -24,6 +24,8 @@ def folder(tmp_path):
         ("test.char.bmes", "test"),
         ("test_unseen.jsonl", "test_unseen"),
         ("contrast.jsonl", "contrast"),
+        ("assertion.jsonl", "assertion"),
+        ("train-assertion.jsonl", "train"),
         ("latest.jsonl", None),
         ("train-test.jsonl", None),
     ],

@@ -1,7 +1,8 @@
 """The ad-synthetic corpus: invented dermatology notes and answers, reproducible by seed.
 
 A document is made of the sections of its note type (`plans.txt`), a section of frames (`frames/`). A document of the
-`contrast` split has a partner with the same words but another cue, and therefore another label or boundary.
+`contrast` split has a partner with the same words but another cue, and therefore another label or boundary; one of the
+`assertion` split a partner with the same entities, of which something else is asserted.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
+from hf_adner.data.assertion import ASSERTION
 from hf_adner.data.records import Document, Entity
 from hf_adner.data.synthetic.grammar import (
     BOUNDARY,
@@ -31,7 +33,7 @@ from hf_adner.data.synthetic.noise import add_noise, tidy
 from hf_adner.data.synthetic.scene import Topic, choose_topic, make_person, read_topics
 from hf_adner.data.synthetic.vocabulary import ALL, SEEN, UNSEEN, Vocabulary, VocabularyError, data_files, data_text
 
-DEFAULT_SIZES = {"train": 3000, "validation": 400, "test": 400, "test_unseen": 400, "contrast": 400}
+DEFAULT_SIZES = {"train": 3000, "validation": 400, "test": 400, "test_unseen": 400, "contrast": 400, "assertion": 400}
 SHORTEST, LONGEST = 4, 600
 PUNCTUATION = "，。；、：！？,.;:!? "
 ATTEMPTS = 4000
@@ -59,6 +61,8 @@ LAST_STYLES: dict[tuple[str, ...], float] = {
 
 REPEATS = {"?": (0, 1), "*": (0, 2), "+": (1, 2)}
 SIDES = ("a", "b")
+ASSERTED_LISTS = {"separators": ("、",), "last_separators": ("、", "、", "和", "及", "或")}
+"""How lists are joined where it matters how far a cue reaches: a comma would leave it open."""
 DIFFERENCE = re.compile(r"⟦([^⟦⟧‖]*)‖([^⟦⟧‖]*)⟧")
 
 
@@ -76,8 +80,9 @@ def generate_corpus(
     Returns:
         split -> documents. `meta` has `note_type`, `topic`; `cues`, a list of `{"entity", "start", "end", "kind"}`: the
         characters that determine the type or boundary of that entity (kinds: `grammar.CUE_KINDS`); `distractors`,
-        mentions that are not entities, with their `distractor_cues`; and in the split `contrast` the keys `contrast`,
-        `pair` and `side`.
+        mentions that are not entities, with their `distractor_cues`; and in the splits `contrast` and `assertion` the
+        keys `contrast`, `pair` and `side`. Entities of `assertion` have `assertion` in their meta, the sorted list of
+        the attributes that hold.
 
     Raises:
         ValueError: an unknown split, or invalid sizes.
@@ -86,7 +91,8 @@ def generate_corpus(
     builder = _Builder(seed, Materials.load(), SEEN if hold_out else ALL)
     corpus = {split: builder.split(split, sizes[split]) for split in ("train", "validation", "test")}
     corpus["test_unseen"] = builder.unseen(sizes["test_unseen"], corpus["train"])
-    corpus["contrast"] = builder.contrast(sizes["contrast"])
+    for split in ("contrast", "assertion"):
+        corpus[split] = builder.pairs(split, sizes[split])
     return corpus
 
 
@@ -118,11 +124,11 @@ class _Builder:
         seen = "\n".join(document.text for document in train)
         return [self._document("test_unseen", index, UNSEEN, seen) for index in range(size)]
 
-    def contrast(self, size: int) -> list[Document]:
+    def pairs(self, split: str, size: int) -> list[Document]:
         """Generate `size` documents in pairs; with an odd size, the last document has no partner."""
         documents: list[Document] = []
         for index in range((size + 1) // 2):
-            documents.extend(self._pair(index))
+            documents.extend(self._pair(split, index))
         return documents[:size]
 
     def _document(self, split: str, index: int, pool: str, seen: str | None = None) -> Document:
@@ -170,27 +176,28 @@ class _Builder:
         phrases = person.phrases | _draw_words(rng, topic)
         return Scene(rng, topic.slots, phrases, {}, separators, lasts, pool, misfits, unsaid, person.stage)
 
-    def _pair(self, index: int) -> list[Document]:
-        pairs = self.materials.pairs
+    def _pair(self, split: str, index: int) -> list[Document]:
+        pairs = self.materials.pairs[split]
         for attempt in range(ATTEMPTS):
             # a template with few variants is replaced by the next template
             template = pairs[(index + attempt // 25) % len(pairs)]
-            drafts = self._sides(template, f"{self.seed}/contrast/{index}/{attempt}")
+            drafts = self._sides(template, f"{self.seed}/{split}/{index}/{attempt}", split == "assertion")
             texts = {draft.text for draft in drafts or ()}
             if len(texts) == len(SIDES) and not texts & self.texts:
                 self.texts |= texts
                 return [
-                    self._finish(f"contrast-{index:05d}-{side}", draft, _pair_meta(template, index, side))
+                    self._finish(f"{split}-{index:05d}-{side}", draft, _pair_meta(split, template, index, side))
                     for side, draft in zip(SIDES, drafts, strict=True)
                 ]
-        raise VocabularyError(f"no new contrast pair after {ATTEMPTS} attempts: ask for fewer documents")
+        raise VocabularyError(f"no new {split} pair after {ATTEMPTS} attempts: ask for fewer documents")
 
-    def _sides(self, template: PairTemplate, key: str) -> list[Draft] | None:
+    def _sides(self, template: PairTemplate, key: str, asserted: bool) -> list[Draft] | None:
         """Expand both sides with the same random numbers; None if a term does not fit the scene."""
         drafts = []
         for side in range(len(SIDES)):
             rng = random.Random(key)
             scene, draft = self._scene(rng, choose_topic(rng, self.materials.topics, "derm"), self.pool), Draft()
+            scene = replace(scene, **ASSERTED_LISTS) if asserted else scene
             try:
                 self.materials.grammar.expand(parse_frame(template.side(side)), scene, draft)
             except VocabularyError:
@@ -201,11 +208,13 @@ class _Builder:
     def _finish(self, name: str, draft: Draft, meta: dict) -> Document:
         marks = [index for index, mark in enumerate(draft.marks) if mark.label]
         distractor_marks = [index for index, mark in enumerate(draft.marks) if not mark.label]
+        says = meta["note_type"] == "assertion"
         entities = tuple(
-            Entity(mark.start, mark.end, mark.label, draft.text[mark.start : mark.end])
+            Entity(mark.start, mark.end, mark.label, draft.text[mark.start : mark.end],
+                   {ASSERTION: sorted(mark.holds)} if says else {})
             for mark in draft.marks
             if mark.label is not None
-        )
+        )  # fmt: skip
         cues = draft.cues + _lexical_cues(draft, self.materials.heads) + _neighbour_cues(draft)
         cues.sort(key=lambda cue: (cue.mark, cue.start, cue.end, cue.kind))
         meta = meta | {
@@ -225,8 +234,8 @@ def _draw_words(rng: random.Random, topic: Topic) -> dict[str, str]:
     return phrases
 
 
-def _pair_meta(template: PairTemplate, index: int, side: str) -> dict:
-    return {"note_type": "contrast", "contrast": template.kind, "pair": f"contrast-{index:05d}", "side": side}
+def _pair_meta(split: str, template: PairTemplate, index: int, side: str) -> dict:
+    return {"note_type": split, "contrast": template.kind, "pair": f"{split}-{index:05d}", "side": side}
 
 
 def _cue_records(key: str, marks: list[int], cues: list[Cue]) -> list[dict]:
@@ -271,7 +280,7 @@ class Materials:
     topics: dict[str, Topic]
     plans: list[Plan]
     sections: dict[str, list[str]]
-    pairs: list[PairTemplate]
+    pairs: dict[str, list[PairTemplate]]
     heads: dict[str, tuple[str, ...]]
     misfits: dict[str, tuple[str, ...]]
 
@@ -289,7 +298,7 @@ class Materials:
             read_topics(data_text("topics.txt")),
             read_plans(data_text("plans.txt")),
             sections,
-            read_pairs(data_text("contrast.txt")),
+            {split: read_pairs(data_text(f"{split}.txt"), split) for split in ("contrast", "assertion")},
             read_word_lists(data_text("heads.txt")),
             misfits,
         )
@@ -375,15 +384,13 @@ class PairTemplate(NamedTuple):
         return DIFFERENCE.sub(lambda match: match[index + 1], self.source)
 
 
-def read_pairs(text: str) -> list[PairTemplate]:
-    """Parse a contrast file: templates by `[[kind]]`, in which `⟦a‖b⟧` is the difference between the two sides.
+def read_pairs(text: str, source: str = "contrast") -> list[PairTemplate]:
+    """Parse a file of pairs: templates by `[[kind]]`, in which `⟦a‖b⟧` is the difference between the two sides.
 
     Raises:
         ValueError: a template has no difference.
     """
-    pairs = [
-        PairTemplate(kind, source) for kind, sources in read_sections(text, "contrast").items() for source in sources
-    ]
+    pairs = [PairTemplate(kind, source) for kind, sources in read_sections(text, source).items() for source in sources]
     for pair in pairs:
         if not DIFFERENCE.search(pair.source):
             raise ValueError(f"no difference in the {pair.kind} template {pair.source[:20]!r}")

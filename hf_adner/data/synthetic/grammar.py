@@ -7,6 +7,7 @@ r"""The frame language: a sentence frame is parsed into nodes and expanded into 
 | `{slot@x}` | the same term at every `@x` of the document |
 | `{slot#Label}`, `{slot!}` | the term with another label; as a mention that is not an entity |
 | `{=surface#Label}`, `{=surface!}` | a fixed surface as an entity; as a mention that is not an entity |
+| `{slot~family,negated}` | what is asserted of the mentions (attributes of assertion); nothing if left out |
 | `<macro>`, `<macro:2-4>` | a phrase, or a coordinated list of phrases |
 | `[a\|b*3\|]` | one of several alternatives, with weights; may be empty |
 | `%3-10%`, `%0.1-2.5%` | a number |
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from hf_adner.data.synthetic.vocabulary import ALL, LABELS, Vocabulary, VocabularyError
+from hf_adner.model.assertion_table_adner import ATTRIBUTES
 
 HEAD, NAME, CONTEXT, BOUNDARY = "head", "name", "context", "boundary"
 CUE_KINDS = (HEAD, NAME, CONTEXT, BOUNDARY)
@@ -31,11 +33,12 @@ that determine its type) and `boundary` (a neighbour outside the entity, or a wo
 
 @dataclass
 class Mark:
-    """A mention, with an exclusive end; the label is None if the mention is not an entity."""
+    """A mention, with an exclusive end; the label is None if it is not an entity; `holds` is asserted of it."""
 
     start: int
     end: int
     label: str | None
+    holds: tuple[str, ...] = ()
 
 
 @dataclass
@@ -62,9 +65,9 @@ class Draft:
         """Append plain characters."""
         self.text += text
 
-    def mention(self, surface: str, label: str | None) -> int:
+    def mention(self, surface: str, label: str | None, holds: tuple[str, ...] = ()) -> int:
         """Append `surface` as a mention and return its index."""
-        self.marks.append(Mark(len(self.text), len(self.text) + len(surface), label))
+        self.marks.append(Mark(len(self.text), len(self.text) + len(surface), label, holds))
         self.text += surface
         return len(self.marks) - 1
 
@@ -93,7 +96,8 @@ class Draft:
 CLOSERS = {"[": "]", "‹": "›", "«": "»", "{": "}", "<": ">"}
 NUMBER = re.compile(r"%(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)%")
 REFERENCE = re.compile(
-    r"(?P<name>=[^#!]+|[\w.]+)(?::(?P<low>\d+)-(?P<high>\d+))?(?:@(?P<bind>\w+))?(?:#(?P<label>\w+)|(?P<plain>!))?"
+    r"(?P<name>=[^#!~]+|[\w.]+)(?::(?P<low>\d+)-(?P<high>\d+))?(?:@(?P<bind>\w+))?(?:#(?P<label>\w+)|(?P<plain>!))?"
+    r"(?:~(?P<holds>[a-z,]*))?"
 )
 
 
@@ -127,6 +131,7 @@ class Slot:
     bind: str | None
     label: str | None
     plain: bool
+    holds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,12 +212,13 @@ def _parse_node(opener: str, body: str, source: str) -> Node:
 
 def _parse_reference(opener: str, body: str, source: str) -> Slot | Call:
     match = REFERENCE.fullmatch(body)
-    if not match or (match["label"] and match["label"] not in LABELS):
+    holds = tuple(filter(None, (match["holds"] or "").split(","))) if match else ()
+    if not match or (match["label"] and match["label"] not in LABELS) or not set(holds) <= set(ATTRIBUTES):
         raise FrameError(f"cannot read {opener}{body[:20]} in {source[:20]!r}")
     low, high = int(match["low"] or 1), int(match["high"] or 1)
     if opener == "<":
         return Call(match["name"], low, high)
-    return Slot(match["name"], low, high, match["bind"], match["label"], bool(match["plain"]))
+    return Slot(match["name"], low, high, match["bind"], match["label"], bool(match["plain"]), holds)
 
 
 @cache
@@ -299,7 +305,7 @@ class Grammar:
             surface, label = term
             self._write_separator(index, count, scene, draft)
             used.add(surface)
-            draft.mention(surface, None if slot.plain else slot.label or label)
+            draft.mention(surface, None if slot.plain else slot.label or label, slot.holds)
         draft.settle(first)
 
     def _pick_term(self, slot: Slot, scene: Scene, used: set[str]) -> tuple[str, str] | None:

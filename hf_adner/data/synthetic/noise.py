@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from hf_adner.data.synthetic.grammar import Cue, Draft, Mark
+from hf_adner.data.synthetic.grammar import Cue, Draft
 from hf_adner.data.synthetic.vocabulary import data_text
 
 
@@ -47,7 +48,7 @@ def apply_edits(draft: Draft, edits: list[Edit]) -> Draft:
         position = edit.end
     text = "".join(parts) + draft.text[position:]
     starts, ends = _start_map(edits), _end_map(edits)
-    marks = [Mark(starts(mark.start), ends(mark.end), mark.label) for mark in draft.marks]
+    marks = [replace(mark, start=starts(mark.start), end=ends(mark.end)) for mark in draft.marks]
     cues = [Cue(cue.mark, starts(cue.start), ends(cue.end), cue.kind) for cue in draft.cues]
     return Draft(text, marks, [cue for cue in cues if cue.start < cue.end])
 

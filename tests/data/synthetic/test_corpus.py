@@ -9,6 +9,7 @@ from itertools import chain
 
 import pytest
 
+from hf_adner.data.assertion import gold_assertions
 from hf_adner.data.synthetic import DEFAULT_SIZES, generate_corpus
 from hf_adner.data.synthetic.corpus import Materials, read_pairs, read_plans, read_sections
 from hf_adner.data.synthetic.grammar import (
@@ -26,8 +27,9 @@ from hf_adner.data.synthetic.grammar import (
 )
 from hf_adner.data.synthetic.scene import make_person
 from hf_adner.data.synthetic.vocabulary import LABELS, Vocabulary, VocabularyError
+from hf_adner.model.assertion_table_adner import ATTRIBUTES
 
-SMALL = {"train": 120, "validation": 20, "test": 20, "test_unseen": 20, "contrast": 40}
+SMALL = {"train": 120, "validation": 20, "test": 20, "test_unseen": 20, "contrast": 40, "assertion": 130}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def test_no_text_occurs_twice(corpus):
 
 
 def test_default_splits_are_named():
-    assert list(DEFAULT_SIZES) == ["train", "validation", "test", "test_unseen", "contrast"]
+    assert list(DEFAULT_SIZES) == ["train", "validation", "test", "test_unseen", "contrast", "assertion"]
 
 
 def test_unknown_split_is_refused():
@@ -79,7 +81,7 @@ def test_negative_sizes_and_unseen_without_hold_out_are_refused():
 
 
 def test_without_hold_out_train_uses_every_term():
-    sizes = {"train": 400, "validation": 0, "test": 0, "test_unseen": 0, "contrast": 0}
+    sizes = {**dict.fromkeys(DEFAULT_SIZES, 0), "train": 400}
     vocabulary = Vocabulary.default()
     train = generate_corpus(0, sizes, hold_out=False)["train"]
     assert any(vocabulary.is_held_out(e.text) for d in train for e in d.entities)
@@ -135,6 +137,31 @@ def test_contrast_sides_differ_in_label_or_boundary(corpus):
         assert outcomes[0] != outcomes[1], sides["a"].text
 
 
+def test_sides_of_assertion_have_the_same_entities_of_which_other_things_hold(corpus):
+    pairs = defaultdict(dict)
+    for document in corpus["assertion"]:
+        assert len(gold_assertions(document)) == len(document.entities)  # each of them is stated
+        pairs[document.meta["pair"]][document.meta["side"]] = document
+    assert len(pairs) == SMALL["assertion"] // 2
+    for sides in pairs.values():
+        assert [[(e.text, e.label) for e in sides[side].entities] for side in "a"] == [
+            [(e.text, e.label) for e in sides[side].entities] for side in "b"
+        ], sides["a"].text
+        assert gold_assertions(sides["a"]) != gold_assertions(sides["b"]), sides["a"].text
+    held = Counter(name for document in corpus["assertion"] for holds in gold_assertions(document) for name in holds)
+    assert set(held) == set(ATTRIBUTES)
+
+
+def test_only_the_split_of_assertion_states_attributes(corpus):
+    entities = [e for split in SMALL if split != "assertion" for d in corpus[split] for e in d.entities]
+    assert not any("assertion" in e.meta for e in entities)
+
+
+def test_other_splits_are_those_of_a_corpus_without_it(corpus):
+    without = generate_corpus(0, {**SMALL, "assertion": 0})
+    assert {**corpus, "assertion": []} == without
+
+
 def test_no_entity_has_punctuation_at_an_edge(corpus):
     for document in all_documents(corpus):
         for entity in document.entities:
@@ -188,7 +215,7 @@ def references(nodes):
 def test_every_slot_and_macro_named_in_a_frame_exists():
     materials = Materials.load()
     frames = [frame for frames in materials.sections.values() for frame in frames]
-    frames += [pair.side(side) for pair in materials.pairs for side in (0, 1)]
+    frames += [pair.side(side) for pairs in materials.pairs.values() for pair in pairs for side in (0, 1)]
     nodes = [parse_frame(frame) for frame in frames] + [(macro,) for macro in materials.grammar.macros.values()]
     nodes_used = [reference for parsed in nodes for reference in references(parsed)]
     macros = materials.grammar.macros.keys() | make_person(random.Random(0)).phrases.keys() | {"dept", "dept2"}
@@ -234,7 +261,7 @@ def test_a_template_without_a_difference_is_refused():
 
 @pytest.fixture(scope="module")
 def synthetic():
-    return generate_corpus(0, {"test_unseen": 0, "contrast": 0})["train"]
+    return generate_corpus(0, {"test_unseen": 0, "contrast": 0, "assertion": 0})["train"]
 
 
 @pytest.fixture(scope="module")
