@@ -1,26 +1,17 @@
-"""Check the name of a checkpoint before any work: a folder, or a model in the cache or on the Hub.
-
-Loading a model that cannot be had retries for minutes and then says that something with a file went wrong.
-"""
+"""Check the name of a checkpoint before any work: a folder, or a model in the cache or on the Hub."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import HfApi, scan_cache_dir, try_to_load_from_cache
-from huggingface_hub.errors import (
-    CacheNotFound,
-    GatedRepoError,
-    HFValidationError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import CacheNotFound, HFValidationError
+
+from hf_adner.data.hub_question import TIMEOUT, ask_hub
 
 CONFIG_FILE = "config.json"
-TIMEOUT = 10.0
-"""Seconds to wait for the Hub."""
 KNOWN = ("hfl/chinese-macbert-base", "hfl/chinese-macbert-large", "hfl/chinese-roberta-wwm-ext", "bert-base-chinese")
 """Encoders that are often meant, for suggestions."""
 
@@ -58,23 +49,9 @@ def check_checkpoint_name(name: str | None, revision: str | None = None) -> None
 
 def _ask(name: str, revision: str | None) -> None:
     """Ask the Hub whether there is a model."""
+    question = partial(HfApi().model_info, name, revision=revision, timeout=TIMEOUT)
     nowhere = f"there is no folder {name}, and the model is not in the cache"
-    try:
-        HfApi().model_info(name, revision=revision, timeout=TIMEOUT)
-    except OfflineModeIsEnabled:
-        raise FileNotFoundError(f"{nowhere}; HF_HUB_OFFLINE forbids to ask the Hub{_suggestion(name)}") from None
-    except GatedRepoError:
-        raise PermissionError(f"{nowhere}; on the Hub it is gated: ask for access there, and log in") from None
-    except RevisionNotFoundError:
-        raise FileNotFoundError(f"{nowhere}; on the Hub it has no revision {revision!r}") from None
-    except RepositoryNotFoundError:
-        message = f"{nowhere}; the Hub has no such model, or it is private and you are not logged in"
-        raise FileNotFoundError(f"{message}{_suggestion(name)}") from None
-    except HFValidationError:
-        raise
-    except Exception as error:  # the client of huggingface_hub has had errors of several libraries
-        reason = f"the Hub cannot be reached ({type(error).__name__}: {str(error)[:120]})"
-        raise ConnectionError(f"{nowhere}; {reason}{_suggestion(name)}") from None
+    ask_hub(question, "model", nowhere, revision, partial(_suggestion, name))
 
 
 def _suggestion(name: str) -> str:

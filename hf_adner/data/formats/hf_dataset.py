@@ -11,8 +11,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import HfApi
 
 from hf_adner.data.errors import DataFormatError, excerpt
 from hf_adner.data.formats.conll import (
@@ -26,6 +29,7 @@ from hf_adner.data.formats.conll import (
 from hf_adner.data.formats.jsonl import merged_meta
 from hf_adner.data.formats.offsets import SpanReader
 from hf_adner.data.formats.reader import RawRecord, as_object, given_id, required, without
+from hf_adner.data.hub_question import TIMEOUT, ask_hub
 from hf_adner.data.records import Document, Entity, load_meta
 
 if TYPE_CHECKING:
@@ -65,7 +69,7 @@ def dataset_splits(path: Path) -> dict[str, Path]:
 
     Raises:
         DataFormatError: the file that names the splits is broken.
-        FileNotFoundError: the dataset cannot be loaded from the Hub.
+        FileNotFoundError, PermissionError, ConnectionError: the dataset cannot be had from the Hub.
     """
     if (path / _DICT_FILE).is_file():
         with _located(path):
@@ -80,14 +84,16 @@ def _from_hub(path: Path) -> datasets.DatasetDict:
     import datasets
 
     name = "/".join(path.parts[:2])
+    if not Path(datasets.config.HF_DATASETS_CACHE, name.replace("/", "___")).is_dir():
+        question = partial(HfApi().dataset_info, name, timeout=TIMEOUT)
+        ask_hub(question, "dataset", f"there is no file or folder {path}, and dataset {name} is not in the cache")
     try:
         return datasets.load_dataset(name)
     except Exception as error:  # of the network, the Hub, the cache, or a builder
-        offline = " (offline mode is set: HF_HUB_OFFLINE)" if datasets.config.HF_HUB_OFFLINE else ""
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise FileNotFoundError(
-            f"there is no file or folder {path}, and dataset {name} could not be loaded from the Hugging Face Hub"
-            f"{offline}: {lines[0][:300]}"
+            f"there is no file or folder {path}, and dataset {name} could not be loaded from the Hugging Face Hub: "
+            f"{lines[0][:300]}"
         ) from None
 
 
@@ -96,8 +102,10 @@ def _located(path: Path) -> Iterator[None]:
     """Turn what loading a damaged dataset raises into a `DataFormatError`."""
     try:
         yield
-    except (DataFormatError, FileNotFoundError) as error:
-        if isinstance(error, DataFormatError) or "Hugging Face Hub" in str(error):
+    except DataFormatError:
+        raise
+    except (FileNotFoundError, PermissionError, ConnectionError) as error:
+        if type(error) is not FileNotFoundError or " Hub" in str(error):
             raise
         raise DataFormatError("the saved dataset lacks a file", path=path) from None
     except Exception as error:  # of json, pyarrow and datasets

@@ -3,8 +3,11 @@
 import datetime
 
 import datasets
+import httpx
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from huggingface_hub import HfApi
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from hf_adner import load_ner_dataset, read_documents, write_documents
 from hf_adner.data.dataset import dataset_from_documents
@@ -215,6 +218,7 @@ def hub(monkeypatch, tmp_path):
         return DICT
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(HfApi, "dataset_info", lambda self, name, timeout: None)  # the Hub has every dataset
     monkeypatch.chdir(tmp_path)
     return asked
 
@@ -250,3 +254,37 @@ def test_without_a_network_one_line_says_so():
     with pytest.raises(FileNotFoundError) as caught:
         load_ner_dataset("no-such-owner/no-such-name")
     assert "HF_HUB_OFFLINE" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (httpx.ConnectError("Name or service\nnot known"), ConnectionError, "cannot be reached (ConnectError: Name or"),
+        (RepositoryNotFoundError, FileNotFoundError, "the Hub has no such dataset, or it is private"),
+        (GatedRepoError, PermissionError, "it is gated"),
+    ],
+)
+def test_a_dataset_that_cannot_be_had_is_told_without_loading(error, kind, told, monkeypatch, tmp_path):
+    if isinstance(error, type):
+        error = error.__new__(error)  # the constructors differ from version to version
+    asked = []
+
+    def dataset_info(self, name, timeout):
+        asked.append((name, timeout))
+        raise error
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(HfApi, "dataset_info", dataset_info)
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: pytest.fail("it retries for minutes"))
+    for source in ("owner/nmae", {"train": "owner/nmae"}, {"train": "owner/nmae/dev"}):
+        with pytest.raises(kind) as caught:
+            load_ner_dataset(source)
+        assert told in str(caught.value) and "owner/nmae" in str(caught.value) and "\n" not in str(caught.value)
+    assert {name for name, _ in asked} == {"owner/nmae"} and all(0 < limit <= 30 for _, limit in asked)
+
+
+def test_a_dataset_in_the_cache_needs_no_answer(hub, monkeypatch, tmp_path):
+    monkeypatch.setattr(HfApi, "dataset_info", lambda self, name, timeout: pytest.fail("it was asked for"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "cache" / "owner___name").mkdir(parents=True)
+    assert len(load_ner_dataset("owner/name")["train"]) == 2
