@@ -4,12 +4,17 @@ The posteriors must come from a model that was not trained on the documents, or 
 right (Northcutt, Jiang and Chuang 2021, Confident Learning, section 3). An annotated entity is ranked by the
 probability that it is wrong (1 minus the posterior of exactly this span and label), a span that nobody annotated by its
 posterior: both are what the model holds for the probability that a person who looks there finds an error.
+
+Entities that overlap are told apart from errors by what the model can hold together. A flat model holds one entity at a
+character: of annotated entities that overlap it is asked whether any is there. The chains of a per-label model are
+independent given the text, so the posterior of entities of several labels together is the product of theirs.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +35,18 @@ SURFACE = 30
 
 Posteriors = Mapping[EntitySpan, float]
 """Posterior of each likely span of a text, in [0, 1]."""
+Exclusion = Callable[[EntitySpan, EntitySpan], bool]
+"""Whether a model cannot hold both of two entities."""
+
+
+def overlap(one: EntitySpan, other: EntitySpan) -> bool:
+    """Return whether two entities share a character: a flat model cannot hold both."""
+    return one[0] < other[1] and other[0] < one[1]
+
+
+def overlap_of_one_label(one: EntitySpan, other: EntitySpan) -> bool:
+    """Return whether two entities of one label share a character: a per-label model cannot hold both."""
+    return one[2] == other[2] and overlap(one, other)
 
 
 @dataclass(frozen=True)
@@ -39,7 +56,8 @@ class LabelError:
     Attributes:
         document: id of the document.
         kind: one of `hf_adner.data.differences.KINDS`: what the annotation has against the model.
-        score: probability of an error by the model, in [0, 1].
+        score: probability of an error by the model, in [0, 1]; of an annotated entity that it could not hold beside
+            another, that it holds neither.
         annotated: the entity of the annotation; None if one is missing.
         suggested: the likeliest entity in its place; None if that is none.
         posterior: of the suggestion, or None.
@@ -99,7 +117,7 @@ def span_posteriors(
         yield {(one["start"], one["end"], one["entity_group"]): float(one["score"]) for one in entities}
 
 
-def label_errors(document: Document, posteriors: Posteriors) -> list[LabelError]:
+def label_errors(document: Document, posteriors: Posteriors, excludes: Exclusion = overlap) -> list[LabelError]:
     """Return every annotated entity, and every likely span beside them, with the probability of an error there.
 
     Of an annotated entity the likeliest explanation names the kind: another label of the same characters, other
@@ -108,36 +126,36 @@ def label_errors(document: Document, posteriors: Posteriors) -> list[LabelError]
     Args:
         document: with the annotation.
         posteriors: of its text.
+        excludes: what the model cannot hold together, `overlap` or `overlap_of_one_label`.
 
     Returns:
         Sorted by score, highest first.
     """
     spans = list(dict.fromkeys(document.spans))
-    found = [_of_entity(document.id, span, spans, posteriors) for span in spans]
-    found += [
-        LabelError(document.id, MISSING, value, None, span, value)
-        for span, value in posteriors.items()
-        if span not in spans and not any(_overlap(span, other) for other in spans)
-    ]
+    found = [_of_entity(document.id, span, spans, posteriors, excludes) for span in spans]
+    for span, value in posteriors.items():
+        if span not in spans and not any(excludes(span, other) for other in spans):
+            beside = [posteriors.get(other, 0.0) for other in spans if overlap(span, other)]
+            found.append(LabelError(document.id, MISSING, value * math.prod(beside), None, span, value))
     return sorted(found, key=_order)
 
 
-def _of_entity(name: str, span: EntitySpan, spans: Sequence[EntitySpan], posteriors: Posteriors) -> LabelError:
+def _of_entity(
+    name: str, span: EntitySpan, spans: Sequence[EntitySpan], posteriors: Posteriors, excludes: Exclusion
+) -> LabelError:
+    instead = (posteriors.get(other, 0.0) for other in spans if other != span and excludes(span, other))
+    wrong = max(1 - posteriors.get(span, 0.0) - sum(instead), 0.0)
     rivals: dict[str, list[tuple[float, EntitySpan]]] = defaultdict(list)
     for other, value in posteriors.items():
-        if other not in spans and _overlap(span, other):
+        if other not in spans and overlap(span, other):
             same_place, same_label = span[:2] == other[:2], span[2] == other[2]
-            rivals[LABEL if same_place else BOUNDARY if same_label else BOTH].append((value, other))
-    wrong = 1 - posteriors.get(span, 0.0)
-    chances = {kind: sum(value for value, _ in ones) for kind, ones in rivals.items()}
+            chance = value if excludes(span, other) else value * wrong
+            rivals[LABEL if same_place else BOUNDARY if same_label else BOTH].append((chance, other))
+    chances = {kind: sum(chance for chance, _ in ones) for kind, ones in rivals.items()}
     chances[SUPERFLUOUS] = max(wrong - sum(chances.values()), 0.0)
     kind = max(chances, key=lambda name: chances[name])
-    posterior, suggested = max(rivals[kind]) if rivals[kind] else (None, None)
-    return LabelError(name, kind, max(wrong, 0.0), span, suggested, posterior)
-
-
-def _overlap(one: EntitySpan, other: EntitySpan) -> bool:
-    return one[0] < other[1] and other[0] < one[1]
+    suggested = max(rivals[kind])[1] if rivals[kind] else None
+    return LabelError(name, kind, wrong, span, suggested, None if suggested is None else posteriors[suggested])
 
 
 def _order(error: LabelError) -> tuple[Any, ...]:
@@ -213,7 +231,10 @@ def _compared(document: Document, errors: Sequence[LabelError]) -> ComparedNote:
 
 
 def review_documents(
-    documents: Iterable[Document], posteriors: Iterable[Posteriors], threshold: float = DEFAULT_THRESHOLD
+    documents: Iterable[Document],
+    posteriors: Iterable[Posteriors],
+    threshold: float = DEFAULT_THRESHOLD,
+    excludes: Exclusion = overlap,
 ) -> ReviewReport:
     """Rank the probable errors of annotated documents.
 
@@ -221,6 +242,7 @@ def review_documents(
         documents: with the annotation; their ids differ.
         posteriors: of each document, see `span_posteriors`.
         threshold: least score of an error, in [0, 1].
+        excludes: see `label_errors`.
 
     Raises:
         ValueError: an id that occurs twice, a threshold outside [0, 1], or other numbers of documents and posteriors.
@@ -234,7 +256,7 @@ def review_documents(
     errors = [
         error
         for document, found in zip(documents, posteriors, strict=True)
-        for error in label_errors(document, found)
+        for error in label_errors(document, found, excludes)
         if error.score > threshold
     ]
     errors.sort(key=_order)

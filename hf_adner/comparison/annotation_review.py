@@ -12,7 +12,14 @@ from typing import Any
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import set_seed
 
-from hf_adner.audit.label_errors import DEFAULT_THRESHOLD, ReviewReport, review_documents, span_posteriors
+from hf_adner.audit.label_errors import (
+    DEFAULT_THRESHOLD,
+    ReviewReport,
+    overlap,
+    overlap_of_one_label,
+    review_documents,
+    span_posteriors,
+)
 from hf_adner.comparison.corpus import documents_digest
 from hf_adner.comparison.run import training_settings
 from hf_adner.data.dataset import documents_from_dataset
@@ -23,7 +30,14 @@ from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
-from hf_adner.training.preparation import build_model, build_tokenizer, entity_types_of, hold_out, load_splits
+from hf_adner.training.preparation import (
+    build_model,
+    build_tokenizer,
+    entity_types_of,
+    hold_out,
+    load_splits,
+    parse_overrides,
+)
 from hf_adner.training.run import train
 
 ERRORS_FILE, TABLE_FILE, PAGE_FILE = "label_errors.jsonl", "label_errors.md", "label_errors.html"
@@ -72,13 +86,15 @@ def review_annotation(
     documents = list(documents_from_dataset(pooled))
     if review.model is None:
         posteriors, labels = _held_out(review.folds, pooled, dataset_args, model_args, training_args)
+        tagging = {"tagging": model_args.tagging, **parse_overrides(model_args.config_overrides)}["tagging"]
     else:
         model = AdnerForTokenClassification.from_pretrained(review.model)
         pipe = AdnerPipeline(model=model, tokenizer=AdnerTokenizer.from_pretrained(review.model))
         batch_size = training_args.per_device_eval_batch_size
         posteriors = list(span_posteriors(pipe, documents, batch_size, total=len(documents)))
-        labels = model.config.entity_types
-    report = review_documents(documents, posteriors, review.threshold)
+        labels, tagging = model.config.entity_types, model.config.tagging
+    excludes = overlap_of_one_label if tagging == "per-label" else overlap
+    report = review_documents(documents, posteriors, review.threshold, excludes)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in report.rows())
     write_file(output / ERRORS_FILE, lines, "utf-8")
     write_file(output / TABLE_FILE, [report.to_markdown(len(report.errors))], "utf-8")

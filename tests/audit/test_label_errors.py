@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, Document, Entity
-from hf_adner.audit.label_errors import LabelError, label_errors, review_documents, span_posteriors
+from hf_adner.audit.label_errors import (
+    LabelError,
+    label_errors,
+    overlap_of_one_label,
+    review_documents,
+    span_posteriors,
+)
 from hf_adner.data.differences import KINDS
 
 from ..view.notes import Page
@@ -54,8 +60,41 @@ def test_every_entity_is_ranked_and_no_span_is_missing_beside_one(spans, posteri
             assert one.score == posteriors[one.suggested] and one.kind == "missing"
             assert not any(one.suggested[0] < end and start < one.suggested[1] for start, end, _ in spans)
         else:
-            assert one.score == pytest.approx(1 - posteriors.get(one.annotated, 0))
+            held = [span for span in spans if one.annotated[0] < span[1] and span[0] < one.annotated[1]]
+            assert one.score == pytest.approx(max(1 - sum(posteriors.get(span, 0) for span in held), 0))
             assert one.suggested not in spans
+
+
+OUTER, INNER = (0, 4, "Symptom"), (0, 2, "BodySite")
+NESTED = Document("a", TEXT, (Entity(*OUTER), Entity(*INNER)))
+
+
+def test_a_flat_model_is_not_asked_for_both_of_two_nested_entities():
+    """It holds the outer one alone, which says nothing against the inner one."""
+    for posteriors in ({OUTER: 0.97, INNER: 0.01}, {OUTER: 0.3, INNER: 0.68}):
+        assert all(one.score == pytest.approx(0.02) for one in label_errors(NESTED, posteriors))
+    neither = {one.annotated: one for one in label_errors(NESTED, {OUTER: 0.02, INNER: 0.03, (0, 4, "Drug"): 0.9})}
+    assert [one.score for one in neither.values()] == [pytest.approx(0.95)] * 2
+    assert (neither[OUTER].kind, neither[OUTER].suggested) == ("label", (0, 4, "Drug"))
+    alone = Document("a", TEXT, (Entity(*INNER),))  # the outer one is not annotated: either is right
+    (found,) = label_errors(alone, {OUTER: 0.97, INNER: 0.01})
+    assert (found.kind, found.suggested, found.score) == ("label and boundary", OUTER, pytest.approx(0.99))
+
+
+def test_a_per_label_model_holds_entities_of_several_labels():
+    posteriors = {OUTER: 0.9, INNER: 0.8}
+    scores = {one.annotated: one.score for one in label_errors(NESTED, posteriors, overlap_of_one_label)}
+    assert scores == {OUTER: pytest.approx(0.1), INNER: pytest.approx(0.2)}
+    alone = Document("a", TEXT, (Entity(*OUTER),))
+    by_kind = {one.kind: one for one in label_errors(alone, posteriors, overlap_of_one_label)}
+    assert by_kind["missing"].suggested == INNER and by_kind["missing"].posterior == 0.8
+    assert by_kind["missing"].score == pytest.approx(0.8 * 0.9)  # both are there: their chains are independent
+    assert [one.kind for one in label_errors(alone, posteriors)].count("missing") == 0
+    other = {one.annotated: one for one in label_errors(alone, {INNER: 0.8, OUTER: 0.05}, overlap_of_one_label)}
+    assert (other[OUTER].kind, other[OUTER].suggested, other[OUTER].posterior) == ("label and boundary", INNER, 0.8)
+    assert other[None].score == pytest.approx(0.8 * 0.05)
+    same = label_errors(Document("a", TEXT, (Entity(0, 3, "Symptom"),)), {OUTER: 0.9}, overlap_of_one_label)
+    assert [(one.kind, one.suggested) for one in same] == [("boundary", OUTER)]
 
 
 def test_report_rows_table_and_page():
