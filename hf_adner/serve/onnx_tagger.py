@@ -12,6 +12,7 @@ from hf_adner.model.assertion_adner import add_assertions, choose_rules
 from hf_adner.model.calibration_adner import Calibration
 from hf_adner.model.codes_adner import add_codes, choose_codes
 from hf_adner.model.constraints_adner import ConstraintReader, mark_forced
+from hf_adner.model.heads_adner import LikelyEntity
 from hf_adner.model.labels_adner import (
     allowed_transitions,
     bioes_to_bio,
@@ -25,8 +26,13 @@ from hf_adner.model.labels_adner import (
 from hf_adner.model.loading_adner import named_errors, read_json_object
 from hf_adner.model.pipeline_adner import DEFAULT_OVERLAP, DEFAULT_WINDOW, check_count
 from hf_adner.model.tokenization_adner import AdnerTokenizer
-from hf_adner.model.windows_adner import Window, merge_by_label, merge_window_entities, prediction_windows
-from hf_adner.serve.onnx_constraints import ConstrainedDecoder
+from hf_adner.model.windows_adner import (
+    Window,
+    merge_by_label,
+    merge_window_entities,
+    prediction_windows,
+    with_candidates,
+)
 from hf_adner.serve.onnx_export import (
     CALIBRATED_VERSION,
     DECODER_FILE,
@@ -34,6 +40,7 @@ from hf_adner.serve.onnx_export import (
     GRAPH_FILE,
     PER_LABEL_VERSION,
 )
+from hf_adner.serve.onnx_head import ExportedHead
 
 _VERSIONS = (DECODER_VERSION, CALIBRATED_VERSION, PER_LABEL_VERSION)
 
@@ -63,7 +70,7 @@ class OnnxTagger:
         with named_errors(str(Path(folder) / DECODER_FILE)):
             self.labels = record["labels"]
             self.head = make_head(record)
-            self.constrained = ConstrainedDecoder(record)
+            self.exported = ExportedHead(record)
             self.calibration = Calibration.from_config(record.get("calibration"), entity_types(self.labels))
             self.window_size = check_count(record["longest_text"] or DEFAULT_WINDOW, "longest_text")
         self.window_overlap = min(DEFAULT_OVERLAP, self.window_size // 2)
@@ -77,6 +84,7 @@ class OnnxTagger:
         *,
         batch_size: int = 16,
         threshold: float = 0.0,
+        candidates: bool | float | None = None,
         assertion: Any = None,
         constraints: Any = None,
         codes: Any = None,
@@ -87,35 +95,29 @@ class OnnxTagger:
             texts: texts of any length; long texts are split into overlapping windows.
             batch_size: windows per run of the network.
             threshold: drop entities with a lower score, in [0, 1].
-            assertion, constraints, codes: as for `AdnerPipeline`.
+            candidates, assertion, constraints, codes: as for `AdnerPipeline`.
 
         Returns:
             Per text a list of dictionaries, sorted by start: `entity_group`, `score`, `start_score`, `end_score`,
-            `word`, `start`, `end`, of a calibrated checkpoint `posterior`, and `forced`, `assertion`,
+            `word`, `start`, `end`, of a calibrated checkpoint `posterior`, and `on_path`, `forced`, `assertion`,
             `assertion_cues`, `code`, `code_match`, `code_alternatives` if requested, as from `AdnerPipeline`.
 
         Raises:
             TypeError: an item is not a string.
-            FileNotFoundError, ValueError: a table is missing or wrong; see `AdnerPipeline`.
+            FileNotFoundError, ValueError: a table is missing or wrong, or there is no threshold for `candidates`; see
+                `AdnerPipeline`.
         """
         if isinstance(texts, str):
-            tables = {"assertion": assertion, "constraints": constraints, "codes": codes}
-            return self([texts], batch_size=batch_size, threshold=threshold, **tables)[0]
+            choices = {"candidates": candidates, "assertion": assertion, "constraints": constraints, "codes": codes}
+            return self([texts], batch_size=batch_size, threshold=threshold, **choices)[0]
         rules, table = choose_rules(assertion, self.tokenizer), choose_codes(codes, self.tokenizer)
-        reader = self.constrained.reader(constraints, self.tokenizer)
+        reader = self.exported.reader(constraints, self.tokenizer)
+        least = self.calibration.candidates_above(candidates, threshold)
         texts = list(texts)
         wrong = next((index for index, text in enumerate(texts) if not isinstance(text, str)), None)
         if wrong is not None:
             raise TypeError(f"text {wrong} is {type(texts[wrong]).__name__}, expected str")
-        windows = [self._windows(text, reader) for text in texts]
-        found: list[list[list[ScoredEntity]]] = [[[] for _ in ranges] for ranges in windows]
-        for (text, number, window), entities in self._tagged(texts, windows, batch_size, reader):
-            found[text][number] = [
-                entity._replace(start=entity.start + window.start, end=entity.end + window.start) for entity in entities
-            ]
-        merged = (self._merged(ranges, lists) for ranges, lists in zip(windows, found))
-        found = ([self._as_dictionary(text, entity) for entity in entities] for text, entities in zip(texts, merged))
-        found = list(found)
+        found = self._found(texts, [self._windows(text, reader) for text in texts], batch_size, reader, least)
         for text, entities in zip(texts, found) if reader is not None else ():
             mark_forced(text, entities, reader)
         tagged = [[entity for entity in entities if entity["score"] >= threshold] for entities in found]
@@ -124,6 +126,28 @@ class OnnxTagger:
         if table is not None:
             add_codes(tagged, table)
         return tagged
+
+    def _found(
+        self,
+        texts: Sequence[str],
+        windows: Sequence[list[Window]],
+        batch_size: int,
+        reader: ConstraintReader | None,
+        least: float | None,
+    ) -> list[list[dict[str, Any]]]:
+        """Return the entities of each text, with its candidates if there is a `least` posterior for them."""
+        path, likely = ([[[] for _ in ranges] for ranges in windows] for _ in range(2))
+        for (text, number, window), *sides in self._tagged(texts, windows, batch_size, reader, least):
+            for found, entities in zip((path, likely), sides):
+                found[text][number] = [one.moved(window.start) for one in entities]
+        found = []
+        for text, ranges, lists, others in zip(texts, windows, path, likely):
+            entities = [self._as_dictionary(text, one) for one in self._merged(ranges, lists)]
+            if least is not None:
+                more = [[self._as_dictionary(text, one) for one in own] for own in others]
+                entities = with_candidates(entities, ranges, more)
+            found.append(entities)
+        return found
 
     def _windows(self, text: str, reader: ConstraintReader | None) -> list[Window]:
         if reader is None:
@@ -142,8 +166,9 @@ class OnnxTagger:
         windows: Sequence[Sequence[Window]],
         batch_size: int,
         reader: ConstraintReader | None,
-    ) -> Iterator[tuple[_Row, list[ScoredEntity]]]:
-        """Yield windows with their entities, batched by length."""
+        least: float | None,
+    ) -> Iterator[tuple[_Row, list[ScoredEntity], list[ScoredEntity]]]:
+        """Yield windows with their entities and likely entities, batched by length."""
         rows: list[_Row] = [
             (text, number, window) for text, ranges in enumerate(windows) for number, window in enumerate(ranges)
         ]
@@ -153,12 +178,14 @@ class OnnxTagger:
             characters = [texts[text][window.start : window.end] for text, _, window in batch]
             lengths = np.array([len(text) for text in characters])
             emissions = self.emissions(characters)
-            found = self.head.entities(emissions, lengths)
+            path, likely = self.head.entities(emissions, lengths), [[] for _ in batch]
+            if least is not None:
+                likely = [_scored(row) for row in self.exported.likely_entities(emissions, lengths, least)]
             if reader is not None:
                 places = [(texts[text], window) for text, _, window in batch]
-                for row, entities in self.constrained.entities(emissions, lengths, places, reader).items():
-                    found[row] = [ScoredEntity(*one[1:4], *_probabilities(*one[4:])) for one in entities]
-            yield from zip(batch, found)
+                for row, given in self.exported.conditioned(emissions, lengths, places, reader, least).items():
+                    path[row], likely[row] = map(_scored, given)
+            yield from zip(batch, path, likely)
 
     def _merged(self, ranges: list[Window], found: list[list[ScoredEntity]]) -> list[ScoredEntity]:
         if isinstance(self.head, NumpyPerLabelHead):
@@ -203,6 +230,10 @@ class ScoredEntity(NamedTuple):
     score: float
     start_score: float
     end_score: float
+
+    def moved(self, by: int) -> ScoredEntity:
+        """Return the entity a number of characters further right."""
+        return self._replace(start=self.start + by, end=self.end + by)
 
 
 class NumpyHead(Protocol):
@@ -329,6 +360,10 @@ class NumpySoftmaxHead:
 
 def _probabilities(*values: float) -> list[float]:
     return [float(min(max(value, 0.0), 1.0)) for value in values]
+
+
+def _scored(entities: Iterable[LikelyEntity]) -> list[ScoredEntity]:
+    return [ScoredEntity(*one[1:4], *_probabilities(*one[4:])) for one in entities]
 
 
 class Messages(NamedTuple):

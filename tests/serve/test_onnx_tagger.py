@@ -19,8 +19,8 @@ from hf_adner.model.labels_adner import allowed_transitions, bio_labels, span_st
 from hf_adner.model.per_label_adner import PerLabelHead
 from hf_adner.model.span_tracks_adner import SpanCondition
 from hf_adner.model.windows_adner import Window
-from hf_adner.serve.onnx_constraints import ConstrainedDecoder
 from hf_adner.serve.onnx_export import DECODER_FILE, decoder_record, export_onnx
+from hf_adner.serve.onnx_head import ExportedHead
 from hf_adner.serve.onnx_tagger import NumpyCrf, OnnxTagger, make_head
 
 TEXTS = ["患者反复红斑三年", "瘙痒", "", "丘疹，" * 12, "痒", "外用他克莫司软膏后好转", "红斑"]
@@ -48,6 +48,14 @@ def assert_equal_entities(found, expected, tolerance):
         for name in ("score", "start_score", "end_score"):
             values, reference = ([entity[name] for entity in side] for side in (entities, others))
             np.testing.assert_allclose(values, reference, atol=tolerance)
+
+
+def assert_equal_candidates(found, expected):
+    """All that is known of an entity, on the best path or off it."""
+    assert sum(not one["on_path"] for row in expected for one in row) > 5
+    for name in expected[0][0].keys() - {"score", "start_score", "end_score", "posterior"}:
+        assert [[one[name] for one in row] for row in found] == [[one[name] for one in row] for row in expected]
+    assert_equal_entities(found, expected, 1e-4)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +95,12 @@ def test_an_export_agrees_with_the_pipeline(architecture, tmp_path):
             [one[name] for one in entities] for entities in given
         ]
     assert sum(one["forced"] for entities in given for one in entities) == 7
+    for options in ({"candidates": 0.01}, {"candidates": 0.05, **constrained, "assertion": True}):
+        likely, expected_ones = (
+            tagger(TEXTS, **options),
+            AdnerPipeline(model, tokenizer, device="cpu")(TEXTS, **options),
+        )
+        assert_equal_candidates(likely, expected_ones)
     confident = tagger(TEXTS, threshold=0.5)
     assert [e for entities in tagger(TEXTS) for e in entities if e["score"] >= 0.5] == sum(confident, [])
     longest = [text[:20] for text in TEXTS if text]
@@ -110,6 +124,7 @@ def test_a_calibrated_export_agrees_with_the_pipeline(tmp_path):
         "score": {"slope": 0.4, "intercept": 0.5},
         "labels": {"药": {"slope": 0.7, "intercept": -0.5}},
         "start": {"slope": 0.9, "intercept": 0.0},
+        "candidate_threshold": 0.02,
     }
     export_onnx(model, tokenizer, tmp_path / "export")
     tagger, pipe = OnnxTagger(tmp_path / "export", threads=1), AdnerPipeline(model, tokenizer, device="cpu")
@@ -119,6 +134,10 @@ def test_a_calibrated_export_agrees_with_the_pipeline(tmp_path):
     assert all(one["posterior"] == pytest.approx(other["posterior"], abs=1e-4) for one, other in pairs)
     assert {one["entity_group"] for one, _ in pairs} == {"病", "药"}
     assert tagger(TEXTS, threshold=0.5) == [[one for one in row if one["score"] >= 0.5] for row in found]
+    assert_equal_candidates(tagger(TEXTS, candidates=True), pipe(TEXTS, candidates=True))
+    assert any("posterior" in one for row in tagger(TEXTS, candidates=True) for one in row if not one["on_path"])
+    with pytest.raises(ValueError, match="threshold=0.5 would drop candidates"):
+        tagger(TEXTS[0], candidates=True, threshold=0.5)
     record = json.loads((tmp_path / "export" / DECODER_FILE).read_text())
     assert record["version"] == 2 and decoder_record(*make_checkpoint("bilstm-crf"))["version"] == 1
 
@@ -255,12 +274,21 @@ def test_entities_of_each_label_agree_with_the_models_head(scheme):
     conditions = {"a": [SpanCondition(1, 3, TYPES[0], True), SpanCondition(0, 4, TYPES[1], True)], "b": []}
     places = [(name, Window(0, 9)) for name in "abbabb"]
     reader = SimpleNamespace(conditions=conditions.__getitem__)
-    given = ConstrainedDecoder(record).entities(output.emissions.numpy(), lengths.numpy(), places, reader)
+    exported, state = ExportedHead(record), torch.random.get_rng_state()
+    given = exported.conditioned(output.emissions.numpy(), lengths.numpy(), places, reader, 0.05)
     rows = [0, 3]
-    head_given = condition_head(head, output.emissions[rows], mask[rows], [conditions["a"]] * 2).path_entities()
-    assert [one[:4] for row in rows for one in given[row]] == [one[:4] for one in head_given]
-    for one, other in zip((one for row in rows for one in given[row]), head_given, strict=True):
-        assert one[4:] == pytest.approx(other[4:], abs=1e-5)
+    head_given = condition_head(head, output.emissions[rows], mask[rows], [conditions["a"]] * 2)
+    for side, wanted in enumerate((head_given.path_entities(), head_given.likely_entities(0.05))):
+        assert_equal_likely([one for row in rows for one in given[row][side]], wanted)
+    likely = exported.likely_entities(output.emissions.numpy(), lengths.numpy(), 0.05)
+    assert_equal_likely(sum(likely, []), head.likely_entities(output.emissions, mask, 0.05))
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def assert_equal_likely(found, expected):
+    assert expected
+    for one, other in zip(found, expected, strict=True):
+        assert one[1:4] == other[1:4] and one[4:] == pytest.approx(other[4:], abs=1e-5)
 
 
 @pytest.mark.slow
@@ -279,6 +307,9 @@ def test_a_nested_export_agrees_with_the_pipeline(tmp_path):
     constraints = {"红斑": "病", "瘙痒": "药"}
     pipe, tagger = AdnerPipeline(model, tokenizer, device="cpu"), OnnxTagger(tmp_path / "export", threads=1)
     assert_equal_entities(tagger(TEXTS, constraints=constraints), pipe(TEXTS, constraints=constraints), 1e-4)
+    assert_equal_candidates(tagger(TEXTS, candidates=0.02), pipe(TEXTS, candidates=0.02))
+    with pytest.raises(ValueError, match="candidates=True needs a candidate threshold"):
+        tagger(TEXTS, candidates=True)
     assert any(one["end"] > two["start"] for entities in found for one, two in zip(entities, entities[1:]))
 
 
