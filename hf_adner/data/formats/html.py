@@ -22,6 +22,9 @@ from hf_adner.reporting import visible
 _MAX_TIP_VALUE = 120
 """Number of characters of a `meta` value that a tooltip shows."""
 
+AFFIRMED = "affirmed"
+"""Shown for entities of which nothing else is asserted."""
+
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #667085; --page: #f5f6f8; --card: #fff; --line: #e2e5ea; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e7eaf0; --soft: #98a2b3; --page: #14171c; --card: #1d2127;
@@ -54,6 +57,8 @@ mark mark { padding: .02em .12em; }
 mark::after { content: "\\2060" attr(data-label); font-size: .62em; font-weight: 600; margin-left: .35em;
   padding: .1em .45em; border-radius: .9em; vertical-align: .12em; color: var(--on); background: var(--tone);
   white-space: nowrap; }
+mark[data-asserted]::after { content: "\\2060" attr(data-label) " · " attr(data-asserted); }
+mark[data-asserted] { border-bottom-style: dotted; }
 mark.goes-on::after { content: none; }
 mark.review { border-bottom-style: dashed; outline: 1px dashed var(--tone); outline-offset: 1px; }
 mark::before { content: none; position: absolute; left: 0; bottom: calc(100% + .35em); z-index: 3; width: max-content;
@@ -73,7 +78,7 @@ def html_text(documents: Iterable[Document], title: str = "Entities", labels: Se
 
     Args:
         documents: shown in order. The tooltip of an entity shows the numbers and strings of its `meta`, such as
-            `score` and `assertion`; `needs_review` outlines it with dashes.
+            `score`; what is asserted (`assertion`) stands beside its label; `needs_review` outlines it with dashes.
         title: heading of the page.
         labels: all labels of the model in its order, by which they are coloured; others follow sorted.
     """
@@ -148,9 +153,9 @@ class _Legend:
 
 
 def _asserted(entity: Entity) -> list[str]:
-    """Return what is asserted of an entity, ``affirmed`` if nothing else is; an empty list if there is no statement."""
+    """Return what is asserted of an entity, `AFFIRMED` if nothing else is; an empty list if there is no statement."""
     value = entity.meta.get(ASSERTION)
-    return value if is_assertion(value) else ["affirmed"] if value == [] else []
+    return value if is_assertion(value) else [AFFIRMED] if value == [] else []
 
 
 def _head(title: str) -> str:
@@ -191,13 +196,15 @@ def _highlighted(document: Document, legend: _Legend) -> Iterator[str]:
 def _opening_tag(piece: Piece, legend: _Legend) -> str:
     entity = piece.entity
     classes = [legend.style_class("c", entity.label), *(legend.style_class("a", name) for name in _asserted(entity))]
-    classes += filter(None, [line_class(visible(entity.text or ""), visible(entity.label))])
+    asserted = " ".join(name for name in _asserted(entity) if name != AFFIRMED)
+    shown = f"{entity.label} · {asserted}" if asserted else entity.label
+    classes += filter(None, [line_class(visible(entity.text or ""), visible(shown))])
     classes += ["goes-on"] if piece.goes_on else []
     classes += ["review"] if entity.meta.get("needs_review") is True else []
     tip = _escaped(_tip(entity))
     rest = "" if piece.start == entity.start else '<i class="rest"></i>'
-    tag = f'<mark class="{" ".join(classes)}" data-label="{_escaped(entity.label)}" data-tip="{tip}" tabindex="0">'
-    return tag + rest
+    names = f'data-label="{_escaped(entity.label)}"' + (f' data-asserted="{asserted}"' if asserted else "")
+    return f'<mark class="{" ".join(classes)}" {names} data-tip="{tip}" tabindex="0">{rest}'
 
 
 def _tip(entity: Entity) -> str:

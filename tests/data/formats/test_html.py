@@ -60,6 +60,7 @@ def test_a_script_in_a_note_is_escaped():
         "checked",
         "class",
         "data-label",
+        "data-asserted",
         "data-tip",
         "tabindex",
         "lang",
@@ -126,6 +127,8 @@ def test_entities_are_hidden_by_what_is_asserted_of_them():
     affirmed, family, negated = boxes  # by name
     marks = [set(mark["class"].split()) for tag, mark in zip(page.tags, page.attributes) if tag == "mark"]
     assert [mark & set(boxes) for mark in marks] == [{negated}, {affirmed}, {family, negated}, set(), set()]
+    shown = [mark.get("data-asserted") for tag, mark in zip(page.tags, page.attributes) if tag == "mark"]
+    assert shown == ["negated", None, "family negated", None, None]
     text = "".join(html_text([Document("a", "abcde", entities)]))
     assert f"body:has(#{negated}:not(:checked)) mark.{negated}::after {{ visibility: hidden; }}" in text
     assert "negated <i>2</i>" in text and "<input" not in "".join(html_text([Document("a", "abcde", entities[3:])]))
