@@ -339,10 +339,12 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="CPU threads of a worker (default: all cores / workers)")
     parser.add_argument("--device", help="cpu, cuda:0, ... (default: a GPU if there is one)")
     parser.add_argument("--assertion", action="store_true", help="add what notes say of each entity (negated, ...)")
+    _add_words(parser)
     _add(parser, "--explainer", "grad-x-input", f"explainer of /explain: {_listed('explain.explainers:EXPLAINERS')}")
     _add(parser, "--max-characters", 100_000, "characters of a request to /tag")
     _add(parser, "--max-explained", 5_000, "characters of a request to /explain")
     _add(parser, "--max-texts", 1_000, "texts of a request to /tag")
+    _add(parser, "--max-constraints", 1_000, "words with a label of their own in a request to /tag")
     _add(parser, "--max-waiting", 64, "requests that may wait before others are refused")
     text = "file with the token that requests must carry (default: the variable HF_ADNER_SERVER_TOKEN, else none)"
     parser.add_argument("--token-file", metavar="FILE", help=text)
@@ -356,6 +358,7 @@ def _app(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--max-characters", 5_000, "characters of a note")
     _add(parser, "--max-documents", 500, "documents of a file")
     _add(parser, "--max-megabytes", 5, "size of a file")
+    _add_words(parser)
     parser.add_argument("--device", help="cpu, cuda:0, ... (default: a GPU if there is one)")
     _add_shared(parser, "--revision")
 

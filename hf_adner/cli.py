@@ -344,14 +344,13 @@ def export(args: argparse.Namespace) -> None:
 def serve(args: argparse.Namespace) -> None:
     """Serve a checkpoint over HTTP."""
     try:
-        from hf_adner.serve.http_server import ServerSettings
+        from hf_adner.serve.http_server import ServerSettings, check_tables
         from hf_adner.serve.http_workers import read_token
         from hf_adner.serve.http_workers import serve as serve_checkpoint
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("hf_adner"):
             raise
         raise ImportError(f"{error.name} is missing; pip install '.[serve]' in a clone installs the server") from None
-    from hf_adner import AdnerConfig
     from hf_adner.model.pipeline_adner import check_count
 
     token = read_token(args.token_file)
@@ -359,7 +358,7 @@ def serve(args: argparse.Namespace) -> None:
     threads = args.threads or max(1, (os.cpu_count() or 1) // workers)
     names = {field.name for field in fields(ServerSettings)} - {"threads"}
     settings = ServerSettings(**{name: getattr(args, name) for name in names}, threads=threads)
-    AdnerConfig.from_pretrained(args.model, revision=args.revision or "main")  # fails here rather than in the workers
+    check_tables(settings)  # what is wrong fails here rather than in the workers
     serve_checkpoint(settings, args.host, port, workers, token)
 
 
@@ -374,7 +373,8 @@ def app(args: argparse.Namespace) -> None:
     from hf_adner.explain.documents import ExplainedCheckpoint
 
     checkpoint = ExplainedCheckpoint.load(args.model, revision=args.revision, device=args.device)
-    reader = NoteReader(checkpoint, args.max_characters, args.max_documents)
+    words = {"constraints": args.constraints, "codes": args.code_table or args.codes}
+    reader = NoteReader(checkpoint, args.max_characters, args.max_documents, **words)
     serve_app(reader, args.host, args.port, args.max_megabytes)
 
 

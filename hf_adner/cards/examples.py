@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from hf_adner.data.records import Document
-from hf_adner.data.synthetic import generate_corpus
+from hf_adner.data.synthetic import DEFAULT_SIZES, generate_corpus
 
 SEED = 20_250
 """Seed of the synthetic documents that examples are taken from; no split of `ad-synthetic` uses it."""
@@ -122,7 +122,7 @@ def synthetic_texts(training: TrainingText, number: int = 3) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _candidates() -> tuple[str, ...]:
-    sizes = dict.fromkeys(("train", "validation", "test_unseen", "contrast"), 0) | {"test": _CANDIDATES}
+    sizes = dict.fromkeys(DEFAULT_SIZES, 0) | {"test": _CANDIDATES}
     documents = [document for document in generate_corpus(SEED, sizes)["test"] if _is_plain(document)]
     return tuple(document.text for document in sorted(documents, key=_sort_key))
 

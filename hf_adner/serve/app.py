@@ -20,10 +20,13 @@ import gradio
 
 from hf_adner.audit.prediction import predict_documents
 from hf_adner.data.assertion import ASSERTION
+from hf_adner.data.code import CODE
 from hf_adner.data.formats import DocumentStream, read_documents, takes_labels, write_documents
 from hf_adner.data.records import Document
 from hf_adner.explain.documents import ExplainedCheckpoint, explain_documents
 from hf_adner.model.assertion_adner import choose_rules
+from hf_adner.model.codes_adner import choose_codes
+from hf_adner.model.constraints_adner import as_constraints, choose_constraints
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.reporting import visible
 from hf_adner.view.page import page_text
@@ -36,6 +39,8 @@ FORMATS = {"JSON lines": ".jsonl", "table (CSV)": ".csv", "page (HTML)": ".html"
 """Formats of results, and their suffixes."""
 UPLOADS = (".jsonl", ".json", ".txt", ".text", ".csv", ".tsv", ".conll", ".bio", ".bioes", ".bmes", ".xlsx")
 HEADS = ("entity", "label", "from", "to", "score", "assertion", "check")
+CODE_HEAD = "code"
+"""Head of a further column if there is a table of codes."""
 NOTE_HEIGHT, CACHE_SECONDS, WAITING = 640, 3600, 20
 FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
 """Environment variable with the folder of uploads and results."""
@@ -61,21 +66,33 @@ class NoteReader:
         checkpoint: model, tokenizer and table.
         max_characters: of a note, and of a text of a file.
         max_documents: of a file.
+        constraints, codes: words that are entities or are none, and codes of entities, as for `AdnerPipeline`.
 
     Raises:
-        ValueError: a limit below 1.
+        FileNotFoundError, ValueError: a limit below 1, or a table that is missing or wrong.
     """
 
-    def __init__(self, checkpoint: ExplainedCheckpoint, max_characters: int = 5_000, max_documents: int = 500):
+    def __init__(
+        self,
+        checkpoint: ExplainedCheckpoint,
+        max_characters: int = 5_000,
+        max_documents: int = 500,
+        constraints: Any = None,
+        codes: Any = None,
+    ):
         if min(max_characters, max_documents) < 1:
             raise ValueError(f"limits must be at least 1, found {max_characters} characters, {max_documents} documents")
         self.max_characters, self.max_documents = max_characters, max_documents
         self.checkpoint = checkpoint
         self.pipe = AdnerPipeline(model=checkpoint.model, tokenizer=checkpoint.tokenizer)
         self._rules = choose_rules(True, checkpoint.tokenizer)
+        constraints = as_constraints(constraints)  # read once, and refused at the start
+        choose_constraints(constraints, checkpoint.model.config, checkpoint.tokenizer)
+        self._words = {"constraints": constraints, "codes": choose_codes(codes, checkpoint.tokenizer)}
+        self.heads = HEADS if self._words["codes"] is None else (*HEADS, CODE_HEAD)
 
     def read_note(self, text: str, explain: bool) -> tuple[str, list[list[Any]]]:
-        """Return the page of a note, for a frame, and a table of its entities (columns `HEADS`).
+        """Return the page of a note, for a frame, and a table of its entities (columns `heads`).
 
         Raises:
             gradio.Error: an empty note, or one that is too long.
@@ -84,14 +101,15 @@ class NoteReader:
             raise refusal("The note is empty.")
         self._check_length(text, "The note")
         document = Document("note", text)
-        (tagged,) = predict_documents(self.pipe, [document], assertion=True)
-        return _frame(self._page(document, tagged, explain)), [_row(entity) for entity in tagged.entities]
+        (tagged,) = predict_documents(self.pipe, [document], assertion=True, **self._words)
+        rows = [_row(entity)[: len(self.heads)] for entity in tagged.entities]
+        return _frame(self._page(document, tagged, explain)), rows
 
     def _page(self, document: Document, tagged: Document, explain: bool) -> str:
         if not explain:
             with tempfile.TemporaryDirectory(prefix="adner-") as folder:
                 return self._written(tagged, Path(folder) / "note.html").read_text(encoding="utf-8")
-        notes = explain_documents(self.checkpoint.explainer(), [document], assertion=self._rules)
+        notes = explain_documents(self.checkpoint.explainer(), [document], assertion=self._rules, **self._words)
         options = {"title": NOTE_TITLE, "review_threshold": self.checkpoint.review_threshold}
         return "".join(page_text(notes, table=self.checkpoint.shown_table, **options))
 
@@ -110,7 +128,7 @@ class NoteReader:
         if not upload:
             raise refusal("Choose a file first.")
         documents = self._documents(Path(upload))
-        tagged = predict_documents(self.pipe, documents, assertion=True)
+        tagged = predict_documents(self.pipe, documents, assertion=True, **self._words)
         found = []
         for document in tagged:
             found.append(document)
@@ -152,7 +170,8 @@ def _row(entity: Any) -> list[Any]:
     said = ", ".join(meta.get(ASSERTION) or []) or "affirmed"
     check = "yes" if meta.get("needs_review") else ""
     score = meta["score"] if meta["score"] in (0, 1) else min(max(round(meta["score"], 4), 0.0001), 0.9999)
-    return [visible(entity.text), visible(entity.label), entity.start, entity.end, score, said, check]
+    code = visible(meta.get(CODE, ""))
+    return [visible(entity.text), visible(entity.label), entity.start, entity.end, score, said, check, code]
 
 
 def _frame(page: str) -> str:
@@ -185,7 +204,9 @@ def _note_tab(reader: NoteReader) -> None:
         [[EXAMPLE], [TRADITIONAL_EXAMPLE]], inputs=[note], label="Examples (invented)", cache_examples=False
     )
     page = gradio.HTML(elem_classes="result", elem_id="page")
-    table = gradio.Dataframe(headers=list(HEADS), label="Entities", interactive=False, wrap=True, elem_id="entities")
+    table = gradio.Dataframe(
+        headers=list(reader.heads), label="Entities", interactive=False, wrap=True, elem_id="entities"
+    )
     button.click(reader.read_note, [note, explain], [page, table], api_name=False)
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
@@ -24,8 +24,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from hf_adner.explain.explainers import DEFAULT_EXPLAINER, make_explainer
+from hf_adner.model.codes_adner import choose_codes
+from hf_adner.model.constraints_adner import Constraints, choose_constraints
 from hf_adner.model.labels_adner import entity_types
 from hf_adner.model.pipeline_adner import DEFAULT_WINDOW, AdnerPipeline, check_count
+from hf_adner.serve.http_constraints import ServedConstraints, WordConstraint
 from hf_adner.serve.http_metrics import ServerMetrics
 from hf_adner.serve.request_queue import QueueClosedError, QueueFullError, RequestQueue
 
@@ -36,6 +39,7 @@ TOKEN_VARIABLE = "HF_ADNER_SERVER_TOKEN"
 RETRY_AFTER = 1
 """Seconds after which a refused request may be tried again."""
 _BYTES_PER_CHARACTER = 12  # a character outside the basic plane, escaped
+_BYTES_PER_CONSTRAINT = 2_600  # a word and a label of 100 characters each, and the names of the fields
 _BYTES_BESIDE_TEXT = 65_536
 _ENDPOINTS = ("/tag", "/explain", "/health", "/metrics")
 
@@ -55,14 +59,18 @@ class ServerSettings:
         batch_size: windows per forward pass.
         threads: threads of the CPU per worker.
         assertion: add what notes say of each entity.
+        constraints: path of a table of words that are entities, or are none, in all requests.
+        codes: add the codes of entities by the table of the checkpoint.
+        code_table: path of a table of codes, added to that of the checkpoint.
         explainer: of `/explain`, a name of `hf_adner.explain.explainers.EXPLAINERS`.
         max_characters: characters of a request to `/tag`.
         max_explained: characters of a request to `/explain`.
         max_texts: texts of a request to `/tag`.
+        max_constraints: constraints of a request to `/tag`; 0: none are taken.
         max_waiting: requests that wait for the model, of either kind.
 
     Raises:
-        ValueError: a number below 1.
+        ValueError: a number below 1, or less than no constraints.
     """
 
     model: str
@@ -71,20 +79,26 @@ class ServerSettings:
     batch_size: int = 16
     threads: int = 1
     assertion: bool = False
+    constraints: str | None = None
+    codes: bool | None = None
+    code_table: str | None = None
     explainer: str = DEFAULT_EXPLAINER
     max_characters: int = 100_000
     max_explained: int = 5_000
     max_texts: int = 1_000
+    max_constraints: int = 1_000
     max_waiting: int = 64
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "threads", "max_characters", "max_explained", "max_texts", "max_waiting"):
             check_count(getattr(self, name), name)
+        check_count(self.max_constraints, "max_constraints", 0)
 
     @property
     def max_bytes(self) -> int:
-        """Bytes of a request that has as many characters as may be, each of them escaped."""
-        return _BYTES_PER_CHARACTER * self.max_characters + _BYTES_BESIDE_TEXT
+        """Bytes of a request that has as many characters and constraints as may be, each character escaped."""
+        texts = _BYTES_PER_CHARACTER * self.max_characters
+        return texts + _BYTES_PER_CONSTRAINT * self.max_constraints + _BYTES_BESIDE_TEXT
 
 
 class TagRequest(BaseModel):
@@ -92,6 +106,9 @@ class TagRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     texts: list[str] = Field(description="texts of any length, together within the server's limit")
+    constraints: list[WordConstraint] | None = Field(
+        None, description="words that are entities, or are none, in these texts, beside those of the server"
+    )
 
 
 class TagAnswer(BaseModel):
@@ -135,17 +152,34 @@ def environment_of(settings: ServerSettings) -> dict[str, str]:
     return {SETTINGS_VARIABLE: json.dumps(asdict(settings))}
 
 
+def check_tables(settings: ServerSettings) -> None:
+    """Read the tables of words and codes that the settings name, so that a worker need not find out.
+
+    Raises:
+        FileNotFoundError, ValueError: a table is missing or wrong; names file and line.
+    """
+    from hf_adner import AdnerConfig, AdnerTokenizer
+
+    config = AdnerConfig.from_pretrained(settings.model, revision=settings.revision or "main")
+    if settings.constraints or settings.code_table or settings.codes:
+        tokenizer = AdnerTokenizer.from_pretrained(settings.model, revision=settings.revision or "main")
+        choose_constraints(settings.constraints, config, tokenizer)
+        choose_codes(settings.code_table or settings.codes, tokenizer)
+
+
 def load_tagger(settings: ServerSettings) -> AdnerPipeline:
-    """Load the checkpoint."""
+    """Load the checkpoint; `ServedModel` gives it the constraints with each call."""
     from hf_adner import AdnerForTokenClassification, AdnerTokenizer
 
     revision = settings.revision or "main"
+    tokenizer = AdnerTokenizer.from_pretrained(settings.model, revision=revision)
     return AdnerPipeline(
         model=AdnerForTokenClassification.from_pretrained(settings.model, revision=revision),
-        tokenizer=AdnerTokenizer.from_pretrained(settings.model, revision=revision),
+        tokenizer=tokenizer,
         device=settings.device,
         batch_size=settings.batch_size,
         assertion=settings.assertion or None,
+        codes=choose_codes(settings.code_table or settings.codes, tokenizer),
         needs_review=True,
     )
 
@@ -180,7 +214,7 @@ def make_app(settings: ServerSettings, token: str | None = None, tagger: AdnerPi
 def _add_routes(app: FastAPI, model: ServedModel, protected: list[Any]) -> None:
     @app.post("/tag", dependencies=protected)
     async def tag(request: TagRequest) -> TagAnswer:
-        return TagAnswer(entities=await model.tag(request.texts))
+        return TagAnswer(entities=await model.tag(request.texts, request.constraints))
 
     @app.post("/explain", dependencies=protected)
     async def explain(request: ExplainRequest) -> ExplainAnswer:
@@ -195,6 +229,13 @@ def _add_routes(app: FastAPI, model: ServedModel, protected: list[Any]) -> None:
         return Response(model.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+class _TaggedText(NamedTuple):
+    """A text to tag, and what is known of its words; requests without constraints of their own share the object."""
+
+    text: str
+    constraints: Constraints | None
+
+
 class ServedModel:
     """The checkpoint behind the queues of `/tag` and `/explain`.
 
@@ -204,14 +245,17 @@ class ServedModel:
     """
 
     def __init__(self, settings: ServerSettings, tagger: AdnerPipeline):
-        self._settings = settings
+        self._settings, self._tagger = settings, tagger
+        self._constraints = ServedConstraints(
+            settings.constraints, tagger.model, tagger.tokenizer, settings.max_constraints
+        )
         self._labels = set(entity_types(list(tagger.model.config.id2label.values())))
         self._explainer = make_explainer(settings.explainer, tagger.model, tagger.tokenizer)
         self.metrics = ServerMetrics(lambda: self.waiting)
         # as many characters as make the batches of the pipeline full
         characters = settings.batch_size * DEFAULT_WINDOW
-        self._tagged: RequestQueue[str, list[dict[str, Any]]] = RequestQueue(
-            tagger, settings.max_waiting, characters, len, self.metrics.batched
+        self._tagged: RequestQueue[_TaggedText, list[dict[str, Any]]] = RequestQueue(
+            self._entities, settings.max_waiting, characters, lambda one: len(one.text), self.metrics.batched
         )
         self._explained: RequestQueue[ExplainRequest, list[dict[str, Any]]] = RequestQueue(
             lambda requests: list(map(self._explanations, requests)), settings.max_waiting, 0, lambda one: 1
@@ -222,18 +266,24 @@ class ServedModel:
         """Requests that wait for the model."""
         return len(self._tagged) + len(self._explained)
 
-    async def tag(self, texts: list[str]) -> list[list[dict[str, Any]]]:
+    async def tag(self, texts: list[str], rows: list[WordConstraint] | None = None) -> list[list[dict[str, Any]]]:
         """Return the entities of each text.
 
+        Args:
+            texts: of a request.
+            rows: constraints of the request, beside those of the server.
+
         Raises:
-            HTTPException: too much text (413), too many requests (503), or the model failed (500).
+            HTTPException: too much text or too many constraints (413), constraints that cannot hold (422), too many
+                requests (503), or the model failed (500).
         """
         if len(texts) > self._settings.max_texts:
             raise HTTPException(413, f"{len(texts)} texts in a request, expected {self._settings.max_texts} at most")
         _check_characters(sum(map(len, texts)), self._settings.max_characters)
         for number, text in enumerate(texts):
             _check_text(text, f"texts[{number}]")
-        entities = await _result_of(self._tagged, texts)
+        constraints = self._constraints.of_request(rows, texts)
+        entities = await _result_of(self._tagged, [_TaggedText(text, constraints) for text in texts])
         self.metrics.tagged(texts, entities)
         return entities
 
@@ -245,6 +295,8 @@ class ServedModel:
         """
         _check_characters(len(request.text), self._settings.max_explained)
         _check_text(request.text, "text")
+        if request.entities is None:
+            self._constraints.of_request(None, [request.text])
         for number, span in enumerate(request.entities or ()):
             if not span.start < span.end <= len(request.text):
                 place = f"{span.start}-{span.end} of {len(request.text)} characters"
@@ -253,8 +305,25 @@ class ServedModel:
                 raise HTTPException(422, f"entities[{number}] needs a label of the model: {sorted(self._labels)}")
         return (await _result_of(self._explained, [request]))[0]
 
+    def _entities(self, items: list[_TaggedText]) -> list[list[dict[str, Any]]]:
+        """Return the entities of each text; those with the same constraints share batches."""
+        groups: dict[int, list[int]] = {}
+        for number, item in enumerate(items):
+            groups.setdefault(id(item.constraints), []).append(number)
+        found: list[list[dict[str, Any]]] = [[] for _ in items]
+        for numbers in groups.values():
+            constraints = items[numbers[0]].constraints
+            options = {} if constraints is None else {"constraints": constraints}
+            answers = self._tagger([items[number].text for number in numbers], **options)
+            for number, entities in zip(numbers, answers, strict=True):
+                found[number] = entities
+        return found
+
     def _explanations(self, request: ExplainRequest) -> list[dict[str, Any]]:
         spans = None if request.entities is None else [[(one.start, one.end, one.label) for one in request.entities]]
+        if spans is None and self._constraints.own is not None:  # the explainer does not know them
+            (entities,) = self._tagger([request.text], constraints=self._constraints.own)
+            spans = [[(one["start"], one["end"], one["entity_group"]) for one in entities]]
         rows = [one.to_dict() for one in self._explainer([request.text], spans)[0]]
         return [{name: value for name, value in row.items() if name != "text"} for row in rows]
 

@@ -10,4 +10,5 @@ if not model:
     raise SystemExit("set the variable ADNER_MODEL of the Space to the name of a checkpoint (owner/name)")
 checkpoint = ExplainedCheckpoint.load(model, revision=os.environ.get("ADNER_REVISION"))
 # a Space is reached from outside; it asks for 0.0.0.0 by GRADIO_SERVER_NAME
-serve_app(NoteReader(checkpoint), host=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
+words = {"constraints": os.environ.get("ADNER_CONSTRAINTS"), "codes": os.environ.get("ADNER_CODE_TABLE")}
+serve_app(NoteReader(checkpoint, **words), host=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))

@@ -15,8 +15,9 @@ from hf_adner.data.dataset import (
     project_words,
 )
 from hf_adner.data.errors import DataFormatError
-from hf_adner.data.formats import write_documents
+from hf_adner.data.formats import read_documents, write_documents
 from hf_adner.data.records import Document, Entity
+from hf_adner.data.synthetic import DEFAULT_SIZES
 
 NESTED = Document("a", "面部皮炎", (Entity(0, 4, "Disease"), Entity(0, 2, "BodySite")), {"patient": "1"})
 PLAIN = Document("b", "瘙痒三天")
@@ -187,3 +188,14 @@ def test_repairs_in_resume(data_dir):
     reports = {}
     load_ner_dataset(data_dir / "resume", reports=reports)
     assert sum(reports["train"].repaired.values()) == 4 and not reports["test"].repaired
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "brat"])
+def test_assertions_of_ad_synthetic_are_written_and_read(name, tmp_path):
+    sizes = {**dict.fromkeys(DEFAULT_SIZES, 0), "assertion": 24}
+    documents = list(documents_from_dataset(load_ner_dataset("ad-synthetic", sizes=sizes)["assertion"]))
+    write_documents(documents, tmp_path / name, format={"a.json": "label-studio", "brat": "brat"}.get(name))
+    read = {document.text: document.entities for document in read_documents(tmp_path / name)}
+    stated = [[(one.text, one.meta["assertion"]) for one in document.entities] for document in documents]
+    found = [[(one.text, one.meta.get("assertion", [])) for one in read[document.text]] for document in documents]
+    assert found == stated and any(holds for document in stated for _, holds in document)

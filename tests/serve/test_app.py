@@ -103,6 +103,29 @@ def test_files_out_of_limits_are_refused(reader, name, content, told, tmp_path):
         reader.read_file(None, "JSON lines")
 
 
+def test_constraints_and_codes_are_those_of_the_pipeline(reader, tmp_path):
+    (tmp_path / "words.tsv").write_text("发热\t甲\n皮疹\t*\tforbid\n", encoding="utf-8")
+    (tmp_path / "codes.tsv").write_text("发热\tR50.9\n", encoding="utf-8")
+    words = {"constraints": str(tmp_path / "words.tsv"), "codes": str(tmp_path / "codes.tsv")}
+    given = NoteReader(reader.checkpoint, **words)
+    found = given.pipe(TEXT, **words)
+    assert given.heads[-1] == "code" and reader.heads[-1] == "check"
+    for explain in (True, False):
+        frame, rows = given.read_note(TEXT, explain)
+        assert [tuple(row[1:4]) for row in rows] == [(one["entity_group"], one["start"], one["end"]) for one in found]
+        assert [row[-1] for row in rows] == [one["code"] or "" for one in found]
+        assert "R50.9" in page_of(frame)
+    row = next(row for row in rows if row[0] == "发热")
+    assert row[4] == 1 and row[-1] == "R50.9" and not any(one[0] == "皮疹" for one in rows)
+    (tmp_path / "notes.txt").write_text(TEXT, encoding="utf-8")
+    path, _ = given.read_file(str(tmp_path / "notes.txt"), "JSON lines")
+    (document,) = read_documents(path)
+    assert [one.meta.get("code") for one in document.entities] == [one["code"] for one in found]
+    (tmp_path / "words.tsv").write_text("发热\t丙\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="words.tsv:1: the model does not have the label"):
+        NoteReader(reader.checkpoint, **words)
+
+
 def test_limits_are_checked(reader):
     with pytest.raises(ValueError, match="limits must be at least 1"):
         NoteReader(reader.checkpoint, max_documents=0)

@@ -3,6 +3,7 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +13,20 @@ from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer,
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 from fastapi.testclient import TestClient  # noqa: E402
 
-from hf_adner.serve.http_server import ServerSettings, app_from_environment, environment_of, make_app  # noqa: E402
+from hf_adner.model.codes_adner import CodeEntry, CodeTable  # noqa: E402
+from hf_adner.model.constraints_adner import Constraints  # noqa: E402
+from hf_adner.serve.http_server import (  # noqa: E402
+    ServerSettings,
+    app_from_environment,
+    check_tables,
+    environment_of,
+    make_app,
+)
 
 TEXTS = ["患者反复红斑三年", "瘙痒", "", "丘疹，" * 12, "外用他克莫司软膏后好转", "否认红斑"]
-SETTINGS = ServerSettings("unused", assertion=True, max_characters=200, max_explained=40, max_texts=7)
+SETTINGS = ServerSettings(
+    "unused", assertion=True, max_characters=200, max_explained=40, max_texts=7, max_constraints=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +35,11 @@ def tagger():
     tokenizer = AdnerTokenizer.from_texts(TEXTS, lexicon=Lexicon(["红斑", "反复红斑", "他克莫司软膏", "软膏"]))
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     model = AdnerForTokenClassification.from_scratch(
-        tokenizer, ["病", "药"], "m-dscmg", encoder_config={"model_type": "bert", **sizes}, stream_size=16
+        tokenizer,
+        ["病", "药"],
+        "m-dscmg",
+        encoder_config={"model_type": "bert", "max_position_embeddings": 22, **sizes},
+        stream_size=16,
     )
     with torch.no_grad():
         model.head.classifier.weight.mul_(20)
@@ -37,23 +52,23 @@ def client(tagger):
         yield client
 
 
-def tag(client, *texts, **options):
-    return client.post("/tag", json={"texts": list(texts)}, **options)
+def tag(client, *texts, constraints=None, **options):
+    body = {"texts": list(texts)} if constraints is None else {"texts": list(texts), "constraints": constraints}
+    return client.post("/tag", json=body, **options)
+
+
+def rounded(found):
+    """Entities of texts, whose scores may differ in rounding."""
+    return [
+        [{name: pytest.approx(value, abs=1e-6) if isinstance(value, float) else value for name, value in one.items()}
+         for one in entities] for entities in found
+    ]  # fmt: skip
 
 
 def test_the_entities_are_those_of_the_pipeline(client, tagger):
     answer = tag(client, *TEXTS)
     assert answer.status_code == 200 and any(answer.json()["entities"])
-    assert answer.json()["entities"] == [
-        [
-            {
-                **entity,
-                **{name: pytest.approx(entity[name], abs=1e-6) for name in ("score", "start_score", "end_score")},
-            }
-            for entity in entities
-        ]
-        for entities in tagger(TEXTS)
-    ]
+    assert answer.json()["entities"] == rounded(tagger(TEXTS))
     assert tag(client).json() == {"entities": []}
 
 
@@ -117,6 +132,111 @@ def test_bad_requests_are_refused_without_their_text(client, path, body, status,
     answer = client.post(path, json=body)
     assert answer.status_code == status
     assert message in answer.text and "张三" not in answer.text
+
+
+def word(word, label, action="force"):
+    return {"word": word, "label": label, "action": action}
+
+
+def test_constraints_of_a_request_are_those_of_the_pipeline(client, tagger):
+    rows = [word("瘙痒", "药"), word("反复红斑", "*", "forbid"), {"word": "丘疹", "label": "病"}]
+    table = Constraints.of({"瘙痒": "药", "丘疹": "病"}, {"反复红斑": "*"})
+    answer = tag(client, *TEXTS, constraints=rows)
+    assert answer.status_code == 200
+    expected = tagger(TEXTS, constraints=table)
+    assert answer.json()["entities"] == rounded(expected)
+    assert sum(one["forced"] for entities in expected for one in entities) == 13
+    assert tag(client, *TEXTS, constraints=[]).json() == tag(client, *TEXTS).json()
+
+
+def test_requests_with_and_without_constraints_do_not_mix(client):
+    requests = [(f"{'红斑' * (number % 4 + 1)}{number}", number % 3) for number in range(30)]
+    choices = [None, [word("红斑", "病")], [word("红斑", "药")]]
+    with ThreadPoolExecutor(8) as pool:
+        asked = pool.map(lambda one: tag(client, one[0], constraints=choices[one[1]]), requests)
+        answers = [answer.json()["entities"][0] for answer in asked]
+    for (text, kind), found in zip(requests, answers):
+        assert all(text[one["start"] : one["end"]] == one["word"] for one in found)
+        forced = [one["entity_group"] for one in found if one.get("forced")]
+        assert forced == ([["病"], ["药"]][kind - 1] * text.count("红斑") if kind else [])
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Files of constraints and codes."""
+    (tmp_path / "words.tsv").write_text("瘙痒\t药\n丘疹\t*\tforbid\n", encoding="utf-8")
+    (tmp_path / "codes.tsv").write_text("瘙痒\tL29.9\n", encoding="utf-8")
+    return {"constraints": str(tmp_path / "words.tsv"), "code_table": str(tmp_path / "codes.tsv")}
+
+
+def test_tables_of_the_server_hold_for_all_requests(tagger, tables, tmp_path, monkeypatch):
+    for part in (tagger.model, tagger.tokenizer):
+        part.save_pretrained(tmp_path / "model")
+    settings = replace(SETTINGS, model=str(tmp_path / "model"), device="cpu", **tables)
+    check_tables(settings)
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)
+    words = {"constraints": tables["constraints"], "codes": CodeTable([CodeEntry("瘙痒", "L29.9")])}
+    with TestClient(app_from_environment()) as client:
+        expected = tagger(TEXTS, **words)
+        assert tag(client, *TEXTS).json()["entities"] == rounded(expected)
+        assert [one["code"] for one in expected[1]] == ["L29.9"]
+        both = Constraints.of({"瘙痒": "药", "外用": "病"}, {"丘疹": "*"})
+        answer = tag(client, *TEXTS, constraints=[word("外用", "病")])
+        assert answer.json()["entities"] == rounded(tagger(TEXTS, **{**words, "constraints": both}))
+        refused = tag(client, "红", constraints=[word("瘙痒", "病")])
+        assert refused.status_code == 422 and "瘙痒" not in refused.text
+        found = client.post("/explain", json={"text": TEXTS[1]}).json()["explanations"]
+        assert [Explanation.from_dict({**one, "text": TEXTS[1]}).span for one in found] == [(0, 2, "药")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("constraints", "红斑\t病\n红斑\t药\n", "words.tsv:2"),
+        ("constraints", "红斑\t症\n", "does not have the label"),
+        ("code_table", "红斑\n", "codes.tsv"),
+        ("codes", None, "has no table of codes"),
+    ],
+)
+def test_wrong_tables_are_told_before_workers_start(name, content, message, tagger, tables, tmp_path):
+    for part in (tagger.model, tagger.tokenizer):
+        part.save_pretrained(tmp_path / "model")
+    if content is None:
+        tables = {name: True}
+    else:
+        Path(tables[name]).write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        check_tables(ServerSettings(str(tmp_path / "model"), **tables))
+
+
+@pytest.mark.parametrize(
+    ("rows", "status", "message"),
+    [
+        ([word("张三", "病")] * 4, 413, "4 constraints in a request, expected 3 at most"),
+        ([word("张三", "病"), word("李四", "症")], 422, "constraints[1] needs a label of the model"),
+        ([word("张三", "*")], 422, "constraints[0] needs a label of the model"),
+        ([word(" 张三", "病")], 422, "constraints[0] has a word that has white space at its ends"),
+        ([word("张三", "病"), word("张三", "药")], 422, "constraints contradict each other"),
+        ([word("张三", "病"), word("张三", "*", "forbid")], 422, "constraints contradict each other"),
+        ([word("张三" * 51, "病")], 422, "at most 100 characters"),
+        ([word("", "病")], 422, "at least 1 character"),
+        ([word("张三", "病", "maybe")], 422, "'force' or 'forbid'"),
+        ([{"word": "张三"}], 422, "Field required"),
+        ("张三", 422, "valid list"),
+    ],
+)
+def test_wrong_constraints_are_refused_without_their_words(client, rows, status, message):
+    answer = tag(client, "红斑", constraints=rows)
+    assert (answer.status_code, message in answer.text) == (status, True), answer.text
+    assert "张三" not in answer.text and "李四" not in answer.text
+
+
+def test_a_forced_word_longer_than_a_window_is_refused(client):
+    answer = tag(client, "红", "瘙" * 60, constraints=[word("瘙" * 30, "病")])
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "texts[1]: a forced word has 30 characters, more than a window of 20"
+    assert tag(client, "红斑", constraints=[word("瘙" * 30, "病")]).status_code == 200
 
 
 @pytest.mark.parametrize("content", [b'{"texts": ["\xe5\xbc\xa0', b"", b"\xff\xfe", b'{"texts": [NaN]}', b"[" * 5000])
