@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from evaluate import EvaluationModule
 from evaluate.evaluator import TokenClassificationEvaluator
 from tqdm.auto import tqdm
@@ -15,6 +16,7 @@ from hf_adner.audit.prediction import predict_documents
 from hf_adner.data.records import Document, Entity, flatten
 from hf_adner.metrics.boundary_f1 import EDGES, boundary_f1
 from hf_adner.metrics.entity_f1 import entity_f1
+from hf_adner.metrics.significance import LEVEL, RESAMPLES, bootstrap_statistic, micro_f1
 from hf_adner.metrics.tag_f1 import TagF1
 from hf_adner.model.labels_adner import OUTSIDE
 from hf_adner.model.pipeline_adner import AdnerPipeline
@@ -110,6 +112,36 @@ def compare_documents(predicted: Iterable[Document], gold: Iterable[Document]) -
     collected = _Gold()
     documents = zip(predicted, collected.watch(gold), strict=True)
     return collected.compared_with([document.spans for document, _ in documents])
+
+
+def f1_interval(
+    predicted: Iterable[Document],
+    gold: Iterable[Document],
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Compute a percentile bootstrap interval of strict micro F1 over documents.
+
+    Args:
+        predicted, gold: as for `compare_documents`.
+        level: of the interval.
+        resamples: number of resamples.
+        seed: of the random numbers.
+
+    Returns:
+        `value`, `low`, `high` in [0, 1], `level`, `resamples`.
+
+    Raises:
+        ValueError: no documents, or different numbers of them.
+    """
+    spans = [(set(found.spans), set(right.spans)) for found, right in zip(predicted, gold, strict=True)]
+    counts = np.array([[len(found & right), len(found), len(right)] for found, right in spans]).reshape(-1, 3)
+
+    def f1(drawn: np.ndarray) -> float:
+        return float(micro_f1(counts[drawn].sum(0)))
+
+    return bootstrap_statistic(len(counts), f1, level, resamples, seed)
 
 
 class _Gold:

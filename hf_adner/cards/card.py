@@ -212,6 +212,8 @@ def _table_context(record: CardRecord) -> dict[str, Any]:
         "labels_are_defined": any(label.definition for label in guide),
         "guide_rows": [tables.label_row(label) for label in guide],
         "split_rows": list(tables.split_rows(record.statistics)),
+        "seed_rows": tables.seed_rows(record.seeds),
+        "elsewhere_rows": tables.elsewhere_rows(record.elsewhere),
         "shared_rows": list(tables.shared_rows(record.statistics)),
         "setting_rows": tables.setting_rows(record.settings),
         "version_rows": tables.version_rows(record.versions),

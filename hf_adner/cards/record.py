@@ -113,6 +113,8 @@ class CardRecord:
         calibrated: `CalibrationFit.to_dict()`, if the scores were calibrated.
         explanations: `ExplanationReport.to_dict()`.
         robustness: `RobustnessReport.to_dict()`.
+        seeds: of each training run with the same settings `seed`, and `precision`, `recall`, `f1` on the scored split.
+        elsewhere: name of another corpus -> its `EvaluationReport.to_dict()` with an `interval`, see `f1_interval`.
         examples: texts that are not from the training data, with their predicted entities.
     """
 
@@ -146,6 +148,8 @@ class CardRecord:
     calibrated: Report | None = None
     explanations: Report | None = None
     robustness: Report | None = None
+    seeds: Sequence[Report] = ()
+    elsewhere: Mapping[str, Report] = field(default_factory=dict)
     examples: Sequence[Example] = ()
 
     @property
@@ -174,7 +178,7 @@ def record_of_run(
         metrics: content of a run's `metrics.json`; only `labels` and `model.architecture` are required.
         options: settings of the user, which override those of the run.
         calibration, explanations, robustness: separate reports, which override those in `metrics`.
-        others: fields of `CardRecord` that no report has (`model_id`, `revision`, `tags`).
+        others: fields of `CardRecord` that no report has (`model_id`, `revision`, `tags`, `seeds`, `elsewhere`).
 
     Raises:
         ReportError: a required part is missing, or a part has the wrong type.

@@ -133,6 +133,28 @@ def boundary_rows(scores: Report) -> Iterator[tuple[str, ...]]:
         yield cell(edge), *_precision_recall_f1(edge_scores)
 
 
+def seed_rows(seeds: Sequence[Report]) -> list[tuple[str, ...]]:
+    """Return seed, precision, recall and F1 of each training run, in order of the seeds."""
+    return [
+        (str(scores["seed"]), *_precision_recall_f1(scores))
+        for scores in sorted(seeds, key=lambda scores: scores["seed"])
+    ]
+
+
+def elsewhere_rows(elsewhere: Mapping[str, Report]) -> list[tuple[str, ...]]:
+    """Return name, documents, gold entities, precision, recall, F1 and its interval on each other corpus."""
+    return [
+        (
+            escape_markdown(name),
+            cell(report["documents"]),
+            cell(report["gold"]),
+            *_precision_recall_f1(report["strict"]),
+            f"{cell(report['interval']['low'])} to {cell(report['interval']['high'])}",
+        )
+        for name, report in elsewhere.items()
+    ]
+
+
 def _precision_recall_f1(scores: Report) -> Iterator[str]:
     return (cell(float(scores[name])) for name in ("precision", "recall", "f1"))
 

@@ -32,7 +32,7 @@ from hf_adner.data.encoding import AdnerDataCollator, encode_dataset
 from hf_adner.guided.trainer import ExplanationGuidedTrainer
 from hf_adner.metrics.calibration import calibration
 from hf_adner.metrics.entity_f1 import entity_f1
-from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
+from hf_adner.training.arguments import LATER_SETTINGS, AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.trainer import predicted_labels, span_scores
 
 SETTINGS = (
@@ -230,8 +230,9 @@ def _file_names(value: Any) -> Any:
 
 
 def training_settings(args: AdnerTrainingArguments) -> dict[str, Any]:
-    """Return the training arguments that change what is learned, without the seed."""
+    """Return the training arguments that change what is learned, without the seed; `LATER_SETTINGS` only if they do."""
     added = {field.name for field in fields(args)} - {field.name for field in fields(TrainingArguments)}
+    added -= LATER_SETTINGS.keys() - args.later_settings().keys()
     return {name: _plain(_file_names(getattr(args, name))) for name in sorted(added | set(SETTINGS))}
 
 

@@ -20,6 +20,8 @@ from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.tokenization_adner import LEXICON_FILE, AdnerTokenizer
 
 TABLE_FOLDER = "global_table"
+ONNX_FOLDER = "onnx"
+"""Folder of a checkpoint that may hold its export for ONNX Runtime."""
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 PUBLISHED = (
@@ -36,6 +38,14 @@ PUBLISHED = (
     "assertion_rules.tsv",
     "codes.tsv",
     "global_table/global_table.*",
+    "onnx/model.onnx",
+    "onnx/decoder.json",
+    "onnx/tokenizer.json",
+    "onnx/tokenizer_config.json",
+    "onnx/lexicon.json",
+    "onnx/script_map.json",
+    "onnx/assertion_rules.tsv",
+    "onnx/codes.tsv",
     "README.md",
     "LICENSE",
 )
@@ -47,6 +57,7 @@ RESUMED = (
     "scheduler.pt",
     "scaler.pt",
     "rng_state*.pth",
+    "raw_weights.safetensors",
     "trainer_state.json",
     "pytorch_model*",
     "pytorch_model*/*",
@@ -67,7 +78,7 @@ def checkpoint_to_publish(folder: Path, allow_document_lexicon: bool = False) ->
     Raises:
         FileNotFoundError: configuration, weights, tokenizer, lexicon or code is missing.
         ValueError: another kind of model, files that are damaged or do not belong together, a lexicon made from
-            documents, or a global table that names documents.
+            documents, a global table that names documents, or an ONNX export of another checkpoint.
     """
     config = _read(folder, "config.json")
     if config.get("model_type") != "adner":
@@ -77,6 +88,7 @@ def checkpoint_to_publish(folder: Path, allow_document_lexicon: bool = False) ->
     _check_lexicon(folder, _read(folder, "tokenizer_config.json"), allow_document_lexicon)
     _check_code(folder, config)
     _check_table(folder / TABLE_FOLDER)
+    _check_export(folder)
     _check_loading(folder)
     return published_files(folder)
 
@@ -146,6 +158,20 @@ def _check_code(folder: Path, config: dict[str, Any]) -> None:
 def _check_table(folder: Path) -> None:
     if folder.is_dir() and GlobalTable.load(folder).min_documents is None:
         raise ValueError(f"{folder} holds a raw table, which names documents; replace it by table.publish()")
+
+
+def _check_export(folder: Path) -> None:
+    """Check that an ONNX export has lexicon and calibration of the checkpoint, whose lexicon was found shareable."""
+    export = folder / ONNX_FOLDER
+    if not export.is_dir():
+        return
+    decoder, config = _read(export, "decoder.json"), _read(folder, "config.json")
+    words = [(path / LEXICON_FILE).read_bytes() for path in (folder, export) if (path / LEXICON_FILE).is_file()]
+    is_other = len(words) == 1 or len(set(words)) == 2 or decoder.get("calibration") != config.get("calibration")
+    if is_other:
+        raise ValueError(
+            f"{export} is not of this checkpoint (another lexicon or calibration): export it again, or remove it"
+        )
 
 
 def _check_loading(folder: Path) -> None:

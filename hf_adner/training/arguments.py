@@ -11,6 +11,9 @@ from hf_adner.model.configuration_adner import ARCHITECTURES
 from hf_adner.model.labels_adner import TAGGINGS
 from hf_adner.model.lexicon_adner import PUBLIC_DOCUMENTS
 
+LATER_SETTINGS = {"encoder_layer_decay": 1.0, "ema_decay": None, "swa_epochs": None}
+"""Training arguments that records and checkpoints of earlier versions do not have -> the value that changes nothing."""
+
 
 @dataclass
 class DatasetArguments(ReadingArguments):
@@ -104,7 +107,8 @@ class AdnerTrainingArguments(TrainingArguments):
     none); `TrainCommandArguments` have those of the commands.
 
     Raises:
-        ValueError: early stopping without evaluation or without a metric.
+        ValueError: early stopping without evaluation or without a metric, a decay or a number of epochs out of range,
+            or an average of weights that are sharded.
     """
 
     trainer_class: ClassVar[str] = "hf_adner.training.trainer:AdnerTrainer"
@@ -115,6 +119,18 @@ class AdnerTrainingArguments(TrainingArguments):
     )
     crf_learning_rate: float | None = field(
         default=5e-3, metadata={"help": "learning rate of the CRF transitions (None: that of the head)"}
+    )
+    encoder_layer_decay: float = field(
+        default=1.0,
+        metadata={"help": "each encoder layer learns at this share of the rate of the layer above it (1: all alike)"},
+    )
+    ema_decay: float | None = field(
+        default=None,
+        metadata={"help": "evaluate and save the moving average of the weights that keeps this share at each step"},
+    )
+    swa_epochs: int | None = field(
+        default=None,
+        metadata={"help": "evaluate and save the mean of the weights at the ends of this many last epochs"},
     )
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "stop after this many evaluations without a better validation F1"}
@@ -143,6 +159,12 @@ class AdnerTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_averaging()
+        if not 0 < self.encoder_layer_decay <= 1:
+            raise ValueError(
+                f"encoder_layer_decay (--encoder-layer-decay) is {self.encoder_layer_decay}, expected more than 0 and "
+                "at most 1"
+            )
         if self.early_stopping_patience is None:
             return
         if self.early_stopping_patience < 1:
@@ -152,6 +174,26 @@ class AdnerTrainingArguments(TrainingArguments):
                 "early_stopping_patience (--early-stopping-patience) needs evaluations and their metric; set "
                 "eval_strategy='epoch' (--eval-strategy epoch) and metric_for_best_model='f1' "
                 "(--metric-for-best-model f1)"
+            )
+
+    def later_settings(self) -> dict[str, float | int]:
+        """Return those of `LATER_SETTINGS` that change what is learned."""
+        settings = {name: getattr(self, name) for name in LATER_SETTINGS}
+        return {name: value for name, value in settings.items() if value != LATER_SETTINGS[name]}
+
+    def _check_averaging(self) -> None:
+        if self.ema_decay is None and self.swa_epochs is None:
+            return
+        if self.ema_decay is not None and self.swa_epochs is not None:
+            raise ValueError("ema_decay and swa_epochs (--ema-decay, --swa-epochs) are two averages; give one of them")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay (--ema-decay) is {self.ema_decay}, expected 0 or more and less than 1")
+        if self.swa_epochs is not None and self.swa_epochs < 1:
+            raise ValueError(f"swa_epochs (--swa-epochs) is {self.swa_epochs}, expected 1 or more")
+        if self.fsdp or self.deepspeed:
+            raise ValueError(
+                "ema_decay and swa_epochs (--ema-decay, --swa-epochs) average whole weights, and FSDP and DeepSpeed "
+                "shard them; train without either"
             )
 
 

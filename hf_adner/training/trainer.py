@@ -5,6 +5,7 @@ Also `trainer_facts`: the figures of a run that a trainer knows without reading 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -24,21 +25,26 @@ from hf_adner.hub.trainer_push import CheckpointPush
 from hf_adner.metrics.entity_f1 import entity_f1
 from hf_adner.model.labels_adner import UNOBSERVED, entity_types, tags_to_spans
 from hf_adner.training.arguments import AdnerTrainingArguments
+from hf_adner.training.averaging import AveragedTrainer
 from hf_adner.training.resume import CheckedResume
 
 _CRF_PARAMETERS = {"start_transitions", "end_transitions", "transitions"}
+
+_LAYER = re.compile(r"\.(?:layers?|h|blocks?)\.(\d+)\.")
+"""The number of a layer in the name of a parameter, in the naming of the encoders of transformers."""
 
 _SEED_STRIDE = 1_000_003
 """Distance between the generator seeds of two runs, so that no epoch of one run has the order of another's."""
 
 _REPORTED_ARGUMENTS = (
-    "learning_rate", "head_learning_rate", "crf_learning_rate", "num_train_epochs", "max_steps",
+    "learning_rate", "head_learning_rate", "crf_learning_rate", "encoder_layer_decay", "ema_decay", "swa_epochs",
+    "num_train_epochs", "max_steps",
     "per_device_train_batch_size", "gradient_accumulation_steps", "warmup_steps", "weight_decay",
     "early_stopping_patience", "seed", "bf16",
 )  # fmt: skip
 
 
-class AdnerTrainer(CheckedResume, CheckpointPush):
+class AdnerTrainer(CheckedResume, AveragedTrainer, CheckpointPush):
     """`Trainer` with separate learning rates for encoder, head and CRF (`AdnerTrainingArguments`).
 
     Works for our models and for any `AutoModelForTokenClassification`. Without `data_collator` batches are padded by
@@ -82,8 +88,9 @@ class AdnerTrainer(CheckedResume, CheckpointPush):
             )
 
     def learned_settings(self) -> dict[str, Any]:
-        """Return the fields that a subclass of `AdnerTrainingArguments` adds: a resumed run must not change them."""
-        return {name: getattr(self.args, name) for name in added_arguments(self.args)}
+        """Return what a resumed run must not change: the fields that a subclass adds, averages and decay by depth."""
+        later = self.args.later_settings() if isinstance(self.args, AdnerTrainingArguments) else {}
+        return {name: getattr(self.args, name) for name in added_arguments(self.args)} | later
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Create AdamW (or the optimizer that `args.optim` names) over `parameter_groups`."""
@@ -167,25 +174,52 @@ def _as_list(value: str | Sequence[str] | None) -> list[str]:
 def parameter_groups(model: nn.Module, args: Any, decayed: Iterable[str]) -> list[dict[str, Any]]:
     """Return optimizer groups: one per part of the model, with and without weight decay.
 
+    With `encoder_layer_decay` d < 1 the encoder's part has a group for each depth: of n layers the one at depth k,
+    counted from 1, learns at `learning_rate * d ** (n - k)`, and the embeddings at depth 0 below it, as in ELECTRA
+    (Clark et al. 2020, appendix A); what is no layer (a pooler, a last normalisation) learns as the last layer.
+
     Args:
         model: unwrapped model.
         args: `AdnerTrainingArguments`; plain `TrainingArguments` have one learning rate for all parts.
         decayed: names of the parameters with weight decay. Embeddings are excluded, because decay would pull the
             vectors of words that never occur towards zero.
+
+    Raises:
+        ValueError: a decay by depth, and an encoder without layers.
     """
     head, crf = (getattr(args, f"{part}_learning_rate", None) for part in ("head", "crf"))  # not in stock arguments
     head = args.learning_rate if head is None else head
     rates = {"encoder": args.learning_rate, "head": head, "crf": head if crf is None else crf}
     embeddings = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
     decayed = set(decayed) - embeddings
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    below = _layers_below_top(model, getattr(args, "encoder_layer_decay", 1.0))
+    groups: dict[tuple[str, int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((model_part(model, name), name in decayed), []).append(parameter)
+            groups.setdefault((model_part(model, name), below.get(name, 0), name in decayed), []).append(parameter)
     return [
-        {"params": parameters, "lr": rates[part], "weight_decay": args.weight_decay if decays else 0.0}
-        for (part, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+        {
+            "params": parameters,
+            "lr": rates[part] * (args.encoder_layer_decay**layers if layers else 1),
+            "weight_decay": args.weight_decay if decays else 0.0,
+        }
+        for (part, layers, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
+
+
+def _layers_below_top(model: nn.Module, decay: float) -> dict[str, int]:
+    """Return how many layers above it a parameter of the encoder has; nothing where all layers learn alike."""
+    if decay == 1:
+        return {}
+    names = [name for name, _ in model.named_parameters() if model_part(model, name) == "encoder"]
+    depths = {name: int(found[1]) + 1 for name in names if (found := _LAYER.search(name))}
+    if not depths:
+        raise ValueError(
+            f"encoder_layer_decay (--encoder-layer-decay) is {decay}, and the model has no pretrained encoder of "
+            "numbered layers; leave it at 1"
+        )
+    top = max(depths.values())
+    return {name: top - depths.get(name, 0 if "embed" in name else top) for name in names}
 
 
 def model_part(model: nn.Module, parameter_name: str) -> str:

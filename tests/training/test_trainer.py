@@ -127,6 +127,38 @@ def test_embeddings_biases_and_norms_are_not_decayed(model, tmp_path):
     assert not any("embeddings.weight" in name or "bias" in name or "norm" in name.lower() for name in names)
 
 
+def test_layers_of_the_encoder_learn_by_depth(tmp_path):
+    config = BertConfig(
+        vocab_size=20, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=16, num_labels=3
+    )
+    model = BertForTokenClassification(config)
+    args = AdnerTrainingArguments(output_dir=str(tmp_path), learning_rate=0.8, encoder_layer_decay=0.5)
+    named = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = parameter_groups(model, args, list(named.values()))
+    rates = {named[id(one)]: group["lr"] for group in groups for one in group["params"]}
+    assert len(rates) == len(named)
+    expected = {"encoder.layer.2.": 0.8, "encoder.layer.1.": 0.4, "encoder.layer.0.": 0.2, "embeddings.": 0.1}
+    for name, rate in rates.items():
+        part = next((rate for part, rate in expected.items() if part in name), 1e-3)  # the head's default
+        assert rate == pytest.approx(part), name
+
+
+def test_a_decay_of_one_leaves_the_groups_as_they_are(model, tmp_path):
+    args = AdnerTrainingArguments(output_dir=str(tmp_path), encoder_layer_decay=1.0)
+    groups = parameter_groups(model, args, [])
+    assert len(groups) == len({group["lr"] for group in groups}) == 3
+    less = AdnerTrainingArguments(output_dir=str(tmp_path), encoder_layer_decay=0.5)
+    assert len(parameter_groups(model, less, [])) > 3
+
+
+def test_a_decay_by_depth_needs_layers(tmp_path):
+    tokenizer = AdnerTokenizer.from_texts(["面部红斑"])
+    model = AdnerForTokenClassification.from_scratch(tokenizer, ["Symptom"])
+    args = AdnerTrainingArguments(output_dir=str(tmp_path), encoder_layer_decay=0.9)
+    with pytest.raises(ValueError, match="no pretrained encoder of numbered layers"):
+        parameter_groups(model, args, [])
+
+
 def test_a_model_without_encoder_has_head_and_crf_only(tmp_path):
     tokenizer = AdnerTokenizer.from_texts(["面部红斑"])
     model = AdnerForTokenClassification.from_scratch(tokenizer, ["Symptom"])

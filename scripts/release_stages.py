@@ -1,0 +1,419 @@
+"""The stages of a release: each makes one file or folder, whole or not at all, of what the stages before it made.
+
+`Release` says what is released, `Workplace` where its parts lie, `stages` lists the stages in order. What a stage made
+is its own mark: a release that was interrupted goes on with the first stage whose file or folder is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from hf_adner.audit.calibrated_config import write_calibration
+from hf_adner.audit.calibration import calibration_report
+from hf_adner.audit.evaluation import compare_documents, f1_interval
+from hf_adner.audit.explanations import evaluate_explanations
+from hf_adner.audit.prediction import predict_documents
+from hf_adner.audit.recalibration import calibrate
+from hf_adner.audit.robustness import robustness_report
+from hf_adner.cards.card import CARD_FILE, model_card
+from hf_adner.cards.checkpoint import record_of_checkpoint
+from hf_adner.cards.record import CardOptions, scored_split, versions
+from hf_adner.data.dataset import documents_from_dataset, load_ner_dataset
+from hf_adner.data.formats import write_documents
+from hf_adner.data.records import Document
+from hf_adner.data.synthetic import generate_corpus
+from hf_adner.files import read_json, write_file, write_folder, write_json
+from hf_adner.hub.checkpoint_files import ONNX_FOLDER, checkpoint_to_publish, published_files
+from hf_adner.model.modeling_adner import AdnerForTokenClassification
+from hf_adner.model.pipeline_adner import AdnerPipeline
+from hf_adner.model.tokenization_adner import AdnerTokenizer
+from hf_adner.reporting import plain
+from hf_adner.serve.onnx_export import export_onnx
+from hf_adner.serve.onnx_tagger import OnnxTagger
+from hf_adner.training.arguments import DatasetArguments, ModelArguments, TrainCommandArguments
+from hf_adner.training.preparation import load_splits, sample
+from hf_adner.training.resume import METRICS_FILE, MODEL_FOLDER
+from hf_adner.training.run import SAMPLE_NOTE, run_training, tagged_texts
+
+DATA, CORPUS = "DATA/", "CORPUS/"
+"""Beginnings of paths of a `Release`: the folder of the real data, and that of the documents that the release makes."""
+
+STRANGER = Path(__file__).with_name("stranger.py")
+STRANGE_TEXTS = (SAMPLE_NOTE, "外用他克莫司軟膏後面部紅斑好轉。", "患者无不适 AD", "😀")
+"""Texts that a stranger's process must tag as this one does."""
+CLOSE = 1e-3
+"""Largest difference of a score of the ONNX export."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a release is made of.
+
+    Attributes:
+        dataset, model: as for `run_training`; paths may begin with `DATA/` or `CORPUS/`. There must be a test split.
+        training: fields of `TrainCommandArguments`; without `output_dir`, `seed` and `resume_from_checkpoint`.
+        card: statements of the card.
+        seeds: seeds of the training runs; the first one's checkpoint is released, whatever its scores.
+        corpus: arguments of `generate_corpus` for documents to make, one file a split; None: none.
+        elsewhere: name of other documents -> their file, for scores of the card.
+        explainers: explainers and controls of the audit.
+        audit: fields of `ExplanationSettings`.
+        longest: characters of the longest test document in the audit, whose cost grows with the square of the length.
+        audited, shaken: test documents in the audit, and in the test of robustness.
+        coverage, review_budget: as for `calibrate`.
+    """
+
+    dataset: DatasetArguments
+    model: ModelArguments
+    training: Mapping[str, Any]
+    card: CardOptions
+    seeds: tuple[int, ...] = (0, 1, 2)
+    corpus: Mapping[str, Any] | None = None
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    explainers: tuple[str, ...] = ("occlusion", "grad-x-input", "constant", "random")
+    audit: Mapping[str, Any] = field(default_factory=lambda: {"max_entities": 100, "views": 2})
+    longest: int = 120
+    audited: int = 300
+    shaken: int = 300
+    coverage: float | None = 0.95
+    review_budget: float | None = 0.1
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a release is made.
+
+    Attributes:
+        name: of the release, and of its folder.
+        release: what it is made of.
+        work: folder that receives the folder `name` at the end, and `name.parts` meanwhile.
+        cards: folder that receives the card.
+        data: folder of the real data; None if the release needs none.
+        encoder: pretrained encoder, a folder or a Hub name; None: that of the release.
+    """
+
+    name: str
+    release: Release
+    work: Path
+    cards: Path
+    data: Path | None = None
+    encoder: str | None = None
+
+    @property
+    def parts(self) -> Path:
+        """Folder of what the stages make."""
+        return self.work / f"{self.name}.parts"
+
+    @property
+    def finished(self) -> Path:
+        """Folder of the finished release."""
+        return self.work / self.name
+
+    def run(self, seed: int) -> Path:
+        """Folder of the training run of a seed."""
+        return self.parts / f"seed-{seed}"
+
+    def path(self, name: str | None) -> str | None:
+        """Return a path of the release as it lies here.
+
+        Raises:
+            ValueError: the path lies in the folder of real data, and there is none.
+        """
+        if name and name.startswith(DATA):
+            if self.data is None:
+                raise ValueError(f"the release reads {name}: name the folder of real data with --data")
+            return str(self.data / name.removeprefix(DATA))
+        return str(self.parts / "corpus" / name.removeprefix(CORPUS)) if name and name.startswith(CORPUS) else name
+
+    def dataset(self) -> DatasetArguments:
+        """Return the arguments of the documents with the paths as they lie here."""
+        given = self.release.dataset
+        return replace(given, **{name: self.path(getattr(given, name)) for name in ("dataset", "validation", "test")})
+
+    def model(self) -> ModelArguments:
+        """Return the arguments of the model with encoder and word list as they lie here."""
+        given = self.release.model
+        words = "+".join(self.path(part) for part in given.lexicon.split("+")) if given.lexicon else None
+        return replace(given, lexicon=words, encoder=self.encoder or given.encoder)
+
+    def documents(self, split: str) -> list[Document]:
+        """Return the documents of a split."""
+        return list(documents_from_dataset(load_splits(self.dataset())[split]))
+
+
+class Stage(NamedTuple):
+    """A stage: its name, what it makes in the folder of the parts, and the function that makes it."""
+
+    name: str
+    makes: str
+    work: Callable[[Workplace], None]
+
+
+def stages(place: Workplace) -> list[Stage]:
+    """Return the stages of a release in order; without those that it does not need."""
+    runs = [
+        Stage(f"train seed {seed}", f"seed-{seed}/{METRICS_FILE}", lambda place, seed=seed: train_seed(place, seed))
+        for seed in place.release.seeds
+    ]
+    first = [] if place.release.corpus is None else [Stage("make documents", "corpus", make_corpus)]
+    return [
+        *first,
+        *runs,
+        Stage("calibrate", "checkpoint", calibrate_checkpoint),
+        Stage("evaluate", METRICS_FILE, evaluate_checkpoint),
+        Stage("evaluate elsewhere", "elsewhere.json", evaluate_elsewhere),
+        Stage("audit", "explanations.json", audit_explanations),
+        Stage("robustness", "robustness.json", audit_robustness),
+        Stage("export", ONNX_FOLDER, export),
+        Stage("assemble", place.name, assemble),
+        Stage("check", "check.json", check),
+    ]
+
+
+# ---- what a release is made of ----------------------------------------------------------------------------------
+
+
+def inputs_of(place: Workplace) -> dict[str, Any]:
+    """Return record, encoder, data files and library versions of a release, files as digests."""
+    release = place.release
+    given, words = release.dataset, (release.model.lexicon or "").split("+")
+    names = {given.dataset, given.validation, given.test, *words, *release.elsewhere.values()} - {None, ""}
+    files = {name: Path(place.path(name)) for name in sorted(names) if not name.startswith(CORPUS)}
+    encoder = place.model().encoder
+    told = {
+        "release": asdict(release),
+        "encoder": digest(Path(encoder)) if encoder and os.path.exists(encoder) else encoder,
+        "files": {name: digest(path) for name, path in files.items() if path.exists()},
+        "versions": versions(),
+    }
+    return json.loads(json.dumps(told))
+
+
+def digest(path: Path) -> str:
+    """Return a digest of a file, or of the names and contents of all files of a folder."""
+    hashed = blake2b(digest_size=16)
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            hashed.update(file.relative_to(path).as_posix().encode() + b"\0")
+            with open(file, "rb") as opened:
+                while block := opened.read(1 << 20):
+                    hashed.update(block)
+    return hashed.hexdigest()
+
+
+# ---- from documents to a calibrated checkpoint ------------------------------------------------------------------
+
+
+def make_corpus(place: Workplace) -> None:
+    """Write the generated documents, a file for each split that has any."""
+
+    def fill(folder: Path) -> None:
+        for split, documents in generate_corpus(**place.release.corpus).items():
+            if documents:
+                write_documents(documents, folder / f"{split}.jsonl")
+
+    write_folder(place.parts / "corpus", fill)
+
+
+def train_seed(place: Workplace, seed: int) -> None:
+    """Train with a seed, or go on from the last checkpoint of its run."""
+    given = {**place.release.training, "seed": seed, "resume_from_checkpoint": "auto"}
+    arguments = TrainCommandArguments(output_dir=str(place.run(seed)), **given)
+    run_training(place.dataset(), place.model(), arguments, place.release.card)
+
+
+def calibrate_checkpoint(place: Workplace) -> None:
+    """Copy the checkpoint of the first seed and calibrate the copy on the validation documents."""
+    source, release = place.run(place.release.seeds[0]) / MODEL_FOLDER, place.release
+
+    def fill(folder: Path) -> None:
+        for name in published_files(source):
+            copy_file(source / name, folder / name)
+        fit = calibrate(
+            tagger(folder),
+            place.documents("validation"),
+            coverage=release.coverage,
+            review_budget=release.review_budget,
+        )
+        write_calibration(folder, fit)
+
+    write_folder(place.parts / "checkpoint", fill)
+
+
+def tagger(folder: Path) -> AdnerPipeline:
+    """Return the pipeline of the checkpoint in a folder."""
+    model = AdnerForTokenClassification.from_pretrained(folder)
+    return AdnerPipeline(model=model, tokenizer=AdnerTokenizer.from_pretrained(folder))
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file; the folder of the target is made."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+# ---- figures ----------------------------------------------------------------------------------------------------
+
+
+def evaluate_checkpoint(place: Workplace) -> None:
+    """Score the calibrated checkpoint on the test documents, in place of the figures of its training run."""
+    metrics = read_json(place.run(place.release.seeds[0]) / METRICS_FILE)
+    pipe, gold = tagger(place.parts / "checkpoint"), place.documents("test")
+    predicted = list(predict_documents(pipe, gold))
+    metrics["test"] = compare_documents(predicted, gold).to_dict()
+    metrics["calibration"] = plain(calibration_report(predicted, gold).to_dict())
+    texts = [example["text"] for example in metrics["examples"]]
+    metrics["examples"] = tagged_texts(pipe.model, pipe.tokenizer, texts)
+    write_json(place.parts / METRICS_FILE, metrics)
+
+
+def evaluate_elsewhere(place: Workplace) -> None:
+    """Score the checkpoint on other documents."""
+    pipe, reports = tagger(place.parts / "checkpoint"), {}
+    for name, path in place.release.elsewhere.items():
+        gold = list(documents_from_dataset(load_ner_dataset(place.path(path))["train"]))
+        predicted = list(predict_documents(pipe, gold))
+        report, interval = compare_documents(predicted, gold).to_dict(), f1_interval(predicted, gold)
+        reports[name] = {**report, "interval": interval}
+    write_json(place.parts / "elsewhere.json", plain(reports))
+
+
+def audit_explanations(place: Workplace) -> None:
+    """Measure explainers and controls on some of the shorter test documents."""
+    release, pipe = place.release, tagger(place.parts / "checkpoint")
+    short = load_splits(place.dataset())["test"].filter(lambda row: len(row["text"]) <= release.longest)
+    documents = list(documents_from_dataset(sample(short, release.audited, 0)))
+    report = evaluate_explanations(pipe.model, pipe.tokenizer, documents, release.explainers, **release.audit)
+    write_json(place.parts / "explanations.json", report.to_dict())
+
+
+def audit_robustness(place: Workplace) -> None:
+    """Measure what changes of the text do, on some of the test documents."""
+    pipe = tagger(place.parts / "checkpoint")
+    rows = sample(load_splits(place.dataset())["test"], place.release.shaken, 0)
+    report = robustness_report(pipe.model, pipe.tokenizer, documents_from_dataset(rows))
+    write_json(place.parts / "robustness.json", report.to_dict())
+
+
+# ---- the folder -------------------------------------------------------------------------------------------------
+
+
+def export(place: Workplace) -> None:
+    """Export the checkpoint for ONNX Runtime."""
+    pipe = tagger(place.parts / "checkpoint")
+    export_onnx(pipe.model, pipe.tokenizer, place.parts / ONNX_FOLDER)
+
+
+def card(place: Workplace) -> str:
+    """Return the card with all measured figures."""
+    parts, release = place.parts, place.release
+    reports = {name: parts / f"{name}.json" for name in ("metrics", "explanations", "robustness")}
+    others = {"seeds": seed_scores(place), "elsewhere": read_json(parts / "elsewhere.json")}
+    return str(model_card(record_of_checkpoint(parts / "checkpoint", reports, release.card, **others)))
+
+
+def seed_scores(place: Workplace) -> list[dict[str, float]]:
+    """Return the strict scores of the runs of all seeds on the split that the card shows."""
+    found = {seed: read_json(place.run(seed) / METRICS_FILE) for seed in place.release.seeds}
+    strict = {seed: metrics[scored_split(metrics)]["strict"] for seed, metrics in found.items()}
+    figures = ("precision", "recall", "f1")
+    return [{"seed": seed, **{name: scores[name] for name in figures}} for seed, scores in strict.items()]
+
+
+def assemble(place: Workplace) -> None:
+    """Put checkpoint, card and export together, with nothing else."""
+
+    def fill(folder: Path) -> None:
+        for name in published_files(place.parts / "checkpoint"):
+            copy_file(place.parts / "checkpoint" / name, folder / name)
+        exported = place.parts / ONNX_FOLDER
+        for path in sorted(exported.iterdir()):
+            copy_file(path, folder / ONNX_FOLDER / path.name)
+        write_file(folder / CARD_FILE, [card(place)], "utf-8")
+
+    write_folder(place.parts / place.name, fill)
+
+
+def check(place: Workplace) -> None:
+    """Check that the folder can be pushed and that strangers and ONNX Runtime find what the pipeline finds.
+
+    Raises:
+        ValueError: they do not, or the folder has files that a push would leave behind.
+    """
+    folder = place.parts / place.name
+    pushed, there = checkpoint_to_publish(folder), {path for path in folder.rglob("*") if path.is_file()}
+    if left := {path.relative_to(folder).as_posix() for path in there} - set(pushed):
+        raise ValueError(f"{folder}: a push would leave {', '.join(sorted(left)[:5])} behind")
+    texts = list(STRANGE_TEXTS)
+    pipe = tagger(folder)
+    differences = [
+        name for name, same in compare_stranger(pipe, ask_stranger(folder, texts), texts).items() if not same
+    ]
+    if differences:
+        raise ValueError(f"{folder}: without the package {', '.join(differences)} differ from those with it")
+    distance = onnx_distance(OnnxTagger(folder / ONNX_FOLDER, threads=1)(texts), pipe(texts))
+    if distance > CLOSE:
+        raise ValueError(f"{folder / ONNX_FOLDER}: a score differs by {distance:.2g} from that of the pipeline")
+    write_json(place.parts / "check.json", {"files": pushed, "onnx_distance": distance})
+
+
+def ask_stranger(folder: Path, texts: Sequence[str]) -> dict[str, Any]:
+    """Return what the folder gives in a fresh process without the package and with an empty cache.
+
+    Raises:
+        RuntimeError: the process fails.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        asked, answer = Path(place) / "texts.json", Path(place) / "answer.pt"
+        asked.write_text(json.dumps(texts), encoding="utf-8")
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"HF_HOME": place, "HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, str(STRANGER), str(folder.resolve()), str(asked), str(answer)]
+        run = subprocess.run(command, env=environment, cwd=place, capture_output=True, encoding="utf-8")
+        if run.returncode:
+            raise RuntimeError(f"{folder} cannot be loaded without the package: {run.stderr.strip()[-1500:]}")
+        return torch.load(answer, weights_only=True)
+
+
+def compare_stranger(pipe: AdnerPipeline, told: Mapping[str, Any], texts: Sequence[str]) -> dict[str, bool]:
+    """Say of what a stranger was told whether it is what the pipeline of this process finds."""
+    inputs = pipe.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the other process: sums of other parts differ in the last digit
+    try:
+        with torch.no_grad():
+            logits = pipe.model.eval()(**inputs).logits
+            hidden = pipe.model.adner(**inputs).last_hidden_state
+        return {
+            "logits": torch.equal(told["logits"], logits),
+            "hidden states": torch.equal(told["hidden"], hidden),
+            "entities": told["entities"] == plain(pipe(list(texts))),
+            "entities of the stock pipeline": any(told["stock"]) or not any(told["entities"]),
+            "modules": told["modules"] == ["transformers_modules"],
+        }
+    finally:
+        torch.set_num_threads(threads)
+
+
+def onnx_distance(found: Sequence[Sequence[Mapping]], expected: Sequence[Sequence[Mapping]]) -> float:
+    """Return the largest difference of a score; infinite if the entities differ."""
+    places = [
+        [[(entity["start"], entity["end"], entity["entity_group"]) for entity in row] for row in rows]
+        for rows in (found, expected)
+    ]
+    if places[0] != places[1]:
+        return float("inf")
+    pairs = (pair for rows in zip(found, expected, strict=True) for pair in zip(*rows, strict=True))
+    return max((abs(ours["score"] - theirs["score"]) for ours, theirs in pairs), default=0.0)
