@@ -269,13 +269,13 @@ def _number(text: str) -> float | int | None:
 def main(argv: list[str] | None = None) -> None:
     """Do the missing runs, each followed by the tables."""
     args = parse(argv)
-    check_checkpoint_name(args.pretrained)
     records = load_records(RECORDS)
     check_records(records, args)
     todo, runs = missing(records, args), {run.name: run for run in plan(args.seeds)}
     if args.plan:
         print("\n".join(todo) or "nothing is left to do")
         return
+    check_checkpoint_name(args.pretrained)
     if args.threads:
         torch.set_num_threads(args.threads)
     for number, name in enumerate([] if args.table else todo, 1):

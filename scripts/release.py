@@ -28,6 +28,8 @@ LEARNING = {
     "head_learning_rate": 1e-3,
     "crf_learning_rate": 5e-3,
     "per_device_train_batch_size": 16,
+    "encoder_layer_decay": 0.9,
+    "ema_decay": 0.99,
 }
 MEDICAL_WORDS = f"{DATA}lexicon/medical_words.tsv"
 
@@ -36,14 +38,14 @@ RELEASES = {
         dataset=DatasetArguments(
             f"{CORPUS}train.jsonl", validation=f"{CORPUS}validation.jsonl", test=f"{CORPUS}test.jsonl"
         ),
-        model=ModelArguments(architecture="m-dscmg", lexicon="ad"),
+        model=ModelArguments(architecture="m-dscmg", lexicon="ad-notes"),
         training={**LEARNING, "num_train_epochs": 4},
         card=CardOptions(
             model_title="Entities of atopic dermatitis in Chinese notes",
-            dataset_title="ad-synthetic",
+            dataset_title="ad-synthetic, profile notes",
             model_license="apache-2.0",
         ),
-        corpus={"seed": 0, "sizes": {"train": 20000, "validation": 1000, "test": 1000}},
+        corpus={"seed": 0, "sizes": {"train": 20000, "validation": 1000, "test": 1000}, "profile": "notes"},
         elsewhere={
             "ad-synthetic, unseen terms": f"{CORPUS}test_unseen.jsonl",
             "ad-synthetic, minimal pairs": f"{CORPUS}contrast.jsonl",

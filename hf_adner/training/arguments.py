@@ -77,7 +77,8 @@ class ModelArguments:
     lexicon: str | None = field(
         default=None,
         metadata={
-            "help": "word list file, 'ad' (built in) or 'train' (entities of the training split); several joined by '+'"
+            "help": "word list file, 'ad' or 'ad-notes' (built in), or 'train' (entities of the training split); "
+            "several joined by '+'"
         },
     )
     lexicon_counts: bool = field(

@@ -23,6 +23,9 @@ from hf_adner.training.arguments import DatasetArguments, ModelArguments
 
 logger = logging.getLogger(__name__)
 
+BUILT_IN_WORDS = {"ad": "default", "ad-notes": "notes"}
+"""Name of a built-in list of words -> the profile of ad-synthetic whose terms it has."""
+
 _ARCHITECTURES_WITHOUT_ENCODER = ("bilstm-crf",)
 
 
@@ -115,16 +118,16 @@ def build_lexicon(spec: str, train: Dataset) -> Lexicon:
     """Build the lexicon that a specification names.
 
     Args:
-        spec: parts joined by '+': a file, `ad` (the built-in dermatology words) or `train` (the surface forms of the
-            entities of the training split).
+        spec: parts joined by '+': a file, `ad` (the built-in dermatology words), `ad-notes` (the same and those of the
+            profile `notes` of ad-synthetic) or `train` (the surface forms of the entities of the training split).
         train: training split.
     """
     return reduce(Lexicon.union, (_load_lexicon(name.strip(), train) for name in spec.split("+")))
 
 
 def _load_lexicon(name: str, train: Dataset) -> Lexicon:
-    if name == "ad":
-        return Lexicon(ad_lexicon())
+    if name in BUILT_IN_WORDS:
+        return Lexicon(ad_lexicon(profile=BUILT_IN_WORDS[name]))
     if name == "train":
         return Lexicon.from_documents(
             row["text"][entity["start"] : entity["end"]] for row in train for entity in row["entities"]

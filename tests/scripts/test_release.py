@@ -187,7 +187,7 @@ def test_named_releases_are_whole(release, stages, tmp_path):
         assert [stage.makes for stage in stages.stages(place)].index("checkpoint") >= len(record.seeds)
     notes = release.RELEASES["adner-ad-notes"]
     assert all(path.startswith("CORPUS/") for path in (notes.dataset.dataset, notes.dataset.validation))
-    assert notes.model.lexicon == "ad"
+    assert notes.model.lexicon == "ad-notes" and notes.corpus["profile"] == "notes"
     assert release.RELEASES["adner-cmeee-nested"].model.tagging == "per-label"
 
 

@@ -31,7 +31,17 @@ from hf_adner.data.synthetic.grammar import (
 )
 from hf_adner.data.synthetic.noise import add_noise, tidy
 from hf_adner.data.synthetic.scene import Topic, choose_topic, make_person, read_topics
-from hf_adner.data.synthetic.vocabulary import ALL, SEEN, UNSEEN, Vocabulary, VocabularyError, data_files, data_text
+from hf_adner.data.synthetic.vocabulary import (
+    ALL,
+    DEFAULT,
+    PROFILES,
+    SEEN,
+    UNSEEN,
+    Vocabulary,
+    VocabularyError,
+    data_text,
+    profile_files,
+)
 
 DEFAULT_SIZES = {"train": 3000, "validation": 400, "test": 400, "test_unseen": 400, "contrast": 400, "assertion": 400}
 SHORTEST, LONGEST = 4, 600
@@ -67,7 +77,7 @@ DIFFERENCE = re.compile(r"⟦([^⟦⟧‖]*)‖([^⟦⟧‖]*)⟧")
 
 
 def generate_corpus(
-    seed: int = 0, sizes: dict[str, int] | None = None, *, hold_out: bool = True
+    seed: int = 0, sizes: dict[str, int] | None = None, *, hold_out: bool = True, profile: str = DEFAULT
 ) -> dict[str, list[Document]]:
     """Generate the documents of each split.
 
@@ -76,6 +86,8 @@ def generate_corpus(
         sizes: documents per split, in place of those of `DEFAULT_SIZES`; 0 leaves a split empty.
         hold_out: reserve terms for `test_unseen`; if False, all splits use all terms, and `test_unseen` must have size
             0.
+        profile: `default`, or `notes` with more outpatient notes, prescriptions, laboratory lines, Chinese medicine and
+            answers on tests, treatments and triggers; its terms and documents are others.
 
     Returns:
         split -> documents. `meta` has `note_type`, `topic`; `cues`, a list of `{"entity", "start", "end", "kind"}`: the
@@ -85,10 +97,10 @@ def generate_corpus(
         the attributes that hold.
 
     Raises:
-        ValueError: an unknown split, or invalid sizes.
+        ValueError: an unknown split or profile, or invalid sizes.
     """
     sizes = _all_sizes(sizes, hold_out)
-    builder = _Builder(seed, Materials.load(), SEEN if hold_out else ALL)
+    builder = _Builder(seed, Materials.load(profile), SEEN if hold_out else ALL)
     corpus = {split: builder.split(split, sizes[split]) for split in ("train", "validation", "test")}
     corpus["test_unseen"] = builder.unseen(sizes["test_unseen"], corpus["train"])
     for split in ("contrast", "assertion"):
@@ -285,18 +297,18 @@ class Materials:
     misfits: dict[str, tuple[str, ...]]
 
     @classmethod
-    @lru_cache(maxsize=1)
-    def load(cls) -> Materials:
-        """Read the packaged data files."""
+    @lru_cache(maxsize=4)
+    def load(cls, profile: str = DEFAULT) -> Materials:
+        """Read the packaged data files of a profile."""
         sections: dict[str, list[str]] = {}
-        for name in data_files("frames"):
-            for section, frames in read_sections(data_text("frames", name), name).items():
+        for name in profile_files("frames", profile):
+            for section, frames in read_sections(data_text(name), name).items():
                 sections.setdefault(section, []).extend(frames)
         misfits = read_word_lists(data_text("misfits.txt"))
         return cls(
-            Grammar(Vocabulary.default(), read_macros(data_text("macros.txt")), misfits),
+            Grammar(Vocabulary.default(profile), read_macros(data_text("macros.txt")), misfits),
             read_topics(data_text("topics.txt")),
-            read_plans(data_text("plans.txt")),
+            [plan for part in PROFILES[profile] for plan in read_plans(data_text(part, "plans.txt"))],
             sections,
             {split: read_pairs(data_text(f"{split}.txt"), split) for split in ("contrast", "assertion")},
             read_word_lists(data_text("heads.txt")),

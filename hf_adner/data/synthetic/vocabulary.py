@@ -20,6 +20,9 @@ SEEN, UNSEEN, ALL = "seen", "unseen", "all"
 HELD_OUT_PERCENT = 10
 CORE_WEIGHT = 3
 RULE_SHARE = 0.2
+DEFAULT, NOTES = "default", "notes"
+PROFILES = {DEFAULT: ("",), NOTES: ("", "notes")}
+"""Profile -> folders whose terms, frames and plans it has."""
 HARMLESS = ("healthy_food",)
 """Groups whose terms are entities only in some contexts."""
 
@@ -47,6 +50,18 @@ def data_files(folder: str) -> list[str]:
     """Return the sorted names of the packaged `.txt` files in `folder`."""
     files = resources.files(__package__).joinpath(folder).iterdir()
     return sorted(file.name for file in files if file.name.endswith(".txt"))
+
+
+def profile_files(folder: str, profile: str = DEFAULT) -> list[str]:
+    """Return the packaged `.txt` files of a folder in all folders of a profile, relative to this one.
+
+    Raises:
+        ValueError: there is no such profile.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"profile is {profile!r}, expected one of {', '.join(PROFILES)}")
+    folders = [f"{part}/{folder}" if part else folder for part in PROFILES[profile]]
+    return [f"{place}/{name}" for place in folders for name in data_files(place)]
 
 
 def read_groups(text: str, source: str = "terms") -> dict[str, Group]:
@@ -97,12 +112,12 @@ class Vocabulary:
         self._tables: dict[tuple[str, str], tuple[list[str], list[float]]] = {}
 
     @classmethod
-    @lru_cache(maxsize=1)
-    def default(cls) -> Vocabulary:
-        """Return the packaged vocabulary."""
+    @lru_cache(maxsize=4)
+    def default(cls, profile: str = DEFAULT) -> Vocabulary:
+        """Return the packaged vocabulary of a profile."""
         groups: dict[str, Group] = {}
-        for name in data_files("terms"):
-            file_groups = read_groups(data_text("terms", name), name)
+        for name in profile_files("terms", profile):
+            file_groups = read_groups(data_text(name), name)
             duplicates = groups.keys() & file_groups.keys()
             if duplicates:
                 raise VocabularyError(f"{name}: group {sorted(duplicates)[0]!r} is opened in two files")
@@ -201,14 +216,18 @@ def _bucket(surface: str) -> int:
     return zlib.crc32(surface.encode("utf-8")) % 100
 
 
-def ad_lexicon(*, held_out: bool = True, rules: bool = False) -> dict[str, str]:
+def ad_lexicon(*, held_out: bool = True, rules: bool = False, profile: str = DEFAULT) -> dict[str, str]:
     """Return the label of each term of at least two characters, sorted; iterates over the words for a `Lexicon`.
 
     Args:
         held_out: include the terms that are reserved for the split `test_unseen`.
         rules: include the terms that rules produce.
+        profile: a name of `PROFILES`.
+
+    Raises:
+        ValueError: there is no such profile.
     """
-    vocabulary = Vocabulary.default()
+    vocabulary = Vocabulary.default(profile)
     words = vocabulary.expanded(without=HARMLESS) if rules else vocabulary.terms(HARMLESS)
     return {
         word: words[word] for word in sorted(words) if len(word) > 1 and (held_out or not vocabulary.is_held_out(word))

@@ -26,7 +26,7 @@ from hf_adner.data.synthetic.grammar import (
     parse_frame,
 )
 from hf_adner.data.synthetic.scene import make_person
-from hf_adner.data.synthetic.vocabulary import LABELS, Vocabulary, VocabularyError
+from hf_adner.data.synthetic.vocabulary import LABELS, PROFILES, Vocabulary, VocabularyError
 from hf_adner.model.assertion_table_adner import ATTRIBUTES
 
 SMALL = {"train": 120, "validation": 20, "test": 20, "test_unseen": 20, "contrast": 40, "assertion": 130}
@@ -175,8 +175,13 @@ def test_some_documents_have_no_entities_and_all_labels_occur(corpus):
     assert {e.label for d in documents for e in d.entities} == set(LABELS)
 
 
-def test_there_are_enough_frames_and_every_one_can_be_expanded():
-    materials = Materials.load()
+@pytest.fixture(scope="module", params=PROFILES)
+def materials(request):
+    """Materials of each profile."""
+    return Materials.load(request.param)
+
+
+def test_there_are_enough_frames_and_every_one_can_be_expanded(materials):
     frames = [frame for frames in materials.sections.values() for frame in frames]
     assert len(frames) >= 250
     topics = list(materials.topics.values())
@@ -188,13 +193,11 @@ def test_there_are_enough_frames_and_every_one_can_be_expanded():
         materials.grammar.expand(parse_frame(frame), scene, Draft())
 
 
-def test_every_planned_section_has_frames():
-    materials = Materials.load()
+def test_every_planned_section_has_frames(materials):
     assert {step[0] for plan in materials.plans for step in plan.steps} <= materials.sections.keys()
 
 
-def test_every_slot_of_every_topic_names_a_group():
-    materials = Materials.load()
+def test_every_slot_of_every_topic_names_a_group(materials):
     groups = materials.grammar.vocabulary.groups
     named = {group for t in materials.topics.values() for names, _ in t.slots.values() for group in names}
     assert named <= groups.keys()
@@ -212,8 +215,7 @@ def references(nodes):
                 yield from references(node.body)
 
 
-def test_every_slot_and_macro_named_in_a_frame_exists():
-    materials = Materials.load()
+def test_every_slot_and_macro_named_in_a_frame_exists(materials):
     frames = [frame for frames in materials.sections.values() for frame in frames]
     frames += [pair.side(side) for pairs in materials.pairs.values() for pair in pairs for side in (0, 1)]
     nodes = [parse_frame(frame) for frame in frames] + [(macro,) for macro in materials.grammar.macros.values()]

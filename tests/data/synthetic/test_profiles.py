@@ -1,0 +1,58 @@
+"""Profiles of ad-synthetic: the default stays as it is, `notes` adds terms, note types and words of the lexicon."""
+
+import pytest
+
+from hf_adner import load_ner_dataset
+from hf_adner.data.synthetic import ad_lexicon, generate_corpus
+from hf_adner.data.synthetic.vocabulary import DEFAULT, NOTES, Vocabulary
+from hf_adner.training.preparation import build_lexicon
+
+SIZES = {"train": 150, "validation": 5, "test": 5, "test_unseen": 5, "contrast": 4}
+
+
+@pytest.fixture(scope="module")
+def notes():
+    return generate_corpus(3, SIZES, profile=NOTES)
+
+
+def test_the_default_is_the_corpus_without_a_profile(notes):
+    default = generate_corpus(3, SIZES, profile=DEFAULT)
+    assert default == generate_corpus(3, SIZES) != notes
+    assert not {document.meta["note_type"] for document in default["train"]} & {"中医病历", "处方", "检查问答"}
+
+
+def test_notes_are_documents_of_the_same_kind(notes):
+    texts = [document.text for split in notes.values() for document in split]
+    assert len(set(texts)) == len(texts) == sum(SIZES.values())
+    for document in (document for split in notes.values() for document in split):
+        assert all(document.text[start:end].strip() == document.text[start:end] for start, end, _ in document.spans)
+        assert not set("{}<>[]‹›«»@#%*") & set(document.text.replace("%", "")) - {"*", "#", "<", ">"}
+    assert {"中医病历", "处方", "诱因问答"} <= {document.meta["note_type"] for document in notes["train"]}
+    train = "\n".join(document.text for document in notes["train"])
+    assert not any(entity.text in train for document in notes["test_unseen"] for entity in document.entities)
+    assert load_ner_dataset("ad-synthetic", sizes=SIZES, seed=3, profile=NOTES)["train"]["text"] == [
+        document.text for document in notes["train"]
+    ]
+
+
+def test_a_term_of_the_notes_has_the_label_that_the_default_gives_it():
+    """Foods and drugs may be triggers and something else; anything else has one label."""
+    default, notes = Vocabulary.default().terms(), Vocabulary.default(NOTES)
+    mine = [group for name, group in notes.groups.items() if name not in Vocabulary.default().groups]
+    assert mine
+    for group in mine:
+        for term in group.weights:
+            assert default.get(term, group.label) == group.label, term
+
+
+def test_the_lexicon_of_the_notes_has_the_words_of_both():
+    default, notes = ad_lexicon(), ad_lexicon(profile=NOTES)
+    assert default.items() < notes.items() and notes["达必妥"] == "Drug" and notes["照光治疗"] == "Treatment"
+    assert set(build_lexicon("ad-notes", None).words) == set(notes)
+    assert set(build_lexicon("ad", None).words) == set(default)
+
+
+def test_an_unknown_profile_is_refused():
+    for call in (ad_lexicon, lambda **options: generate_corpus(0, SIZES, **options)):
+        with pytest.raises(ValueError, match="profile is 'real', expected one of default, notes"):
+            call(profile="real")
