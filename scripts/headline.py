@@ -234,10 +234,14 @@ def check_records(records: Mapping[str, Any], args: argparse.Namespace) -> None:
 
 
 def missing(records: Mapping[str, Any], args: argparse.Namespace) -> list[str]:
-    """Return the names of the runs to do, in order, the folds last; without those that `--only` leaves out."""
-    names = [run.name for run in plan(args.seeds) if args.pretrained or run.encoder == AS_IT_CAME]
-    names += [FOLDS] * bool(args.pretrained)
-    return [name for name in names if name not in records and fnmatch(name, args.only)]
+    """Return the names of the planned runs without a record, in order, the folds last."""
+    return [name for name in (*(run.name for run in plan(args.seeds)), FOLDS) if name not in records]
+
+
+def to_do(records: Mapping[str, Any], args: argparse.Namespace) -> list[str]:
+    """Return the names of the missing runs whose encoder is there, without those that `--only` leaves out."""
+    waits = set() if args.pretrained else {FOLDS, *(run.name for run in plan(args.seeds) if run.encoder == PRETRAINED)}
+    return [name for name in missing(records, args) if name not in waits and fnmatch(name, args.only)]
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -271,7 +275,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     records = load_records(RECORDS)
     check_records(records, args)
-    todo, runs = missing(records, args), {run.name: run for run in plan(args.seeds)}
+    todo, runs = to_do(records, args), {run.name: run for run in plan(args.seeds)}
     if args.plan:
         print("\n".join(todo) or "nothing is left to do")
         return
@@ -281,14 +285,16 @@ def main(argv: list[str] | None = None) -> None:
     for number, name in enumerate([] if args.table else todo, 1):
         print(f"{number}/{len(todo)} {name}", flush=True)
         train_folds(args) if name == FOLDS else train_run(runs[name], args)
-        write_tables(todo[number:])
-    write_tables(missing(load_records(RECORDS), args))
+        write_tables(args)
+    write_tables(args)
 
 
-def write_tables(left: list[str]) -> None:
+def write_tables(args: argparse.Namespace) -> None:
     """Write the section of the page from the records."""
+    records = load_records(RECORDS)
+    left = missing(records, args)
     told = f"Not run yet: {', '.join(left)}." if left else "All planned runs are done."
-    update_section(PAGE, HEADING, f"{HEADER}\n{headline_markdown(load_records(RECORDS))}\n{told}")
+    update_section(PAGE, HEADING, f"{HEADER}\n{headline_markdown(records)}\n{told}")
 
 
 if __name__ == "__main__":

@@ -9,16 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
+from release_check import check_release
 
 from hf_adner.audit.calibrated_config import write_calibration
 from hf_adner.audit.calibration import calibration_report
@@ -35,26 +32,19 @@ from hf_adner.data.formats import write_documents
 from hf_adner.data.records import Document
 from hf_adner.data.synthetic import generate_corpus
 from hf_adner.files import read_json, write_file, write_folder, write_json
-from hf_adner.hub.checkpoint_files import ONNX_FOLDER, checkpoint_to_publish, published_files
+from hf_adner.hub.checkpoint_files import ONNX_FOLDER, is_published, published_files
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.reporting import plain
 from hf_adner.serve.onnx_export import export_onnx
-from hf_adner.serve.onnx_tagger import OnnxTagger
 from hf_adner.training.arguments import DatasetArguments, ModelArguments, TrainCommandArguments
 from hf_adner.training.preparation import load_splits, sample
 from hf_adner.training.resume import METRICS_FILE, MODEL_FOLDER
-from hf_adner.training.run import SAMPLE_NOTE, run_training, tagged_texts
+from hf_adner.training.run import run_training, tagged_texts
 
 DATA, CORPUS = "DATA/", "CORPUS/"
 """Beginnings of paths of a `Release`: the folder of the real data, and that of the documents that the release makes."""
-
-STRANGER = Path(__file__).with_name("stranger.py")
-STRANGE_TEXTS = (SAMPLE_NOTE, "外用他克莫司軟膏後面部紅斑好轉。", "患者无不适 AD", "😀")
-"""Texts that a stranger's process must tag as this one does."""
-CLOSE = 1e-3
-"""Largest difference of a score of the ONNX export."""
 
 
 @dataclass(frozen=True)
@@ -338,9 +328,9 @@ def assemble(place: Workplace) -> None:
     def fill(folder: Path) -> None:
         for name in published_files(place.parts / "checkpoint"):
             copy_file(place.parts / "checkpoint" / name, folder / name)
-        exported = place.parts / ONNX_FOLDER
-        for path in sorted(exported.iterdir()):
-            copy_file(path, folder / ONNX_FOLDER / path.name)
+        exported = (f"{ONNX_FOLDER}/{path.name}" for path in sorted((place.parts / ONNX_FOLDER).iterdir()))
+        for name in filter(is_published, exported):  # not the code that was saved with its tokenizer
+            copy_file(place.parts / name, folder / name)
         write_file(folder / CARD_FILE, [card(place)], "utf-8")
 
     write_folder(place.parts / place.name, fill)
@@ -350,70 +340,7 @@ def check(place: Workplace) -> None:
     """Check that the folder can be pushed and that strangers and ONNX Runtime find what the pipeline finds.
 
     Raises:
-        ValueError: they do not, or the folder has files that a push would leave behind.
+        ValueError, RuntimeError: as `check_release`.
     """
     folder = place.parts / place.name
-    pushed, there = checkpoint_to_publish(folder), {path for path in folder.rglob("*") if path.is_file()}
-    if left := {path.relative_to(folder).as_posix() for path in there} - set(pushed):
-        raise ValueError(f"{folder}: a push would leave {', '.join(sorted(left)[:5])} behind")
-    texts = list(STRANGE_TEXTS)
-    pipe = tagger(folder)
-    differences = [
-        name for name, same in compare_stranger(pipe, ask_stranger(folder, texts), texts).items() if not same
-    ]
-    if differences:
-        raise ValueError(f"{folder}: without the package {', '.join(differences)} differ from those with it")
-    distance = onnx_distance(OnnxTagger(folder / ONNX_FOLDER, threads=1)(texts), pipe(texts))
-    if distance > CLOSE:
-        raise ValueError(f"{folder / ONNX_FOLDER}: a score differs by {distance:.2g} from that of the pipeline")
-    write_json(place.parts / "check.json", {"files": pushed, "onnx_distance": distance})
-
-
-def ask_stranger(folder: Path, texts: Sequence[str]) -> dict[str, Any]:
-    """Return what the folder gives in a fresh process without the package and with an empty cache.
-
-    Raises:
-        RuntimeError: the process fails.
-    """
-    with tempfile.TemporaryDirectory() as place:
-        asked, answer = Path(place) / "texts.json", Path(place) / "answer.pt"
-        asked.write_text(json.dumps(texts), encoding="utf-8")
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        environment |= {"HF_HOME": place, "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, str(STRANGER), str(folder.resolve()), str(asked), str(answer)]
-        run = subprocess.run(command, env=environment, cwd=place, capture_output=True, encoding="utf-8")
-        if run.returncode:
-            raise RuntimeError(f"{folder} cannot be loaded without the package: {run.stderr.strip()[-1500:]}")
-        return torch.load(answer, weights_only=True)
-
-
-def compare_stranger(pipe: AdnerPipeline, told: Mapping[str, Any], texts: Sequence[str]) -> dict[str, bool]:
-    """Say of what a stranger was told whether it is what the pipeline of this process finds."""
-    inputs = pipe.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in the other process: sums of other parts differ in the last digit
-    try:
-        with torch.no_grad():
-            logits = pipe.model.eval()(**inputs).logits
-            hidden = pipe.model.adner(**inputs).last_hidden_state
-        return {
-            "logits": torch.equal(told["logits"], logits),
-            "hidden states": torch.equal(told["hidden"], hidden),
-            "entities": told["entities"] == plain(pipe(list(texts))),
-            "entities of the stock pipeline": any(told["stock"]) or not any(told["entities"]),
-            "modules": told["modules"] == ["transformers_modules"],
-        }
-    finally:
-        torch.set_num_threads(threads)
-
-
-def onnx_distance(found: Sequence[Sequence[Mapping]], expected: Sequence[Sequence[Mapping]]) -> float:
-    """Return the largest difference of a score; infinite if the entities differ."""
-    places = [
-        [[(entity["start"], entity["end"], entity["entity_group"]) for entity in row] for row in rows]
-        for rows in (found, expected)
-    ]
-    if places[0] != places[1]:
-        return float("inf")
-    pairs = (pair for rows in zip(found, expected, strict=True) for pair in zip(*rows, strict=True))
-    return max((abs(ours["score"] - theirs["score"]) for ours, theirs in pairs), default=0.0)
+    write_json(place.parts / "check.json", check_release(folder, tagger(folder)))

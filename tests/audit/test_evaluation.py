@@ -6,6 +6,7 @@ Calibration reports of predicted documents, against numbers worked out by hand.
 """
 
 import json
+from dataclasses import replace
 
 import evaluate
 import pytest
@@ -13,7 +14,7 @@ from datasets import Dataset
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, Document, Entity
 from hf_adner.audit.calibration import calibration_report
-from hf_adner.audit.evaluation import AdnerEvaluator, EvaluationReport, evaluate_documents
+from hf_adner.audit.evaluation import AdnerEvaluator, EvaluationReport, evaluate_documents, f1_interval
 from hf_adner.metrics.tag_f1 import TagF1, tag_f1
 from hf_adner.model.labels_adner import spans_to_bio
 
@@ -214,3 +215,17 @@ def test_errors():
         calibration_report([Document("a", TEXT, (Entity(0, 2, "Sign"),))], [CALIBRATION_GOLD])
     with pytest.raises(ValueError):
         calibration_report([], [CALIBRATION_GOLD])
+
+
+def test_the_interval_of_f1_is_over_documents():
+    right = [
+        Document(str(number), "红斑瘙痒", (Entity(0, 2, "Symptom"), Entity(2, 4, "Symptom"))) for number in range(20)
+    ]
+    half = [replace(document, entities=document.entities[:1]) for document in right]
+    interval = f1_interval(right[:10] + half[:10], right, resamples=500)
+    assert interval["value"] == pytest.approx(2 * 30 / (30 + 40))
+    assert interval["low"] < interval["value"] < interval["high"] < 1
+    same = f1_interval(half, right, resamples=50)
+    assert same["low"] == same["value"] == same["high"] == pytest.approx(2 / 3)
+    with pytest.raises(ValueError):
+        f1_interval(right, half[:5])

@@ -370,3 +370,16 @@ def test_a_calibrated_checkpoint():
 def test_nothing_measured_gives_nothing():
     assert explanation_tables(None) == robustness_tables(None) == "" and calibration_rows(None) == []
     assert sample_line(None) is None and list(risk_rows(None)) == []
+
+
+def test_the_card_shows_every_seed_and_other_documents():
+    seeds = [{"seed": seed, "precision": 0.5, "recall": 0.25, "f1": seed / 100} for seed in (43, 42)]
+    elsewhere = {"lines | of others": {**evaluation(), "interval": {"low": 0.6, "high": 0.8, "value": 0.7}}}
+    text = str(model_card(full_record(seeds=seeds, elsewhere=elsewhere)))
+    rows = ["| 42 | 0.5000 | 0.2500 | 0.4200 |", "| 43 | 0.5000 | 0.2500 | 0.4300 |"]
+    assert "\n".join(rows) in text and "This is seed 42, which was fixed before." in text
+    assert "One training run" not in text
+    row = next(line for line in text.splitlines() if "of others" in line)
+    assert row.endswith(" | 0.6000 to 0.8000 |") and row.count(" | ") == 6
+    one = str(model_card(full_record(seeds=seeds[:1])))
+    assert "One training run (seed 42)" in one and "On other documents" not in one

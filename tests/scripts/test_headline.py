@@ -81,13 +81,15 @@ def test_no_choice_is_made_on_what_is_scored(script):
 
 def test_what_has_a_record_is_skipped_and_what_lacks_an_encoder_waits(script, capsys):
     args = script.parse(DATA)
-    everything = script.missing({}, args)
+    everything = script.to_do({}, args)
     assert everything[-1] == script.FOLDS and len(everything) == len(list(script.plan(3))) + 1
-    assert script.missing({everything[0]: {}}, args) == everything[1:]
-    assert script.missing({}, script.parse([*DATA, "--only", "cmeee-*"])) == [
+    assert script.to_do({everything[0]: {}}, args) == everything[1:]
+    assert script.to_do({}, script.parse([*DATA, "--only", "cmeee-*"])) == [
         name for name in everything if name.startswith("cmeee-")
     ]
-    assert all("as-it-came" in name for name in script.missing({}, script.parse(DATA[:2])))
+    alone = script.parse(DATA[:2])
+    assert len(script.to_do({}, alone)) == 2 and all("as-it-came" in name for name in script.to_do({}, alone))
+    assert script.missing({}, alone) == everything
     script.main([*DATA, "--plan", "--seeds", "1", "--only", "imcs-*"])
     assert capsys.readouterr().out.split() == ["imcs-bert-crf-0", "imcs-m-dscmg-0", script.FOLDS]
 
@@ -166,7 +168,9 @@ def test_a_run_is_trained_recorded_and_then_skipped(script, tmp_path, monkeypatc
     assert record["model"]["encoder_layers"] == 2 and record["training"]["encoder_layer_decay"] == 0.9
     assert str(tmp_path) not in json.dumps(record)
     page = script.PAGE.read_text(encoding="utf-8")
-    assert "| bert-crf | pretrained | 2 |" in page and "All planned runs are done" in page and "## Speed" in page
+    assert (
+        "| bert-crf | pretrained | 2 |" in page and "Not run yet: cmedqaner-m-dscmg-0, " in page and "## Speed" in page
+    )
     before = (tmp_path / "work/cmedqaner-bert-crf-0" / METRICS_FILE).stat().st_mtime_ns
     script.main(options)
     assert (tmp_path / "work/cmedqaner-bert-crf-0" / METRICS_FILE).stat().st_mtime_ns == before
