@@ -12,7 +12,9 @@ that is written as a whole. The same encoder, data, library versions and number 
 
 import argparse
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from release_stages import CORPUS, DATA, Release, Workplace, card, inputs_of, stages
@@ -101,20 +103,37 @@ def make_release(place: Workplace) -> Path:
 def check_inputs(place: Workplace) -> None:
     """Write down what the release is made of, or compare it with what was written down.
 
+    Where the same weights are to get other figures, what was made after the training is removed.
+
     Raises:
-        ValueError: it differs; says in what.
+        ValueError: the weights were made of something else, or the release is finished; says what differs.
     """
     path, now = place.parts / INPUTS, inputs_of(place)
-    if not path.exists():
-        write_json(path, now)
-        return
-    then = read_json(path)
-    changed = [name for name in now if then.get(name) != now[name]]
-    if changed:
+    then = read_json(path) if path.exists() else now
+    weights, figures = (changes(then[part], now[part]) for part in ("weights", "figures"))
+    if weights or (figures and place.finished.exists()):
         raise ValueError(
-            f"{place.parts} was made of something else ({', '.join(changed)} changed): remove it to begin anew, or "
-            "name another folder with --work"
+            f"{place.parts} was made of something else ({', '.join(weights + figures)} changed): remove it and "
+            f"{place.finished} to begin anew, or name another folder with --work"
         )
+    if figures:
+        print(f"{', '.join(figures)} changed: all that follows the training is made anew")
+        for stage in stages(place):
+            if stage.makes != "corpus" and not stage.makes.startswith("seed-"):
+                remove(place.parts / stage.makes)
+    write_json(path, now)
+
+
+def changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the names whose values differ."""
+    return [name for name in now if then.get(name) != now[name]]
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -22,7 +22,7 @@ from hf_adner.audit.calibration import calibration_report
 from hf_adner.audit.evaluation import compare_documents, f1_interval
 from hf_adner.audit.explanations import evaluate_explanations
 from hf_adner.audit.prediction import predict_documents
-from hf_adner.audit.recalibration import calibrate
+from hf_adner.audit.recalibration import CalibrationFit, calibrate
 from hf_adner.audit.robustness import robustness_report
 from hf_adner.cards.card import CARD_FILE, model_card
 from hf_adner.cards.checkpoint import record_of_checkpoint
@@ -47,6 +47,10 @@ DATA, CORPUS = "DATA/", "CORPUS/"
 """Beginnings of paths of a `Release`: the folder of the real data, and that of the documents that the release makes."""
 
 
+LEARNED = ("dataset", "model", "training", "seeds", "corpus")
+"""Fields of a `Release` that its weights depend on."""
+
+
 @dataclass(frozen=True)
 class Release:
     """What a release is made of.
@@ -62,7 +66,9 @@ class Release:
         audit: fields of `ExplanationSettings`.
         longest: characters of the longest test document in the audit, whose cost grows with the square of the length.
         audited, shaken: test documents in the audit, and in the test of robustness.
-        coverage, review_budget: as for `calibrate`.
+        coverages: shares of gold entities that the candidate sets should hold, the best first; the first that can be
+            met is taken, none if none can.
+        review_budget: as for `calibrate`.
     """
 
     dataset: DatasetArguments
@@ -77,7 +83,7 @@ class Release:
     longest: int = 120
     audited: int = 300
     shaken: int = 300
-    coverage: float | None = 0.95
+    coverages: tuple[float, ...] = (0.95, 0.9)
     review_budget: float | None = 0.1
 
 
@@ -176,19 +182,24 @@ def stages(place: Workplace) -> list[Stage]:
 
 
 def inputs_of(place: Workplace) -> dict[str, Any]:
-    """Return record, encoder, data files and library versions of a release, files as digests."""
+    """Return what a release is made of, files as digests: what its weights depend on, and what only its figures do."""
     release = place.release
     given, words = release.dataset, (release.model.lexicon or "").split("+")
-    names = {given.dataset, given.validation, given.test, *words, *release.elsewhere.values()} - {None, ""}
-    files = {name: Path(place.path(name)) for name in sorted(names) if not name.startswith(CORPUS)}
-    encoder = place.model().encoder
-    told = {
-        "release": asdict(release),
+    fields, encoder = asdict(release), place.model().encoder
+    weights = {
+        **{name: fields.pop(name) for name in LEARNED},
         "encoder": digest(Path(encoder)) if encoder and os.path.exists(encoder) else encoder,
-        "files": {name: digest(path) for name, path in files.items() if path.exists()},
+        "files": digests(place, (given.dataset, given.validation, given.test, *words)),
         "versions": versions(),
     }
-    return json.loads(json.dumps(told))
+    figures = {**fields, "other files": digests(place, release.elsewhere.values())}
+    return json.loads(json.dumps({"weights": weights, "figures": figures}))
+
+
+def digests(place: Workplace, names: Iterable[str | None]) -> dict[str, str]:
+    """Return a digest of each file of a release that it does not make itself."""
+    files = {name: Path(place.path(name)) for name in names if name and not name.startswith(CORPUS)}
+    return {name: digest(path) for name, path in files.items() if path.exists()}
 
 
 def digest(path: Path) -> str:
@@ -226,20 +237,24 @@ def train_seed(place: Workplace, seed: int) -> None:
 
 def calibrate_checkpoint(place: Workplace) -> None:
     """Copy the checkpoint of the first seed and calibrate the copy on the validation documents."""
-    source, release = place.run(place.release.seeds[0]) / MODEL_FOLDER, place.release
+    source = place.run(place.release.seeds[0]) / MODEL_FOLDER
 
     def fill(folder: Path) -> None:
         for name in published_files(source):
             copy_file(source / name, folder / name)
-        fit = calibrate(
-            tagger(folder),
-            place.documents("validation"),
-            coverage=release.coverage,
-            review_budget=release.review_budget,
-        )
-        write_calibration(folder, fit)
+        write_calibration(folder, fit_scores(tagger(folder), place.documents("validation"), place.release))
 
     write_folder(place.parts / "checkpoint", fill)
+
+
+def fit_scores(pipe: AdnerPipeline, documents: list[Document], release: Release) -> CalibrationFit:
+    """Fit scores, review threshold and, with the best coverage that can be met, candidates."""
+    for coverage in release.coverages:
+        try:
+            return calibrate(pipe, documents, coverage=coverage, review_budget=release.review_budget)
+        except ValueError as error:
+            print(f"no candidates with coverage {coverage}: {error}")
+    return calibrate(pipe, documents, review_budget=release.review_budget)
 
 
 def tagger(folder: Path) -> AdnerPipeline:

@@ -60,7 +60,7 @@ def small(stages):
         audit={"max_entities": 4, "groups": ("faithfulness",)},
         audited=10,
         shaken=5,
-        coverage=None,
+        coverages=(0.999999,),
     )
 
 
@@ -166,15 +166,31 @@ def test_parts_of_another_release_are_not_mixed_with_this_one(release, stages, s
     release.check_inputs(place)
     release.check_inputs(place)
     changed = replace(place, release=replace(small, seeds=(5,)))
-    with pytest.raises(ValueError, match=r"made of something else \(release changed\)"):
+    with pytest.raises(ValueError, match=r"made of something else \(seeds changed\)"):
         release.check_inputs(changed)
     with pytest.raises(ValueError, match="encoder changed"):
         release.check_inputs(replace(place, encoder="owner/encoder"))
 
 
+def test_other_figures_of_the_same_weights_keep_the_training(release, stages, small, tmp_path, capsys):
+    place = place_of(stages, tmp_path, small)
+    release.check_inputs(place)
+    for stage in stages.stages(place):
+        (place.parts / stage.makes).parent.mkdir(exist_ok=True)
+        (place.parts / stage.makes).write_text("made")
+    changed = replace(place, release=replace(small, audited=11))
+    release.check_inputs(changed)
+    assert "audited changed" in capsys.readouterr().out
+    left = {path.name for path in place.parts.iterdir()}
+    assert left == {"inputs.json", "corpus", "seed-3", "seed-4"} and (place.run(3) / "metrics.json").exists()
+    place.finished.mkdir()
+    with pytest.raises(ValueError, match=r"\(audited changed\): remove it and .*small-notes to begin anew"):
+        release.check_inputs(place)
+
+
 def test_data_that_changed_is_noticed(release, stages, small, tmp_path):
     (tmp_path / "real.jsonl").write_text("{}\n", encoding="utf-8")
-    real = replace(small, elsewhere={"real": "DATA/real.jsonl"})
+    real = replace(small, dataset=DatasetArguments("DATA/real.jsonl"))
     place = replace(place_of(stages, tmp_path, real), data=tmp_path)
     release.check_inputs(place)
     (tmp_path / "real.jsonl").write_text("{} \n", encoding="utf-8")
