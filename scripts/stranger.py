@@ -20,6 +20,11 @@ class Hide:
             raise ModuleNotFoundError(f"No module named {name!r}")
 
 
+def plain(found: Any) -> Any:
+    """Return entities with numbers of Python in place of those of numpy."""
+    return json.loads(json.dumps(found, default=float))
+
+
 def main(checkpoint: str, texts: str, output: str) -> None:
     """Load the checkpoint by the Auto classes and write what it says of the texts."""
     sys.meta_path.insert(0, Hide())
@@ -37,8 +42,8 @@ def main(checkpoint: str, texts: str, output: str) -> None:
         told = {
             "logits": model(**inputs).logits,
             "hidden": AutoModel.from_pretrained(checkpoint, **options).eval()(**inputs).last_hidden_state,
-            "entities": own(words),
-            "stock": pipeline("token-classification", model=checkpoint, **stock, **options)(words),
+            "entities": plain(own(words)),
+            "stock": plain(pipeline("token-classification", model=checkpoint, **stock, **options)(words)),
             "modules": sorted({type(thing).__module__.split(".")[0] for thing in (tokenizer, model, own)}),
         }
     torch.save(told, output)
