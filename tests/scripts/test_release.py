@@ -13,7 +13,7 @@ from hf_adner.cards.record import CardOptions
 from hf_adner.hub.checkpoint_files import checkpoint_to_publish
 from hf_adner.training.arguments import DatasetArguments, ModelArguments
 
-SIZES = {"train": 80, "validation": 40, "test": 20, "test_unseen": 4, "contrast": 0}
+SIZES = {"train": 80, "validation": 40, "test": 20, "test_unseen": 4, "contrast": 0, "assertion": 0}
 STOPPED = ("write_calibration", "audit_robustness", "write_folder")
 """Functions of the stages that are interrupted, one after the other: inside a stage, at its start, and at the end."""
 

@@ -7,7 +7,7 @@ from hf_adner.data.synthetic import ad_lexicon, generate_corpus
 from hf_adner.data.synthetic.vocabulary import DEFAULT, NOTES, Vocabulary
 from hf_adner.training.preparation import build_lexicon
 
-SIZES = {"train": 150, "validation": 5, "test": 5, "test_unseen": 5, "contrast": 4}
+SIZES = {"train": 150, "validation": 5, "test": 5, "test_unseen": 5, "contrast": 4, "assertion": 4}
 
 
 @pytest.fixture(scope="module")
