@@ -86,7 +86,7 @@ def predict_to_file(
             parts.
         format: of the output; None: by the suffix.
         state: the processes that share the work, each of which makes this call; None: a single process.
-        batch_size: windows per forward pass.
+        batch_size: windows of full length per forward pass.
         block_size: documents of a part.
         review_budget: flag exactly this share of all entities, those with the lowest scores of the whole input, in
             [0, 1]; it is read twice more, from the parts, or for a device or pipe from a temporary file. None: flag by

@@ -45,7 +45,7 @@ def predict_documents(
     Args:
         pipe: the pipeline.
         documents: any iterable, read once.
-        batch_size: windows per forward pass.
+        batch_size: windows of full length per forward pass.
         parameters: other parameters of the call, such as `threshold`, `review_threshold` or `candidates`: then the
             `candidates` of a document, which may overlap, are in its meta, beside the entities of the best path.
 
@@ -98,7 +98,7 @@ def scored_spans(
         model: an `AdnerForTokenClassification`, or any token classifier with BIO labels.
         tokenizer: its fast tokenizer.
         texts: texts of any length.
-        batch_size: windows per forward pass.
+        batch_size: windows of full length per forward pass.
 
     Returns:
         Per text its entities, sorted by start; disjoint, those of a per-label model label by label.

@@ -63,7 +63,7 @@ def rank_documents(
         pipe: the pipeline.
         documents: read once; their own entities are replaced.
         count: number of documents to keep, which limits memory use; None: all.
-        batch_size: windows per forward pass.
+        batch_size: windows of full length per forward pass.
         threshold: least score of a pre-annotation, in [0, 1]; entities below it count as uncertain all the same.
         progress: show a bar.
 

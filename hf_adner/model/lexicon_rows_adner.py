@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any
 
+import numpy as np
+
 from .lexicon_adner import Lexicon
 from .script_adner import ScriptMap
 
@@ -43,6 +45,14 @@ def as_features(batch_rows: list[MatchRows], pad: Any) -> dict[str, list[list[in
     return {
         key: [rows[number] + [0] * (max(width, 1) - len(rows[number])) for rows in batch_rows]
         for number, key in enumerate(LEXICON_KEYS)
+    }
+
+
+def as_arrays(features: dict[str, Any]) -> dict[str, Any]:
+    """Return features whose rows are arrays: of lists transformers would walk through every number to make tensors."""
+    return {
+        key: [np.asarray(row, dtype=np.int64) for row in rows] if rows and isinstance(rows[0], list) else rows
+        for key, rows in features.items()
     }
 
 

@@ -17,15 +17,22 @@ from .constraints_adner import choose_constraints, in_window, mark_forced
 from .encoders_adner import longest_text
 from .heads_adner import LikelyEntity
 from .labels_adner import split_tag
-from .pipeline_inputs_adner import check_count, check_probability, checked_text, given, texts_of
-from .windows_adner import Window, merge_by_label, merge_window_entities, prediction_windows, with_candidates
+from .pipeline_inputs_adner import check_count, check_model, check_probability, checked_text, given, texts_of
+from .windows_adner import (
+    Window,
+    length_batches,
+    merge_by_label,
+    merge_window_entities,
+    prediction_windows,
+    with_candidates,
+)
 
 DEFAULT_BATCH_SIZE = 16
 DEFAULT_OVERLAP = 64
 DEFAULT_WINDOW = 510
 """Characters per window if neither tokenizer nor encoder has a limit."""
 SCORING_BATCH_SIZE = 32
-"""Windows whose entities are scored in one CRF pass, which costs about the same for one row as for many."""
+"""Windows, at least, whose entities are scored in one CRF pass, which costs hardly more for many rows than for one."""
 REVIEW_THRESHOLD = 0.8
 """Default score below which entities are flagged: if the model is calibrated, one in five there is wrong."""
 
@@ -44,7 +51,7 @@ class AdnerPipeline(TokenClassificationPipeline):
     Args:
         model: an `AdnerForTokenClassification`. For any other token classifier use the stock `token-classification`.
         tokenizer: its `AdnerTokenizer`.
-        batch_size: windows per forward pass (default 16); windows of similar length share a batch.
+        batch_size: windows of full length per forward pass (default 16), or more shorter ones of similar length.
         threshold: drop entities with a lower score, in [0, 1] (default 0: keep the whole best path).
         needs_review: add the flag `needs_review` to each entity: True if its score is below `review_threshold`.
         review_threshold: in [0, 1]; the default is that of the checkpoint's review budget (`adner calibrate`), else
@@ -83,7 +90,7 @@ class AdnerPipeline(TokenClassificationPipeline):
     """Number of batches whose windows are sorted by length together; an iterable is read that far ahead."""
 
     def __init__(self, model: Any, tokenizer: Any = None, **kwargs: Any):
-        _check_model(model, tokenizer)
+        check_model(model, tokenizer)
         self._labels = [split_tag(model.config.id2label[index]) for index in range(len(model.config.id2label))]
         super().__init__(model=model, tokenizer=tokenizer, **kwargs)
         self._settings(self._batch_size, {})
@@ -241,11 +248,11 @@ class AdnerPipeline(TokenClassificationPipeline):
         rows = [
             _Row(text, number, window) for text, ranges in enumerate(windows) for number, window in enumerate(ranges)
         ]
-        rows.sort(key=lambda row: row.window.start - row.window.end)  # longest first: too little memory shows at once
-        group_size = settings.batch_size * -(-SCORING_BATCH_SIZE // settings.batch_size)
-        for group in _chunks(rows, group_size):
-            outputs = [self._run(batch, texts, first) for batch in _chunks(group, settings.batch_size)]
-            joined = _concatenate(outputs)
+        lengths = [row.window.end - row.window.start for row in rows]
+        batches = ([rows[number] for number in batch] for batch in length_batches(lengths, settings.batch_size))
+        for group_batches in _groups(batches, SCORING_BATCH_SIZE):
+            group = [row for batch in group_batches for row in batch]
+            joined = _concatenate([self._run(batch, texts, first) for batch in group_batches])
             if settings.observer is not None:
                 settings.observer([first + row.text for row in group], joined)
             path, others = (find(joined, group, texts, settings) for find in (self.postprocess, self._likely_entities))
@@ -462,20 +469,16 @@ def _with_scores(explanation: Any, entity: Mapping[str, Any]) -> Any:
     return replace(explanation, **given) if given else explanation
 
 
-def _check_model(model: Any, tokenizer: Any) -> None:
-    # duck typing, not isinstance: under remote code the class exists twice
-    if not hasattr(model, "entity_log_posteriors"):
-        raise TypeError(
-            f"AdnerPipeline needs an AdnerForTokenClassification, found {type(model).__name__}; for other models use "
-            'pipeline("token-classification", aggregation_strategy="simple", stride=...)'
-        )
-    if tokenizer is None:
-        raise TypeError("AdnerPipeline needs a tokenizer, found None")
-    model.check_tokenizer(tokenizer)
-
-
-def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def _groups(batches: Iterable[list[_Row]], least: int) -> Iterator[list[list[_Row]]]:
+    """Join successive batches until they have `least` rows."""
+    group: list[list[_Row]] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(map(len, group)) >= least:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _concatenate(outputs: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

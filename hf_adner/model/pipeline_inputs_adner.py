@@ -1,9 +1,27 @@
-"""What a pipeline is given, checked: its parameters and its texts."""
+"""What a pipeline is given, checked: its model, its parameters and its texts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+
+def check_model(model: Any, tokenizer: Any) -> None:
+    """Check that the two are a tagger and its tokenizer.
+
+    Raises:
+        TypeError: the model is no Adner tagger, or there is no tokenizer.
+        ValueError: the tokenizer is not the model's.
+    """
+    # duck typing, not isinstance: under remote code the class exists twice
+    if not hasattr(model, "entity_log_posteriors"):
+        raise TypeError(
+            f"AdnerPipeline needs an AdnerForTokenClassification, found {type(model).__name__}; for other models use "
+            'pipeline("token-classification", aggregation_strategy="simple", stride=...)'
+        )
+    if tokenizer is None:
+        raise TypeError("AdnerPipeline needs a tokenizer, found None")
+    model.check_tokenizer(tokenizer)
 
 
 def given(parameters: Mapping[str, Any]) -> dict[str, Any]:

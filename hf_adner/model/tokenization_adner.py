@@ -29,6 +29,7 @@ from .lexicon_rows_adner import (
     LEXICON_KEYS,
     MatchColumns,
     MatchRows,
+    as_arrays,
     as_features,
     match_columns,
     pad_features,
@@ -301,6 +302,7 @@ class AdnerTokenizer(TokenizersBackend):
             data.update(as_features(rows, return_tensors or padding_strategy != PaddingStrategy.DO_NOT_PAD))
         if is_single and return_tensors is None and not kwargs.get("return_overflowing_tokens"):
             data = {key: value[0] if isinstance(value[0], list) else value for key, value in data.items()}
+        data = data if return_tensors is None else as_arrays(data)
         return BatchEncoding(data, batch.encodings, tensor_type=return_tensors)
 
     def _encode_batch(self, text: Any, text_pair: Any, options: dict[str, Any]) -> tuple[BatchEncoding, Any, Any]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 SENTENCE_ENDS = "。！？；!?;\n"
+MOST_PADDING = 8
+"""Characters of padding that a row may always have: a batch of its own would cost more."""
 
 EntityT = TypeVar("EntityT", bound=Mapping[str, Any] | Sequence[Any])
 
@@ -57,6 +59,29 @@ def owned_ranges(windows: Sequence[Window]) -> list[Window]:
     starts = [windows[0].start, *cuts] if windows else []
     ends = [*cuts, windows[-1].end] if windows else []
     return [Window(start, end) for start, end in zip(starts, ends)]
+
+
+def length_batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Yield the numbers of rows in batches of similar length, the longest first: too little memory shows at once.
+
+    With padding no batch has more characters than `batch_size` rows of the greatest length, so that short rows share
+    larger batches; in each row at most an eighth, or `MOST_PADDING` characters, are padding.
+
+    Args:
+        lengths: characters of each row, at least 1.
+        batch_size: at least 1.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    batch: list[int] = []
+    for row in order:
+        longest = lengths[batch[0]] if batch else lengths[row]
+        is_full = (len(batch) + 1) * longest > batch_size * lengths[order[0]]
+        if is_full or longest - lengths[row] > max(longest // 8, MOST_PADDING):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def training_windows(

@@ -56,7 +56,7 @@ class ServerSettings:
         model: checkpoint, a folder or a Hub name.
         revision: of a Hub checkpoint.
         device: device of the model; None: a GPU if there is one.
-        batch_size: windows per forward pass.
+        batch_size: windows of full length per forward pass.
         threads: threads of the CPU per worker.
         assertion: add what notes say of each entity.
         constraints: path of a table of words that are entities, or are none, in all requests.

@@ -49,7 +49,7 @@ class AdnerComponent:
         alignment_mode: as in `Doc.char_span`: `expand` (all tokens that the entity touches), `contract` (tokens wholly
             inside it) or `strict` (no alignment); an entity that would be lost by the last two is expanded.
         overwrite: replace existing `doc.ents`; otherwise only entities that do not overlap them are added.
-        batch_size: windows per forward pass.
+        batch_size: windows of full length per forward pass.
         threshold: drop entities with a lower score, in [0, 1].
         assertion, constraints, codes: as for `AdnerPipeline`.
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hf_adner.model.windows_adner import (
     SENTENCE_ENDS,
     Window,
+    length_batches,
     merge_window_entities,
     owned_ranges,
     prediction_windows,
@@ -52,6 +53,23 @@ def test_prediction_windows_cover_the_text_with_the_overlap(geometry):
         assert left.end - right.start >= overlap
     assert all(left.end - right.start == overlap for left, right in zip(windows, windows[1:-1]))
     assert prediction_windows(*geometry) == windows
+
+
+@given(st.lists(st.integers(1, 600), max_size=80), st.integers(1, 20))
+def test_batches_of_similar_length_hold_each_row_once_within_the_budget(lengths, batch_size):
+    batches = list(length_batches(lengths, batch_size))
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    in_order = [lengths[row] for batch in batches for row in batch]
+    assert in_order == sorted(lengths, reverse=True)
+    for batch in batches:
+        longest, shortest = lengths[batch[0]], lengths[batch[-1]]
+        assert len(batch) * longest <= batch_size * max(lengths)
+        assert longest - shortest <= max(longest // 8, 8)
+
+
+def test_short_rows_share_larger_batches_and_equal_ones_batches_of_the_given_size():
+    assert [len(batch) for batch in length_batches([510] * 5, 2)] == [2, 2, 1]
+    assert list(length_batches([10, 100, 9, 100, 100, 10], 2)) == [[1, 3], [4], [0, 5, 2]]
 
 
 def test_prediction_windows_by_hand():
