@@ -8,7 +8,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
+from hf_adner.comparison.run import training_settings
 from hf_adner.training import trainer as trainer_module
+from hf_adner.training.arguments import LATER_SETTINGS
 from hf_adner.training.averaging import RAW_WEIGHTS_FILE
 from hf_adner.training.run import METRICS_FILE, run_training
 from hf_adner.training.trainer import AdnerTrainer
@@ -141,6 +143,13 @@ def test_two_processes_average_as_one(corpus, tmp_path):
         done = run_distributed("train", flags, processes)
         assert done.returncode == 0, done.stderr[-3000:]
     assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-5
+
+
+def test_settings_that_are_off_are_not_in_the_records_of_runs(tmp_path):
+    """Records of earlier versions do not have them, and must still be those of the same settings."""
+    assert not LATER_SETTINGS.keys() & training_settings(quick(tmp_path)).keys()
+    on = {"ema_decay": 0.5, "encoder_layer_decay": 0.9}
+    assert on.items() <= training_settings(quick(tmp_path, **on)).items()
 
 
 @pytest.mark.parametrize(
