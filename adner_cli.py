@@ -327,6 +327,8 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="checkpoint: a folder or a Hub name")
     parser.add_argument("output", help="new folder")
     parser.add_argument("--int8", action="store_true", help="8-bit weights and products; measure the loss of accuracy")
+    engines = names_in("serve.onnx_engines:ENGINES")
+    parser.add_argument("--engine", choices=engines, default=engines[0], help="what runs it unless told otherwise")
     _add_shared(parser, "--revision")
 
 
@@ -470,7 +472,7 @@ COMMANDS = {
     ),
     "agree": Command("measure how far two annotators agree, and show where they differ", _agree),
     "rank": Command("order unlabelled documents by how much a human label would help", _rank),
-    "export": Command("write a checkpoint for ONNX Runtime", _export),
+    "export": Command("write a checkpoint for ONNX Runtime or OpenVINO", _export),
     "serve": Command("answer requests over HTTP (tag, explain, health, metrics)", _serve),
     "app": Command("show a checkpoint in the browser: notes, explanations, files", _app),
     "convert": Command("read documents in one format and write them in another", _convert),

@@ -331,13 +331,13 @@ def rank(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    """Write a checkpoint for ONNX Runtime."""
+    """Write a checkpoint for ONNX Runtime or OpenVINO."""
     from hf_adner.serve.onnx_export import export_onnx
 
     check_output_folder(args.output)
     args.device = "cpu"
     pipe = load_pipeline(args)
-    export_onnx(pipe.model, pipe.tokenizer, args.output, int8=args.int8)
+    export_onnx(pipe.model, pipe.tokenizer, args.output, int8=args.int8, engine=args.engine)
     print(args.output)
 
 

@@ -1,1 +1,1 @@
-"""Checkpoints outside of PyTorch pipelines: ONNX and spaCy."""
+"""Checkpoints outside of PyTorch pipelines: ONNX Runtime, OpenVINO, spaCy, HTTP and the browser."""

@@ -17,6 +17,7 @@ from hf_adner.model.lattice_adner import LexiconMatches
 from hf_adner.model.layers_adner import BidirectionalLSTM, TextPositions
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.tokenization_adner import LEXICON_KEYS, AdnerTokenizer
+from hf_adner.serve.onnx_engines import ONNX_RUNTIME, check_engine, make_engine
 
 GRAPH_FILE = "model.onnx"
 DECODER_FILE = "decoder.json"
@@ -29,7 +30,12 @@ OPSET = 20
 
 
 def export_onnx(
-    model: AdnerForTokenClassification, tokenizer: AdnerTokenizer, folder: str | Path, *, int8: bool = False
+    model: AdnerForTokenClassification,
+    tokenizer: AdnerTokenizer,
+    folder: str | Path,
+    *,
+    int8: bool = False,
+    engine: str = ONNX_RUNTIME,
 ) -> None:
     """Write `model.onnx` (ids to emissions), `decoder.json` (labels, CRF) and the tokenizer, for `OnnxTagger`.
 
@@ -42,13 +48,16 @@ def export_onnx(
         folder: a new or empty folder.
         int8: store the weights of matrix products, LSTMs and embeddings in 8 bits and multiply in 8 bits, with scales
             determined at run time (dynamic quantisation). Measure the loss of accuracy on your own data.
+        engine: of `ENGINES`, which `OnnxTagger` takes unless told otherwise; it is tried on the graph. The graph is the
+            same for both.
 
     Raises:
-        ImportError: the extra `onnx` is not installed.
+        ImportError: the extra `onnx` is not installed, or `openvino` for that engine.
         FileExistsError: the folder is not empty.
-        ValueError: the tokenizer's lexicon is not the model's.
+        ValueError: the tokenizer's lexicon is not the model's, or the engine is unknown or cannot read the graph.
     """
-    for module in ("onnx", "onnxscript", "onnxruntime"):
+    check_engine(engine)
+    for module in ("onnx", "onnxscript", "onnxruntime", *([engine] if engine != ONNX_RUNTIME else [])):
         _require(module)
     model.check_tokenizer(tokenizer)
     limit_tokenizer(tokenizer, model)
@@ -57,7 +66,10 @@ def export_onnx(
         _write_graph(EmissionNetwork(model).with_onnx_layers(), path / GRAPH_FILE)
         if int8:
             _quantise(path / GRAPH_FILE)
-        text = json.dumps(decoder_record(model, tokenizer), ensure_ascii=False)
+        preferred = {} if engine == ONNX_RUNTIME else {"engine": engine}
+        if preferred:
+            make_engine(engine, path / GRAPH_FILE)
+        text = json.dumps({**decoder_record(model, tokenizer), **preferred}, ensure_ascii=False)
         (path / DECODER_FILE).write_text(text + "\n", encoding="utf-8")
         tokenizer.save_pretrained(path)
 
@@ -92,34 +104,51 @@ def decoder_record(model: AdnerForTokenClassification, tokenizer: AdnerTokenizer
     }
 
 
-class OnnxBidirectionalLSTM(nn.Module):
-    """A `BidirectionalLSTM` as one ONNX `LSTM` node, which reads each row backwards from its own end.
+class OnnxLSTM(nn.Module):
+    """An `nn.LSTM` of one layer and direction as ONNX's own node.
 
     For export only: run by PyTorch it returns zeros.
     """
 
-    def __init__(self, layer: BidirectionalLSTM):
+    def __init__(self, layer: nn.LSTM):
         super().__init__()
-        halves = (layer.forward_lstm, layer.backward_lstm)
-        self.size = layer.forward_lstm.hidden_size
-        # each (directions, ...), gates in ONNX's order
-        self.register_buffer("inputs", torch.stack([_onnx_gates(half.weight_ih_l0) for half in halves]))
-        self.register_buffer("recurrent", torch.stack([_onnx_gates(half.weight_hh_l0) for half in halves]))
-        biases = [torch.cat([_onnx_gates(half.bias_ih_l0), _onnx_gates(half.bias_hh_l0)]) for half in halves]
-        self.register_buffer("biases", torch.stack(biases))
+        self.size = layer.hidden_size
+        # each (1, ...), gates in ONNX's order
+        self.register_buffer("inputs", _onnx_gates(layer.weight_ih_l0)[None])
+        self.register_buffer("recurrent", _onnx_gates(layer.weight_hh_l0)[None])
+        self.register_buffer("biases", torch.cat([_onnx_gates(layer.bias_ih_l0), _onnx_gates(layer.bias_hh_l0)])[None])
 
-    def forward(self, states: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
-        """(batch, length, input) -> (batch, length, 2 * size), zero after each row's text."""
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """(batch, length, input) -> (batch, length, size)."""
         batch, length = states.shape[:2]
         output = torch.onnx.ops.symbolic(
             "LSTM",
-            (states.transpose(0, 1), self.inputs, self.recurrent, self.biases, text_mask.sum(1).to(torch.int32)),
-            {"hidden_size": self.size, "direction": "bidirectional"},
+            (states.transpose(0, 1), self.inputs, self.recurrent, self.biases),
+            {"hidden_size": self.size},
             dtype=states.dtype,
-            shape=(length, 2, batch, self.size),
+            shape=(length, 1, batch, self.size),
             version=14,
         )
-        return output.permute(2, 0, 1, 3).flatten(2)  # (batch, length, directions * size)
+        return output.squeeze(1).transpose(0, 1)
+
+
+class OnnxBidirectionalLSTM(nn.Module):
+    """A `BidirectionalLSTM` with ONNX's own nodes, for export only.
+
+    The backward half reads each row mirrored, as in the layer itself: OpenVINO reads the node for both directions from
+    the end of the padding, whatever the lengths of the rows.
+    """
+
+    def __init__(self, layer: BidirectionalLSTM):
+        super().__init__()
+        self.forward_lstm, self.backward_lstm = OnnxLSTM(layer.forward_lstm), OnnxLSTM(layer.backward_lstm)
+
+    def forward(self, states: torch.Tensor, text_mask: torch.Tensor) -> torch.Tensor:
+        """(batch, length, input) -> (batch, length, 2 * size)."""
+        positions = torch.arange(states.shape[1], device=states.device)
+        mirrored = (text_mask.sum(1, keepdim=True) - 1 - positions).clamp(min=0)[..., None]  # (batch, length, 1)
+        backward = self.backward_lstm(states.gather(1, mirrored.expand_as(states)))
+        return torch.cat([self.forward_lstm(states), backward.gather(1, mirrored.expand_as(backward))], dim=-1)
 
 
 def _onnx_gates(stacked: torch.Tensor) -> torch.Tensor:
@@ -188,7 +217,8 @@ def _require(module: str) -> None:
     try:
         importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f"the ONNX export needs {module}: pip install onnx onnxruntime onnxscript") from error
+        packages = "openvino" if module == "openvino" else "onnx onnxruntime onnxscript"
+        raise ImportError(f"the ONNX export needs {module}: pip install {packages}") from error
 
 
 @torch.no_grad()

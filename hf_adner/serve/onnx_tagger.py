@@ -1,4 +1,4 @@
-"""Tag texts with an ONNX export: the network runs in ONNX Runtime, the CRF or softmax head in NumPy."""
+"""Tag texts with an ONNX export: the network runs in an engine, the CRF or softmax head in NumPy."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ from hf_adner.model.pipeline_adner import DEFAULT_OVERLAP, DEFAULT_WINDOW, check
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.model.windows_adner import (
     Window,
+    length_batches,
     merge_by_label,
     merge_window_entities,
     prediction_windows,
     with_candidates,
 )
+from hf_adner.serve.onnx_engines import ONNX_RUNTIME, make_engine
 from hf_adner.serve.onnx_export import (
     CALIBRATED_VERSION,
     DECODER_FILE,
@@ -56,16 +58,26 @@ class OnnxTagger:
 
     Args:
         folder: the export.
-        threads: threads of ONNX Runtime's operators; 0 takes all cores.
+        threads: threads of the engine's operators; 0 takes all cores.
         providers: execution providers of ONNX Runtime, in order of preference; None takes the CPU.
+        engine: ``onnxruntime`` or ``openvino``; None takes that of the export (`adner export --engine`).
+        precision: ``f32``, or with OpenVINO ``bf16`` on processors that have it, which moves scores.
 
     Raises:
         FileNotFoundError: the folder is not an export.
-        ImportError: `onnxruntime` is not installed.
-        ValueError: the export was written by a version with another layout.
+        ImportError: the engine is not installed.
+        ValueError: the export was written by a version with another layout, or the engine lacks an option.
     """
 
-    def __init__(self, folder: str | Path, *, threads: int = 0, providers: Sequence[str] | None = None):
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        threads: int = 0,
+        providers: Sequence[str] | None = None,
+        engine: str | None = None,
+        precision: str = "f32",
+    ):
         record = _read_record(Path(folder) / DECODER_FILE)
         with named_errors(str(Path(folder) / DECODER_FILE)):
             self.labels = record["labels"]
@@ -75,8 +87,8 @@ class OnnxTagger:
             self.window_size = check_count(record["longest_text"] or DEFAULT_WINDOW, "longest_text")
         self.window_overlap = min(DEFAULT_OVERLAP, self.window_size // 2)
         self.tokenizer = AdnerTokenizer.from_pretrained(folder)
-        self.session = _session(Path(folder) / GRAPH_FILE, threads, list(providers or ["CPUExecutionProvider"]))
-        self._inputs = [node.name for node in self.session.get_inputs()]
+        name = engine or record.get("engine", ONNX_RUNTIME)
+        self.engine = make_engine(name, Path(folder) / GRAPH_FILE, threads, providers, precision)
 
     def __call__(
         self,
@@ -93,7 +105,7 @@ class OnnxTagger:
 
         Args:
             texts: texts of any length; long texts are split into overlapping windows.
-            batch_size: windows per run of the network.
+            batch_size: as for `AdnerPipeline`.
             threshold: drop entities with a lower score, in [0, 1].
             candidates, assertion, constraints, codes: as for `AdnerPipeline`.
 
@@ -157,8 +169,7 @@ class OnnxTagger:
     def emissions(self, characters: Sequence[str]) -> np.ndarray:
         """Run the network on texts, none empty or longer than `window_size`: (texts, longest text, states)."""
         inputs = self.tokenizer(list(characters), padding=True, padding_side="right", return_tensors="np")
-        feed = {name: inputs[name].astype(np.int64) for name in self._inputs}
-        return self.session.run(None, feed)[0]
+        return self.engine.run({name: inputs[name].astype(np.int64) for name in self.engine.input_names})
 
     def _tagged(
         self,
@@ -172,9 +183,8 @@ class OnnxTagger:
         rows: list[_Row] = [
             (text, number, window) for text, ranges in enumerate(windows) for number, window in enumerate(ranges)
         ]
-        rows.sort(key=lambda row: row[2].start - row[2].end)
-        for first in range(0, len(rows), batch_size):
-            batch = rows[first : first + batch_size]
+        for numbers in length_batches([row[2].end - row[2].start for row in rows], batch_size):
+            batch = [rows[number] for number in numbers]
             characters = [texts[text][window.start : window.end] for text, _, window in batch]
             lengths = np.array([len(text) for text in characters])
             emissions = self.emissions(characters)
@@ -208,17 +218,6 @@ def _read_record(path: Path) -> dict[str, Any]:
         found, expected = record.get("version"), f"{', '.join(map(str, _VERSIONS[:-1]))} or {_VERSIONS[-1]}"
         raise ValueError(f"{path} has version {found!r}, expected {expected}: export the model again")
     return record
-
-
-def _session(path: Path, threads: int, providers: list[str]) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError("an ONNX export needs onnxruntime: pip install onnxruntime") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    with named_errors(str(path)):
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
 
 
 class ScoredEntity(NamedTuple):

@@ -1,14 +1,17 @@
-"""What an ONNX export costs and saves: strict F1 and time of a checkpoint in PyTorch, in ONNX and in ONNX with 8 bits.
+"""What an ONNX export costs and saves: strict F1, scores and time of a checkpoint in PyTorch and in each engine.
 
     python scripts/benchmarks/export.py MODEL [INPUT] [--split test] [--documents 500] [--threads 1] [--rounds 5]
 
-INPUT is any corpus the package reads (default: ad-synthetic). All three tag the same documents with the same batches,
-in turns; a time is the median over the rounds and counts everything from text to entities. Prints a Markdown table.
+INPUT is any corpus the package reads (default: ad-synthetic). All tag the same documents with the same batches, in
+turns: PyTorch, ONNX Runtime with floats and with 8 bits, and if it is installed OpenVINO. A time is CPU time, the
+median over the rounds, and counts everything from text to entities. The shift is the largest change of a score of an
+entity that PyTorch finds too. Prints a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 import tempfile
 import time
@@ -35,10 +38,13 @@ def make_taggers(checkpoint: str, folder: Path, threads: int) -> tuple[dict[str,
     pipe = AdnerPipeline(model=model, tokenizer=tokenizer, device="cpu")
     taggers: dict[str, Tag] = {"PyTorch": lambda texts: pipe(texts, batch_size=BATCH_SIZE)}
     sizes = {"PyTorch": sum(one.numel() * one.element_size() for one in model.state_dict().values()) / 1e6}
-    for name, int8 in (("ONNX", False), ("ONNX, 8 bits", True)):
+    engines = [("ONNX Runtime", False, "onnxruntime"), ("ONNX Runtime, 8 bits", True, "onnxruntime")]
+    engines += [("OpenVINO", False, "openvino")] if importlib.util.find_spec("openvino") else []
+    for name, int8, engine in engines:
         place = folder / ("int8" if int8 else "float")
-        export_onnx(model, tokenizer, place, int8=int8)
-        tagger = OnnxTagger(place, threads=threads)
+        if not place.exists():
+            export_onnx(model, tokenizer, place, int8=int8)
+        tagger = OnnxTagger(place, threads=threads, engine=engine)
         taggers[name] = lambda texts, tagger=tagger: tagger(texts, batch_size=BATCH_SIZE)
         sizes[name] = (place / GRAPH_FILE).stat().st_size / 1e6
     return taggers, sizes
@@ -47,6 +53,17 @@ def make_taggers(checkpoint: str, folder: Path, threads: int) -> tuple[dict[str,
 def spans_of(found: list[list[dict[str, Any]]]) -> list[list[tuple[int, int, str]]]:
     """Tagged entities as (start, end, label), per document."""
     return [[(one["start"], one["end"], one["entity_group"]) for one in entities] for entities in found]
+
+
+def largest_shift(found: list[list[dict[str, Any]]], reference: list[list[dict[str, Any]]]) -> float:
+    """Largest change of a score among the entities that both sides have."""
+    shift = 0.0
+    for entities, others in zip(found, reference, strict=True):
+        known = {(one["start"], one["end"], one["entity_group"]): one["score"] for one in others}
+        for one in entities:
+            place = one["start"], one["end"], one["entity_group"]
+            shift = max(shift, abs(one["score"] - known.get(place, one["score"])))
+    return shift
 
 
 def main() -> None:
@@ -65,24 +82,28 @@ def main() -> None:
     texts = [document.text for document in documents]
     with tempfile.TemporaryDirectory() as folder:
         taggers, sizes = make_taggers(args.model, Path(folder), args.threads)
-        found = {name: spans_of(tag(texts)) for name, tag in taggers.items()}
+        tagged = {name: tag(texts) for name, tag in taggers.items()}
+        found = {name: spans_of(entities) for name, entities in tagged.items()}
         times: dict[str, list[float]] = {name: [] for name in taggers}
         for _ in range(args.rounds):
             for name, tag in taggers.items():
-                start = time.perf_counter()
+                start = time.process_time()
                 tag(texts)
-                times[name].append(time.perf_counter() - start)
+                times[name].append(time.process_time() - start)
     ratios = {
         name: statistics.median(base / own for base, own in zip(times["PyTorch"], seconds))
         for name, seconds in times.items()
     }
     print(f"{len(texts)} documents, {sum(map(len, texts))} characters, {args.threads} threads\n")
-    print("| | strict F1 | entities as PyTorch | MB | seconds | times as fast |\n|---|---|---|---|---|---|")
+    print("| | strict F1 | entities as PyTorch | largest shift | MB | CPU seconds | times as fast |")
+    print("|---|---|---|---|---|---|---|")
     for name, spans in found.items():
         score = entity_f1(spans, [document.spans for document in documents])["f1"]
         same = entity_f1(spans, found["PyTorch"])["f1"]
         seconds = statistics.median(times[name])
-        print(f"| {name} | {score:.4f} | {same:.4f} | {sizes[name]:.1f} | {seconds:.1f} | {ratios[name]:.2f} |")
+        shift = largest_shift(tagged[name], tagged["PyTorch"])
+        scores = f"{score:.4f} | {same:.4f} | {shift:.1g}"
+        print(f"| {name} | {scores} | {sizes[name]:.1f} | {seconds:.1f} | {ratios[name]:.2f} |")
 
 
 if __name__ == "__main__":
