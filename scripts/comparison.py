@@ -36,7 +36,7 @@ from hf_adner.comparison.comparison import (
     write_report,
 )
 from hf_adner.comparison.record import RunRecord
-from hf_adner.comparison.rendering import report_markdown
+from hf_adner.comparison.rendering import report_markdown, summary_markdown
 from hf_adner.comparison.report import ComparisonReport
 from hf_adner.guided.arguments import ExplanationGuidedTrainingArguments
 from hf_adner.perturb.registry import HELD_OUT
@@ -51,8 +51,9 @@ others are ours; all but bilstm-crf begin with the first {layers} layer(s) of `e
 {documents} training documents of 8 to 64 characters (ad-real: 60 % as many of any length); learning rates: encoder
 {learning_rate:g}, head 1e-3 (bilstm-crf 1e-2), CRF 5e-3, 10 % warm-up, linear decay, batches of {batch},
 {epochs:g} epochs (ad-real half more, m-dscmg half as many). CMeEE's test part is its dev file, with nested gold counted
-in full; of each test part at most 500 documents are scored. Figures of every run are in
-[comparison.json](comparison.json), plots in [forest.png](forest.png) and [seeds.png](seeds.png). Made by
+in full; of each test part at most 500 documents are scored. Every cell is in [comparison.md](comparison.md), figures of
+every run are in [comparison.json](comparison.json), plots in [forest.png](forest.png) and [seeds.png](seeds.png). Runs
+shared the machine with others, so their times are not costs. Made by
 
     python scripts/comparison.py --data FOLDER{options}
 
@@ -168,7 +169,8 @@ def report(args: argparse.Namespace) -> None:
         return
     RESULTS.mkdir(parents=True, exist_ok=True)
     write_report(results, RESULTS)
-    update_section(PAGE, HEADING, TEXT.format(**vars(args), options=options(args)) + report_markdown(results, level=3))
+    text = TEXT.format(**vars(args), options=options(args))
+    update_section(PAGE, HEADING, text + summary_markdown(results, level=3))
 
 
 def options(args: argparse.Namespace) -> str:

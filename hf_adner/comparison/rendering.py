@@ -27,7 +27,19 @@ _TITLES = {FAITHFULNESS: "DF", AGREEMENT: "BFArep", STABILITY: "stability"}
 
 
 def report_markdown(report: ComparisonReport, level: int = 1) -> str:
-    """Return the report as Markdown: runs, the candidate against all others, models, arms, and every cell.
+    """Return the report as Markdown: its summary, then every cell.
+
+    Args:
+        report: figures.
+        level: level of the first heading.
+    """
+    below = "#" * (level + 1)
+    cells = (f"{below} {', '.join(cell)}\n\n{_cell_table(report, cell)}" for cell in report.records.cells)
+    return "\n\n".join([summary_markdown(report, level).rstrip("\n"), *cells]) + "\n"
+
+
+def summary_markdown(report: ComparisonReport, level: int = 1) -> str:
+    """Return what holds over all cells as Markdown: runs, the candidate against all others, models, arms, explanations.
 
     Args:
         report: figures.
@@ -41,8 +53,6 @@ def report_markdown(report: ComparisonReport, level: int = 1) -> str:
     parts += [f"{below} Arms", _arm_table(report)]
     if explanation_measures(report.runs):
         parts += [f"{below} Explanations", _explanation_table(report)]
-    for cell in report.records.cells:
-        parts += [f"{below} {', '.join(cell)}", _cell_table(report, cell)]
     return "\n\n".join(parts) + "\n"
 
 
