@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from results_table import score_columns
+
 from hf_adner.comparison.cross_validation import cross_validation_table
 from hf_adner.reporting import NOTHING, markdown_table
 
@@ -87,21 +89,12 @@ def _corpus_section(corpus: str, records: Sequence[Mapping[str, Any]]) -> str:
 
 def _row(key: tuple[str, str, str], records: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
     architecture, tagging, encoder = key
-    records = sorted(records, key=lambda record: record["run"]["seed"])
-    tests = [record["test"] for record in records]
-    figures = [
-        [test["strict"]["f1"] for test in tests],
-        [test["strict"]["precision"] for test in tests],
-        [test["strict"]["recall"] for test in tests],
-        [test["strict_flattened"]["f1"] for test in tests],
-        [test["boundaries"]["untyped"]["both"]["f1"] for test in tests],
-    ]
+    ordered = sorted(records, key=lambda record: record["run"]["seed"])
     model = architecture if tagging == "flat" else f"{architecture}, {tagging}"
     layers = records[0]["model"]["encoder_layers"]
     minutes = statistics.mean(record["train_seconds"] for record in records) / 60
     size = f"{records[0]['parameters'] / 1e6:.1f} M"
-    per_seed = " ".join(f"{100 * value:.2f}" for value in figures[0])
-    return model, encoder, layers, size, *map(_percent, figures), len(tests), per_seed, f"{minutes:.0f}"
+    return model, encoder, layers, size, *score_columns([record["test"] for record in ordered]), f"{minutes:.0f}"
 
 
 def _published(corpus: str) -> list[str]:
@@ -126,8 +119,3 @@ def _ingredients(records: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     heads = ("model", "left out", "F1 without", "F1 with all", "brings", "seed")
     return ["\nWhat each ingredient brings, on validation:\n", markdown_table(heads, rows)]
-
-
-def _percent(values: Sequence[float]) -> str:
-    deviation = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{100 * statistics.mean(values):.2f}{deviation}"

@@ -93,7 +93,17 @@ def _corpus_table(corpus: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) 
 
 
 def _row(architecture: str, records: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
-    tests = [record["test"] for record in sorted(records, key=lambda record: record["training"]["seed"])]
+    ordered = sorted(records, key=lambda record: record["training"]["seed"])
+    seconds = statistics.mean(record["train_seconds"] for record in records)
+    return architecture, *score_columns([record["test"] for record in ordered]), f"{seconds:.0f}"
+
+
+def score_columns(tests: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    """Return strict F1, precision, recall, flattened F1 and boundary F1 in percent, the number of seeds, F1 per seed.
+
+    Args:
+        tests: the test figures of each seed.
+    """
     figures = [
         [test["strict"]["f1"] for test in tests],
         [test["strict"]["precision"] for test in tests],
@@ -102,8 +112,7 @@ def _row(architecture: str, records: Sequence[Mapping[str, Any]]) -> tuple[Any, 
         [test["boundaries"]["untyped"]["both"]["f1"] for test in tests],
     ]
     per_seed = " ".join(f"{100 * value:.2f}" for value in figures[0])
-    seconds = statistics.mean(record["train_seconds"] for record in records)
-    return architecture, *map(_percent, figures), len(tests), per_seed, f"{seconds:.0f}"
+    return *map(_percent, figures), len(tests), per_seed
 
 
 def _percent(values: Sequence[float]) -> str:
