@@ -64,7 +64,8 @@ def paired_bootstrap(
     by a factor of up to sqrt(3), never too narrow.
 
     Args:
-        first: (seeds, documents, 3) counts correct, predicted, support.
+        first: (seeds, documents, 3) counts correct, predicted, support. Seeds may differ in the support of a document:
+            which entities are unseen depends on the training documents.
         second: the same seeds and documents of the other arm.
         level: of the percentile interval.
         resamples: number of resamples.
@@ -76,7 +77,8 @@ def paired_bootstrap(
         side of zero with fewer of them, in (0, 1]; `per_seed`, the observed differences.
 
     Raises:
-        ValueError: invalid counts, or arms that are not paired (different shapes, or different support of a document).
+        ValueError: invalid counts, or arms that are not paired (different shapes, or different support of a document
+            in a seed).
     """
     first, second = _paired_counts(first, second)
     _check_resampling(level, resamples)
@@ -250,9 +252,9 @@ def _paired_counts(first: Numbers, second: Numbers) -> tuple[np.ndarray, np.ndar
     first, second = _as_counts(first, "first"), _as_counts(second, "second")
     if first.shape != second.shape:
         raise ValueError(f"both arms need the same seeds and documents, found {first.shape[:2]} and {second.shape[:2]}")
-    differing = int(np.sum((np.concatenate([first, second])[..., 2] != first[0, :, 2]).any(axis=0)))
+    differing = int(np.sum((first[..., 2] != second[..., 2]).any(axis=0)))
     if differing:
-        raise ValueError(f"a document must have one support in all seeds and arms, found {differing} with several")
+        raise ValueError(f"a document must have one support in both arms of a seed, found {differing} with several")
     return first, second
 
 

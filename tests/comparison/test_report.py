@@ -1,13 +1,15 @@
 """Report of a comparison: exact Markdown, figures and plots."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from hf_adner.comparison.arms import CONTROL_ARMS
 from hf_adner.comparison.comparison import write_report
+from hf_adner.comparison.record import UNSEEN
 from hf_adner.comparison.rendering import plot_seeds, report_markdown
-from hf_adner.comparison.report import ComparisonReport
+from hf_adner.comparison.report import UNSEEN_RECALL, ComparisonReport
 
 from .records import record
 
@@ -69,6 +71,16 @@ def two_arms():
 
 def test_markdown_is_exact():
     assert report_markdown(ComparisonReport.of(two_arms(), "plain", "full", 50)) == MARKDOWN
+
+
+def test_seeds_with_training_documents_of_their_own_have_unseen_entities_of_their_own():
+    records = [record(arm, 0) for arm in ("plain", "full")]
+    for arm, right in (("plain", 0), ("full", 1)):
+        of_seed = record(arm, 1)
+        unseen = [[0, 0, 0], [right, 2, 2], [0, 0, 0], [0, 0, 0]]
+        records.append(replace(of_seed, counts={**of_seed.counts, UNSEEN: unseen}))
+    pooled = ComparisonReport.of(records, "plain", "full", 50).between("full", "plain")
+    assert pooled.figures[UNSEEN_RECALL].difference == pytest.approx((0 + 1 / 2) / 2)
 
 
 def test_the_level_of_headings_can_be_set():

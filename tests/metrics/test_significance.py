@@ -51,6 +51,24 @@ def test_f1_is_recomputed_in_every_resample():
     assert scores["share_not_above_zero"] == pytest.approx(np.mean(np.array(samples) <= 0), abs=0.04)
 
 
+def test_seeds_may_differ_in_what_is_counted():
+    """Which entities are unseen depends on a seed's training documents; arms of a seed share them."""
+    tables = [arms(seeds=1, documents=3, seed=seed) for seed in range(2)]
+    first, second = (np.concatenate(tables_of_arm) for tables_of_arm in zip(*tables, strict=True))
+    assert (first[0, :, 2] != first[1, :, 2]).any()
+    scores = paired_bootstrap(first, second, resamples=4000)
+    alone = [paired_bootstrap(*pair, resamples=10)["difference"] for pair in tables]
+    assert scores["per_seed"] == pytest.approx(alone) and scores["difference"] == pytest.approx(np.mean(alone))
+    samples = []
+    for documents in itertools.product(range(3), repeat=3):
+        picked = micro_f1(first[:, documents].sum(1)) - micro_f1(second[:, documents].sum(1))
+        samples += [picked[list(seeds)].mean() for seeds in itertools.product(range(2), repeat=2)]
+    assert scores["low"] == pytest.approx(np.quantile(samples, 0.025, method="inverted_cdf"), abs=0.03)
+    swapped = [first[::-1], second]
+    with pytest.raises(ValueError, match="both arms of a seed"):
+        paired_bootstrap(*swapped, resamples=10)
+
+
 def test_difference_is_the_mean_over_seeds():
     first, second = arms()
     scores = paired_bootstrap(first, second, resamples=50)
