@@ -16,6 +16,7 @@ from hf_adner.model.constraints_adner import (
     FORBID,
     FORCE,
     Constraint,
+    ConstraintReader,
     Constraints,
     as_constraints,
     choose_constraints,
@@ -55,7 +56,7 @@ class ServedConstraints:
         self.own: Constraints | None = as_constraints(choice)
         self._config, self._tokenizer, self._most = model.config, tokenizer, most
         self._window = longest_text(model, tokenizer) or DEFAULT_WINDOW
-        choose_constraints(self.own, self._config, tokenizer)
+        self._own_reader = choose_constraints(self.own, self._config, tokenizer)
 
     def of_request(self, rows: Sequence[WordConstraint] | None, texts: Sequence[str]) -> Constraints | None:
         """Return what holds for the texts of a request: the constraints of the server with those of the request.
@@ -64,12 +65,12 @@ class ServedConstraints:
             HTTPException: too many constraints (413); one that the model cannot take, or that contradicts another
                 (422).
         """
-        found = self._joined(rows) if rows else self.own
-        if found is not None:
-            self._check_windows(found, texts)
+        found, reader = self._joined(rows) if rows else (self.own, self._own_reader)
+        if reader is not None:
+            self._check_windows(reader, texts)
         return found
 
-    def _joined(self, rows: Sequence[WordConstraint]) -> Constraints:
+    def _joined(self, rows: Sequence[WordConstraint]) -> tuple[Constraints, ConstraintReader | None]:
         if len(rows) > self._most:
             raise HTTPException(413, f"{len(rows):,} constraints in a request, expected {self._most:,} at most")
         for number, row in enumerate(rows):
@@ -78,14 +79,13 @@ class ServedConstraints:
         added = [Constraint(row.word, row.label, row.action == FORCE) for row in rows]
         try:
             found = Constraints([*(self.own.rows if self.own else ()), *added])
-            choose_constraints(found, self._config, self._tokenizer)
+            return found, choose_constraints(found, self._config, self._tokenizer)
         except ValueError:  # its message quotes the words
             raise HTTPException(
                 422,
                 "constraints contradict each other, or those of the server: a word, as the model reads it, is forced "
                 "to be two labels, or forced and forbidden",
             ) from None
-        return found
 
     def _error(self, row: WordConstraint) -> str | None:
         if error := word_error(row.word):
@@ -96,8 +96,7 @@ class ServedConstraints:
             return f'needs a label of the model, {sorted(self._config.entity_types)} ("*" forbids them all)'
         return None
 
-    def _check_windows(self, constraints: Constraints, texts: Sequence[str]) -> None:
-        reader = choose_constraints(constraints, self._config, self._tokenizer)
+    def _check_windows(self, reader: ConstraintReader, texts: Sequence[str]) -> None:
         for number, text in enumerate(texts):
             try:
                 reader.windows(text, self._window, min(DEFAULT_OVERLAP, self._window // 2))
