@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import shutil
 import subprocess
 import sys
@@ -29,7 +28,6 @@ from hf_adner.pretraining import run as pretraining
 from hf_adner.pretraining.arguments import PretrainingArguments, PretrainingTrainingArguments
 from hf_adner.pretraining.collator import MacBertCollator
 from hf_adner.pretraining.run import (
-    PretrainingTrainer,
     block_length,
     build_masked_lm,
     build_trainer,
@@ -39,11 +37,10 @@ from hf_adner.pretraining.run import (
     load_masked_lm,
     load_tokenizer,
     make_masked_lm,
-    masked_token_sums,
-    perplexity,
     run_pretraining,
     save_vocabulary,
 )
+from hf_adner.pretraining.trainer import PretrainingTrainer
 from hf_adner.settings import parse_pretraining
 
 from ..corpora import note
@@ -232,21 +229,6 @@ def test_losses_of_parts_add_up_to_that_of_the_whole(lines, tmp_path):
     assert whole == pytest.approx(model(**batch).loss.item(), rel=1e-5)
     split = [trainer.compute_loss(model, part, num_items_in_batch=items).item() for part in parts]
     assert sum(split) == pytest.approx(whole, rel=1e-5)
-
-
-def test_perplexity_counts_masked_tokens_only():
-    torch.manual_seed(0)
-    logits, labels = torch.randn(3, 5, 7), torch.full((3, 5), -100)
-    labels[0, 1], labels[0, 3], labels[2, 4] = 2, 6, 0
-    sums = masked_token_sums(logits, labels)
-    assert sums[:, 2].tolist() == [2.0, 0.0, 1.0]
-    mean = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()).item()
-
-    class Predicted:
-        predictions = sums.numpy()
-
-    scores = perplexity(Predicted)
-    assert scores["perplexity"] == pytest.approx(math.exp(mean)) and 0 <= scores["accuracy"] <= 1
 
 
 def test_given_vectors_and_vectors_of_another_language(tmp_path):

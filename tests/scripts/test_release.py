@@ -71,6 +71,8 @@ def place_of(stages, folder: Path, small):
 @pytest.fixture(scope="module")
 def made(release, stages, small, tmp_path_factory):
     """The finished release, and the parts that were there after each of three interruptions."""
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(module, reason="comes with the extra onnx")
     place, there = place_of(stages, tmp_path_factory.mktemp("release"), small), []
     for name in STOPPED:
         with pytest.MonkeyPatch.context() as patch:
