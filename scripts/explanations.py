@@ -115,6 +115,8 @@ def corpora(args: argparse.Namespace) -> dict[str, Corpus]:
     available = {"ad-synthetic": Corpus("ad-synthetic", demo_arguments(str(work)), lambda: splits_of("ad-synthetic"))}
     if args.data:
         files = {name: str(args.data / f"cmedqaner/{name}.jsonl") for name in ("train", "dev", "test")}
+        if args.longest:
+            files["train"] = short_documents(files["train"], args.longest, args.work)
         available["cmedqaner"] = Corpus(
             "cmedqaner",
             cmedqaner_arguments(args, files),
@@ -125,6 +127,15 @@ def corpora(args: argparse.Namespace) -> dict[str, Corpus]:
             },
         )
     return available
+
+
+def short_documents(file: str, longest: int, folder: Path) -> str:
+    """Write the documents of a JSON Lines file that have at most `longest` characters; return the new file."""
+    lines = Path(file).read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = folder / f"train-{longest}.jsonl"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_file(kept, [line for line in lines if len(json.loads(line)["text"]) <= longest], "utf-8")
+    return str(kept)
 
 
 def cmedqaner_arguments(args: argparse.Namespace, files: Mapping[str, str]) -> tuple:
@@ -138,7 +149,7 @@ def cmedqaner_arguments(args: argparse.Namespace, files: Mapping[str, str]) -> t
             lexicon=str(args.data / "lexicon/medical_words.tsv"),
         ),
         AdnerTrainingArguments(
-            output_dir=str(args.work / "cmedqaner"),
+            output_dir=str(args.work / (f"cmedqaner-{args.longest}" if args.longest else "cmedqaner")),
             learning_rate=5e-4,
             head_learning_rate=1e-3,
             crf_learning_rate=5e-3,
@@ -422,9 +433,9 @@ def describe(shared: Mapping[str, Any], records: Mapping[str, Any]) -> str:
     return "; ".join([f"{shared['setup']['architecture']}, checkpoint {shared['setup']['model']}", *settings])
 
 
-def parse() -> argparse.Namespace:
+def parse(description: str = __doc__) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpora", nargs="+", help="ad-synthetic, cmedqaner (default: all available)")
     parser.add_argument("--data", type=Path, help="folder with cmedqaner/, lexicon/ and encoders/")
     parser.add_argument("--model", type=Path, help="checkpoint for ad-synthetic (default: train one)")
@@ -436,7 +447,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sampling-entities", type=int, default=50, help="number of entities for LIME and KernelSHAP")
     parser.add_argument("--samples", type=int, default=200, help="samples per entity of LIME and KernelSHAP")
     parser.add_argument("--table-documents", type=int, default=200, help="training documents of the global tables")
-    parser.add_argument("--longest", type=int, help="maximum length of documents in characters")
+    parser.add_argument("--longest", type=int, help="longest documents, of cmedqaner in training too")
     parser.add_argument("--architecture", default="m-dscmg", help="architecture of the model for cmedqaner")
     parser.add_argument("--layers", type=int, default=1, help="number of encoder layers of that model")
     parser.add_argument("--device", default="cpu")

@@ -182,8 +182,8 @@ class _TileBatch:
         """Return the characters whose scores are found in this and other tiles."""
         if tile.context is None:
             return tuple(tile.window.window)
-        length = len(self._texts[tile.window.text])
-        return max(0, span[0] - tile.context), min(length, span[1] + tile.context)
+        start, end = tile.window.home
+        return max(start, span[0] - tile.context), min(end, span[1] + tile.context)
 
     def _unit_characters(self, row: int) -> list[list[int]]:
         """Return the characters of each unit of a tile, those of its tokens."""

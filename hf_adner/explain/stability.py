@@ -9,15 +9,17 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from hf_adner.data.records import Document, Entity, EntitySpan
 from hf_adner.explain.explanation import Explanation
-from hf_adner.explain.tagger import MaskedTagger
+from hf_adner.explain.tagger import Tagger, TokenBatch
+from hf_adner.explain.text_windows import TextWindow
 from hf_adner.model.lexicon_adner import replace_surrogates
 from hf_adner.model.pipeline_adner import check_count
 from hf_adner.perturb.boundary import OuterNeighbourEdit
 from hf_adner.perturb.context import ContextMasking
-from hf_adner.perturb.perturbation import Perturbed
+from hf_adner.perturb.perturbation import Perturbed, masked_tokens
 from hf_adner.perturb.surface import PunctuationEdit
 
 DEFAULT_VIEWS = 4
@@ -111,6 +113,34 @@ class View(NamedTuple):
         inside = {place for start, end in offsets for place in range(start + 1, end)}
         pairs = zip(self.entities, self.spans)
         return self._replace(entities=[entity for entity, span in pairs if not {*span[:2]} & inside])
+
+
+class MaskedTagger(Tagger):
+    """The same model and tokenizer; tokens of masked characters become the mask token.
+
+    Args:
+        tagger: reads the texts without masks.
+        masked: per text, the positions of its masked characters (`Perturbed.masked`).
+
+    Raises:
+        ValueError: the tokenizer has no token to hide text with.
+    """
+
+    def __init__(self, tagger: Tagger, masked: Sequence[Sequence[int]]):
+        vars(self).update(vars(tagger))
+        self.masked = masked
+        if any(masked):
+            self._hidden_id = self.mask_id
+
+    def encode(self, texts: Sequence[str], windows: Sequence[TextWindow]) -> TokenBatch:
+        """As `Tagger.encode`, for the texts of `masked`."""
+        batch = super().encode(texts, windows)
+        rows = [masked_tokens(spans, self.masked[window.text]) for spans, window in zip(batch.offsets, windows)]
+        hidden = torch.tensor(rows, device=batch.is_text.device).view_as(batch.is_text) & batch.is_text
+        if not hidden.any():
+            return batch
+        ids = batch.inputs["input_ids"].masked_fill(hidden, self._hidden_id)  # (batch, tokens)
+        return replace(batch, inputs={**batch.inputs, "input_ids": ids})
 
 
 class ExplainedView(NamedTuple):

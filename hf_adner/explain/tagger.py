@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from hf_adner.data.records import EntitySpan
 from hf_adner.explain.targets import EntityTokens, LabelTable, Tagging, Target
 from hf_adner.explain.text_windows import TextTile, TextWindow, cover_text, crop_entities, place_entities, tile_entities
-from hf_adner.model.encoders_adner import token_limit
+from hf_adner.model.encoders_adner import encoder_first_position, token_limit
 from hf_adner.model.heads_adner import token_span_log_probs
 from hf_adner.model.labels_adner import repair_bio, tags_to_spans
+from hf_adner.model.layers_adner import count_positions
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import ENCODING, LEXICON_KEYS
 from hf_adner.model.windows_adner import Window, merge_window_entities
-from hf_adner.perturb.perturbation import masked_tokens
 
 ROW_LENGTH = 64
 """Characters of a row that a batch size is counted in."""
@@ -147,6 +147,7 @@ class Tagger:
         self.labels = LabelTable(names, self.is_adner and bool(model.config.use_crf), chains)
         self._accepted = _accepted_inputs(model, tokenizer)
         self.max_tokens = token_limit(model, tokenizer)
+        self._first_position = _first_position(model, self.is_adner)
 
     @property
     def device(self) -> torch.device:
@@ -290,7 +291,29 @@ class Tagger:
         inputs = {name: values.to(self.device) for name, values in encoded.items() if name in self._accepted}
         inputs.setdefault("attention_mask", torch.ones_like(inputs["input_ids"]))
         places = [(piece, window.window.start) for piece, window in zip(pieces, windows)]
-        return TokenBatch(inputs, offsets, torch.tensor(is_text, device=self.device), places)
+        covers_text = torch.tensor(is_text, device=self.device)
+        before = self._tokens_before(texts, windows)
+        if any(before):
+            inputs["position_ids"] = self._positions(inputs["attention_mask"], covers_text, before)
+        return TokenBatch(inputs, offsets, covers_text, places)
+
+    def _tokens_before(self, texts: Sequence[str], windows: Sequence[TextWindow]) -> list[int]:
+        """Return how many tokens the home of each window has before it; zeros without a table of positions."""
+        if self._first_position is None:
+            return [0] * len(windows)
+        starts = [window.window.start if window.home is None else window.home.start for window in windows]
+        pieces = [texts[window.text][start : window.window.start] for window, start in zip(windows, starts)]
+        with ENCODING:
+            ids = (
+                self.tokenizer(pieces, add_special_tokens=False, verbose=False)["input_ids"] if any(pieces) else pieces
+            )
+        return [len(tokens) for tokens in ids]
+
+    def _positions(self, attention_mask: Tensor, is_text: Tensor, before: Sequence[int]) -> Tensor:
+        """Return position ids (batch, tokens) as in the homes of the rows; special tokens in front stay in front."""
+        shift = torch.tensor(before, device=self.device)[:, None] * (is_text.cumsum(1) > 0)
+        positions = count_positions(attention_mask, self._first_position) + shift
+        return positions.clamp(max=self._first_position + self.max_tokens - 1)  # a part may have a token more
 
     # ---- the model --------------------------------------------------------------------------------------------
 
@@ -423,32 +446,12 @@ def _accepted_inputs(model: nn.Module, tokenizer: Any) -> set[str]:
     return known & (named if "input_ids" in named else {*tokenizer.model_input_names, "input_ids", "attention_mask"})
 
 
-class MaskedTagger(Tagger):
-    """The same model and tokenizer; tokens of masked characters become the mask token.
-
-    Args:
-        tagger: reads the texts without masks.
-        masked: per text, the positions of its masked characters (`Perturbed.masked`).
-
-    Raises:
-        ValueError: the tokenizer has no token to hide text with.
-    """
-
-    def __init__(self, tagger: Tagger, masked: Sequence[Sequence[int]]):
-        vars(self).update(vars(tagger))
-        self.masked = masked
-        if any(masked):
-            self._hidden_id = self.mask_id
-
-    def encode(self, texts: Sequence[str], windows: Sequence[TextWindow]) -> TokenBatch:
-        """As `Tagger.encode`, for the texts of `masked`."""
-        batch = super().encode(texts, windows)
-        rows = [masked_tokens(spans, self.masked[window.text]) for spans, window in zip(batch.offsets, windows)]
-        hidden = torch.tensor(rows, device=batch.is_text.device).view_as(batch.is_text) & batch.is_text
-        if not hidden.any():
-            return batch
-        ids = batch.inputs["input_ids"].masked_fill(hidden, self._hidden_id)  # (batch, tokens)
-        return replace(batch, inputs={**batch.inputs, "input_ids": ids})
+def _first_position(model: nn.Module, is_adner: bool) -> int | None:
+    """Return the position of a text's first token; None for models that are not told positions, or have no table."""
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        return None
+    base = getattr(model, "base_model", model)
+    return encoder_first_position(base.encoder if is_adner else base)
 
 
 def entity_posteriors(

@@ -1,7 +1,8 @@
 """The parts of a long text that are read: windows as long as the model takes, crops and tiles around entities.
 
 Which crop an entity is read in depends on the text, the entity and the context alone, not on the other entities that
-are asked for; neighbouring entities share a crop because its edges lie on a grid.
+are asked for; neighbouring entities share a crop because its edges lie on a grid. A crop is a part of the window that
+the entity is predicted in, its home, and its tokens keep the positions that they have there.
 """
 
 from __future__ import annotations
@@ -37,11 +38,13 @@ class TextWindow(NamedTuple):
         text: number of the text.
         window: its characters.
         entities: (index in the text's list, (start, end, label) in characters of the text).
+        home: the window that this is a part of, in which its tokens have their positions; None: this one.
     """
 
     text: int
     window: Window
     entities: tuple[tuple[int, EntitySpan], ...] = ()
+    home: Window | None = None
 
 
 class TextTile(NamedTuple):
@@ -150,8 +153,8 @@ def crop_entities(
 ) -> list[TextWindow]:
     """Assign each entity to its crop: `context` characters on both sides, outwards to the next edge of the grid.
 
-    A text of at most twice the context and three cells of the grid is read as a whole. Where the model does not take
-    that much at once, entities are placed as by `place_entities`.
+    A crop ends where the window ends that `place_entities` assigns the entity to. A text of at most twice the context
+    and three cells of the grid is read as a whole.
 
     Args:
         number, text, entities, size, fits: as for `place_entities`.
@@ -160,17 +163,16 @@ def crop_entities(
     Raises:
         ValueError: as `place_entities`.
     """
+    homes = place_entities(number, text, entities, size, fits)
     if reads_whole(text, context):
-        return place_entities(number, text, entities, size, fits)
-    crops = [_crop(entity, len(text), context) for entity in entities]
-    readable = _readable(text, set(crops), size, fits)
-    by_crop: dict[Window, list[tuple[int, EntitySpan]]] = {}
-    for index, (entity, crop) in enumerate(zip(entities, crops)):
-        if crop in readable:
-            by_crop.setdefault(crop, []).append((index, entity))
-    windows = [TextWindow(number, crop, tuple(by_crop[crop])) for crop in sorted(by_crop)]
-    others = [index for index, crop in enumerate(crops) if crop not in readable]
-    return windows + _placed(number, text, entities, others, size, fits)
+        return homes
+    by_crop: dict[tuple[Window, Window], list[tuple[int, EntitySpan]]] = {}
+    for home in homes:
+        crops = [_crop(entity, home.window, context) for _, entity in home.entities]
+        readable = _readable(text, set(crops), fits)
+        for member, crop in zip(home.entities, crops):
+            by_crop.setdefault((crop if crop in readable else home.window, home.window), []).append(member)
+    return [TextWindow(number, crop, tuple(by_crop[crop, home]), home) for crop, home in sorted(by_crop)]
 
 
 def tile_entities(
@@ -178,8 +180,9 @@ def tile_entities(
 ) -> list[TextTile]:
     """Plan to hide every character within `context` of an entity once, and to score all entities in reach of it.
 
-    The characters of a cell of 16 are hidden in one tile: the cell, and around it room for the entities in reach.
-    Where crops would be whole texts or windows (see `crop_entities`), all characters of the window are hidden in it.
+    The characters of a cell of 16 are hidden in one tile: the cell, and around it room for the entities in reach,
+    within the window that `place_entities` assigns the entity to. Where crops would be whole texts (see
+    `crop_entities`), all characters of the window are hidden in it.
 
     Args:
         number, text, entities, context, size, fits: as for `crop_entities`.
@@ -187,62 +190,49 @@ def tile_entities(
     Raises:
         ValueError: as `place_entities`.
     """
+    homes = place_entities(number, text, entities, size, fits)
     if reads_whole(text, context):
-        windows = place_entities(number, text, entities, size, fits)
-        return [TextTile(window, window.window) for window in windows]
-    plans = [_cells(entity, len(text), context) for entity in entities]
-    readable = _readable(text, {tile for plan in plans for _, tile in plan}, size, fits)
+        return [TextTile(home, home.window) for home in homes]
+    return [tile for home in homes for tile in _tiles_of(home, text, context, fits)]
+
+
+def _crop(entity: EntitySpan, home: Window, context: int) -> Window:
+    first, after = (entity[0] - context) // GRID * GRID, -(-(entity[1] + context) // GRID) * GRID
+    return Window(max(first, home.start), min(after, home.end))
+
+
+def _tiles_of(home: TextWindow, text: str, context: int, fits: Fits) -> list[TextTile]:
+    """Return the tiles of the entities of a window, by cell and size; the whole window where a tile does not fit."""
+    plans = [_cells(entity, home.window, context) for _, entity in home.entities]
+    readable = _readable(text, {tile for plan in plans for _, tile in plan}, fits)
     hidden: dict[tuple[int, Window], Window] = {}
     members: dict[tuple[int, Window], list[tuple[int, EntitySpan]]] = {}
-    others = []
-    for index, (entity, plan) in enumerate(zip(entities, plans)):
-        if not {tile for _, tile in plan} <= readable:
-            others.append(index)
-            continue
-        for key, (first, after) in plan.items():
+    for member, plan in zip(home.entities, plans):
+        for (edge, tile), (first, after) in plan.items():
+            key = edge, tile if tile in readable else home.window
             known = hidden.get(key, Window(first, after))
             hidden[key] = Window(min(first, known.start), max(after, known.end))
-            members.setdefault(key, []).append((index, entity))
-    tiles = [TextTile(TextWindow(number, key[1], tuple(members[key])), hidden[key], context) for key in sorted(hidden)]
-    windows = _placed(number, text, entities, others, size, fits)
-    return tiles + [TextTile(window, window.window) for window in windows]
+            members.setdefault(key, []).append(member)
+    return [
+        TextTile(TextWindow(home.text, key[1], tuple(members[key]), home.window), hidden[key], context)
+        for key in sorted(hidden)
+    ]
 
 
-def _crop(entity: EntitySpan, length: int, context: int) -> Window:
-    first, after = (entity[0] - context) // GRID * GRID, -(-(entity[1] + context) // GRID) * GRID
-    return Window(max(first, 0), min(after, length))
-
-
-def _cells(entity: EntitySpan, length: int, context: int) -> dict[tuple[int, Window], Window]:
+def _cells(entity: EntitySpan, home: Window, context: int) -> dict[tuple[int, Window], Window]:
     """Return the characters to hide around an entity, by the first character of their cell and its tile."""
     start, end, _ = entity
     margin = context + -(-(end - start + EDGE) // CELL) * CELL  # beside a cell: room for an entity at full distance
-    first, after = max(start - context, 0), min(end + context, length)
+    first, after = max(start - context, home.start), min(end + context, home.end)
     cells = {}
     for edge in range(first // CELL * CELL, after, CELL):
-        tile = Window(max(edge - margin, 0), min(edge + CELL + margin, length))
+        tile = Window(max(edge - margin, home.start), min(edge + CELL + margin, home.end))
         cells[edge, tile] = Window(max(edge, first), min(edge + CELL, after))
     return cells
 
 
-def _readable(text: str, windows: set[Window], size: int | None, fits: Fits) -> set[Window]:
-    """Return the windows that the model takes at once."""
-    if size is None:
+def _readable(text: str, windows: set[Window], fits: Fits) -> set[Window]:
+    """Return the windows that the model takes at once: a sub-word tokenizer may split a part more finely."""
+    if fits([text[start:end] for start, end in windows]):
         return windows
-    short = {window for window in windows if window.end - window.start <= size}
-    if not short or fits([text[start:end] for start, end in short]):
-        return short
-    return {window for window in short if fits([text[window.start : window.end]])}
-
-
-def _placed(
-    number: int, text: str, entities: Sequence[EntitySpan], indices: Sequence[int], size: int | None, fits: Fits
-) -> list[TextWindow]:
-    """Place some of the entities as `place_entities` does."""
-    if not indices:
-        return []
-    windows = place_entities(number, text, [entities[index] for index in indices], size, fits)
-    return [
-        window._replace(entities=tuple((indices[place], entity) for place, entity in window.entities))
-        for window in windows
-    ]
+    return {window for window in windows if fits([text[window.start : window.end]])}

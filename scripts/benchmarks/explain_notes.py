@@ -7,8 +7,8 @@
 Notes are documents of ad-synthetic joined to a length. Times are processor seconds of one thread, so that other work on
 the machine matters little; each ratio is to tagging the same note in the same process. First the versions must agree:
 the same entities, and on a short note the same scores. Integrated gradients are timed with two steps on 510 characters,
-as their cost is proportional to the steps. `agreement` is the mean rank correlation, over the characters of the crop,
-with explanations that read as much as the model takes. Prints a Markdown table.
+as their cost is proportional to the steps. Prints a Markdown table, and one of the rank correlation of explanations in
+crops of several contexts with those that read as much as the model takes.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ SHORT = 150
 """Characters of the note on which scores must be equal."""
 PATH_NOTE, PATH_STEPS = 510, 2
 AGREEMENT_ENTITIES = 24
+CONTEXTS, NEAR = (64, 128, 192), 32
+"""Contexts whose crops are compared with whole windows; characters around an entity compared by themselves."""
+NAMES = ["fused-fast", "fused", "page", "integrated-gradients", "agreement"]
 TOLERANCE = 1e-3
 SOURCE = ""
 """Text that notes are cut from; processes get it on standard input."""
@@ -135,20 +138,29 @@ def write_page(model: str, note: str) -> None:
         run_explanations(checkpoint, [Document("note", note)], Path(folder) / "page.html")
 
 
-def agreement(name: str, model: Any, tokenizer: Any, note: str, spans: list[Any]) -> dict[str, float]:
-    """Return mean and least rank correlation of crops with whole windows, over entities spread over the note."""
+def agreement(name: str, model: Any, tokenizer: Any, note: str, spans: list[Any]) -> dict[int, dict[str, float]]:
+    """Compare crops with whole windows, on entities spread over the note.
+
+    Returns:
+        Context -> rank correlations: ``mean`` and ``least`` over the characters of the crop, ``near`` the mean over
+        those within `NEAR` of the entity; and ``entities``, their number.
+    """
     from hf_adner import make_explainer
     from hf_adner.metrics.similarity import spearman
 
     chosen = spans[:: max(1, len(spans) // AGREEMENT_ENTITIES)]
-    crops, windows = (
-        make_explainer(name, model, tokenizer, context=context)([note], [chosen])[0] for context in (64, None)
-    )
-    values = []
-    for crop, window in zip(crops, windows):
-        first, after = crop.details["window"]
-        values.append(spearman(crop.scores[first:after], window.scores[first:after]))
-    return {"mean": statistics.fmean(values), "least": min(values), "entities": len(values)}
+    found, windows = {}, make_explainer(name, model, tokenizer, context=None)([note], [chosen])[0]
+    for context in CONTEXTS:
+        crops = make_explainer(name, model, tokenizer, context=context)([note], [chosen])[0]
+        values, near = [], []
+        for crop, window in zip(crops, windows):
+            first, after = crop.details["window"]
+            values.append(spearman(crop.scores[first:after], window.scores[first:after]))
+            first, after = max(first, crop.span[0] - NEAR), min(after, crop.span[1] + NEAR)
+            near.append(spearman(crop.scores[first:after], window.scores[first:after]))
+        mean, least = statistics.fmean(values), min(values)
+        found[context] = {"mean": mean, "least": least, "near": statistics.fmean(near), "entities": len(values)}
+    return found
 
 
 def run(task: dict[str, Any], code: str | None = None) -> dict[str, Any]:
@@ -197,7 +209,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--lengths", type=int, nargs="+", default=[300, 3000])
-    parser.add_argument("--names", nargs="+", default=["fused-fast", "fused", "page"])
+    parser.add_argument("--names", nargs="+", default=NAMES, help=f"what to time, of {', '.join(NAMES)}")
     parser.add_argument("--before", help="folder of an older version of the repository")
     parser.add_argument("--before-length", type=int, default=300, help="longest note that the older version explains")
     parser.add_argument("--task", help=argparse.SUPPRESS)
@@ -215,20 +227,30 @@ def main() -> None:
     )
     print("|---|---:|---:|---:|---:|---:|---:|---|---|")
     older = {"fused-fast": "grad-x-input", "fused": "occlusion"}
+    timed = [name for name in args.names if name in NAMES[: 3 if args.model else 2]]
     for length in args.lengths:
-        for name in args.names if args.model else [name for name in args.names if name != "page"]:
+        for name in timed:
             old = None
             if args.before and length <= args.before_length:
                 old = run({"name": older.get(name, name), "model": model, "length": length}, args.before)
             print(line(name, length, run({"name": name, "model": model, "length": length}), old), flush=True)
-    path = {"name": "integrated-gradients", "model": model, "length": PATH_NOTE, "options": {"steps": PATH_STEPS}}
-    print(
-        line("integrated-gradients", PATH_NOTE, run(path), run(path, args.before) if args.before else None), flush=True
-    )
-    if args.model:
-        for name in ("grad-x-input", "occlusion"):
-            task = {"name": "agreement", "explainer": name, "model": model, "length": 2 * PATH_NOTE}
-            print(f"\nagreement of {name}: {run(task)['agreement']}", flush=True)
+    if "integrated-gradients" in args.names:
+        path = {"name": "integrated-gradients", "model": model, "length": PATH_NOTE, "options": {"steps": PATH_STEPS}}
+        old = run(path, args.before) if args.before else None
+        print(line("integrated-gradients", PATH_NOTE, run(path), old), flush=True)
+    if args.model and "agreement" in args.names:
+        print_agreement(model)
+
+
+def print_agreement(model: str) -> None:
+    """Print the table of crops against whole windows."""
+    print(f"\n| crops and whole windows | context | entities | mean | least | within {NEAR} |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for name in ("grad-x-input", "occlusion"):
+        task = {"name": "agreement", "explainer": name, "model": model, "length": 2 * PATH_NOTE}
+        for context, found in run(task)["agreement"].items():
+            figures = " | ".join(f"{found[key]:.3f}" for key in ("mean", "least", "near"))
+            print(f"| {name} | {context} | {found['entities']} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -87,20 +87,54 @@ def test_every_character_in_reach_is_hidden_once_for_each_entity(pairs, context,
         assert sorted(hidden[index]) == list(expected)
 
 
-def test_what_the_model_does_not_take_is_placed_in_windows():
+def test_crops_and_tiles_end_with_the_windows_that_the_model_takes():
     text, spans = "字" * 500, [(10, 12, "x"), (300, 390, "x")]
     size = 120
 
     def fits(texts):
         return all(len(one) <= size for one in texts)
 
+    homes = [place_entities(0, text, [span], size, fits)[0].window for span in spans]
     windows = crop_entities(0, text, spans, 32, size, fits)
     assert [window.entities for window in windows] == [((0, spans[0]),), ((1, spans[1]),)]
-    assert all(fits([text[window.window.start : window.window.end]]) for window in windows)
-    assert windows[1].window == place_entities(0, text, spans[1:], size, fits)[0].window
-    (tile,) = (tile for tile in tile_entities(0, text, spans, 32, size, fits) if tile.context is None)
-    assert tile.window == windows[1] and tile.hidden == windows[1].window
+    assert [window.home for window in windows] == homes
+    assert [window.window for window in windows] == [Window(0, 64), homes[1]]
+    hidden = [place for tile in tile_entities(0, text, spans[1:], 32, size, fits) for place in range(*tile.hidden)]
+    assert hidden == [*range(max(300 - 32, homes[1].start), min(390 + 32, homes[1].end))]
+    assert all(tile.window.home == homes[1] for tile in tile_entities(0, text, spans[1:], 32, size, fits))
     assert crop_entities(0, text, spans, None, size, fits) == place_entities(0, text, spans, size, fits)
+
+
+def test_parts_that_a_sub_word_tokenizer_splits_more_finely_are_read_in_their_window():
+    text, span = "字" * 500, (300, 302, "x")
+
+    def fits(texts):
+        return all(len(one) in (0, 200, 500) or len(one) < 4 for one in texts)
+
+    (home,) = place_entities(0, text, [span], 200, fits)
+    (crop,) = crop_entities(0, text, [span], 32, 200, fits)
+    assert crop.window == crop.home == home.window
+    assert {tile.window.window for tile in tile_entities(0, text, [span], 32, 200, fits)} == {home.window}
+
+
+@pytest.mark.parametrize("architecture", ["bert-crf", "stock"])
+def test_tokens_of_crops_keep_the_positions_of_their_window(build, stock, text, architecture):
+    case = stock if architecture == "stock" else build(architecture)
+    note = "the patient had severe eczema on arms and legs " * 5 if architecture == "stock" else text
+    spans = [(start, start + 2, "Disease") for start in range(0, len(note) - 2, 9)]
+    moved = 0
+    for window in case.tagger.crops([note], [spans], 0):
+        read, home = note[slice(*window.window)], window.home
+        inputs = case.tokenizer([read], return_tensors="pt")
+        before = len(case.tokenizer(note[home.start : window.window.start], add_special_tokens=False)["input_ids"])
+        tokens = inputs["input_ids"].shape[1]
+        positions = torch.tensor([[0, *range(1 + before, tokens + before)]])
+        expected = case.model(**inputs, position_ids=positions.clamp(max=39)).logits.log_softmax(-1)
+        batch = case.tagger.encode(["", note], [TextWindow(1, window.window), window._replace(text=1)])
+        own, found = case.tagger.tag(batch.inputs).log_probs
+        torch.testing.assert_close(found, expected[0], rtol=1e-4, atol=1e-4)
+        moved += before > 0 and not torch.allclose(own, found, atol=1e-3)
+    assert moved > 2
 
 
 @pytest.mark.parametrize("name", ["grad-x-input", "integrated-gradients"])

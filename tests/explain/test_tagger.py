@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from hf_adner import AdnerPipeline
-from hf_adner.explain.tagger import MaskedTagger, Tagger, entity_posteriors
+from hf_adner.explain.stability import MaskedTagger
+from hf_adner.explain.tagger import Tagger, entity_posteriors
 from hf_adner.explain.text_windows import TextWindow, cover_text, place_entities
 from hf_adner.model.windows_adner import Window
 
