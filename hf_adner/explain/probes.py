@@ -10,8 +10,7 @@ import numpy as np
 from hf_adner.data.records import Document, EntitySpan
 from hf_adner.explain.explanation import ROLES, Cue, Explanation, Probe, as_ranges
 from hf_adner.explain.global_table import GlobalTable, TableEntry
-from hf_adner.explain.stability import Explanations, View, as_document, entity_places
-from hf_adner.explain.stability import MaskedTagger
+from hf_adner.explain.stability import Explanations, MaskedTagger, View, as_document, entity_places
 from hf_adner.explain.tagger import Tagger, entity_posteriors
 from hf_adner.explain.unit_statistics import character_roles
 from hf_adner.perturb.perturbation import Perturbed
