@@ -41,6 +41,7 @@ RETRY_AFTER = 1
 _BYTES_PER_CHARACTER = 12  # a character outside the basic plane, escaped
 _BYTES_PER_CONSTRAINT = 2_600  # a word and a label of 100 characters each, and the names of the fields
 _BYTES_BESIDE_TEXT = 65_536
+_LONGEST_FIELD = 40  # characters of a field's name that an error shows
 _ENDPOINTS = ("/tag", "/explain", "/health", "/metrics")
 
 Scope = MutableMapping[str, Any]
@@ -369,8 +370,14 @@ def _token_check(token: str) -> Callable[..., None]:
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     """Answer with where a request is wrong and why, not with what it holds."""
     errors = error.errors() if isinstance(error, RequestValidationError) else []
-    shown = [{"loc": [str(part)[:40] for part in one["loc"]], "msg": one["msg"], "type": one["type"]} for one in errors]
+    shown = [{"loc": list(map(_place, one["loc"])), "msg": one["msg"], "type": one["type"]} for one in errors]
     return JSONResponse({"detail": shown[:10]}, 422)
+
+
+def _place(part: object) -> str:
+    """Return a part of the place of an error; the name of an unknown field only where it cannot be a part of a note."""
+    name = str(part)
+    return name if name.isascii() and len(name) <= _LONGEST_FIELD else "..."
 
 
 class Timing:

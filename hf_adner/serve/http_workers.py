@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import tempfile
 from pathlib import Path
 
 import uvicorn
-from uvicorn.supervisors import Multiprocess
+import uvicorn._subprocess
+import uvicorn.supervisors.multiprocess
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from hf_adner.serve.http_metrics import FOLDER_VARIABLE
 from hf_adner.serve.http_server import TOKEN_VARIABLE, ServerSettings, environment_of
@@ -24,7 +27,8 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def serve(settings: ServerSettings, host: str, port: int, workers: int, token: str | None = None) -> None:
     """Serve a checkpoint until SIGTERM or SIGINT; requests that are being answered then are finished.
 
-    A worker that dies is replaced; its requests end with a closed connection. Each worker loads the model.
+    A worker that dies is replaced; its requests end with a closed connection. Each worker loads the model; what it
+    imports was imported before, by the process that workers are forked from.
 
     Args:
         settings: of the server.
@@ -51,8 +55,31 @@ def serve(settings: ServerSettings, host: str, port: int, workers: int, token: s
         os.environ |= {**environment_of(settings), FOLDER_VARIABLE: folder}
         if token:
             os.environ[TOKEN_VARIABLE] = token
+        _adapt_uvicorn()
         # also for one worker, which uvicorn.run would not replace
         Multiprocess(config, sockets=[config.bind_socket()]).run()
+
+
+class Worker(Process):
+    """A worker whose death is seen at once, also by a check that waits for its answer."""
+
+    def start(self) -> None:
+        """Start the process, and leave its end of the pipe to it alone: then the pipe ends with it."""
+        super().start()
+        self.child_conn.close()
+
+
+def _adapt_uvicorn() -> None:
+    """Let uvicorn start `Worker`s, forked from a process that has imported what they need.
+
+    Importing takes a spawned worker many times as long as loading the model. Where this uvicorn starts its workers in
+    another way, that way stays.
+    """
+    uvicorn.supervisors.multiprocess.Process = Worker
+    if hasattr(uvicorn._subprocess, "spawn") and "forkserver" in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([APPLICATION.split(":")[0]])
+        uvicorn._subprocess.spawn = context
 
 
 def read_token(path: str | None) -> str | None:

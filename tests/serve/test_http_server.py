@@ -104,6 +104,7 @@ def test_explanations_are_those_of_the_explainer(client, tagger):
         ("/tag", {"texts": "张三"}, 422, "valid list"),
         ("/tag", {"texts": ["张三", 1]}, 422, "valid string"),
         ("/tag", {"texts": ["张三"], "text": "张三"}, 422, "Extra inputs"),
+        ("/tag", {"texts": [], "张三": 1}, 422, "Extra inputs"),
         ("/tag", {}, 422, "Field required"),
         ("/tag", ["张三"], 422, "valid dictionary"),
         ("/explain", {"text": "张三" * 21}, 413, "42 characters in a request, expected 40 at most"),

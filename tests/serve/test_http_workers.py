@@ -18,9 +18,10 @@ from hf_adner.cli import main
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 import httpx  # noqa: E402
+import uvicorn  # noqa: E402
 
 from hf_adner.serve.http_metrics import ServerMetrics, _forget_dead_workers  # noqa: E402
-from hf_adner.serve.http_workers import read_token  # noqa: E402
+from hf_adner.serve.http_workers import Worker, read_token  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = "患者反复红斑三年，外用他克莫司软膏"
@@ -72,10 +73,17 @@ def is_healthy(url):
         return False
 
 
+def is_gone(worker):
+    try:
+        return worker.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def worker_of(process):
-    """The child that serves; the other one, if any, tracks multiprocessing's resources."""
-    children = psutil.Process(process.pid).children()
-    return next(child for child in children if "resource_tracker" not in " ".join(child.cmdline()))
+    """The process that serves: forked by a child of the server, which itself serves nothing."""
+    server = psutil.Process(process.pid)
+    return next(one for one in server.children(recursive=True) if one not in server.children())
 
 
 def entities_of(answer):
@@ -106,7 +114,7 @@ def test_a_killed_worker_is_replaced_and_no_answer_is_wrong(server):
     wait_until(lambda: len(answers) > 20, process)
     victim = worker_of(process)
     victim.kill()
-    wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, process)
+    wait_until(lambda: is_gone(victim), process)
     before = len(answers)
     wait_until(lambda: len(answers) > before + 20, process)
     stop.set()
@@ -117,6 +125,16 @@ def test_a_killed_worker_is_replaced_and_no_answer_is_wrong(server):
     assert all(answer >= 500 for answer in answers if isinstance(answer, int))
     assert answers[-1] == expected
     assert 'adner_requests_total{endpoint="/tag",status="200"}' in httpx.get(f"{url}/metrics").text
+
+
+def test_a_check_does_not_wait_for_a_worker_that_was_killed():
+    worker = Worker(uvicorn.Config("no.such:app"), [])
+    worker.start()
+    worker.process.kill()
+    worker.process.join()
+    assert worker.parent_conn.poll(0)  # the end of the pipe: what waited for an answer goes on
+    assert not worker.ping(timeout=0)
+    worker.kill()
 
 
 @pytest.mark.slow
