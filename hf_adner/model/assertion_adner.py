@@ -37,10 +37,13 @@ CUES_PER_LINE = 12
 GAP = 4
 """Characters between an entity and a cue after it that may be unknown words, as in 心包积液征可疑."""
 
-_SENTENCE_ENDS = re.compile(r"[。;!?\n]")
-_CLAUSE_ENDS = re.compile(r"[。;!?\n,]")
-_JOINED = re.compile(r"[、/]|[及和或与并兼](?:有)?|以及|伴(?:有)?|\s")
-_BARE_END = re.compile(r"(?:等(?:不适|症状|情况|表现|病|疾病)?)?$")
+_SENTENCE_ENDS = re.compile(r"[。;!?\n\r]|(?<![0-9])\.(?![0-9a-z])")
+_CLAUSE_ENDS = re.compile(rf"{_SENTENCE_ENDS.pattern}|,")
+_JOINED = re.compile(r"(?:[\s、/“”‘’「」『』《》]|(?:[及和或与并兼且]|以及|或者|伴)有?)+")
+_BARE_END = re.compile(r"(?:等(?:不适|症状|情况|表现|病|疾病)?)?(?:病?史)?$")
+_TITLE_END = re.compile(r"[】\]]?\s*:\s*|[】\]]\s*|[^\S\n\r]*[\n\r]\s*")
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n|\r[^\S\n\r]*\r")
+_BRACKETS = re.compile(r"\([^()\n]*\)")
 _NUMBER = "[0-9一二三四五六七八九十数半]+[余多]?"
 _CROSSING = re.compile(rf"(?:现|目前|今|后|均|已|其后|随后|{_NUMBER}[天日周月年岁]后|经?治疗后)*$")
 
@@ -258,6 +261,7 @@ class _Reading:
         self.starts = [span[0] for span in self.spans]
         self.sentences = [match.start() for match in _SENTENCE_ENDS.finditer(text)]
         self.clauses = [match.start() for match in _CLAUSE_ENDS.finditer(text)]
+        self.brackets = [match.span() for match in _BRACKETS.finditer(text)]
         found = self._kept(found)
         self.cue_matches = [match for match in found if match.rule.direction in DIRECTIONS]
         self.headers = [match.start for match in found if match.rule.attributes == ("header",)]
@@ -327,19 +331,25 @@ class _Reading:
         first = match.end
         if reach == "adjacent":
             return self._list_from(first)
-        if reach == "section" and match.rule.attributes and self.text[first : first + 1] == ":":
-            return self._section(first, attribute)
+        if reach == "section" and (title := _TITLE_END.match(self.text, first)):
+            return self._section(title.end(), attribute)
         ends = self.clauses if reach in ("list", "clause") else self.sentences
-        limit = self._stop_after(attribute, first, _next(ends, first, len(self.text)))
+        limit = self._stop_after(attribute, first, self._bracket_end(match, _next(ends, first, len(self.text))))
         spans = self._between(first, limit)
         if reach == "list" and spans:
             spans += self._bare_clauses(spans[-1], limit, attribute)
         return spans
 
+    def _bracket_end(self, match: _Match, limit: int) -> int:
+        """Return where the reach of a cue in brackets ends: with them, as in 心悸(无胸痛)乏力."""
+        index = bisect_left(self.brackets, (match.start,)) - 1
+        inside = index >= 0 and match.end < self.brackets[index][1]
+        return min(limit, self.brackets[index][1] - 1) if inside else limit
+
     def _section(self, first: int, attribute: str) -> list[tuple[int, int, int]]:
         """Return the entities up to the next header or blank line; a stop ends the reach in its sentence only."""
-        blank = self.text.find("\n\n", first + 1)
-        end = _next(self.headers, first, len(self.text) if blank < 0 else blank)
+        blank = _BLANK_LINE.search(self.text, first)
+        end = min(_next(self.headers, first, len(self.text)), blank.start() if blank else len(self.text))
         spans: list[tuple[int, int, int]] = []
         while first < end:
             limit = min(_next(self.sentences, first, end), end)
