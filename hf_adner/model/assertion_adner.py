@@ -265,12 +265,14 @@ class _Reading:
         found = self._kept(found)
         self.cue_matches = [match for match in found if match.rule.direction in DIRECTIONS]
         self.headers = [match.start for match in found if match.rule.attributes == ("header",)]
-        self.stops: dict[str, list[_Match]] = {attribute: [] for attribute in STOPPED}
+        stops: dict[str, list[_Match]] = {attribute: [] for attribute in STOPPED}
         for match in found:
             kind = match.rule.attributes[0]
             ended = STOPPED if kind == "header" or match.rule.direction == "all" else match.rule.direction.split(",")
             for attribute in ended if kind in ("stop", "header") else ():
-                self.stops[attribute].append(match)
+                stops[attribute].append(match)
+        self.stop_starts = {attribute: [stop.start for stop in own] for attribute, own in stops.items()}
+        self.stop_ends = {attribute: sorted(stop.end for stop in own) for attribute, own in stops.items()}
 
     # ---- finding cues -----------------------------------------------------------------------------------------
 
@@ -282,12 +284,15 @@ class _Reading:
             covered[start:end] = b"\1" * (end - start)
             inside[start + 1 : end] = [True] * (end - start - 1)
         kept: list[_Match] = []
+        over: dict[int, list[_Match]] = defaultdict(list)  # the kept matches that cover a character
         for match in sorted(found, key=lambda match: (match.start - match.end, match.start)):
             holds_entities = covered.find(1, match.start, match.end) >= 0
             if holds_entities and (inside[match.start] or inside[match.end] or all(covered[match.start : match.end])):
                 continue
-            if not any(_hides(longer, match) for longer in kept):
+            if not any(_hides(longer, match) for longer in over.get(match.start, ())):
                 kept.append(match)
+                for place in range(match.start, match.end):
+                    over[place].append(match)
         return sorted(kept, key=lambda match: match.start)
 
     # ---- reach ------------------------------------------------------------------------------------------------
@@ -348,8 +353,9 @@ class _Reading:
 
     def _section(self, first: int, attribute: str) -> list[tuple[int, int, int]]:
         """Return the entities up to the next header or blank line; a stop ends the reach in its sentence only."""
-        blank = _BLANK_LINE.search(self.text, first)
-        end = min(_next(self.headers, first, len(self.text)), blank.start() if blank else len(self.text))
+        end = _next(self.headers, first, len(self.text))
+        blank = _BLANK_LINE.search(self.text, first, end)
+        end = blank.start() if blank else end
         spans: list[tuple[int, int, int]] = []
         while first < end:
             limit = min(_next(self.sentences, first, end), end)
@@ -360,7 +366,8 @@ class _Reading:
     def _list_from(self, first: int) -> list[tuple[int, int, int]]:
         """Return the entity that begins at a place, and those that are joined to it."""
         spans = []
-        for span in self.spans[bisect_left(self.starts, first) :]:
+        for index in range(bisect_left(self.starts, first), len(self.spans)):
+            span = self.spans[index]
             between = self.text[first : span[0]]
             if between and (not spans or not _JOINED.fullmatch(between)):
                 break
@@ -412,10 +419,12 @@ class _Reading:
         return chosen[::-1]
 
     def _stop_after(self, attribute: str, first: int, limit: int) -> int:
-        return min((stop.start for stop in self.stops.get(attribute, ()) if first <= stop.start < limit), default=limit)
+        return min(_next(self.stop_starts.get(attribute, ()), first, limit), limit)
 
     def _stop_before(self, attribute: str, first: int, last: int) -> int:
-        return max((stop.end for stop in self.stops.get(attribute, ()) if first < stop.end <= last), default=first)
+        ends = self.stop_ends.get(attribute, ())
+        index = bisect_right(ends, last)
+        return max(ends[index - 1], first) if index else first
 
 
 def _hides(longer: _Match, match: _Match) -> bool:
