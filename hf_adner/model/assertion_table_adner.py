@@ -92,9 +92,8 @@ def check_rule(rule: Rule) -> None:
         except re.error as error:
             raise ValueError(f"{rule.cue[:20]!r} is no regular expression: {error}") from error
     elif len(rule.cue) > 1 and "/" in (rule.cue[0], rule.cue[-1]):
-        raise ValueError(
-            f"cue {rule.cue[:20]!r} is half of a regular expression: it stands between slashes, with \\s for white space"
-        )
+        cue = rule.cue[:20]
+        raise ValueError(f"{cue!r} is half of a regular expression: between slashes, white space is written \\s")
     elif rule.cue != as_read(rule.cue):
         raise ValueError(f"cue is {rule.cue[:20]!r}, expected it as it is read: {as_read(rule.cue)[:20]!r}")
     _check_place(rule)

@@ -1,7 +1,8 @@
 """The HTTP server's application: `/tag`, `/explain`, `/health` and `/metrics` of one checkpoint (FastAPI).
 
 Concurrent requests share batches of the model. What is too large or too much is refused with a clear answer (413, 503),
-and no text goes into logs, metrics or the messages of errors.
+and no text goes into logs, metrics or the messages of errors. What grows with texts, tables or answers is done in
+threads, so that the event loop goes on answering others.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import torch
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
@@ -44,6 +45,7 @@ _BYTES_BESIDE_TEXT = 65_536
 _LONGEST_FIELD = 40  # characters of a field's name that an error shows
 _ENDPOINTS = ("/tag", "/explain", "/health", "/metrics")
 
+CheckedT = TypeVar("CheckedT")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -213,13 +215,15 @@ def make_app(settings: ServerSettings, token: str | None = None, tagger: AdnerPi
 
 
 def _add_routes(app: FastAPI, model: ServedModel, protected: list[Any]) -> None:
-    @app.post("/tag", dependencies=protected)
-    async def tag(request: TagRequest) -> TagAnswer:
-        return TagAnswer(entities=await model.tag(request.texts, request.constraints))
+    @app.post("/tag", dependencies=protected, response_model=TagAnswer)
+    async def tag(request: TagRequest) -> Response:
+        entities = await model.tag(request.texts, request.constraints)
+        return await asyncio.to_thread(JSONResponse, {"entities": entities})
 
-    @app.post("/explain", dependencies=protected)
-    async def explain(request: ExplainRequest) -> ExplainAnswer:
-        return ExplainAnswer(explanations=await model.explain(request))
+    @app.post("/explain", dependencies=protected, response_model=ExplainAnswer)
+    async def explain(request: ExplainRequest) -> Response:
+        explanations = await model.explain(request)
+        return await asyncio.to_thread(JSONResponse, {"explanations": explanations})
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -227,7 +231,8 @@ def _add_routes(app: FastAPI, model: ServedModel, protected: list[Any]) -> None:
 
     @app.get("/metrics", dependencies=protected)
     async def metrics() -> Response:
-        return Response(model.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = await asyncio.to_thread(model.metrics.render)  # reads the files of all workers
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 class _TaggedText(NamedTuple):
@@ -252,6 +257,7 @@ class ServedModel:
         )
         self._labels = set(entity_types(list(tagger.model.config.id2label.values())))
         self._explainer = make_explainer(settings.explainer, tagger.model, tagger.tokenizer)
+        self._checking = 0
         self.metrics = ServerMetrics(lambda: self.waiting)
         # as many characters as make the batches of the pipeline full
         characters = settings.batch_size * DEFAULT_WINDOW
@@ -264,8 +270,8 @@ class ServedModel:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for the model."""
-        return len(self._tagged) + len(self._explained)
+        """Requests that wait for the model, those included that are being checked."""
+        return len(self._tagged) + len(self._explained) + self._checking
 
     async def tag(self, texts: list[str], rows: list[WordConstraint] | None = None) -> list[list[dict[str, Any]]]:
         """Return the entities of each text.
@@ -278,14 +284,9 @@ class ServedModel:
             HTTPException: too much text or too many constraints (413), constraints that cannot hold (422), too many
                 requests (503), or the model failed (500).
         """
-        if len(texts) > self._settings.max_texts:
-            raise HTTPException(413, f"{len(texts)} texts in a request, expected {self._settings.max_texts} at most")
-        _check_characters(sum(map(len, texts)), self._settings.max_characters)
-        for number, text in enumerate(texts):
-            _check_text(text, f"texts[{number}]")
-        constraints = self._constraints.of_request(rows, texts)
-        entities = await _result_of(self._tagged, [_TaggedText(text, constraints) for text in texts])
-        self.metrics.tagged(texts, entities)
+        items = await self._checked(self._items, texts, rows)
+        entities = await _result_of(self._tagged, items)
+        await asyncio.to_thread(self.metrics.tagged, texts, entities)
         return entities
 
     async def explain(self, request: ExplainRequest) -> list[dict[str, Any]]:
@@ -294,6 +295,30 @@ class ServedModel:
         Raises:
             HTTPException: as for `tag`, or an entity that is not one of the text and the model (422).
         """
+        await self._checked(self._check_explained, request)
+        return (await _result_of(self._explained, [request]))[0]
+
+    async def _checked(self, check: Callable[..., CheckedT], *arguments: Any) -> CheckedT:
+        """Return what a check returns, run in a thread; as many are run or wait for one as may wait for the model."""
+        if self._checking >= self._settings.max_waiting:
+            raise _busy(f"{self._checking} requests wait, as many as may")
+        self._checking += 1
+        try:
+            return await asyncio.to_thread(check, *arguments)
+        finally:
+            self._checking -= 1
+
+    def _items(self, texts: list[str], rows: list[WordConstraint] | None) -> list[_TaggedText]:
+        """Check the texts of a request and its constraints."""
+        if len(texts) > self._settings.max_texts:
+            raise HTTPException(413, f"{len(texts)} texts in a request, expected {self._settings.max_texts} at most")
+        _check_characters(sum(map(len, texts)), self._settings.max_characters)
+        for number, text in enumerate(texts):
+            _check_text(text, f"texts[{number}]")
+        constraints = self._constraints.of_request(rows, texts)
+        return [_TaggedText(text, constraints) for text in texts]
+
+    def _check_explained(self, request: ExplainRequest) -> None:
         _check_characters(len(request.text), self._settings.max_explained)
         _check_text(request.text, "text")
         if request.entities is None:
@@ -304,7 +329,6 @@ class ServedModel:
                 raise HTTPException(422, f"entities[{number}] must lie in the text, found {place}")
             if span.label not in self._labels:
                 raise HTTPException(422, f"entities[{number}] needs a label of the model: {sorted(self._labels)}")
-        return (await _result_of(self._explained, [request]))[0]
 
     def _entities(self, items: list[_TaggedText]) -> list[list[dict[str, Any]]]:
         """Return the entities of each text; those with the same constraints share batches."""
@@ -338,9 +362,13 @@ async def _result_of(queue: RequestQueue, items: list[Any]) -> list[Any]:
     try:
         return await asyncio.wrap_future(queue.submit(items))
     except (QueueFullError, QueueClosedError) as error:
-        raise HTTPException(503, str(error), {"Retry-After": str(RETRY_AFTER)}) from None
+        raise _busy(str(error)) from None
     except Exception as error:  # its message may quote the text
         raise HTTPException(500, f"the model failed: {type(error).__name__}") from None
+
+
+def _busy(reason: str) -> HTTPException:
+    return HTTPException(503, reason, {"Retry-After": str(RETRY_AFTER)})
 
 
 def _check_characters(found: int, most: int) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hf_adner.model import assertion_adner
 from hf_adner.model.assertion_adner import AssertionRules
 from hf_adner.model.assertion_table_adner import Rule, parse_rules
 from hf_adner.model.script_adner import ScriptMap
@@ -60,8 +61,23 @@ def test_the_reach_of_a_cue_in_brackets_ends_with_them():
         assert found(text, spans) == expected
 
 
+def test_the_work_grows_with_the_text_and_not_with_its_square(monkeypatch):
+    hides, calls = assertion_adner._hides, []
+    monkeypatch.setattr(assertion_adner, "_hides", lambda *matches: calls.append(1) or hides(*matches))
+    text, spans, expected = parsed("既往史：无[发热|hn]、[咳嗽|hn]，[湿疹|hu]不除外。\n现病史：无[皮疹|n]。\n")
+    counts = []
+    for times in (1, 20):
+        calls.clear()
+        many = [
+            (start + len(text) * n, end + len(text) * n, label) for n in range(times) for start, end, label in spans
+        ]
+        assert found(text * times, many) == expected * times
+        counts.append(len(calls))
+    assert 0 < counts[1] <= 20 * counts[0]
+
+
 @pytest.mark.parametrize("cue", ["/无 明显/", "/无", "无/"])
 def test_half_of_a_regular_expression_is_refused(cue):
-    with pytest.raises(ValueError, match="ours.tsv, line 1: cue .* is half of a regular expression"):
+    with pytest.raises(ValueError, match="ours.tsv, line 1: '.*' is half of a regular expression"):
         parse_rules(f"negated\t{cue}\tforward\tlist", "ours.tsv")
     assert parse_rules("negated\t/\tforward\tlist", "x") == [Rule(("negated",), "/", "forward", "list")]

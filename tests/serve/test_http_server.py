@@ -1,8 +1,11 @@
 """The HTTP server answers as the pipeline and the explainers do, and refuses the rest without quoting it."""
 
+import asyncio
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,9 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 from fastapi.testclient import TestClient  # noqa: E402
 
 from hf_adner.model.codes_adner import CodeEntry, CodeTable  # noqa: E402
-from hf_adner.model.constraints_adner import Constraints  # noqa: E402
+from hf_adner.model.constraints_adner import ConstraintReader, Constraints  # noqa: E402
+from hf_adner.serve import http_constraints, http_server  # noqa: E402
+from hf_adner.serve.http_metrics import ServerMetrics  # noqa: E402
 from hf_adner.serve.http_server import (  # noqa: E402
     ServerSettings,
     app_from_environment,
@@ -272,6 +277,74 @@ def test_too_many_requests_are_refused(tagger, monkeypatch):
         answer = tag(client, "红斑")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert client.get("/health").status_code == 200
+
+
+CONSTRAINED = {"texts": ["红斑"], "constraints": [{"word": "红斑", "label": "病"}]}
+COSTLY = {
+    "constraints of /tag": ("/tag", CONSTRAINED, http_constraints.ServedConstraints, "of_request"),
+    "windows of /tag": ("/tag", CONSTRAINED, ConstraintReader, "windows"),
+    "answer of /tag": ("/tag", {"texts": ["红斑"]}, http_server.JSONResponse, "render"),
+    "figures of /tag": ("/tag", {"texts": ["红斑"]}, ServerMetrics, "tagged"),
+    "constraints of /explain": ("/explain", {"text": "红斑"}, http_constraints.ServedConstraints, "of_request"),
+    "answer of /explain": ("/explain", {"text": "红斑"}, http_server.JSONResponse, "render"),
+    "figures": ("/metrics", None, ServerMetrics, "render"),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "owner", "name"), COSTLY.values(), ids=COSTLY)
+def test_others_are_answered_while_a_large_request_is_worked_on(tagger, monkeypatch, path, body, owner, name):
+    began, released = threading.Event(), threading.Event()
+    original = getattr(owner, name)
+
+    def held(*arguments):
+        if not began.is_set():
+            began.set()
+            if is_in_event_loop():
+                raise AssertionError("the event loop is held up")
+            released.wait()
+        return original(*arguments)
+
+    with TestClient(make_app(SETTINGS, tagger=tagger)) as client, ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(owner, name, held)
+        request = partial(client.get, path) if body is None else partial(client.post, path, json=body)
+        answer = pool.submit(request)
+        answer.add_done_callback(lambda _: began.set())
+        try:
+            began.wait()
+            assert client.get("/health").json()["status"] == "ok" and not answer.done()
+        finally:
+            released.set()
+        assert answer.result().status_code == 200
+
+
+def is_in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def test_requests_that_are_checked_count_as_waiting(tagger, monkeypatch):
+    began, released = threading.Event(), threading.Event()
+
+    def held(*arguments):
+        began.set()
+        released.wait()
+
+    monkeypatch.setattr(http_constraints.ServedConstraints, "of_request", held)
+    app = make_app(replace(SETTINGS, max_waiting=1), tagger=tagger)
+    with TestClient(app) as client, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(tag, client, "红斑")
+        answer.add_done_callback(lambda _: began.set())
+        try:
+            began.wait()
+            assert client.get("/health").json()["waiting"] == 1
+            refused = tag(client, "红斑")
+        finally:
+            released.set()
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert answer.result().status_code == 200
 
 
 def test_a_failure_of_the_model_is_told_without_its_message(tagger):
