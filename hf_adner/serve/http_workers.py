@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import socket
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 import uvicorn._subprocess
@@ -57,16 +60,53 @@ def serve(settings: ServerSettings, host: str, port: int, workers: int, token: s
             os.environ[TOKEN_VARIABLE] = token
         _adapt_uvicorn()
         # also for one worker, which uvicorn.run would not replace
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        Multiprocess(config, sockets=_shared_sockets(config)).run()
+
+
+def _shared_sockets(config: uvicorn.Config) -> list[socket.socket]:
+    """Return the socket that all workers listen to, or none where each has its own.
+
+    A shared one keeps connections while its worker is replaced; but of several workers the first that wakes takes all
+    connections that wait. The kernel spreads them over sockets of their own (SO_REUSEPORT, see socket(7)).
+    """
+    shared = config.bind_socket()  # also finds out whether another server has the address
+    if config.workers == 1 or sys.platform != "linux":
+        return [shared]
+    config.port = shared.getsockname()[1]
+    shared.close()
+    return []
+
+
+def own_socket(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address that other sockets made here may have as well."""
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    found.bind((host, port))
+    return found
 
 
 class Worker(Process):
-    """A worker whose death is seen at once, also by a check that waits for its answer."""
+    """A worker whose death is seen at once, also by a check that waits for its answer.
+
+    Args:
+        config: of the server.
+        sockets: those that workers share; empty: the worker has its own.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]):
+        self._own = [] if sockets else [own_socket(config.host, config.port)]
+        super().__init__(config, sockets or self._own)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_own": []}  # the process has them already
 
     def start(self) -> None:
-        """Start the process, and leave its end of the pipe to it alone: then the pipe ends with it."""
+        """Start the process, and leave socket and end of the pipe to it alone: then both end with it."""
         super().start()
         self.child_conn.close()
+        for one in self._own:
+            one.close()
 
 
 def _adapt_uvicorn() -> None:

@@ -1,5 +1,6 @@
 """`adner serve` as a user runs it: workers that die are replaced, and a stop finishes what was begun."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ import httpx  # noqa: E402
 import uvicorn  # noqa: E402
 
 from hf_adner.serve.http_metrics import ServerMetrics, _forget_dead_workers  # noqa: E402
-from hf_adner.serve.http_workers import Worker, read_token  # noqa: E402
+from hf_adner.serve.http_workers import Worker, _shared_sockets, own_socket, read_token  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = "患者反复红斑三年，外用他克莫司软膏"
@@ -128,13 +129,41 @@ def test_a_killed_worker_is_replaced_and_no_answer_is_wrong(server):
 
 
 def test_a_check_does_not_wait_for_a_worker_that_was_killed():
-    worker = Worker(uvicorn.Config("no.such:app"), [])
+    worker = Worker(uvicorn.Config("no.such:app", port=0), [])
     worker.start()
     worker.process.kill()
     worker.process.join()
     assert worker.parent_conn.poll(0)  # the end of the pipe: what waited for an answer goes on
     assert not worker.ping(timeout=0)
     worker.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not spread connections")
+def test_connections_are_spread_over_the_workers():
+    first = own_socket("127.0.0.1", 0)
+    port = first.getsockname()[1]
+    workers = [first, own_socket("127.0.0.1", port)]
+    for one in workers:
+        one.listen(100)
+        one.setblocking(False)
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+    taken = [0, 0]
+    for number, one in enumerate(workers):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                one.accept()[0].close()
+                taken[number] += 1
+    assert sum(taken) == len(clients) and min(taken) > 0
+    for one in (*workers, *clients):
+        one.close()
+
+
+def test_an_address_that_another_server_has_is_refused():
+    with own_socket("127.0.0.1", 0) as other:
+        other.listen()
+        config = uvicorn.Config("no.such:app", port=other.getsockname()[1], workers=2)
+        with pytest.raises(SystemExit):
+            _shared_sockets(config)
 
 
 @pytest.mark.slow
