@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from captum.attr import KernelShap as CaptumKernelShap
-from captum.attr import Lime as CaptumLime
 from torch import Tensor
 
 from hf_adner.explain.explainer import DEFAULT_BATCH_SIZE, Attribution, RowExplainer
@@ -18,6 +16,10 @@ from hf_adner.explain.targets import EntityTokens, Tagging, Target
 from hf_adner.explain.text_windows import DEFAULT_CONTEXT
 from hf_adner.model.lexicon_adner import leftmost_longest
 from hf_adner.model.pipeline_adner import check_count
+
+if TYPE_CHECKING:
+    from captum.attr import KernelShap as CaptumKernelShap
+    from captum.attr import Lime as CaptumLime
 
 UNITS = ("characters", "lexicon-words", "words")
 """Parts of the text that are hidden as a whole; lexicon words are leftmost-longest, words are separated by spaces."""
@@ -308,6 +310,8 @@ class KernelShap(SamplingExplainer):
         super().__init__(*args, n_samples=n_samples, **kwargs)
 
     def _sampler(self, cache: _TargetCache, number: int, own: Tensor) -> CaptumKernelShap:
+        from captum.attr import KernelShap as CaptumKernelShap  # 34 MiB with what it imports
+
         sampler = CaptumKernelShap(lambda kept: cache.values(kept, number))
         sampler.interpretable_model = WeightedRidge()
         return sampler
@@ -340,6 +344,8 @@ class Lime(SamplingExplainer):
         self.kernel_width, self.penalty = kernel_width, penalty
 
     def _sampler(self, cache: _TargetCache, number: int, own: Tensor) -> CaptumLime:
+        from captum.attr import Lime as CaptumLime
+
         def perturb(text: Tensor, **_: Any) -> Iterator[Tensor]:
             while True:
                 kept = torch.rand_like(text) < 0.5
