@@ -32,16 +32,22 @@ Leaves = tuple[Tensor, Tensor | None]
 class GradientExplainer(WindowExplainer):
     """Base of explainers that differentiate.
 
-    The gradients of a float16 model would underflow or overflow: it is explained with its weights copied to float32.
+    Only inputs are differentiated, by a copy of the model's modules with frozen weights. The gradients of a float16
+    model would underflow or overflow: it is explained with its weights copied to float32.
     """
 
     def _for_call(self) -> LocalExplainer:
-        if self.tagger.model.dtype != torch.float16:
-            return self
         own = copy.copy(self)
-        own.tagger = copy.copy(self.tagger)
-        own.tagger.model = copy.deepcopy(self.tagger.model).float()
+        own.tagger = self.tagger.with_own_modules(_frozen_weights(self.tagger.model))
+        if own.tagger.model.dtype == torch.float16:
+            own.tagger.model = copy.deepcopy(own.tagger.model).float()
         return own
+
+
+def _frozen_weights(model: nn.Module) -> dict[int, nn.Parameter]:
+    """Return id of a weight -> the same numbers without a gradient, for which a forward pass keeps less."""
+    trained = (weight for weight in model.parameters() if weight.requires_grad)
+    return {id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in trained}
 
 
 class GradientTimesInput(GradientExplainer):

@@ -173,14 +173,17 @@ class Tagger:
         with torch.inference_mode(False), torch.enable_grad():
             yield
 
-    def with_own_modules(self) -> Tagger:
+    def with_own_modules(self, replaced: Mapping[int, Tensor] | None = None) -> Tagger:
         """Return a tagger whose model has the same weights in modules and configurations of its own.
 
         Hooks and settings of these modules are not seen by other threads that use the model.
+
+        Args:
+            replaced: id of a weight -> what these modules have in its place.
         """
         own = copy.copy(self)
         tensors = (*self.model.parameters(), *self.model.buffers())
-        own.model = copy.deepcopy(self.model, {id(tensor): tensor for tensor in tensors})
+        own.model = copy.deepcopy(self.model, {**{id(tensor): tensor for tensor in tensors}, **(replaced or {})})
         return own
 
     # ---- texts ------------------------------------------------------------------------------------------------

@@ -52,6 +52,18 @@ def _width(forward, entity):
     return end - start
 
 
+@pytest.mark.parametrize("name", ["grad-x-input", "integrated-gradients", "attention"])
+def test_no_gradient_of_the_weights_is_prepared(stock, name):
+    trained = []
+    hook = stock.model.register_forward_hook(
+        lambda module, *_: trained.append(any(weight.requires_grad for weight in module.parameters()))
+    )
+    make_explainer(name, stock.model, stock.tokenizer)(stock.texts, stock.entities)
+    hook.remove()
+    assert trained and not any(trained)
+    assert all(weight.requires_grad and weight.grad is None for weight in stock.model.parameters())
+
+
 def test_words_are_by_place(build):
     case = build("m-dscmg")
     ((one,),) = make_explainer("grad-x-input", case.model, case.tokenizer)(["红斑伴红斑"], [[(0, 2, "Disease")]])

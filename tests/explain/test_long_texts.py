@@ -127,6 +127,7 @@ def test_tokens_of_crops_keep_the_positions_of_their_window(build, stock, text, 
         read, home = note[slice(*window.window)], window.home
         inputs = case.tokenizer([read], return_tensors="pt")
         before = len(case.tokenizer(note[home.start : window.window.start], add_special_tokens=False)["input_ids"])
+        assert architecture == "stock" or before == window.window.start - home.start
         tokens = inputs["input_ids"].shape[1]
         positions = torch.tensor([[0, *range(1 + before, tokens + before)]])
         expected = case.model(**inputs, position_ids=positions.clamp(max=39)).logits.log_softmax(-1)
