@@ -307,9 +307,7 @@ class Tagger:
         starts = [window.window.start if window.home is None else window.home.start for window in windows]
         pieces = [texts[window.text][start : window.window.start] for window, start in zip(windows, starts)]
         with ENCODING:
-            ids = (
-                self.tokenizer(pieces, add_special_tokens=False, verbose=False)["input_ids"] if any(pieces) else pieces
-            )
+            ids = self.tokenizer(pieces, add_special_tokens=False, verbose=False)["input_ids"]
         return [len(tokens) for tokens in ids]
 
     def _positions(self, attention_mask: Tensor, is_text: Tensor, before: Sequence[int]) -> Tensor:
