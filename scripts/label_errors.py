@@ -2,7 +2,7 @@
 
 Each altered entity is dropped, gets another label, other boundaries, or is put where there is none, in equal parts.
 Prints the area under the ROC curve for each kind (against all entities that were left as they were; for dropped ones
-against all other spans that nobody annotated) and the precision among the first errors of the ranked list.
+against all other places where an entity may be missing) and the precision among the first errors of the ranked list.
 
     python scripts/label_errors.py --output runs/label_errors --documents 600 --folds 3
     python scripts/label_errors.py --output runs/label_errors --model runs/quickstart/model     # on the test split
@@ -20,8 +20,8 @@ from pathlib import Path
 from sklearn.metrics import roc_auc_score
 
 from hf_adner import Document, Entity, write_documents
+from hf_adner.audit.label_errors import LabelError, overlap
 from hf_adner.comparison.annotation_review import ReviewArguments, review_annotation
-from hf_adner.data.differences import MISSING
 from hf_adner.data.synthetic import DEFAULT_SIZES, generate_corpus
 from hf_adner.files import write_json
 from hf_adner.training.arguments import DatasetArguments, ModelArguments, TrainCommandArguments
@@ -112,23 +112,43 @@ def is_free(span: Span, others: set[Span], document: Document) -> bool:
     return bool(inside) and not any(start < other[1] and other[0] < end for other in others)
 
 
-def measured(errors, altered: dict[tuple[str, Span], str]) -> dict:
+def missing_places(errors: Sequence[LabelError], dropped: Sequence[tuple[str, Span]]) -> dict[tuple[str, Span], float]:
+    """Return the score of each place where an entity may be missing, those of dropped entities by their span.
+
+    A dropped entity that no place touches has score 0; of several places that do, the first counts.
+    """
+    found: dict[tuple[str, Span], float] = {}
+    for one in errors:
+        if one.annotated is None and one.suggested is not None:
+            found.setdefault(found_by(one, dropped), one.score)
+    return {**dict.fromkeys(dropped, 0.0), **found}
+
+
+def found_by(error: LabelError, dropped: Sequence[tuple[str, Span]]) -> tuple[str, Span | None]:
+    """Return document and span of an error: of the dropped entity that a missing one touches, if there is one."""
+    if error.annotated is not None or error.suggested is None:
+        return error.document, error.annotated
+    touched = [span for name, span in dropped if name == error.document and overlap(span, error.suggested)]
+    return error.document, touched[0] if touched else error.suggested
+
+
+def measured(errors: Sequence[LabelError], altered: dict[tuple[str, Span], str]) -> dict:
     """Return areas under the ROC curve by kind of alteration, and precision among the first errors."""
-    annotated = {(one.document, one.annotated): one.score for one in errors if one.annotated is not None}
-    missing = {(one.document, one.suggested): one.score for one in errors if one.kind == MISSING}
     kinds = {kind: [key for key, value in altered.items() if value == kind] for kind in ALTERATIONS}
-    intact = [score for key, score in annotated.items() if key not in altered]
-    unannotated = [score for key, score in missing.items() if altered.get(key) != DROPPED]
+    annotated = {(one.document, one.annotated): one.score for one in errors if one.annotated is not None}
+    missing = missing_places(errors, kinds[DROPPED])
     areas = {}
     for kind, keys in kinds.items():
-        scores = [(missing if kind == DROPPED else annotated).get(key, 0.0) for key in keys]
-        others = unannotated if kind == DROPPED else intact
+        places = missing if kind == DROPPED else annotated
+        scores, others = [places[key] for key in keys], [score for key, score in places.items() if key not in altered]
         areas[kind] = {
             "number": len(keys),
             "auroc": roc_auc_score([1] * len(scores) + [0] * len(others), scores + others),
         }
-    hits = [(one.document, one.annotated or one.suggested) in altered for one in errors]
-    found = {(one.document, one.annotated or one.suggested): one for one in errors}
+    found: dict[tuple[str, Span | None], LabelError] = {}
+    for one in errors:
+        found.setdefault(found_by(one, kinds[DROPPED]), one)
+    hits = [key in altered for key in found]
     count = len(altered)
     named = {DROPPED: "missing", RELABELLED: "label", MOVED: "boundary", INVENTED: "superfluous"}
     likely = [key for key in altered if key in found and found[key].score > 0.5]

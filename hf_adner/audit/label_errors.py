@@ -2,8 +2,9 @@
 
 The posteriors must come from a model that was not trained on the documents, or it would find its own training labels
 right (Northcutt, Jiang and Chuang 2021, Confident Learning, section 3). An annotated entity is ranked by the
-probability that it is wrong (1 minus the posterior of exactly this span and label), a span that nobody annotated by its
-posterior: both are what the model holds for the probability that a person who looks there finds an error.
+probability that it is wrong (1 minus the posterior of exactly this span and label), a place that nobody annotated by
+the probability that any entity is there: both are what the model holds for the probability that a person who looks
+there finds an error.
 
 Entities that overlap are told apart from errors by what the model can hold together. A flat model holds one entity at a
 character: of annotated entities that overlap it is asked whether any is there. The chains of a per-label model are
@@ -13,7 +14,7 @@ independent given the text, so the posterior of entities of several labels toget
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +30,9 @@ from hf_adner.view.charts import shortened
 from hf_adner.view.differences import ComparedNote, compared_page
 
 LEAST = 0.001
-"""Posterior that spans exceed to be taken into account; the posterior of an annotated span below counts as 0."""
+"""Posterior that spans which nobody annotated exceed to be taken into account."""
+LEAST_OF_ANNOTATED = 1e-6
+"""Posterior of an annotated span that still counts: among the clearest errors it decides which is looked at first."""
 DEFAULT_THRESHOLD = 0.5
 SURFACE = 30
 
@@ -57,7 +60,7 @@ class LabelError:
         document: id of the document.
         kind: one of `hf_adner.data.differences.KINDS`: what the annotation has against the model.
         score: probability of an error by the model, in [0, 1]; of an annotated entity that it could not hold beside
-            another, that it holds neither.
+            another, that it holds neither; of a missing one, that the suggestion or a rival of it is there.
         annotated: the entity of the annotation; None if one is missing.
         suggested: the likeliest entity in its place; None if that is none.
         posterior: of the suggestion, or None.
@@ -98,11 +101,13 @@ def span_posteriors(
     total: int | None = None,
     progress: bool = True,
 ) -> Iterator[dict[EntitySpan, float]]:
-    """Yield for each document the posteriors of all its spans that exceed `least`, not calibrated.
+    """Yield for each document the posteriors of its spans, not calibrated.
+
+    They are those that exceed `least`, and of annotated spans those that exceed `LEAST_OF_ANNOTATED`.
 
     Args:
         pipe: of a model that was not trained on the documents.
-        documents: read once.
+        documents: with the annotation; read once.
         batch_size: windows per forward pass.
         least: in (0, 1); the number of spans grows as it falls.
         total: number of documents, for the bar.
@@ -111,14 +116,17 @@ def span_posteriors(
     Raises:
         TypeError, ValueError: as the pipeline; a model without a CRF gives the posteriors of its best path alone.
     """
-    texts = watched_texts(documents, [])
-    found = pipe(texts, batch_size=batch_size, calibrated=False, candidates=least)
+    pending: deque[Document] = deque()  # read by the pipeline, not yet answered
+    texts = watched_texts(documents, pending)
+    found = pipe(texts, batch_size=batch_size, calibrated=False, candidates=min(least, LEAST_OF_ANNOTATED))
     for entities in tqdm(found, total=total, desc="reviewing", unit="document", disable=None if progress else True):
-        yield {(one["start"], one["end"], one["entity_group"]): float(one["score"]) for one in entities}
+        annotated = set(pending.popleft().spans)
+        spans = {(one["start"], one["end"], one["entity_group"]): float(one["score"]) for one in entities}
+        yield {span: value for span, value in spans.items() if value > least or span in annotated}
 
 
 def label_errors(document: Document, posteriors: Posteriors, excludes: Exclusion = overlap) -> list[LabelError]:
-    """Return every annotated entity, and every likely span beside them, with the probability of an error there.
+    """Return every annotated entity, and every place beside them, with the probability of an error there.
 
     Of an annotated entity the likeliest explanation names the kind: another label of the same characters, other
     boundaries of the same label, both, or no entity, whose probability is what the others leave.
@@ -133,11 +141,31 @@ def label_errors(document: Document, posteriors: Posteriors, excludes: Exclusion
     """
     spans = list(dict.fromkeys(document.spans))
     found = [_of_entity(document.id, span, spans, posteriors, excludes) for span in spans]
-    for span, value in posteriors.items():
-        if span not in spans and not any(excludes(span, other) for other in spans):
-            beside = [posteriors.get(other, 0.0) for other in spans if overlap(span, other)]
-            found.append(LabelError(document.id, MISSING, value * math.prod(beside), None, span, value))
-    return sorted(found, key=_order)
+    return sorted([*found, *_missing(document.id, spans, posteriors, excludes)], key=_order)
+
+
+def _missing(
+    name: str, spans: Sequence[EntitySpan], posteriors: Posteriors, excludes: Exclusion
+) -> Iterator[LabelError]:
+    """Yield each place without an annotated entity, once, with the likeliest entity there.
+
+    Entities that share a character and exclude one another are alternatives: the sum of their posteriors is the
+    probability that one of them covers it.
+    """
+    free = {
+        span: value
+        for span, value in posteriors.items()
+        if span not in spans and not any(excludes(span, other) for other in spans)
+    }
+    chosen: list[EntitySpan] = []
+    for span in sorted(free, key=lambda one: (-free[one], one)):
+        if any(excludes(span, other) for other in chosen):
+            continue
+        chosen.append(span)
+        rivals = [other for other in free if other == span or excludes(span, other)]
+        covered = (sum(free[one] for one in rivals if one[0] <= place < one[1]) for place in range(*span[:2]))
+        beside = [posteriors.get(other, 0.0) for other in spans if overlap(span, other)]
+        yield LabelError(name, MISSING, min(max(covered), 1.0) * math.prod(beside), None, span, free[span])
 
 
 def _of_entity(

@@ -145,7 +145,7 @@ def _fold(
     pipe = AdnerPipeline(model=model, tokenizer=tokenizer)
     documents = list(documents_from_dataset(test_rows))
     posteriors = list(span_posteriors(pipe, documents, training_args.per_device_eval_batch_size, total=len(documents)))
-    rows = [[[*span, round(value, 6)] for span, value in one.items()] for one in posteriors]
+    rows = [[[*span, float(f"{value:.6g}")] for span, value in one.items()] for one in posteriors]
     write_json(file, {"arguments": arguments, "posteriors": rows})
     shutil.rmtree(work, ignore_errors=True)
     return _as_posteriors(rows)

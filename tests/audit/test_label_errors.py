@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, Document, Entity
 from hf_adner.audit.label_errors import (
+    LEAST_OF_ANNOTATED,
     LabelError,
     label_errors,
+    overlap,
     overlap_of_one_label,
     review_documents,
     span_posteriors,
@@ -57,12 +59,28 @@ def test_every_entity_is_ranked_and_no_span_is_missing_beside_one(spans, posteri
     for one in found:
         assert 0 <= one.score <= 1 and one.kind in KINDS
         if one.annotated is None:
-            assert one.score == posteriors[one.suggested] and one.kind == "missing"
-            assert not any(one.suggested[0] < end and start < one.suggested[1] for start, end, _ in spans)
+            assert one.kind == "missing" and min(posteriors[one.suggested], 1) <= one.score
+            assert not any(overlap(one.suggested, span) for span in spans)
+            listed = [other.suggested for other in found if other.annotated is None and other is not one]
+            assert not any(overlap(one.suggested, other) for other in listed)
         else:
             held = [span for span in spans if one.annotated[0] < span[1] and span[0] < one.annotated[1]]
             assert one.score == pytest.approx(max(1 - sum(posteriors.get(span, 0) for span in held), 0))
             assert one.suggested not in spans
+
+
+def test_a_place_is_missing_once_with_the_probability_of_any_entity_there():
+    posteriors = {(9, 11, "Symptom"): 0.4, (8, 11, "Symptom"): 0.3, (9, 11, "Disease"): 0.2, (12, 13, "Symptom"): 0.1}
+    posteriors |= {(0, 2, "BodySite"): 1.0, (2, 4, "Symptom"): 1.0, (5, 6, "Symptom"): 1.0, (6, 9, "Symptom"): 0.05}
+    missing = [one for one in label_errors(DOCUMENT, posteriors) if one.kind == "missing"]
+    assert [(one.suggested, one.posterior) for one in missing] == [
+        ((9, 11, "Symptom"), 0.4),
+        ((6, 9, "Symptom"), 0.05),
+        ((12, 13, "Symptom"), 0.1),
+    ]
+    assert [one.score for one in missing] == [pytest.approx(0.9), pytest.approx(0.35), 0.1]  # 6-9 shares 8 with 8-11
+    by_label = [one for one in label_errors(DOCUMENT, posteriors, overlap_of_one_label) if one.kind == "missing"]
+    assert {one.suggested: one.score for one in by_label}[9, 11, "Disease"] == 0.2
 
 
 OUTER, INNER = (0, 4, "Symptom"), (0, 2, "BodySite")
@@ -133,19 +151,41 @@ def test_what_cannot_be_reviewed_is_refused():
         review_documents([DOCUMENT], [])
 
 
-def test_posteriors_are_those_of_the_model():
-    """Of exactly these spans; all that exceed the least are there."""
+@pytest.fixture(scope="module")
+def pipe():
     torch.manual_seed(3)
     tokenizer = AdnerTokenizer.from_texts([TEXT])
     sizes = {"character_embedding_size": 16, "bilstm_size": 16}
     model = AdnerForTokenClassification.from_scratch(tokenizer, ["A", "B"], "bilstm-crf", **sizes).eval()
-    pipe = AdnerPipeline(model=model, tokenizer=tokenizer)
+    return AdnerPipeline(model=model, tokenizer=tokenizer)
+
+
+def test_posteriors_are_those_of_the_model(pipe):
+    """Of exactly these spans; all that exceed the least are there."""
     documents = [Document("a", TEXT), Document("b", ""), Document("c", "红斑")]
     found = list(span_posteriors(pipe, documents, 2, progress=False))
     assert len(found) == 3 and found[1] == {}
     from hf_adner.explain.tagger import Tagger, entity_posteriors
 
     spans = [(start, end, label) for start in range(2) for end in range(start + 1, 3) for label in "AB"]
-    (expected,) = entity_posteriors(Tagger(model, tokenizer), ["红斑"], [spans])
+    (expected,) = entity_posteriors(Tagger(pipe.model, pipe.tokenizer), ["红斑"], [spans])
     for span, value in zip(spans, expected):
         assert found[2].get(span, 0.0) == pytest.approx(value, abs=1e-4) or value <= 0.0011
+
+
+def test_annotated_spans_have_posteriors_however_unlikely(pipe):
+    annotated = Document("a", TEXT, (Entity(0, 9, "A"),))
+    everything, kept = (
+        next(span_posteriors(pipe, [annotated], least=least, progress=False)) for least in (LEAST_OF_ANNOTATED, 0.01)
+    )
+    assert LEAST_OF_ANNOTATED < kept[0, 9, "A"] == everything[0, 9, "A"] < 0.01
+    assert kept == {span: value for span, value in everything.items() if value > 0.01 or span == (0, 9, "A")}
+
+
+def test_the_score_of_a_missing_entity_is_a_marginal_of_the_model(pipe):
+    (posteriors,) = span_posteriors(pipe, [Document("a", TEXT)], least=LEAST_OF_ANNOTATED, progress=False)
+    first = label_errors(Document("a", TEXT), posteriors)[0]
+    with torch.no_grad():
+        outside = pipe.model(**pipe.preprocess([TEXT])).logits[0, 1:-1, 0].exp()
+    start, end, _ = first.suggested
+    assert first.score == pytest.approx(1 - outside[start:end].min().item(), abs=1e-3)
