@@ -267,7 +267,7 @@ def _names(text: str) -> list[str]:
 
 def _predict(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, nargs="?")
-    _add_shared(parser, "--threshold")
+    _add_shared(parser, "--threshold", "--split")
     _add_assertion(parser)
     _add_words(parser)
     parser.add_argument("--text", help="a text to tag instead of an input")
@@ -317,7 +317,7 @@ def _agree(parser: argparse.ArgumentParser) -> None:
 
 def _rank(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
-    _add_shared(parser, "--threshold")
+    _add_shared(parser, "--threshold", "--split")
     parser.add_argument("--output", required=True, help="file to write")
     _add(parser, "--output-format", "doccano", _listed("audit.ranking:RANKED_FORMATS"))
     parser.add_argument("--count", type=int, help="number of documents to keep (default: all)")
@@ -368,6 +368,7 @@ def _app(parser: argparse.ArgumentParser) -> None:
 def _convert(parser: argparse.ArgumentParser) -> None:
     _add_input(parser)
     parser.add_argument("output", help="file or folder to write")
+    _add_shared(parser, "--split")
     _add_output_format(parser)
 
 

@@ -20,7 +20,7 @@ def open_documents(args: argparse.Namespace, **options: Any) -> Any:
 
     Args:
         args: the parsed arguments.
-        options: of `read_documents`, for the stream.
+        options: of `read_documents`; those that are given (`reading_options`) count before them.
 
     Raises:
         ValueError: both an input and a text or neither, gold entities of a text, or the input has no such split.
@@ -39,17 +39,17 @@ def open_documents(args: argparse.Namespace, **options: Any) -> Any:
         return [Document(id="text", text=text)]
     if not split and args.input != SYNTHETIC:
         return read_documents(files_by_split({"input": args.input})["input"], **{**options, **reading_options(args)})
-    dataset = load_dataset(args)
+    dataset = load_dataset(args, **({} if args.input == SYNTHETIC else options))
     if split and split not in dataset:
         raise ValueError(f"{args.input} has no split {split!r}, only {', '.join(dataset)}")
     return [document for name in ([split] if split else dataset) for document in documents_from_dataset(dataset[name])]
 
 
-def load_dataset(args: argparse.Namespace) -> Any:
-    """Return the splits of the whole input."""
+def load_dataset(args: argparse.Namespace, **options: Any) -> Any:
+    """Return the splits of the whole input; options as for `open_documents`."""
     from hf_adner.data.dataset import load_ner_dataset
 
-    return load_ner_dataset(args.input, **reading_options(args))
+    return load_ner_dataset(args.input, **{**options, **reading_options(args)})
 
 
 def reading_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -33,13 +33,7 @@ from sklearn.metrics import roc_auc_score
 from transformers import set_seed
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, Document, read_documents
-from hf_adner.audit.label_errors import (
-    LEAST,
-    LEAST_OF_ANNOTATED,
-    LabelError,
-    review_documents,
-    span_posteriors,
-)
+from hf_adner.audit.label_errors import LabelError, review_documents, span_posteriors
 from hf_adner.data.dataset import dataset_from_documents
 from hf_adner.data.splits import groups_of, k_folds
 from hf_adner.data.synthetic import DEFAULT_SIZES, generate_corpus
@@ -147,7 +141,7 @@ def held_out_readings(
 
 def read_all(pipe: AdnerPipeline, documents: Sequence[Document], labels: Sequence[str]) -> list[Read]:
     """Return both kinds of posteriors; labels that the model does not know have probability 0."""
-    spans = span_posteriors(pipe, documents, least=LEAST_OF_ANNOTATED, total=len(documents))
+    spans = span_posteriors(pipe, documents, total=len(documents))
     return [Read(*both) for both in zip(spans, label_posteriors(pipe, documents, labels))]
 
 
@@ -176,8 +170,7 @@ def measured(
     originals: Mapping[str, Document],
 ) -> dict:
     """Return for each method the areas under the ROC curve by kind of alteration, and the quality of its list."""
-    spans = [likely(document, one.spans) for document, one in zip(documents, readings)]
-    errors = review_documents(documents, spans, threshold=0.0).errors
+    errors = review_documents(documents, [one.spans for one in readings], threshold=0.0).errors
     given = [[labels.index(tag) for tag in spans_to_bio(document.spans, len(document.text))] for document in documents]
     probabilities = [one.labels for one in readings]
     quality = {
@@ -197,11 +190,6 @@ def measured(
         "areas": areas(errors, numbers, quality, altered),
         "lists": {name: list_quality(places, wrong) for name, places in lists.items()},
     }
-
-
-def likely(document: Document, spans: Mapping[Span, float]) -> dict[Span, float]:
-    """Return the posteriors that `adner review` keeps."""
-    return {span: value for span, value in spans.items() if value > LEAST or span in document.spans}
 
 
 def areas(

@@ -49,6 +49,22 @@ def test_the_synthetic_corpus_is_converted(suffix, tmp_path, monkeypatch):
         assert [(one.text, one.spans) for one in found] == [("面部红斑", [(2, 4, "Symptom")]), ("无皮疹", [])]
 
 
+def test_one_split_is_converted(tmp_path, monkeypatch, capsys):
+    """As the whole input is: with entities that overlap, and with documents that have none."""
+    crossing = Document("a", "面部红斑", (Entity(0, 3, "BodySite"), Entity(2, 4, "Symptom")))
+    for name, document in (("train", Document("b", "无")), ("test", crossing)):
+        write_documents([document], tmp_path / f"{name}.jsonl")
+    output = tmp_path / "out" / "one.jsonl"
+    output.parent.mkdir()
+    assert main(["convert", str(tmp_path), str(output), "--split", "test"]) == 0
+    assert list(read_documents(output, overlaps="any")) == [crossing]
+    monkeypatch.setattr("hf_adner.data.synthetic.generate_corpus", lambda: CORPUS)
+    assert main(["convert", "ad-synthetic", str(output), "--split", "test"]) == 0
+    assert [one.text for one in read_documents(output)] == ["无皮疹"]
+    assert main(["convert", "ad-synthetic", str(output), "--split", "dev"]) == 1
+    assert "ad-synthetic has no split 'dev', only train, test" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["convert", "/no/such", "out.jsonl"], ["stats", "/no/such"]])
 def test_an_input_that_is_not_there_is_told(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

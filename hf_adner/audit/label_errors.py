@@ -1,10 +1,10 @@
 """Probable errors of annotations, from a model's exact posteriors of spans: missing, superfluous, misnamed, misplaced.
 
 The posteriors must come from a model that was not trained on the documents, or it would find its own training labels
-right (Northcutt, Jiang and Chuang 2021, Confident Learning, section 3). An annotated entity is ranked by the
-probability that it is wrong (1 minus the posterior of exactly this span and label), a place that nobody annotated by
-the probability that any entity is there: both are what the model holds for the probability that a person who looks
-there finds an error.
+right (Northcutt, Jiang and Chuang 2021, Confident Learning, section 3). The worst token tells most (Wang and Mueller
+2022, arXiv:2210.03920, section 3): an annotated entity is ranked by the character whose given BIO label is least
+probable, the one after it included, and a place that nobody annotated by its character that is least probably outside
+of entities. These marginals are exact sums over spans: those that share a character exclude one another.
 
 Entities that overlap are told apart from errors by what the model can hold together. A flat model holds one entity at a
 character: of annotated entities that overlap it is asked whether any is there. The chains of a per-label model are
@@ -14,7 +14,7 @@ independent given the text, so the posterior of entities of several labels toget
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,10 +29,10 @@ from hf_adner.reporting import escape_markdown, markdown_table
 from hf_adner.view.charts import shortened
 from hf_adner.view.differences import ComparedNote, compared_page
 
-LEAST = 0.001
-"""Posterior that spans which nobody annotated exceed to be taken into account."""
-LEAST_OF_ANNOTATED = 1e-6
-"""Posterior of an annotated span that still counts: among the clearest errors it decides which is looked at first."""
+LEAST = 1e-6
+"""Posterior that spans exceed to be taken into account: it decides which of the clearest errors are looked at first."""
+LEAST_SUGGESTED = 0.001
+"""Posterior that a missing entity exceeds."""
 DEFAULT_THRESHOLD = 0.5
 SURFACE = 30
 
@@ -59,8 +59,9 @@ class LabelError:
     Attributes:
         document: id of the document.
         kind: one of `hf_adner.data.differences.KINDS`: what the annotation has against the model.
-        score: probability of an error by the model, in [0, 1]; of an annotated entity that it could not hold beside
-            another, that it holds neither; of a missing one, that the suggestion or a rival of it is there.
+        score: probability by the model, in [0, 1], that the label of one character is wrong: of the worst one of the
+            annotated entity, or of the place where one is missing. The whole entity is wrong with at least this
+            probability. An annotated entity is not wrong where the model holds another annotated one instead.
         annotated: the entity of the annotation; None if one is missing.
         suggested: the likeliest entity in its place; None if that is none.
         posterior: of the suggestion, or None.
@@ -101,13 +102,11 @@ def span_posteriors(
     total: int | None = None,
     progress: bool = True,
 ) -> Iterator[dict[EntitySpan, float]]:
-    """Yield for each document the posteriors of its spans, not calibrated.
-
-    They are those that exceed `least`, and of annotated spans those that exceed `LEAST_OF_ANNOTATED`.
+    """Yield for each document the posteriors of all its spans that exceed `least`, not calibrated.
 
     Args:
         pipe: of a model that was not trained on the documents.
-        documents: with the annotation; read once.
+        documents: read once.
         batch_size: windows per forward pass.
         least: in (0, 1); the number of spans grows as it falls.
         total: number of documents, for the bar.
@@ -116,13 +115,10 @@ def span_posteriors(
     Raises:
         TypeError, ValueError: as the pipeline; a model without a CRF gives the posteriors of its best path alone.
     """
-    pending: deque[Document] = deque()  # read by the pipeline, not yet answered
-    texts = watched_texts(documents, pending)
-    found = pipe(texts, batch_size=batch_size, calibrated=False, candidates=min(least, LEAST_OF_ANNOTATED))
+    texts = watched_texts(documents, [])
+    found = pipe(texts, batch_size=batch_size, calibrated=False, candidates=least)
     for entities in tqdm(found, total=total, desc="reviewing", unit="document", disable=None if progress else True):
-        annotated = set(pending.popleft().spans)
-        spans = {(one["start"], one["end"], one["entity_group"]): float(one["score"]) for one in entities}
-        yield {span: value for span, value in spans.items() if value > least or span in annotated}
+        yield {(one["start"], one["end"], one["entity_group"]): float(one["score"]) for one in entities}
 
 
 def label_errors(document: Document, posteriors: Posteriors, excludes: Exclusion = overlap) -> list[LabelError]:
@@ -147,32 +143,27 @@ def label_errors(document: Document, posteriors: Posteriors, excludes: Exclusion
 def _missing(
     name: str, spans: Sequence[EntitySpan], posteriors: Posteriors, excludes: Exclusion
 ) -> Iterator[LabelError]:
-    """Yield each place without an annotated entity, once, with the likeliest entity there.
-
-    Entities that share a character and exclude one another are alternatives: the sum of their posteriors is the
-    probability that one of them covers it.
-    """
-    free = {
-        span: value
-        for span, value in posteriors.items()
-        if span not in spans and not any(excludes(span, other) for other in spans)
-    }
+    """Yield each place without an annotated entity, once, with the likeliest entity there."""
     chosen: list[EntitySpan] = []
-    for span in sorted(free, key=lambda one: (-free[one], one)):
-        if any(excludes(span, other) for other in chosen):
+    likely = [span for span, value in posteriors.items() if value > LEAST_SUGGESTED and span not in spans]
+    for span in sorted(likely, key=lambda one: (-posteriors[one], one)):
+        if any(excludes(span, other) for other in (*spans, *chosen)):
             continue
         chosen.append(span)
-        rivals = [other for other in free if other == span or excludes(span, other)]
-        covered = (sum(free[one] for one in rivals if one[0] <= place < one[1]) for place in range(*span[:2]))
+        rivals = [other for other in posteriors if other == span or excludes(span, other)]
+        inside = (
+            sum(posteriors[one] for one in rivals if one[0] <= place < one[1]) for place in range(span[0], span[1])
+        )
         beside = [posteriors.get(other, 0.0) for other in spans if overlap(span, other)]
-        yield LabelError(name, MISSING, min(max(covered), 1.0) * math.prod(beside), None, span, free[span])
+        score = min(max(inside), 1.0) * math.prod(beside)
+        yield LabelError(name, MISSING, score, None, span, posteriors[span])
 
 
 def _of_entity(
     name: str, span: EntitySpan, spans: Sequence[EntitySpan], posteriors: Posteriors, excludes: Exclusion
 ) -> LabelError:
-    instead = (posteriors.get(other, 0.0) for other in spans if other != span and excludes(span, other))
-    wrong = max(1 - posteriors.get(span, 0.0) - sum(instead), 0.0)
+    instead = {other: posteriors.get(other, 0.0) for other in spans if other != span and excludes(span, other)}
+    wrong = max(1 - posteriors.get(span, 0.0) - sum(instead.values()), 0.0)
     rivals: dict[str, list[tuple[float, EntitySpan]]] = defaultdict(list)
     for other, value in posteriors.items():
         if other not in spans and overlap(span, other):
@@ -183,7 +174,26 @@ def _of_entity(
     chances[SUPERFLUOUS] = max(wrong - sum(chances.values()), 0.0)
     kind = max(chances, key=lambda name: chances[name])
     suggested = max(rivals[kind])[1] if rivals[kind] else None
-    return LabelError(name, kind, wrong, span, suggested, None if suggested is None else posteriors[suggested])
+    score = _worst_label(span, instead, posteriors)
+    return LabelError(name, kind, score, span, suggested, None if suggested is None else posteriors[suggested])
+
+
+def _worst_label(span: EntitySpan, instead: Mapping[EntitySpan, float], posteriors: Posteriors) -> float:
+    """Return the probability that the BIO label of a character is not that of the entity, of the worst character.
+
+    The character after the entity is one of them: there the entity must not go on.
+    """
+    start, end, label = span
+    given = dict.fromkeys(range(start, end), sum(instead.values()))
+    goes_on = 0.0
+    for other, value in posteriors.items():
+        if other[2] != label or other in instead or not overlap(span, other):
+            continue
+        for place in range(max(start, other[0]), min(end, other[1])):
+            if (place == start) == (place == other[0]):
+                given[place] += value
+        goes_on += value if other[1] > end else 0.0
+    return min(max(1 - min(given.values()), goes_on, 0.0), 1.0)
 
 
 def _order(error: LabelError) -> tuple[Any, ...]:
@@ -259,7 +269,7 @@ def _compared(document: Document, errors: Sequence[LabelError]) -> ComparedNote:
 
 
 def review_documents(
-    documents: Iterable[Document],
+    documents: Sequence[Document],
     posteriors: Iterable[Posteriors],
     threshold: float = DEFAULT_THRESHOLD,
     excludes: Exclusion = overlap,
@@ -268,27 +278,37 @@ def review_documents(
 
     Args:
         documents: with the annotation; their ids differ.
-        posteriors: of each document, see `span_posteriors`.
+        posteriors: of each document, see `span_posteriors`; read once, as there are many.
         threshold: least score of an error, in [0, 1].
         excludes: see `label_errors`.
 
     Raises:
-        ValueError: an id that occurs twice, a threshold outside [0, 1], or other numbers of documents and posteriors.
+        ValueError: as `rank_errors`, or other numbers of documents and posteriors.
+    """
+    found = (label_errors(*both, excludes) for both in zip(documents, posteriors, strict=True))
+    return rank_errors(documents, found, threshold)
+
+
+def rank_errors(
+    documents: Sequence[Document], found: Iterable[Iterable[LabelError]], threshold: float = DEFAULT_THRESHOLD
+) -> ReviewReport:
+    """Put the probable errors of documents into one list.
+
+    Args:
+        documents: with the annotation; their ids differ.
+        found: of each document, see `label_errors`.
+        threshold: least score of an error, in [0, 1].
+
+    Raises:
+        ValueError: an id that occurs twice, or a threshold outside [0, 1].
     """
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must be in [0, 1], found {threshold!r}")
-    documents = list(documents)
     ids = [document.id for document in documents]
     if twice := next((name for name in ids if ids.count(name) > 1), None) if len(set(ids)) < len(ids) else None:
         raise ValueError(f"the id {twice[:40]!r} occurs twice; errors are told by document")
-    errors = [
-        error
-        for document, found in zip(documents, posteriors, strict=True)
-        for error in label_errors(document, found, excludes)
-        if error.score > threshold
-    ]
-    errors.sort(key=_order)
-    return ReviewReport(documents, errors, threshold)
+    errors = [error for errors in found for error in errors if error.score > threshold]
+    return ReviewReport(documents, sorted(errors, key=_order), threshold)
 
 
 def without_annotation(documents: Iterable[Document]) -> list[Document]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,18 @@ from transformers import set_seed
 
 from hf_adner.audit.label_errors import (
     DEFAULT_THRESHOLD,
+    LabelError,
     ReviewReport,
+    label_errors,
     overlap,
     overlap_of_one_label,
-    review_documents,
+    rank_errors,
     span_posteriors,
 )
 from hf_adner.comparison.corpus import documents_digest
 from hf_adner.comparison.run import training_settings
 from hf_adner.data.dataset import documents_from_dataset
-from hf_adner.data.records import EntitySpan
+from hf_adner.data.records import Document
 from hf_adner.data.splits import dataset_groups, k_folds
 from hf_adner.files import read_json, write_file, write_json
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
@@ -36,14 +38,14 @@ from hf_adner.training.preparation import (
     entity_types_of,
     hold_out,
     load_splits,
-    parse_overrides,
 )
 from hf_adner.training.run import train
 
 ERRORS_FILE, TABLE_FILE, PAGE_FILE = "label_errors.jsonl", "label_errors.md", "label_errors.html"
 FOLDS = "folds"
 
-Posteriors = dict[EntitySpan, float]
+LEAST_KEPT = 0.001
+"""Score of the errors that a fold keeps."""
 
 
 @dataclass
@@ -85,21 +87,30 @@ def review_annotation(
     pooled = concatenate_datasets(list(load_splits(replace(dataset_args, validation_share=0.0)).values()))
     documents = list(documents_from_dataset(pooled))
     if review.model is None:
-        posteriors, labels = _held_out(review.folds, pooled, dataset_args, model_args, training_args)
-        tagging = {"tagging": model_args.tagging, **parse_overrides(model_args.config_overrides)}["tagging"]
+        found = _held_out(review.folds, pooled, dataset_args, model_args, training_args)
+        labels = entity_types_of({"train": pooled})
+        report = rank_errors(documents, found, review.threshold)
     else:
         model = AdnerForTokenClassification.from_pretrained(review.model)
         pipe = AdnerPipeline(model=model, tokenizer=AdnerTokenizer.from_pretrained(review.model))
-        batch_size = training_args.per_device_eval_batch_size
-        posteriors = list(span_posteriors(pipe, documents, batch_size, total=len(documents)))
-        labels, tagging = model.config.entity_types, model.config.tagging
-    excludes = overlap_of_one_label if tagging == "per-label" else overlap
-    report = review_documents(documents, posteriors, review.threshold, excludes)
+        labels = model.config.entity_types
+        report = rank_errors(documents, _errors(pipe, documents, training_args), review.threshold)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in report.rows())
     write_file(output / ERRORS_FILE, lines, "utf-8")
     write_file(output / TABLE_FILE, [report.to_markdown(len(report.errors))], "utf-8")
     write_file(output / PAGE_FILE, report.page(labels), "utf-8")
     return report
+
+
+def _errors(
+    pipe: AdnerPipeline, documents: Sequence[Document], training_args: AdnerTrainingArguments
+) -> Iterator[list[LabelError]]:
+    """Yield the probable errors of each document by a model that did not read it."""
+    excludes = overlap_of_one_label if pipe.model.config.is_per_label else overlap
+    batch_size = training_args.per_device_eval_batch_size
+    posteriors = span_posteriors(pipe, documents, batch_size, total=len(documents))
+    for document, one in zip(documents, posteriors, strict=True):
+        yield [error for error in label_errors(document, one, excludes) if error.score > LEAST_KEPT]
 
 
 def _held_out(
@@ -108,15 +119,15 @@ def _held_out(
     dataset_args: DatasetArguments,
     model_args: ModelArguments,
     training_args: AdnerTrainingArguments,
-) -> tuple[list[Posteriors], list[str]]:
-    """Return the posteriors of each document by the model that did not read it, and all labels."""
-    found: list[Posteriors] = [{} for _ in range(len(pooled))]
+) -> list[list[LabelError]]:
+    """Return the probable errors of each document by the model that did not read it."""
+    found: list[list[LabelError]] = [[] for _ in range(len(pooled))]
     groups = dataset_groups(pooled, dataset_args.group_key)
     for number, (inner, outer) in enumerate(k_folds(groups, folds, seed=dataset_args.sample_seed)):
         split = pooled.select(inner), pooled.select(outer)
-        for place, posteriors in zip(outer, _fold(number, split, dataset_args, model_args, training_args), strict=True):
-            found[place] = posteriors
-    return found, entity_types_of({"train": pooled})
+        for place, errors in zip(outer, _fold(number, split, dataset_args, model_args, training_args), strict=True):
+            found[place] = errors
+    return found
 
 
 def _fold(
@@ -125,8 +136,8 @@ def _fold(
     dataset_args: DatasetArguments,
     model_args: ModelArguments,
     training_args: AdnerTrainingArguments,
-) -> list[Posteriors]:
-    """Return the posteriors of the documents of a fold, read from its file if there is one."""
+) -> list[list[LabelError]]:
+    """Return the probable errors of the documents of a fold, read from its file if there is one."""
     folder = Path(training_args.output_dir) / FOLDS
     file = folder / f"fold-{number}.json"
     arguments = {"dataset": asdict(dataset_args), "model": asdict(model_args), "seed": training_args.seed}
@@ -143,23 +154,23 @@ def _fold(
     work = folder / f"fold-{number}"
     train(model, tokenizer, splits, dataset_args, replace(training_args, output_dir=str(work)))
     pipe = AdnerPipeline(model=model, tokenizer=tokenizer)
-    documents = list(documents_from_dataset(test_rows))
-    posteriors = list(span_posteriors(pipe, documents, training_args.per_device_eval_batch_size, total=len(documents)))
-    rows = [[[*span, float(f"{value:.6g}")] for span, value in one.items()] for one in posteriors]
-    write_json(file, {"arguments": arguments, "posteriors": rows})
+    found = list(_errors(pipe, list(documents_from_dataset(test_rows)), training_args))
+    write_json(file, {"arguments": arguments, "errors": [[asdict(error) for error in errors] for errors in found]})
     shutil.rmtree(work, ignore_errors=True)
-    return _as_posteriors(rows)
+    return found
 
 
-def _finished(file: Path, arguments: dict[str, Any]) -> list[Posteriors]:
+def _finished(file: Path, arguments: dict[str, Any]) -> list[list[LabelError]]:
     content = read_json(file)
-    if not isinstance(content.get("posteriors"), list) or not isinstance(content.get("arguments"), dict):
-        raise ValueError(f"{file} does not hold the posteriors of a fold; remove it to train the fold again")
+    if not isinstance(content.get("errors"), list) or not isinstance(content.get("arguments"), dict):
+        raise ValueError(f"{file} does not hold the errors of a fold; remove it to train the fold again")
     if changed := [name for name, value in content["arguments"].items() if arguments.get(name) != value]:
         told = ", ".join(changed)
         raise ValueError(f"{file} was made with other arguments ({told}); choose another --output-dir or remove it")
-    return _as_posteriors(content["posteriors"])
+    return [[_error(**row) for row in rows] for rows in content["errors"]]
 
 
-def _as_posteriors(rows: Sequence[Sequence[Sequence[Any]]]) -> list[Posteriors]:
-    return [{(start, end, label): value for start, end, label, value in row} for row in rows]
+def _error(annotated: Sequence[Any] | None, suggested: Sequence[Any] | None, **fields: Any) -> LabelError:
+    """Return an error whose entities were read from JSON."""
+    spans = {"annotated": annotated, "suggested": suggested}
+    return LabelError(**fields, **{name: None if span is None else tuple(span) for name, span in spans.items()})
