@@ -251,11 +251,9 @@ def table(name: str, rows: dict[str, dict[str, list[float]]]) -> str:
     systems = [system for system in rows if system != "gold"]
     lines = []
     for attribute in rows[RULES]:
-        cells = [
-            "{:.3f} [{:.3f}, {:.3f}]".format(*rows[system][attribute]) if rows[system][attribute] else None
-            for system in systems
-        ]
-        lines.append((attribute, f"{rows['gold'].get(attribute, [0])[0]:.0f}", *cells))
+        gold = rows["gold"].get(attribute, [None])[0]
+        scored = ["{:.3f} [{:.3f}, {:.3f}]".format(*rows[system][attribute]) for system in systems]
+        lines.append((attribute, gold and f"{gold:.0f}", *(scored if gold != 0 else [None] * len(systems))))
     return markdown_table((f"F1, {name}", "gold", *systems), lines)
 
 

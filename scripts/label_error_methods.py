@@ -7,9 +7,9 @@ Prints, as means over the seeds with least and greatest value,
 
 * the area under the ROC curve for each kind of alteration; cleanlab's score of an entity is that of its worst token,
   the unaltered places are the same for all;
-* average precision and the precision among the first 20 and 100 places of each method's own list. A token in the
-  entity of one that is higher in the list, or outside of entities beside it, is the same place; a place is right if
-  it touches an alteration.
+* average precision and the precision among the first 20 and 100 places of each method's own list, and of a list by the
+  posteriors of whole spans. A token in the entity of one that is higher in the list, or outside of entities beside it,
+  is the same place; a place is right if it touches an alteration.
 
     pip install cleanlab
     python scripts/label_error_methods.py --output runs/label_error_methods
@@ -33,7 +33,7 @@ from sklearn.metrics import roc_auc_score
 from transformers import set_seed
 
 from hf_adner import AdnerForTokenClassification, AdnerPipeline, AdnerTokenizer, Document, read_documents
-from hf_adner.audit.label_errors import LabelError, review_documents, span_posteriors
+from hf_adner.audit.label_errors import LEAST_SUGGESTED, LabelError, overlap, review_documents, span_posteriors
 from hf_adner.data.dataset import dataset_from_documents
 from hf_adner.data.splits import groups_of, k_folds
 from hf_adner.data.synthetic import DEFAULT_SIZES, generate_corpus
@@ -44,7 +44,7 @@ from hf_adner.training.arguments import DatasetArguments, ModelArguments, TrainC
 from hf_adner.training.preparation import build_model, build_tokenizer, entity_types_of, hold_out
 from hf_adner.training.run import train
 
-OURS = "adner review"
+OURS, WHOLE = "adner review", "posteriors of whole spans"
 SCORES = ("self_confidence", "normalized_margin")
 ISSUES = "find_label_issues"
 BOTH = "adner review, places of find_label_issues first"
@@ -183,7 +183,11 @@ def measured(
     tokens = {name: worst_first(scores) for name, scores in quality.items()}
     tokens[ISSUES] = [Place(number, token, token + 1) for number, token in issues]
     flagged = set(issues)
-    lists = {OURS: ours, **{name: one_place_each(one, documents) for name, one in tokens.items()}}
+    lists = {
+        OURS: ours,
+        WHOLE: by_whole_spans(documents, readings),
+        **{name: one_place_each(one, documents) for name, one in tokens.items()},
+    }
     lists[BOTH] = sorted(ours, key=lambda one: not any((one[0], at) in flagged for at in range(one.start, one.end)))
     wrong = [Place(numbers[name], *hull(span, originals[name].spans, kind)) for (name, span), kind in altered.items()]
     return {
@@ -221,6 +225,17 @@ def hull(span: Span, before: Sequence[Span], kind: str) -> tuple[int, int]:
     start, end, label = span
     was = [one for one in before if kind == MOVED and one[2] == label and one[0] < end and start < one[1]]
     return min([start, *(one[0] for one in was)]), max([end, *(one[1] for one in was)])
+
+
+def by_whole_spans(documents: Sequence[Document], readings: Sequence[Read]) -> list[Place]:
+    """Return annotated entities by 1 minus their posterior, and spans beside them by theirs, the highest first."""
+    rows: list[tuple[float, Place]] = []
+    for number, (document, read) in enumerate(zip(documents, readings)):
+        rows += [(1 - read.spans.get(span, 0.0), Place(number, *span[:2])) for span in document.spans]
+        for span, value in read.spans.items():
+            if value > LEAST_SUGGESTED and not any(overlap(span, other) for other in document.spans):
+                rows.append((value, Place(number, *span[:2])))
+    return [place for _, place in sorted(rows, key=lambda row: -row[0])]
 
 
 def worst_first(scores: Sequence[np.ndarray]) -> list[Place]:

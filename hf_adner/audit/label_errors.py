@@ -29,7 +29,7 @@ from hf_adner.reporting import escape_markdown, markdown_table
 from hf_adner.view.charts import shortened
 from hf_adner.view.differences import ComparedNote, compared_page
 
-LEAST = 1e-6
+LEAST = 1e-9
 """Posterior that spans exceed to be taken into account: it decides which of the clearest errors are looked at first."""
 LEAST_SUGGESTED = 0.001
 """Posterior that a missing entity exceeds."""
