@@ -277,7 +277,10 @@ class _Reading:
     # ---- finding cues -----------------------------------------------------------------------------------------
 
     def _kept(self, found: list[_Match]) -> list[_Match]:
-        """Drop matches that cut an entity, and those inside a longer one that speaks of the same, or is no cue."""
+        """Drop matches that cut an entity, and those inside a longer one that speaks of the same, or is no cue.
+
+        Nor does a cue count that is an entity itself; a title does, as models take 查体 for one.
+        """
         inside = [False] * (len(self.text) + 1)  # whether an entity covers the characters before and after a place
         covered = bytearray(len(self.text))
         for start, end, _ in self.spans:
@@ -287,7 +290,8 @@ class _Reading:
         over: dict[int, list[_Match]] = defaultdict(list)  # the kept matches that cover a character
         for match in sorted(found, key=lambda match: (match.start - match.end, match.start)):
             holds_entities = covered.find(1, match.start, match.end) >= 0
-            if holds_entities and (inside[match.start] or inside[match.end] or all(covered[match.start : match.end])):
+            is_entity = match.rule.attributes != ("header",) and all(covered[match.start : match.end])
+            if holds_entities and (inside[match.start] or inside[match.end] or is_entity):
                 continue
             if not any(_hides(longer, match) for longer in over.get(match.start, ())):
                 kept.append(match)

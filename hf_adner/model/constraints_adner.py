@@ -55,9 +55,9 @@ class Constraints:
     def __init__(self, rows: Iterable[Constraint]) -> None:
         self.rows = tuple(dict.fromkeys(rows))
         for row in self.rows:
-            error = word_error(row.word)
-            if error or not row.label or (row.forced and row.label == ANY_LABEL):
-                error = error or "has no label" if not row.forced or not row.label else "cannot be forced to any label"
+            error = word_error(row.word) or ("" if row.label else "has no label")
+            if error or (row.forced and row.label == ANY_LABEL):
+                error = error or "cannot be forced to any label"
                 raise ValueError(f"{row.place or 'constraints'}: the word {shorten(row.word)} {error}")
         _rules(self.rows, str)
         self._readers: dict[Any, ConstraintReader] = {}

@@ -55,6 +55,12 @@ def test_sections_end_alike_with_any_line_ends(end):
     assert found(text, spans) == expected
 
 
+def test_a_title_that_is_an_entity_ends_the_section_before_it():
+    for marked in ("家族史\\n[哮喘|f]\\n[查体|]\\n[皮疹|]", "家族史：[哮喘|f]。[查体|]：[皮疹|]"):
+        text, spans, expected = parsed(marked)
+        assert found(text, spans) == expected
+
+
 def test_the_reach_of_a_cue_in_brackets_ends_with_them():
     for marked in ("[心悸|]（无[胸痛|n]、[晕厥|n]）[乏力|]", "（必要时[吸氧|y]）[气促|]", "[湿疹|u]（待排）[瘙痒|]"):
         text, spans, expected = parsed(marked)

@@ -84,6 +84,23 @@ def test_lines_that_are_no_constraint_are_refused(tmp_path, lines, message):
         Constraints.from_file(write(tmp_path / "table.tsv", lines))
 
 
+@pytest.mark.parametrize(
+    ("word", "label", "message"),
+    [
+        ("", "Disease", "the word '' is blank"),
+        (" 红", "Disease", "the word ' 红' has white space at its ends"),
+        ("红\n斑", "Disease", "has a tab or a line break inside"),
+        ("\ud800", "Disease", "has a lone surrogate"),
+        ("红", "", "the word '红' has no label"),
+    ],
+)
+def test_words_that_are_none_are_refused_with_the_reason(word, label, message):
+    for choice in ({"force": {word: label}}, {"forbid": {word: label}}):
+        with pytest.raises(ValueError) as caught:
+            Constraints.of(**choice)
+        assert message in str(caught.value)
+
+
 def test_words_that_the_tokenizer_reads_alike_must_agree(tmp_path):
     table = Constraints.from_file(write(tmp_path / "table.tsv", "红斑\tDisease\n紅斑\tDrug\n"))
     table.reader(LABELS)
