@@ -12,10 +12,10 @@ towards it by empirical Bayes, as `fused` shrinks them towards occlusion's own t
 import numpy as np
 import torch
 from explainer_comparison import compare_explainers
-from explanations import RECORDS, TARGETS, ExplainerMaker, audit_settings, parse, read_json, splits_of
+from explanations import AUDIT_FILE, RECORDS, TARGETS, ExplainerMaker, audit_settings, parse, read_json, splits_of
 
 from hf_adner import AdnerForTokenClassification, AdnerTokenizer, make_explainer
-from hf_adner.audit.explanation_report import ExplainerScores, ExplanationReport
+from hf_adner.audit.explanation_report import ExplainerScores
 from hf_adner.audit.explanations import ExplanationAudit
 from hf_adner.audit.measures import TargetedExplainer
 from hf_adner.audit.responses import END, LOG_ODDS, START, ModelResponses
@@ -27,6 +27,7 @@ from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.table_building import estimate_noise
 from hf_adner.explain.table_progress import MeasuredMap
 from hf_adner.explain.unit_statistics import log_attributions
+from hf_adner.files import write_json
 from hf_adner.reporting import markdown_table
 
 NAME, LOCAL, DRAWS = "fused-of-replacement", "occlusion", 3
@@ -95,10 +96,13 @@ def main() -> None:
     explainer = TargetedExplainer({target: fused(maker, tables[target], target, held_out) for target in TARGETS})
     audit = ExplanationAudit(model, tokenizer, splits["test"], audit_settings(args))
     scores = {NAME: audit.score(NAME, explainer)}
+    write_json(args.work / f"{NAME}.json", scores[NAME].to_dict())
     for name in AGAINST:
         scores[name] = ExplainerScores.from_dict(read_json(RECORDS / "ad-synthetic" / f"{name}.json")["scores"])
-    own = audit.report([])
-    report = ExplanationReport(scores, own.population, own.model, own.settings)
+    report = audit.report(scores.values())
+    recorded = read_json(RECORDS / "ad-synthetic" / AUDIT_FILE)["population"]
+    if recorded["document"] != report.sample["document"] or recorded["found"] != report.sample["found"]:
+        raise ValueError("the recorded explainers explained other entities; take the options of their records")
     rows = []
     for name in scores:
         pairs = [compare_explainers(report, NAME, name, measure) for measure in MEASURES if name != NAME]
