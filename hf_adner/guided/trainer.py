@@ -44,8 +44,9 @@ from hf_adner.training.trainer import AdnerTrainer
 CACHE_FILE = "private/visits.safetensors"
 STATE_FILE = "private/guidance.json"
 
-FEW_EPOCHS = 6
-"""With fewer epochs a warning is logged: most visits are then the first ones, without or with early gradients."""
+FEW_EPOCHS, FEW_STEPS = 6, 150
+"""With fewer epochs or steps a warning is logged: most visits are then the first ones, without or with early gradients,
+and moved inputs hold back a model that has yet to learn (`model_cards/results/guided`, few visits)."""
 
 _FIGURES = (
     "consistency_divergence", "consistency_tokens", "edge_norm_share", "loss_added", "perturbed_share", "token_weight",
@@ -352,11 +353,13 @@ class ExplanationGuidedTrainer(AdnerTrainer):
             weight = _word_embeddings(self.accelerator.unwrap_model(self.model)).weight
             self.vector_norm = float(weight.detach().float().norm(dim=1).mean())
         visits = self.state.max_steps / self._epoch_steps
-        if self.args.perturbs and visits < FEW_EPOCHS:
+        if self.args.perturbs and (visits < FEW_EPOCHS or self.state.max_steps < FEW_STEPS):
             logger.warning(
-                "every window is seen only %.1f times, and guided training may lose F1 with fewer than %d visits; "
-                "train longer, or set stability_share (--stability-share) to 0",
+                "the run has %d steps and sees every window %.1f times: guided training may lose F1 with fewer than %d "
+                "steps or %d visits; train longer, or set stability_share (--stability-share) to 0",
+                self.state.max_steps,
                 visits,
+                FEW_STEPS,
                 FEW_EPOCHS,
             )
 

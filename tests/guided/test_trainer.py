@@ -372,10 +372,9 @@ def test_a_loss_that_is_no_number_elsewhere_ends_this_process_too(crf, tmp_path,
     trainer._check_finite(torch.tensor(1.0))
 
 
-def test_few_visits_are_warned_of(crf, tmp_path, caplog):
-    with caplog.at_level(logging.WARNING, logger="hf_adner.guided.trainer"):
-        crf.trained(tmp_path, max_steps=4)
-    assert "every window is seen only 2.0 times" in caplog.text
-    caplog.clear()
-    crf.trained(tmp_path, max_steps=12)
-    assert "every window" not in caplog.text
+@pytest.mark.parametrize(("steps", "few", "warned"), [(4, 4, True), (12, 13, True), (12, 12, False)])
+def test_few_visits_or_steps_are_warned_of(steps, few, warned, crf, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("hf_adner.guided.trainer.FEW_STEPS", few)
+    crf.trained(tmp_path, max_steps=steps)
+    told = f"the run has {steps} steps and sees every window {steps / 2:.1f} times"
+    assert (told in caplog.text) == warned
