@@ -2,7 +2,6 @@
 
 import copy
 import json
-import logging
 from functools import wraps
 
 import pytest
