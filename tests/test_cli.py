@@ -35,7 +35,7 @@ from hf_adner.explain.explainers import EXPLAINERS
 from hf_adner.explain.probes import DEFAULT_PROBES
 from hf_adner.explain.targets import TARGETS
 from hf_adner.hub.push import push_checkpoint
-from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
+from hf_adner.model.calibration_adner import REVIEW_THRESHOLD
 from hf_adner.settings import dataclass_parser, parse_dataclasses
 from hf_adner.training.run import run_demo
 from hf_adner.view.output import run_explanations

@@ -32,7 +32,6 @@ from hf_adner.model.calibration_adner import Calibration
 from hf_adner.model.codes_adner import CodeTable, code_record
 from hf_adner.model.constraints_adner import as_constraints
 from hf_adner.model.loading_adner import check_tokenizer_files, load_complete
-from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
 
 DOCUMENTS_AT_ONCE = 8
 ANNOTATION = "annotation"
@@ -327,9 +326,8 @@ class ExplainedCheckpoint:
 
     @property
     def review_threshold(self) -> float:
-        """Score below which an entity needs review: that of the checkpoint's budget, else `REVIEW_THRESHOLD`."""
-        fitted = calibration_of(self.model).review_threshold
-        return REVIEW_THRESHOLD if fitted is None else fitted
+        """Score below which an entity needs review: that of the checkpoint's budget, else the default."""
+        return calibration_of(self.model).review_below()
 
     @property
     def shown_table(self) -> GlobalTable | None:

@@ -48,6 +48,10 @@ _NUMBER = "[0-9一二三四五六七八九十数半]+[余多]?"
 _CROSSING = re.compile(rf"(?:现|目前|今|后|均|已|其后|随后|{_NUMBER}[天日周月年岁]后|经?治疗后)*$")
 
 
+Span = tuple[int, int, str]
+"""Start, end and label of an entity."""
+
+
 class Cue(NamedTuple):
     """Why an attribute holds: the characters start..end, end exclusive, of the text."""
 
@@ -145,17 +149,30 @@ class AssertionRules:
                 lines.append("\t".join(fields).rstrip("\t"))
         write_atomically(Path(path), "\n".join(lines) + "\n")
 
-    def __call__(self, text: str, spans: Sequence[tuple[int, int, str]]) -> list[list[Cue]]:
+    def __call__(self, text: str, spans: Sequence[Span], candidates: Sequence[Span] = ()) -> list[list[Cue]]:
         """Return the attributes of each entity, at most one `Cue` (the nearest) for each attribute, sorted.
+
+        Entities that overlap are read one by one: an inner one, or a candidate, beside the outermost entities that it
+        does not overlap, so that candidates change nothing of what is said of `spans`, nor inner entities of outer.
 
         Args:
             text: as written, in either script.
             spans: start, end and label of each entity, in any order.
+            candidates: further ones that may be entities instead; their cues follow those of `spans`.
         """
-        if not spans:
+        every = [*spans, *candidates]
+        if not every:
             return []
         text = as_read(text)
-        return _Reading(text, spans, self._found(text)).cues()
+        matches, layers = self._found(text), _disjoint_layers(spans)
+        outermost = layers[0] if layers else []
+        cues: list[list[Cue]] = [[] for _ in every]
+        for layer in (*layers, *_sentence_layers(text, candidates, len(spans))):
+            beside = [] if layer is outermost else _apart(outermost, layer, every, len(text))
+            found = _Reading(text, [every[number] for number in (*layer, *beside)], matches).cues()
+            for number, own in zip(layer, found):
+                cues[number] = own
+        return cues
 
     def _found(self, text: str) -> list[_Match]:
         """Return every place of every cue; `text` as it is read."""
@@ -231,12 +248,16 @@ def add_assertions(texts: Sequence[str], found: Sequence[Sequence[dict[str, Any]
 
     Args:
         texts: the texts.
-        found: per text the entities of a pipeline; a cue is a dictionary of `attribute`, `start` and `end`.
+        found: per text the entities of a pipeline, those with a false `on_path` being candidates; a cue is a dictionary
+            of `attribute`, `start` and `end`.
         rules: an `AssertionRules`.
     """
     for text, entities in zip(texts, found, strict=True):
-        spans = [(entity["start"], entity["end"], entity["entity_group"]) for entity in entities]
-        for entity, cues in zip(entities, rules(text, spans), strict=True):
+        sides: tuple[list[dict[str, Any]], ...] = ([], [])  # those of the best path, candidates off it
+        for entity in entities:
+            sides[not entity.get("on_path", True)].append(entity)
+        spans = [[(entity["start"], entity["end"], entity["entity_group"]) for entity in side] for side in sides]
+        for entity, cues in zip([*sides[0], *sides[1]], rules(text, *spans), strict=True):
             entity |= assertion_record(cues)
 
 
@@ -249,12 +270,7 @@ def assertion_record(cues: Iterable[Cue]) -> dict[str, Any]:
 class _Reading:
     """The rules at work on one text; `self.spans` are sorted, with the number that each entity had."""
 
-    def __init__(
-        self,
-        text: str,
-        spans: Sequence[tuple[int, int, str]],
-        found: list[_Match],
-    ) -> None:
+    def __init__(self, text: str, spans: Sequence[Span], found: list[_Match]) -> None:
         self.text, self.count = text, len(spans)
         self.labels = [label for _, _, label in spans]
         self.spans = sorted((start, end, number) for number, (start, end, _) in enumerate(spans))
@@ -429,6 +445,35 @@ class _Reading:
         ends = self.stop_ends.get(attribute, ())
         index = bisect_right(ends, last)
         return max(ends[index - 1], first) if index else first
+
+
+def _disjoint_layers(spans: Sequence[Span]) -> list[list[int]]:
+    """Return the numbers of entities in layers of disjoint ones, the outermost first."""
+    layers: list[list[int]] = []
+    for number in sorted(range(len(spans)), key=lambda number: (spans[number][0], -spans[number][1], spans[number][2])):
+        layer = next((layer for layer in layers if spans[layer[-1]][1] <= spans[number][0]), None)
+        if layer is None:
+            layers.append(layer := [])
+        layer.append(number)
+    return layers
+
+
+def _sentence_layers(text: str, spans: Sequence[Span], first: int) -> list[list[int]]:
+    """Return the numbers of candidates, counted from `first`, in layers with one of each sentence at most."""
+    ends = [match.start() for match in _SENTENCE_ENDS.finditer(text)] if spans else []
+    sentences: dict[int, list[int]] = defaultdict(list)
+    for number, (start, _, _) in enumerate(spans, first):
+        sentences[bisect_left(ends, start)].append(number)
+    ranks = itertools.zip_longest(*sentences.values())
+    return [[number for number in rank if number is not None] for rank in ranks]
+
+
+def _apart(numbers: list[int], layer: list[int], spans: Sequence[Span], size: int) -> list[int]:
+    """Return those of the numbered entities of a text of `size` characters that overlap none of a layer."""
+    covered = bytearray(size)
+    for start, end, _ in (spans[number] for number in layer):
+        covered[start:end] = b"\1" * (end - start)
+    return [number for number in numbers if covered.find(1, *spans[number][:2]) < 0]
 
 
 def _hides(longer: _Match, match: _Match) -> bool:

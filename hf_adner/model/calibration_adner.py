@@ -12,8 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .pipeline_inputs_adner import check_probability
+
 SMALLEST = 1e-7
 """Posteriors are held this far from 0 and 1, about the spacing of float32 below 1: there the log-odds are infinite."""
+REVIEW_THRESHOLD = 0.8
+"""Default score below which entities are flagged: if the model is calibrated, one in five there is wrong."""
 
 
 class ScoreMap(NamedTuple):
@@ -99,6 +103,18 @@ class Calibration:
             review_threshold=_threshold(values, "review_threshold"),
             candidate_threshold=_threshold(values, "candidate_threshold") or None,
         )
+
+    def review_below(self, threshold: float | None = None) -> float:
+        """Return the score below which an entity needs review.
+
+        Args:
+            threshold: in [0, 1]; None: that of the review budget, else `REVIEW_THRESHOLD`.
+
+        Raises:
+            ValueError: it is no such number.
+        """
+        fitted = REVIEW_THRESHOLD if self.review_threshold is None else self.review_threshold
+        return check_probability(fitted if threshold is None else threshold, "review_threshold")
 
     def candidates_above(self, asked: bool | float | None, threshold: float = 0.0) -> float | None:
         """Return the posterior that candidates exceed, None if nobody asked for them.

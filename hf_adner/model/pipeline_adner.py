@@ -9,15 +9,16 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from transformers import BatchEncoding, TokenClassificationPipeline
 
-from .assertion_adner import add_assertions, choose_rules
+from .assertion_adner import choose_rules
 from .calibration_adner import Calibration
-from .codes_adner import add_codes, choose_codes
+from .codes_adner import choose_codes
 from .conditioned_adner import condition_head
-from .constraints_adner import choose_constraints, in_window, mark_forced
+from .constraints_adner import choose_constraints, in_window
 from .encoders_adner import longest_text
 from .heads_adner import LikelyEntity
 from .labels_adner import split_tag
 from .pipeline_inputs_adner import check_count, check_model, check_probability, checked_text, given, texts_of
+from .pipeline_results_adner import entity_dictionary, finish_entities
 from .windows_adner import (
     Window,
     length_batches,
@@ -33,8 +34,6 @@ DEFAULT_WINDOW = 510
 """Characters per window if neither tokenizer nor encoder has a limit."""
 SCORING_BATCH_SIZE = 32
 """Windows, at least, whose entities are scored in one CRF pass, which costs hardly more for many rows than for one."""
-REVIEW_THRESHOLD = 0.8
-"""Default score below which entities are flagged: if the model is calibrated, one in five there is wrong."""
 
 
 class AdnerPipeline(TokenClassificationPipeline):
@@ -180,8 +179,7 @@ class AdnerPipeline(TokenClassificationPipeline):
         size, overlap = self._window_sizes(**windows)
         config = self.model.config
         calibration = Calibration.from_config(config.calibration, config.entity_types)
-        fitted = REVIEW_THRESHOLD if calibration.review_threshold is None else calibration.review_threshold
-        review_threshold = check_probability(choices.get("review_threshold", fitted), "review_threshold")
+        review_below = calibration.review_below(choices.get("review_threshold"))
         threshold = check_probability(choices.get("threshold", 0.0), "threshold")
         least = calibration.candidates_above(choices.get("candidates"), threshold)
         return _Settings(
@@ -189,7 +187,7 @@ class AdnerPipeline(TokenClassificationPipeline):
             window_size=size,
             window_overlap=overlap,
             threshold=threshold,
-            review_threshold=review_threshold if choices.get("needs_review") else None,
+            review_below=review_below if choices.get("needs_review") else None,
             calibration=calibration if choices.get("calibrated", True) else Calibration(),
             candidate_threshold=least,
             constraints=choose_constraints(choices.get("constraints"), config, self.tokenizer),
@@ -330,8 +328,8 @@ class AdnerPipeline(TokenClassificationPipeline):
         found: list[list[dict[str, Any]]] = [[] for _ in group]
         scores = torch.cat((self._posteriors(outputs)[:, None], outputs["boundaries"]), 1).float().clamp(0, 1)
         for (row, start, end, label), probabilities in zip(outputs["spans"].tolist(), scores.tolist()):
-            span = (start, end, self._labels[label][1])
-            found[row].append(_entity(group[row], texts, span, probabilities, settings.calibration))
+            span = _in_text(group[row], (start, end, self._labels[label][1]))
+            found[row].append(entity_dictionary(texts[group[row].text], span, probabilities, settings.calibration))
         return found
 
     def _likely_entities(
@@ -389,17 +387,8 @@ class AdnerPipeline(TokenClassificationPipeline):
     def _finish(
         self, texts: list[str], found: list[list[dict[str, Any]]], settings: _Settings
     ) -> list[list[dict[str, Any]]]:
-        if settings.constraints is not None:
-            for text, entities in zip(texts, found):
-                mark_forced(text, entities, settings.constraints)
-        found = [[entity for entity in entities if entity["score"] >= settings.threshold] for entities in found]
-        if settings.review_threshold is not None:
-            for entity in (entity for entities in found for entity in entities):
-                entity["needs_review"] = entity["score"] < settings.review_threshold
-        if settings.assertion is not None:
-            add_assertions(texts, found, settings.assertion)
-        if settings.codes is not None:
-            add_codes(found, settings.codes)
+        tables = {"constraints": settings.constraints, "assertion": settings.assertion, "codes": settings.codes}
+        found = finish_entities(texts, found, settings.threshold, review_below=settings.review_below, **tables)
         if settings.explain is not None:
             self._explain(texts, found, settings)
         return found
@@ -420,7 +409,7 @@ class _Settings(NamedTuple):
     window_size: int
     window_overlap: int
     threshold: float
-    review_threshold: float | None
+    review_below: float | None
     calibration: Calibration
     candidate_threshold: float | None
     constraints: Any
@@ -438,20 +427,15 @@ class _Row(NamedTuple):
     window: Window
 
 
-def _entity(
-    row: _Row, texts: Sequence[str], span: tuple[int, int, str], probabilities: Sequence[float], by: Calibration
-) -> dict[str, Any]:
-    """Return an entity from its span in a window, and the posterior and the marginals of its boundaries."""
-    start, end, label = span[0] + row.window.start, span[1] + row.window.start, span[2]
-    scores = by.calibrated(label, *probabilities)
-    posterior = {"posterior": scores.pop("posterior")} if "posterior" in scores else {}
-    place = {"word": texts[row.text][start:end], "start": start, "end": end}
-    return {"entity_group": label, **scores, **place, **posterior}
+def _in_text(row: _Row, span: tuple[int, int, str]) -> tuple[int, int, str]:
+    """Return a span of a window as one of the text."""
+    return span[0] + row.window.start, span[1] + row.window.start, span[2]
 
 
 def _likely_entity(one: LikelyEntity, row: _Row, texts: Sequence[str], settings: _Settings) -> dict[str, Any]:
     probabilities = [min(max(value, 0.0), 1.0) for value in (one.posterior, one.start_prob, one.end_prob)]
-    return _entity(row, texts, (one.start, one.end, one.type), probabilities, settings.calibration)
+    span = _in_text(row, (one.start, one.end, one.type))
+    return entity_dictionary(texts[row.text], span, probabilities, settings.calibration)
 
 
 def _windows(text: str, settings: _Settings) -> list[Window]:

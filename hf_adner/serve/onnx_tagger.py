@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from hf_adner.model.assertion_adner import add_assertions, choose_rules
+from hf_adner.model.assertion_adner import choose_rules
 from hf_adner.model.calibration_adner import Calibration
-from hf_adner.model.codes_adner import add_codes, choose_codes
-from hf_adner.model.constraints_adner import ConstraintReader, mark_forced
+from hf_adner.model.codes_adner import choose_codes
+from hf_adner.model.constraints_adner import ConstraintReader
 from hf_adner.model.heads_adner import LikelyEntity
 from hf_adner.model.labels_adner import (
     allowed_transitions,
@@ -24,7 +24,9 @@ from hf_adner.model.labels_adner import (
     tags_to_spans,
 )
 from hf_adner.model.loading_adner import named_errors, read_json_object
-from hf_adner.model.pipeline_adner import DEFAULT_OVERLAP, DEFAULT_WINDOW, check_count
+from hf_adner.model.pipeline_adner import DEFAULT_OVERLAP, DEFAULT_WINDOW
+from hf_adner.model.pipeline_inputs_adner import check_count, check_probability, texts_of
+from hf_adner.model.pipeline_results_adner import entity_dictionary, finish_entities
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.model.windows_adner import (
     Window,
@@ -96,6 +98,9 @@ class OnnxTagger:
         *,
         batch_size: int = 16,
         threshold: float = 0.0,
+        needs_review: bool = False,
+        review_threshold: float | None = None,
+        calibrated: bool = True,
         candidates: bool | float | None = None,
         assertion: Any = None,
         constraints: Any = None,
@@ -107,56 +112,50 @@ class OnnxTagger:
             texts: texts of any length; long texts are split into overlapping windows.
             batch_size: as for `AdnerPipeline`.
             threshold: drop entities with a lower score, in [0, 1].
-            candidates, assertion, constraints, codes: as for `AdnerPipeline`.
+            needs_review, review_threshold, calibrated, candidates, assertion, constraints, codes: as for
+                `AdnerPipeline`.
 
         Returns:
             Per text a list of dictionaries, sorted by start: `entity_group`, `score`, `start_score`, `end_score`,
-            `word`, `start`, `end`, of a calibrated checkpoint `posterior`, and `on_path`, `forced`, `assertion`,
-            `assertion_cues`, `code`, `code_match`, `code_alternatives` if requested, as from `AdnerPipeline`.
+            `word`, `start`, `end`, of a calibrated checkpoint `posterior`, and `needs_review`, `on_path`, `forced`,
+            `assertion`, `assertion_cues`, `code`, `code_match`, `code_alternatives` if requested, as from
+            `AdnerPipeline`.
 
         Raises:
             TypeError: an item is not a string.
-            FileNotFoundError, ValueError: a table is missing or wrong, or there is no threshold for `candidates`; see
-                `AdnerPipeline`.
+            FileNotFoundError, ValueError: a table is missing or wrong, a parameter is out of range, or there is no
+                threshold for `candidates`; see `AdnerPipeline`.
         """
-        if isinstance(texts, str):
-            choices = {"candidates": candidates, "assertion": assertion, "constraints": constraints, "codes": codes}
-            return self([texts], batch_size=batch_size, threshold=threshold, **choices)[0]
-        rules, table = choose_rules(assertion, self.tokenizer), choose_codes(codes, self.tokenizer)
-        reader = self.exported.reader(constraints, self.tokenizer)
-        least = self.calibration.candidates_above(candidates, threshold)
-        texts = list(texts)
-        wrong = next((index for index, text in enumerate(texts) if not isinstance(text, str)), None)
-        if wrong is not None:
-            raise TypeError(f"text {wrong} is {type(texts[wrong]).__name__}, expected str")
-        found = self._found(texts, [self._windows(text, reader) for text in texts], batch_size, reader, least)
-        for text, entities in zip(texts, found) if reader is not None else ():
-            mark_forced(text, entities, reader)
-        tagged = [[entity for entity in entities if entity["score"] >= threshold] for entities in found]
-        if rules is not None:
-            add_assertions(texts, tagged, rules)
-        if table is not None:
-            add_codes(tagged, table)
-        return tagged
+        is_one = isinstance(texts, str)
+        texts = [texts] if is_one else list(texts_of(texts))
+        threshold = check_probability(threshold, "threshold")
+        chosen = {
+            "review_below": self.calibration.review_below(review_threshold) if needs_review else None,
+            "constraints": self.exported.reader(constraints, self.tokenizer),
+            "assertion": choose_rules(assertion, self.tokenizer),
+            "codes": choose_codes(codes, self.tokenizer),
+        }
+        run = _Run(
+            batch_size=check_count(batch_size, "batch_size"),
+            reader=chosen["constraints"],
+            least=self.calibration.candidates_above(candidates, threshold),
+            calibration=self.calibration if calibrated else Calibration(),
+        )
+        tagged = finish_entities(texts, self._found(texts, run), threshold, **chosen)
+        return tagged[0] if is_one else tagged
 
-    def _found(
-        self,
-        texts: Sequence[str],
-        windows: Sequence[list[Window]],
-        batch_size: int,
-        reader: ConstraintReader | None,
-        least: float | None,
-    ) -> list[list[dict[str, Any]]]:
-        """Return the entities of each text, with its candidates if there is a `least` posterior for them."""
+    def _found(self, texts: Sequence[str], run: _Run) -> list[list[dict[str, Any]]]:
+        """Return the entities of each text, with its candidates if there is a least posterior for them."""
+        windows = [self._windows(text, run.reader) for text in texts]
         path, likely = ([[[] for _ in ranges] for ranges in windows] for _ in range(2))
-        for (text, number, window), *sides in self._tagged(texts, windows, batch_size, reader, least):
+        for (text, number, window), *sides in self._tagged(texts, windows, run):
             for found, entities in zip((path, likely), sides):
                 found[text][number] = [one.moved(window.start) for one in entities]
         found = []
         for text, ranges, lists, others in zip(texts, windows, path, likely):
-            entities = [self._as_dictionary(text, one) for one in self._merged(ranges, lists)]
-            if least is not None:
-                more = [[self._as_dictionary(text, one) for one in own] for own in others]
+            entities = [_as_dictionary(text, one, run.calibration) for one in self._merged(ranges, lists)]
+            if run.least is not None:
+                more = [[_as_dictionary(text, one, run.calibration) for one in own] for own in others]
                 entities = with_candidates(entities, ranges, more)
             found.append(entities)
         return found
@@ -175,25 +174,24 @@ class OnnxTagger:
         self,
         texts: Sequence[str],
         windows: Sequence[Sequence[Window]],
-        batch_size: int,
-        reader: ConstraintReader | None,
-        least: float | None,
+        run: _Run,
     ) -> Iterator[tuple[_Row, list[ScoredEntity], list[ScoredEntity]]]:
         """Yield windows with their entities and likely entities, batched by length."""
         rows: list[_Row] = [
             (text, number, window) for text, ranges in enumerate(windows) for number, window in enumerate(ranges)
         ]
-        for numbers in length_batches([row[2].end - row[2].start for row in rows], batch_size):
+        for numbers in length_batches([row[2].end - row[2].start for row in rows], run.batch_size):
             batch = [rows[number] for number in numbers]
             characters = [texts[text][window.start : window.end] for text, _, window in batch]
             lengths = np.array([len(text) for text in characters])
             emissions = self.emissions(characters)
             path, likely = self.head.entities(emissions, lengths), [[] for _ in batch]
-            if least is not None:
-                likely = [_scored(row) for row in self.exported.likely_entities(emissions, lengths, least)]
-            if reader is not None:
+            if run.least is not None:
+                likely = [_scored(row) for row in self.exported.likely_entities(emissions, lengths, run.least)]
+            if run.reader is not None:
                 places = [(texts[text], window) for text, _, window in batch]
-                for row, given in self.exported.conditioned(emissions, lengths, places, reader, least).items():
+                conditioned = self.exported.conditioned(emissions, lengths, places, run.reader, run.least)
+                for row, given in conditioned.items():
                     path[row], likely[row] = map(_scored, given)
             yield from zip(batch, path, likely)
 
@@ -202,10 +200,19 @@ class OnnxTagger:
             return merge_by_label(ranges, found, lambda entity: entity.label)
         return merge_window_entities(ranges, found)
 
-    def _as_dictionary(self, text: str, entity: ScoredEntity) -> dict[str, Any]:
-        scores = self.calibration.calibrated(entity.label, entity.score, entity.start_score, entity.end_score)
-        place = {"word": text[entity.start : entity.end], "start": entity.start, "end": entity.end}
-        return {"entity_group": entity.label, **scores, **place}
+
+class _Run(NamedTuple):
+    """Settings of a call: windows per batch, constraints, least posterior of candidates, and calibration."""
+
+    batch_size: int
+    reader: ConstraintReader | None
+    least: float | None
+    calibration: Calibration
+
+
+def _as_dictionary(text: str, entity: ScoredEntity, by: Calibration) -> dict[str, Any]:
+    probabilities = (entity.score, entity.start_score, entity.end_score)
+    return entity_dictionary(text, (entity.start, entity.end, entity.label), probabilities, by)
 
 
 def _read_record(path: Path) -> dict[str, Any]:

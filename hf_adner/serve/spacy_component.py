@@ -22,8 +22,12 @@ from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 
 SCORES = ("score", "start_score", "end_score")
-OPTIONAL = ("posterior", "forced", "assertion", "assertion_cues", "code", "code_match", "code_alternatives")
+OPTIONAL = (
+    *("posterior", "needs_review", "on_path", "forced"),
+    *("assertion", "assertion_cues", "code", "code_match", "code_alternatives"),
+)
 SPANS_KEY = "adner"
+CANDIDATES_KEY = "adner_candidates"
 ALIGNMENT_MODES = ("strict", "contract", "expand")
 
 
@@ -42,7 +46,8 @@ class AdnerComponent:
     entity are `span._.is_negated`, `is_uncertain`, `is_historical`, `is_hypothetical` and `is_family`, the names of
     medspaCy's ConText, and their cues are in `span._.adner`; without it they are False. spaCy keeps one such
     attribute for all labels of the same characters: it is True if it is for one of them. With `codes` the code of an
-    entity is in `span._.adner` and `span.kb_id_`.
+    entity is in `span._.adner` and `span.kb_id_`. With `needs_review` that flag is in `span._.adner`; with `candidates`
+    those off the best path are in `doc.spans["adner_candidates"]`, and all of them in `span._.adner` alone.
 
     Args:
         pipe: the pipeline that finds the entities.
@@ -51,7 +56,7 @@ class AdnerComponent:
         overwrite: replace existing `doc.ents`; otherwise only entities that do not overlap them are added.
         batch_size: windows of full length per forward pass.
         threshold: drop entities with a lower score, in [0, 1].
-        assertion, constraints, codes: as for `AdnerPipeline`.
+        needs_review, candidates, assertion, constraints, codes: as for `AdnerPipeline`.
 
     Raises:
         ValueError: unknown alignment mode.
@@ -65,6 +70,8 @@ class AdnerComponent:
         overwrite: bool = True,
         batch_size: int = 16,
         threshold: float = 0.0,
+        needs_review: bool = False,
+        candidates: bool | float = False,
         assertion: Any = None,
         constraints: Any = None,
         codes: Any = None,
@@ -79,6 +86,7 @@ class AdnerComponent:
         self._tagger = pipe
         self.alignment_mode, self.overwrite = alignment_mode, overwrite
         self.batch_size, self.threshold, self.assertion = batch_size, threshold, assertion
+        self.needs_review, self.candidates = needs_review, candidates
         self.constraints, self.codes = as_constraints(constraints), codes
 
     def __call__(self, doc: Doc) -> Doc:
@@ -114,6 +122,7 @@ class AdnerComponent:
     def _tagged(self, docs: list[Doc]) -> Iterator[Doc]:
         texts = [doc.text for doc in docs]
         options = {"batch_size": self.batch_size, "threshold": self.threshold, "assertion": self.assertion}
+        options |= {"needs_review": self.needs_review, "candidates": self.candidates}
         options |= {"constraints": self.constraints, "codes": self.codes}
         found = self._tagger(texts, **options)
         for doc, entities in zip(docs, found):
@@ -121,13 +130,18 @@ class AdnerComponent:
             yield doc
 
     def _add(self, doc: Doc, entities: list[dict[str, Any]]) -> None:
-        spans = [self._span(doc, entity) for entity in entities]
+        if self.candidates:  # before the others, which may become the same span of words
+            doc.spans[CANDIDATES_KEY] = [self._span(doc, one, CANDIDATES_KEY) for one in entities if not one["on_path"]]
+        spans = [self._span(doc, entity, SPANS_KEY) for entity in entities if entity.get("on_path", True)]
+        for span in spans:
+            for attribute in span._.adner.get("assertion", ()):
+                span._.set(f"is_{attribute}", True)
         aligned = [span for span in spans if _is_aligned(span)]
         doc.spans[SPANS_KEY] = spans
         aligned = filter_spans(aligned)
         doc.ents = aligned if self.overwrite else [*doc.ents, *_disjoint(aligned, doc.ents)]
 
-    def _span(self, doc: Doc, entity: dict[str, Any]) -> Span:
+    def _span(self, doc: Doc, entity: dict[str, Any], group: str) -> Span:
         start, end, label = entity["start"], entity["end"], entity["entity_group"]
         span = doc.char_span(start, end, label=label, alignment_mode=self.alignment_mode)
         if span is None or not len(span):
@@ -136,12 +150,10 @@ class AdnerComponent:
         span.doc.user_data[_key(span)] = {name: entity[name] for name in keys if name in entity}
         if entity.get("code") is not None:
             span.kb_id_ = entity["code"]
-        for attribute in entity.get("assertion", ()):
-            span._.set(f"is_{attribute}", True)
         if not _is_aligned(span):
             warnings.warn(
                 f"entity {label} at characters {start}-{end} cuts a token: it is not in doc.ents, and covers "
-                f"{span.start_char}-{span.end_char} in doc.spans[{SPANS_KEY!r}]",
+                f"{span.start_char}-{span.end_char} in doc.spans[{group!r}]",
                 MisalignedEntityWarning,
                 stacklevel=2,
             )
@@ -177,6 +189,8 @@ def _disjoint(spans: list[Span], others: tuple[Span, ...]) -> list[Span]:
         "overwrite": True,
         "batch_size": 16,
         "threshold": 0.0,
+        "needs_review": False,
+        "candidates": False,
         "assertion": False,
         "constraints": None,
         "codes": False,
@@ -192,6 +206,8 @@ def make_component(
     overwrite: bool,
     batch_size: int,
     threshold: float,
+    needs_review: bool,
+    candidates: bool | float,
     assertion: bool | str,
     constraints: str | dict[str, str] | None,
     codes: bool | str,
@@ -213,6 +229,8 @@ def make_component(
         overwrite=overwrite,
         batch_size=batch_size,
         threshold=threshold,
+        needs_review=needs_review,
+        candidates=candidates,
         assertion=assertion,
         constraints=constraints,
         codes=codes,

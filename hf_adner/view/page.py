@@ -24,7 +24,7 @@ from hf_adner.data.records import nested_parts
 from hf_adner.explain.explanation import ExplainedNote, Explanation
 from hf_adner.files import write_file
 from hf_adner.highlighting import LINE_STYLE, TONES, tone_style, tones_of
-from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
+from hf_adner.model.calibration_adner import REVIEW_THRESHOLD
 from hf_adner.reporting import visible
 from hf_adner.view.charts import LEVELS
 from hf_adner.view.section import ROLES, Section, make_section, number, percent

@@ -7,8 +7,8 @@ from hf_adner.explain.closer_look import CloserLook
 from hf_adner.explain.documents import ANNOTATION, FORCED, ExplainedCheckpoint, explain_documents
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.explain.tagger import entity_posteriors
+from hf_adner.model.calibration_adner import REVIEW_THRESHOLD
 from hf_adner.model.codes_adner import CodeEntry, CodeTable
-from hf_adner.model.pipeline_adner import REVIEW_THRESHOLD
 from hf_adner.view.output import explanation_lines, run_explanations
 from hf_adner.view.page import page_text
 

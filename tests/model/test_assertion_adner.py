@@ -150,6 +150,29 @@ def test_the_order_of_entities_does_not_matter():
     assert RULES(text, spans[::-1]) == RULES(text, spans)[::-1]
 
 
+OVERLAPPING = "否认[面部红斑]、[颈部丘疹]，父亲[哮喘]，[湿疹]待排；[胸闷]、[气促]（-）"
+
+
+@given(st.lists(st.tuples(st.integers(0, 35), st.integers(1, 6), st.sampled_from(["Symptom", "BodySite"])), max_size=9))
+def test_candidates_and_inner_entities_change_nothing_of_the_others(places):
+    text, spans = spans_of(OVERLAPPING)
+    alone = RULES(text, spans)
+    candidates = [(start, min(start + size, len(text)), label) for start, size, label in places if start < len(text)]
+    found = RULES(text, spans, candidates)
+    assert found[: len(spans)] == alone and len(found) == len(spans) + len(candidates)
+    for candidate, cues in zip(candidates, found[len(spans) :]):
+        assert cues == RULES(text, spans, [candidate])[-1]
+    inner = [(start, start + 2, "BodySite") for start, end, _ in spans if end - start > 2]
+    for order in ([*spans, *inner], [*inner, *spans]):
+        assert [cues for span, cues in zip(order, RULES(text, order)) if span in spans] == alone
+
+
+def test_an_overlapping_reading_has_the_cues_that_it_leaves():
+    text, spans = spans_of("疑似[湿疹]，全身[瘙痒]")
+    found = RULES(text, spans, [(1, 4, "Disease"), (2, 3, "Disease"), (0, 4, "Disease")])
+    assert [[cue.attribute for cue in cues] for cues in found] == [["uncertain"], [], ["uncertain"], ["uncertain"], []]
+
+
 # ---- the table ---------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +257,12 @@ def test_a_pipeline_adds_attributes_on_request(pipe):
         cues = RULES(text, [(entity["start"], entity["end"], entity["entity_group"]) for entity in entities])
         assert [entity["assertion"] for entity in entities] == [[cue.attribute for cue in one] for one in cues]
         assert [entity["assertion_cues"] for entity in entities] == [[cue._asdict() for cue in one] for one in cues]
+    likely = pipe(TEXTS, assertion=True, candidates=0.001)
+    assert sum(map(len, likely)) > 2 * sum(map(len, found))
+    assert [
+        [{name: value for name, value in one.items() if name != "on_path"} for one in entities if one["on_path"]]
+        for entities in likely
+    ] == found
     assert pipe(TEXTS, assertion=False) == plain
     with pytest.raises(TypeError, match="assertion is int"):
         pipe(TEXTS, assertion=1)

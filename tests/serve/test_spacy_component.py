@@ -211,3 +211,37 @@ def test_constraints_and_codes_reach_the_spans(folder, pipe, tmp_path):
     (tmp_path / "table.tsv").write_text("瘙痒\t*\tforbid\n", encoding="utf-8")
     doc = AdnerComponent(pipe, constraints=tmp_path / "table.tsv")(spacy.blank("zh")(TEXTS[1]))
     assert "瘙痒" not in [span.text for span in doc.ents]
+
+
+def test_flags_and_candidates_reach_the_spans(folder, pipe):
+    nlp = spacy.blank("zh")
+    nlp.add_pipe("adner", config={"model": folder, "device": "cpu", "needs_review": True, "candidates": 0.01})
+    keys = ("entity_group", "word", "on_path", "needs_review", "start", "end")
+    for doc, entities in zip(nlp.pipe(TEXTS), pipe(TEXTS, needs_review=True, candidates=0.01), strict=True):
+        spans = [*doc.spans["adner"], *doc.spans["adner_candidates"]]
+        found = [{"entity_group": span.label_, "word": span.text, **span._.adner} for span in spans]
+        assert sorted(tuple(one[key] for key in keys) for one in found) == sorted(
+            tuple(one[key] for key in keys) for one in entities
+        )
+        assert len(doc.ents) == len(doc.spans["adner"]) == sum(one["on_path"] for one in entities)
+
+
+def test_candidates_leave_the_entities_as_they_are():
+    class Likely(Found):
+        """A tagger with a candidate in the characters of an entity, and one in the same words."""
+
+        def __call__(self, texts, **options):
+            found = [[{**one, "on_path": True, "assertion": []} for one in row] for row in super().__call__(texts)]
+            other = {**found[0][0], "on_path": False, "assertion": ["negated"], "score": 0.1}
+            return [[*row, {**other, "entity_group": "药"}, {**other, "end": 2}] for row in found]
+
+    with pytest.warns(MisalignedEntityWarning, match="adner_candidates"):
+        doc = AdnerComponent(Likely(), assertion=True, candidates=0.05)(
+            coarse_document("患", "红斑", "，", "反复", "。")
+        )
+    assert [(span.text, span.label_, span._.adner["score"]) for span in doc.spans["adner"]] == [
+        ("红斑", "病", 0.9),
+        ("反复", "药", 0.9),
+    ]
+    assert not any(span._.is_negated for span in doc.ents)
+    assert [span.label_ for span in doc.spans["adner_candidates"]] == ["药", "病"]
