@@ -258,7 +258,11 @@ def _explain(parser: argparse.ArgumentParser) -> None:
 
 
 def _budget(text: str) -> int | None:
-    return None if text == "all" else int(text)
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number of 0 or more, or all, found {text!r}")
+    return int(text)
 
 
 def _names(text: str) -> list[str]:

@@ -214,6 +214,14 @@ def test_wrong_options_of_dataclass_commands_have_status_2(command, options, mes
     assert f"adner {command}: error: " in (shown := capsys.readouterr().err) and message in shown
 
 
+@pytest.mark.parametrize("budget", ["none", "-3", "2.5", ""])
+def test_a_wrong_budget_is_told_in_words_of_the_command(budget, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["explain", "model", "notes.jsonl", "--budget", budget])
+    expected = f"argument --budget: expected a number of 0 or more, or all, found {budget!r}"
+    assert stop.value.code == 2 and expected in capsys.readouterr().err
+
+
 FAILURES = [
     (ValueError("two\n  lines"), "ValueError: two lines", 1),
     (FileNotFoundError(2, "No such file or directory", "a.txt"), "No such file or directory: 'a.txt'", 1),

@@ -259,11 +259,13 @@ class PartFiles:
     def claim(self, manifest: Mapping[str, Any]) -> None:
         """Write the manifest of the parts, or check it if there are parts already.
 
+        A run that ended before its first part was finished leaves nothing to go on with, and binds nobody.
+
         Raises:
             ValueError: as `check`.
         """
         # hidden files: the lock, and unfinished files of dead processes
-        if all(path.name.startswith(".") for path in self.folder.iterdir()):
+        if all(path.name.startswith(".") or path.name == MANIFEST_FILE for path in self.folder.iterdir()):
             write_json(self.folder / MANIFEST_FILE, manifest)
         self.check(manifest)
 

@@ -132,7 +132,8 @@ class FusedExplainer:
         name: how the method calls itself.
 
     Raises:
-        ValueError: a negative number of views, or a table of another explainer's maps or of maps for another target.
+        ValueError: a negative number of views, or a table of another explainer's maps, of maps for another target, or
+            of entity types that the model does not have.
     """
 
     def __init__(
@@ -157,6 +158,11 @@ class FusedExplainer:
                 f"the global table is of maps for {table.target!r}, and {local.target.name!r} is explained; build a "
                 "table for that target (adner explain MODEL --build-table DOCUMENTS --target "
                 f"{local.target.name}), or take a local explainer alone"
+            )
+        if foreign := sorted(set(table.labels) - set(local.tagger.labels.types)):
+            raise ValueError(
+                f"the global table is of another model: the labels {foreign[:5]} are in the table, and the model has "
+                f"{local.tagger.labels.types}; build the model's own with adner explain MODEL --build-table DOCUMENTS"
             )
         self.local, self.table, self.fusion = local, table, fusion.eval()
         self.variance_views, self.seed, self.name = variance_views, seed, name

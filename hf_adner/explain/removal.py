@@ -102,7 +102,7 @@ class Masking:
         """Return target values (entities,), on the CPU, and log-probabilities (tokens, labels), with nothing hidden."""
         with torch.no_grad():
             tagging = self._tagger.tag(self._row.inputs)
-        return self._read(tagging, 1)[0], tagging.log_probs[0]
+            return self._read(tagging, 1)[0], tagging.log_probs[0]
 
     def scores(self, kept: Tensor) -> Tensor:
         """Compute target values with all other units hidden.

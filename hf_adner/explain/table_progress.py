@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class KeptMaps:
             with np.load(path) as kept:
                 columns = {name: kept[name] for name in kept.files}
             return _unpacked(documents, columns)
-        except (OSError, ValueError, KeyError, EOFError, IndexError):  # written while the machine went down
+        except (OSError, ValueError, KeyError, EOFError, IndexError, BadZipFile):  # written while the machine went down
             return None
 
     def write(self, documents: Sequence[Document], maps: Sequence[Sequence[MeasuredMap]]) -> None:

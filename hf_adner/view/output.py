@@ -22,6 +22,7 @@ from hf_adner.files import write_file
 from hf_adner.highlighting import painted, shows_colours, tones_of
 from hf_adner.model.assertion_adner import choose_rules
 from hf_adner.model.codes_adner import choose_codes
+from hf_adner.model.pipeline_adner import check_count
 from hf_adner.reporting import code_points
 from hf_adner.view.charts import shortened
 from hf_adner.view.page import notes_of, notes_to_html, page_text
@@ -172,14 +173,16 @@ def run_explanations(
         entities: as for `explain_documents`.
         probes: as for `CloserLook`; None: all if there is an output file, else none.
         stability_views, budget, seed: as for `CloserLook`.
-        limit: number of documents to explain; None: all.
+        limit: number of documents to explain, 1 or more; None: all.
         assertion: as for `hf_adner.model.assertion_adner.choose_rules`.
         constraints: as for `explain_documents`.
         codes: as for `hf_adner.model.codes_adner.choose_codes`.
 
     Raises:
-        ValueError: as `explain_documents` and `write_explanations`.
+        ValueError: as `explain_documents` and `write_explanations`, or a limit below 1.
     """
+    if limit is not None:
+        check_count(limit, "limit")
     if probes is None:
         probes = DEFAULT_PROBES if output else ()
     options = {"target": target, "batch_size": batch_size}

@@ -238,6 +238,14 @@ def test_what_died_while_it_wrote_the_manifest_is_no_obstacle(pipe, tmp_path):
     assert len((tmp_path / "found.jsonl").read_text(encoding="utf-8").splitlines()) == 5
 
 
+def test_what_ended_before_its_first_part_binds_nobody(pipe, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_file(pipe, interrupted(corpus(), 2), tmp_path / "found.jsonl", block_size=4)
+    predict_to_file(pipe, corpus(5), tmp_path / "found.jsonl", block_size=3)
+    assert [one.id for one in read_documents(tmp_path / "found.jsonl")] == [one.id for one in corpus(5)]
+    assert not (tmp_path / "found.jsonl.parts").exists()
+
+
 def test_bad_arguments_come_before_any_work(pipe, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="has no known suffix"):
         predict_to_file(pipe, corpus(), tmp_path / "found")

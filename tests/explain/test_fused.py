@@ -137,6 +137,11 @@ def test_a_table_of_other_maps_is_refused(bert):
         make_explainer("fused-fast", bert.model, bert.tokenizer, global_table=tables["occlusion"])
     with pytest.raises(ValueError, match="attention's maps.*take an explainer with local='attention'"):
         make_explainer("fused", bert.model, bert.tokenizer, global_table=tables["attention"])
+    foreign = GlobalTable(explainer="occlusion")
+    foreign.add("四肢红斑块", (2, 5, "Gene"), [0.0] * 5, document="a")
+    for name in ("fused", "global"):
+        with pytest.raises(ValueError, match=r"table is of another model: the labels \['Gene'\].*'Disease'"):
+            make_explainer(name, bert.model, bert.tokenizer, global_table=foreign)
     for table in tables.values():  # a table by itself is what it is
         assert make_explainer("global", bert.model, bert.tokenizer, global_table=table)(bert.texts, bert.entities)
 

@@ -90,6 +90,15 @@ def test_a_text_of_one_character(build):
         assert one.scores == pytest.approx([values[True,] - values[False,]], abs=1e-5)
 
 
+@pytest.mark.parametrize("target", ["label", "posterior"])
+@pytest.mark.parametrize("name", ["lime", "kernel-shap", "occlusion", "integrated-gradients", "grad-x-input"])
+def test_explaining_warns_of_nothing(build, name, target, recwarn):
+    case = build("m-dscmg")
+    options = {"n_samples": 5} if name in ("lime", "kernel-shap") else {}
+    make_explainer(name, case.model, case.tokenizer, target=target, **options)([TEXT], [[ENTITY]])
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 def test_bad_options_of_sampling(build):
     case = build("bert-crf")
     for options, message in [

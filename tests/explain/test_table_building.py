@@ -98,9 +98,24 @@ def test_an_interrupted_build_goes_on(case, local, tmp_path, monkeypatch):
     assert not kept.exists() and found.noise == expected.noise
     entries = [table.lookup(case.texts[0], case.entities[0][0]) for table in (found, expected)]
     assert all(np.array_equal(one, two) for one, two in zip(*entries))
-    interrupted(local, documents, kept, monkeypatch, 2)
-    next(kept.iterdir()).write_bytes(b"PK")
-    assert interrupted(local, documents, kept, monkeypatch, 9) == [16, 8] and not kept.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda kept: b"",
+        lambda kept: b"PK",
+        lambda kept: kept[: len(kept) // 2],
+        lambda kept: kept.replace(b"places", b"pieces"),
+        lambda kept: bytes(len(kept)),
+    ],
+)
+def test_damaged_maps_are_measured_again(change, case, local, tmp_path, monkeypatch):
+    documents, kept = documents_of(case, 4), tmp_path / "kept"
+    interrupted(local, documents, kept, monkeypatch, 1)
+    (file,) = kept.iterdir()
+    file.write_bytes(change(file.read_bytes()))
+    assert interrupted(local, documents, kept, monkeypatch, 9) == [16, 4] and not kept.exists()
 
 
 def test_a_sample_of_documents(case):

@@ -136,6 +136,13 @@ def test_lines_are_printed(checkpoint, capsys):
     assert "occlusion" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_that_leaves_nothing_is_refused(checkpoint, tmp_path, limit):
+    with pytest.raises(ValueError, match=f"limit must be an integer of 1 or more, found {limit}"):
+        run_explanations(checkpoint, DOCUMENTS, tmp_path / "found.html", limit=limit)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_holds_the_first_documents(checkpoint, tmp_path):
     path = tmp_path / "found.jsonl"
     options = {"explainer": "occlusion", "target": "start", "batch_size": 2, "limit": 1}
