@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +95,16 @@ def fit_candidates(
     )
 
 
+def check_coverage(coverage: Any) -> None:
+    """Check a coverage.
+
+    Raises:
+        ValueError: it is not a number in (0, 1).
+    """
+    if not (isinstance(coverage, int | float) and 0 < coverage < 1):
+        raise ValueError(f"coverage must be in (0, 1), found {coverage!r}")
+
+
 def candidate_threshold(gold: Sequence[Sequence[float]], coverage: float) -> float:
     """Return the largest threshold that keeps the expected share of missed entities at most 1 - coverage.
 
@@ -104,8 +115,7 @@ def candidate_threshold(gold: Sequence[Sequence[float]], coverage: float) -> flo
     Raises:
         ValueError: there is none of `LEAST_CANDIDATE` or more.
     """
-    if not (isinstance(coverage, int | float) and 0 < coverage < 1):
-        raise ValueError(f"coverage must be in (0, 1), found {coverage!r}")
+    check_coverage(coverage)
     posteriors = np.array([value for document in gold for value in document])
     weights = np.array([1 / len(document) for document in gold for _ in document])
     order = np.argsort(posteriors, kind="stable")

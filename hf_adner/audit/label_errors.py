@@ -302,13 +302,22 @@ def rank_errors(
     Raises:
         ValueError: an id that occurs twice, or a threshold outside [0, 1].
     """
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold must be in [0, 1], found {threshold!r}")
+    check_threshold(threshold)
     ids = [document.id for document in documents]
     if twice := next((name for name in ids if ids.count(name) > 1), None) if len(set(ids)) < len(ids) else None:
         raise ValueError(f"the id {twice[:40]!r} occurs twice; errors are told by document")
     errors = [error for errors in found for error in errors if error.score > threshold]
     return ReviewReport(documents, sorted(errors, key=_order), threshold)
+
+
+def check_threshold(threshold: float) -> None:
+    """Check the least score of an error.
+
+    Raises:
+        ValueError: it is not in [0, 1].
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold must be in [0, 1], found {threshold!r}")
 
 
 def without_annotation(documents: Iterable[Document]) -> list[Document]:

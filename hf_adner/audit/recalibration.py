@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
-from hf_adner.audit.conformal import LEAST_CANDIDATE, CandidateFit, fit_candidates
+from hf_adner.audit.conformal import LEAST_CANDIDATE, CandidateFit, check_coverage, fit_candidates
 from hf_adner.audit.prediction import watched_texts
 from hf_adner.audit.review import budget_threshold, check_budget
 from hf_adner.audit.score_maps import (
@@ -164,6 +164,8 @@ def calibrate(
     """
     if review_budget is not None:
         check_budget(review_budget)
+    if coverage is not None:
+        check_coverage(coverage)
     least = None if coverage is None else LEAST_CANDIDATE
     found = predict_found(pipe, documents, batch_size, least, progress)
     _check(found)
@@ -324,6 +326,11 @@ def report_markdown(report: Mapping[str, Any]) -> str:
         markdown_table(("label", *_TITLES), _rows({escape_markdown(name): one for name, one in labels.items()})),
         _own_maps_line(report["own_maps"]),
     ]
+    if never := [f"{escape_markdown(name)} ({one['entities']:,})" for name, one in labels.items() if not one["right"]]:
+        parts.append(
+            f"None of the predicted entities is right of {', '.join(never)}. If these documents are not annotated with "
+            "such a label, its entities count as wrong all the same, and scores come out too low."
+        )
     if report["review"] is not None:
         parts.append(_review_line(report["review"]))
     if report["candidates"] is not None:

@@ -16,6 +16,7 @@ from hf_adner.audit.label_errors import (
     DEFAULT_THRESHOLD,
     LabelError,
     ReviewReport,
+    check_threshold,
     label_errors,
     overlap,
     overlap_of_one_label,
@@ -83,6 +84,7 @@ def review_annotation(
         ValueError: as `hf_adner.comparison.cross_validation.cross_validate` and `review_documents`, or results of
             other arguments in `output_dir`.
     """
+    check_threshold(review.threshold)
     output = Path(training_args.output_dir)
     pooled = concatenate_datasets(list(load_splits(replace(dataset_args, validation_share=0.0)).values()))
     documents = list(documents_from_dataset(pooled))

@@ -152,7 +152,7 @@ class Lexicon:
         """Read a word list: one word per line, or ``word<TAB>frequency`` with further columns ignored.
 
         A word on several lines is kept once, with the sum of its frequencies. Blank lines are skipped. Both are
-        counted and logged as a warning.
+        counted and logged as a warning. Lines that begin with ``#`` are comments.
 
         Args:
             path: the file, UTF-8 (with or without byte order mark) or GB18030.
@@ -166,6 +166,8 @@ class Lexicon:
         frequencies: dict[str, int] = {}
         blank = repeated = 0
         for number, line in enumerate(decode_lines(Path(path), encoding), 1):
+            if line.startswith("#"):
+                continue
             if not line.strip():
                 blank += 1
                 continue

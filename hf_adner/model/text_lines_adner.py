@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def decode_lines(path: Path, encoding: str | None) -> list[str]:
         encoding: a codec name; None tries UTF-8 (with or without byte order mark), then GB18030.
 
     Raises:
-        ValueError: bytes in neither encoding; the message names file and line.
+        ValueError: bytes in neither encoding, or text that only another makes sense of; the message names file and
+            line.
     """
     data = path.read_bytes()
     if encoding is None:
@@ -65,7 +67,17 @@ def _guess_encoding(path: Path, data: bytes) -> str:
             raise ValueError(f"{path}: begins with a UTF-16 byte order mark, expected UTF-8 or GB18030") from error
         lines = [line for line in data.split(b"\n") if not line.isascii()]
         utf8 = sum(_decodes(line, "utf-8") for line in lines)
-        return "utf-8" if 2 * utf8 > len(lines) else "gb18030"
+        if 2 * utf8 > len(lines):
+            return "utf-8"
+        _check_characters(path, data)
+        return "gb18030"
+
+
+def _check_characters(path: Path, data: bytes) -> None:
+    """Check that bytes read as GB18030, which decodes nearly any, are no text in another encoding, such as Big5."""
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if any(unicodedata.category(character) in ("Co", "Cn") for character in line.decode("gb18030", "ignore")):
+            raise ValueError(f"{path}:{number}: neither UTF-8 nor GB18030 text (Big5?); save the file as UTF-8")
 
 
 def _decodes(data: bytes, encoding: str) -> bool:

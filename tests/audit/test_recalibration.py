@@ -7,6 +7,7 @@ import json
 import math
 import random
 from array import array
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -281,8 +282,17 @@ def test_refusals(pipe, gold):
         calibrate(pipe, gold[:5], progress=False)
     with pytest.raises(ValueError, match="coverage 0.999 cannot be met"):
         calibrate(pipe, gold, coverage=0.999, progress=False)
-    with pytest.raises(ValueError, match="review budget must be a share"):
-        calibrate(pipe, gold, review_budget=2, progress=False)
+    for wrong, told in (({"review_budget": 2}, "review budget must be a share"), ({"coverage": 1}, "coverage must be")):
+        with pytest.raises(ValueError, match=told):
+            calibrate(None, None, **wrong, progress=False)  # before any work
+
+
+def test_a_label_that_is_never_right_is_said(fit, pipe, gold):
+    without = [replace(one, entities=tuple(own for own in one.entities if own.label != "药")) for one in gold]
+    told = calibrate(pipe, without, progress=False).to_markdown()
+    number = fit.labels["药"].entities
+    assert f"None of the predicted entities is right of 药 ({number})." in told and "病 (" not in told
+    assert "None of the predicted entities" not in fit.to_markdown()
 
 
 @pytest.fixture

@@ -57,6 +57,13 @@ def test_folds_are_kept_and_an_interrupted_review_goes_on(gold, tmp_path, monkey
     assert "fold-0.json was made with other arguments (training)" in capsys.readouterr().err
 
 
+def test_a_threshold_out_of_range_is_told_before_any_work(gold, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(annotation_review, "load_splits", None)
+    for wrong in ("3", "-0.1", "nan"):
+        assert main(["review", gold, "--output-dir", str(tmp_path / "review"), "--threshold", wrong, *SMALL]) == 1
+        assert "threshold must be in [0, 1]" in capsys.readouterr().err
+
+
 def test_documents_are_read_by_a_model_that_did_not_see_them(gold, tmp_path, monkeypatch):
     seen, read = [], []
 

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_adner import AdnerTokenizer, Lexicon
+from hf_adner import AdnerTokenizer, CodeTable, Constraints, Lexicon
 from hf_adner.model import lexicon_adner
 from hf_adner.model.lexicon_adner import PUBLIC_DOCUMENTS, leftmost_longest, lower_by_character
 from hf_adner.model.word_vectors_adner import character_mean_vectors
@@ -274,6 +274,22 @@ def test_a_clean_file_gives_no_warning(tmp_path, caplog):
 def test_bad_lines_are_named(tmp_path, content, message):
     with pytest.raises(ValueError, match=message):
         Lexicon.from_file(write(tmp_path / "words.txt", content))
+
+
+def test_lines_that_begin_with_a_hash_are_comments(tmp_path, caplog):
+    lexicon = Lexicon.from_file(
+        write(tmp_path / "words.txt", "# words of ours\tcount\n皮炎\t3\n#湿疹\n5 #\n", "utf-8-sig")
+    )
+    assert dict(zip(lexicon.words, lexicon.frequencies)) == {"皮炎": 3, "5 #": 0} and not caplog.records
+
+
+def test_a_list_in_big5_is_not_read_as_other_words(tmp_path):
+    path = write(tmp_path / "words.txt", "IgE\n環形紅斑\n異位性皮膚炎\t3\n", "big5")
+    with pytest.raises(ValueError, match=r"words.txt:2: neither UTF-8 nor GB18030 text \(Big5\?\)"):
+        Lexicon.from_file(path)
+    for table in (Constraints, CodeTable):
+        with pytest.raises(ValueError, match="words.txt:2: neither"):
+            table.from_file(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
