@@ -28,6 +28,7 @@ from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.reporting import escape_markdown, markdown_table
 from hf_adner.view.charts import shortened
 from hf_adner.view.differences import ComparedNote, compared_page
+from hf_adner.view.section import percent
 
 LEAST = 1e-9
 """Posterior that spans exceed to be taken into account: it decides which of the clearest errors are looked at first."""
@@ -264,7 +265,7 @@ def _compared(document: Document, errors: Sequence[LabelError]) -> ComparedNote:
     suggested = [span for span in document.spans if span not in wrong]
     suggested += [error.suggested for error in errors if error.suggested is not None]
     found = [Difference(error.kind, error.annotated, error.suggested) for error in errors]
-    remarks = [f"{error.score:.0%} likely" for error in errors]
+    remarks = [f"{percent(error.score)} likely" for error in errors]
     return ComparedNote(document.id, document.text, document.spans, list(dict.fromkeys(suggested)), found, remarks)
 
 

@@ -1,6 +1,7 @@
 """Probable errors of annotations from posteriors of spans."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -165,6 +166,8 @@ def test_report_rows_table_and_page():
     page = Page("".join(report.page(["Disease", "Symptom"])))
     assert page.text_of("h1") == "1 probable errors in 1 of 2 documents"
     assert page.text_of("div", "text", without="chip") == TEXT * 2 and "100% likely" in page.text_of("tbody")
+    nearly = replace(report, errors=[replace(report.errors[0], score=0.9996)])
+    assert "> 99% likely" in Page("".join(nearly.page())).text_of("tbody")
     differing = [one["class"] for one in page.with_class("differs")]
     assert ["t1" in differing[0].split(), "t0" in differing[1].split()] == [True, True]
     assert len(review_documents(documents, [{}, {}], threshold=1.0).errors) == 0

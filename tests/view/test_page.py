@@ -15,7 +15,7 @@ from hf_adner import Entity, Explanation
 from hf_adner.explain.explanation import Cue, ExplainedNote, Probe
 from hf_adner.explain.global_table import GlobalTable
 from hf_adner.highlighting import LINE_STYLE, TONES
-from hf_adner.view.page import explanations_to_html, make_note_view, notes_of, page_text, summarise
+from hf_adner.view.page import explanations_to_html, make_note_view, notes_of, page_style, page_text, summarise
 
 from ..corpora import HIDDEN
 from .notes import NOTE, SPANS, Page, explanation, many, render
@@ -287,3 +287,10 @@ def test_assertions_are_shown_and_can_be_filtered():
 def test_pages_without_assertions_have_no_filter():
     page = render(notes_of(many()))
     assert "input" not in page.tags and not any("data-assertion" in one for one in page.with_class("entity"))
+
+
+def test_frames_of_entities_leave_room_for_the_characters_beside_them():
+    style = page_style("differences.css")
+    (room,) = re.findall(r"(?m)^\.entity \{[^}]*margin-inline: ([\d.]+)px", style)
+    frames = re.findall(r"\.entity[.\w]* \{[^}]*outline: ([\d.]+)px[^}]*outline-offset: ([\d.]+)px", style)
+    assert len(frames) == 3 and all(float(width) + float(offset) <= float(room) for width, offset in frames)
