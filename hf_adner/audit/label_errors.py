@@ -114,7 +114,7 @@ def span_posteriors(
         progress: show a bar.
 
     Raises:
-        TypeError, ValueError: as the pipeline; a model without a CRF gives the posteriors of its best path alone.
+        TypeError, ValueError: as the pipeline.
     """
     texts = watched_texts(documents, [])
     found = pipe(texts, batch_size=batch_size, calibrated=False, candidates=least)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -32,6 +33,7 @@ from hf_adner.files import read_json, write_file, write_json
 from hf_adner.model.modeling_adner import AdnerForTokenClassification
 from hf_adner.model.pipeline_adner import AdnerPipeline
 from hf_adner.model.tokenization_adner import AdnerTokenizer
+from hf_adner.reporting import code_points
 from hf_adner.training.arguments import AdnerTrainingArguments, DatasetArguments, ModelArguments
 from hf_adner.training.preparation import (
     build_model,
@@ -41,6 +43,8 @@ from hf_adner.training.preparation import (
     load_splits,
 )
 from hf_adner.training.run import train
+
+logger = logging.getLogger(__name__)
 
 ERRORS_FILE, TABLE_FILE, PAGE_FILE = "label_errors.jsonl", "label_errors.md", "label_errors.html"
 FOLDS = "folds"
@@ -109,6 +113,13 @@ def _errors(
 ) -> Iterator[list[LabelError]]:
     """Yield the probable errors of each document by a model that did not read it."""
     excludes = overlap_of_one_label if pipe.model.config.is_per_label else overlap
+    labels = [entity.label for document in documents for entity in document.entities]
+    if unknown := sorted(set(labels) - set(pipe.model.config.entity_types)):
+        logger.warning(
+            "the model has no label %s: %d entities that have it are listed as errors, whether they are or not",
+            " or ".join(map(code_points, unknown)),
+            sum(map(labels.count, unknown)),
+        )
     batch_size = training_args.per_device_eval_batch_size
     posteriors = span_posteriors(pipe, documents, batch_size, total=len(documents))
     for document, one in zip(documents, posteriors, strict=True):

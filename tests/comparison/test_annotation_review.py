@@ -81,7 +81,7 @@ def test_documents_are_read_by_a_model_that_did_not_see_them(gold, tmp_path, mon
     assert len(set.union(*read)) == sum(map(len, read)) == sum(1 for _ in open(gold, encoding="utf-8"))
 
 
-def test_a_model_of_ones_own(gold, tmp_path, monkeypatch, capsys):
+def test_a_model_of_ones_own(gold, tmp_path, monkeypatch, capsys, caplog):
     tokenizer = AdnerTokenizer.from_texts(TEXTS)
     sizes = {"character_embedding_size": 8, "bilstm_size": 8}
     AdnerForTokenClassification.from_scratch(tokenizer, ["Symptom"], "bilstm-crf", **sizes).save_pretrained(
@@ -94,5 +94,13 @@ def test_a_model_of_ones_own(gold, tmp_path, monkeypatch, capsys):
         == 0
     )
     assert capsys.readouterr().out.count("\n| 1 |") <= 1 and (tmp_path / "out" / "label_errors.md").is_file()
+    other = tmp_path / "other.jsonl"
+    row = {"id": "x", "text": "面部红斑", "entities": [{"start": 0, "end": 2, "label": "Sympton"}]}
+    other.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert "has no label" not in capsys.readouterr().err
+    assert main(["review", str(other), "--model", str(tmp_path / "m"), "--output-dir", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr()
+    assert "the model has no label Sympton: 1 entities that have it are listed as errors" in shown.err + caplog.text
+    assert "面部 Sympton 0-2" in shown.out
     assert main(["review", gold, "--model", "/no/such", "--output-dir", str(tmp_path / "out")]) == 1
     assert "there is no folder /no/such" in capsys.readouterr().err
