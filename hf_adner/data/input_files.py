@@ -128,7 +128,8 @@ def _expand(path: Path) -> list[Named]:
             raise FileNotFoundError(f"folder {path} has no data files {known}")
         if glob.has_magic(str(path)):
             raise FileNotFoundError(f"no data file matches the pattern {path} {known}")
-        raise FileNotFoundError(f"there is no file or folder {path}")
+        hint = "; standard input is /dev/stdin" if str(path) == "-" else ""
+        raise FileNotFoundError(f"there is no file or folder {path}{hint}")
     _warn_of_unread(path, unread)
     return found
 

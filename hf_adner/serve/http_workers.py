@@ -126,12 +126,20 @@ def read_token(path: str | None) -> str | None:
     """Return the token in a file, or that of the environment variable, or None.
 
     Raises:
-        ValueError: the file is empty.
+        ValueError: the file is empty or no text, or the token has characters that no request could carry in its header.
         OSError: it cannot be read.
     """
     if path is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
-    token = Path(path).read_text(encoding="utf-8").strip()
-    if not token:
-        raise ValueError(f"{path} holds no token")
+        place, token = f"the variable {TOKEN_VARIABLE}", os.environ.get(TOKEN_VARIABLE, "")
+        if not token:
+            return None
+    else:
+        place, token = path, Path(path).read_text(encoding="utf-8", errors="replace").strip()
+        if not token:
+            raise ValueError(f"{path} holds no token")
+    if not all("!" <= character <= "~" for character in token):
+        raise ValueError(
+            f"{place} must hold one token of visible ASCII characters without white space, as a request can carry it in "
+            f"its header; found {len(token)} characters with others among them"
+        )
     return token

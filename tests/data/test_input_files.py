@@ -86,6 +86,8 @@ def test_missing_files(tmp_path):
         files_by_split(tmp_path / "*.jsonl")
     with pytest.raises(FileNotFoundError, match="there is no file or folder .*/no/such$"):
         files_by_split(tmp_path / "no" / "such")
+    with pytest.raises(FileNotFoundError, match="there is no file or folder -; standard input is /dev/stdin"):
+        files_by_split("-")
 
 
 def make(root, *names):

@@ -198,6 +198,18 @@ def test_the_token_is_read_from_a_file_or_the_environment(tmp_path, monkeypatch)
         read_token(str(path))
 
 
+@pytest.mark.parametrize("token", ["口令", "one two", "one\ntwo", "\N{ZERO WIDTH NO-BREAK SPACE}one", "é"])
+def test_a_token_that_no_request_can_carry_is_refused(token, tmp_path, monkeypatch):
+    path = tmp_path / "token"
+    path.write_text(token, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"^{path} must hold one token of visible ASCII") as stop:
+        read_token(str(path))
+    assert token not in str(stop.value)
+    monkeypatch.setenv("HF_ADNER_SERVER_TOKEN", token)
+    with pytest.raises(ValueError, match="^the variable HF_ADNER_SERVER_TOKEN must hold"):
+        read_token(None)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
