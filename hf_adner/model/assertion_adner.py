@@ -48,8 +48,7 @@ _NUMBER = "[0-9一二三四五六七八九十数半]+[余多]?"
 _CROSSING = re.compile(rf"(?:现|目前|今|后|均|已|其后|随后|{_NUMBER}[天日周月年岁]后|经?治疗后)*$")
 
 
-Span = tuple[int, int, str]
-"""Start, end and label of an entity."""
+Span = tuple[int, int, str]  # start, end and label of an entity
 
 
 class Cue(NamedTuple):
@@ -104,9 +103,11 @@ class AssertionRules:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is not UTF-8, or a line is no rule; the message names file and line.
+            ValueError: it is not UTF-8, a line is no rule, or there is none; the message names file and line.
         """
-        return cls(parse_rules(_table_text(path), str(path)))
+        if not (rules := parse_rules(_table_text(path), str(path))):
+            raise ValueError(f"{path}: no rule found")
+        return cls(rules)
 
     @classmethod
     def load_saved(cls, path: str | Path) -> AssertionRules:
@@ -464,8 +465,7 @@ def _sentence_layers(text: str, spans: Sequence[Span], first: int) -> list[list[
     sentences: dict[int, list[int]] = defaultdict(list)
     for number, (start, _, _) in enumerate(spans, first):
         sentences[bisect_left(ends, start)].append(number)
-    ranks = itertools.zip_longest(*sentences.values())
-    return [[number for number in rank if number is not None] for rank in ranks]
+    return [[one for one in rank if one is not None] for rank in itertools.zip_longest(*sentences.values())]
 
 
 def _apart(numbers: list[int], layer: list[int], spans: Sequence[Span], size: int) -> list[int]:

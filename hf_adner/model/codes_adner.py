@@ -76,8 +76,15 @@ class CodeTable:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: a line with other columns; the message names file and line.
+            ValueError: a line with other columns, or no row at all; the message names file and line.
         """
+        table = cls._read(path)
+        if not table.entries:
+            raise ValueError(f"{path}: no row found, expected word<TAB>code<TAB>[label]")
+        return table
+
+    @classmethod
+    def _read(cls, path: str | os.PathLike[str]) -> CodeTable:
         return cls(CodeEntry(*fields) for _, fields in table_rows(Path(path), ("word", "code"), ("label",)))
 
     @classmethod
@@ -88,7 +95,7 @@ class CodeTable:
             CheckpointError: the file is damaged.
         """
         with named_errors(str(path)):
-            return cls.from_file(path)
+            return cls._read(path)  # one without rows may have been emptied
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table, atomically."""

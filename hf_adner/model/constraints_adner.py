@@ -88,13 +88,15 @@ class Constraints:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: a line with other columns, or as the class; the message names file and line.
+            ValueError: a line with other columns, no row at all, or as the class; the message names file and line.
         """
         rows = []
         for place, (word, label, action) in table_rows(Path(path), ("word", "label"), ("force or forbid",)):
             if action not in ("", FORCE, FORBID):
                 raise ValueError(f"{place}: found {shorten(action)}, expected {FORCE} or {FORBID}")
             rows.append(Constraint(word, label, action != FORBID, place))
+        if not rows:
+            raise ValueError(f"{path}: no row found, expected word<TAB>label<TAB>[{FORCE} or {FORBID}]")
         return cls(rows)
 
     @property

@@ -192,6 +192,15 @@ def test_a_table_of_ones_own_adds_to_the_rules_and_replaces_them(tmp_path):
     assert attributes("疑似[药疹]", quiet) == {"药疹": ""}
 
 
+def test_a_table_without_rules_is_refused_but_may_travel(pipe, tmp_path):
+    path = tmp_path / "assertion_rules.tsv"
+    pipe.save_pretrained(tmp_path)
+    path.write_text("# nothing yet\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="assertion_rules.tsv: no rule found"):
+        choose_rules(str(path))
+    assert AdnerTokenizer.from_pretrained(tmp_path).assertion_rules.rules == ()
+
+
 @pytest.mark.parametrize(
     "line, reason",
     [

@@ -95,6 +95,14 @@ def test_lines_that_are_no_code_are_refused(path, lines, message):
         CodeTable([CodeEntry("湿疹", " ")])
 
 
+@pytest.mark.parametrize("lines", ["", "# word\tcode\n\n"])
+def test_a_table_without_rows_is_refused_but_may_travel(path, lines):
+    path.write_text(lines, encoding="utf-8")
+    with pytest.raises(ValueError, match="codes.tsv: no row found, expected word<TAB>code"):
+        CodeTable.from_file(path)
+    assert len(CodeTable.load_saved(path)) == 0
+
+
 def test_tables_are_saved_joined_and_compared(table, tmp_path):
     table.save(tmp_path / "again.tsv")
     again = CodeTable.from_file(tmp_path / "again.tsv")

@@ -72,6 +72,8 @@ def test_a_table_is_read(tmp_path):
         ("红斑\n", "table.tsv:1: found no label, expected word<TAB>label<TAB>"),
         ("红斑\tDisease\n\tDrug\n", "table.tsv:2: found no word"),
         ("红斑\tDisease\tforce\t1\n", "table.tsv:1: found 4 columns"),
+        ("", "table.tsv: no row found, expected word<TAB>label"),
+        ("# word\tlabel\n\n", "table.tsv: no row found"),
         ("红斑\tDisease\tmaybe\n", "table.tsv:1: found 'maybe', expected force or forbid"),
         ("红斑\t*\n", "table.tsv:1: the word '红斑' cannot be forced to any label"),
         ("红斑\tDisease\n#\n红斑\tDrug\n", "table.tsv:3: '红斑' is force Drug, but '红斑' is force Disease .*tsv:1"),
