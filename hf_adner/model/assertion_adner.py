@@ -165,13 +165,12 @@ class AssertionRules:
         if not every:
             return []
         text = as_read(text)
-        matches, layers = self._found(text), _disjoint_layers(spans)
+        matches, layers, cues = self._found(text), _disjoint_layers(spans), [[] for _ in every]
         outermost = layers[0] if layers else []
-        cues: list[list[Cue]] = [[] for _ in every]
         for layer in (*layers, *_sentence_layers(text, candidates, len(spans))):
             beside = [] if layer is outermost else _apart(outermost, layer, every, len(text))
-            found = _Reading(text, [every[number] for number in (*layer, *beside)], matches).cues()
-            for number, own in zip(layer, found):
+            read = _Reading(text, [every[number] for number in (*layer, *beside)], matches)
+            for number, own in zip(layer, read.cues()):
                 cues[number] = own
         return cues
 
