@@ -139,7 +139,7 @@ def read_token(path: str | None) -> str | None:
             raise ValueError(f"{path} holds no token")
     if not all("!" <= character <= "~" for character in token):
         raise ValueError(
-            f"{place} must hold one token of visible ASCII characters without white space, as a request can carry it in "
-            f"its header; found {len(token)} characters with others among them"
+            f"{place} must hold one token of visible ASCII characters without white space, for requests carry it in "
+            f"a header; found {len(token)} characters with others among them"
         )
     return token
