@@ -35,8 +35,9 @@ HEADS = (
 HEADER = """
 CMeEE-V1, {documents:,} training sentences (the same in all runs), the first {layers} layer(s) of `e5-small-zh-char`,
 {epochs:g} epochs of batches of 16, the last checkpoint, scored on the {scored:,} sentences of its dev part, whose gold
-entities count in full: {gold:,}, of which {inner:,} lie inside another one and are out of reach of a flat tagger.
-*Flattened F1*: against the outermost alone. Mean ± sample standard deviation over seeds, in percent. Made by
+entities count in full: {gold:,}, of which {inner:,} lie inside another one. A flat tagger can find those only in the
+place of the outer ones. *Flattened F1*: against the outermost alone. Mean ± sample standard deviation over seeds, in
+percent. Made by
 
     python scripts/nested.py --data FOLDER --documents {documents} --layers {layers} --epochs {epochs:g} --seeds {seeds}
 """
