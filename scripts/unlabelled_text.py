@@ -63,7 +63,8 @@ class UnlabelledTrainer(ExplanationGuidedTrainer):
         labelled = {tuple(ids) for ids in self.train_dataset["input_ids"]}
         free = [number for number, ids in enumerate(rows["input_ids"]) if tuple(ids) not in labelled]
         random.Random(self.args.seed).shuffle(free)
-        self.pool = rows.select(free[:POOL])
+        pool = rows.select(free[:POOL])
+        self.pool = pool.add_column("length", [len(ids) for ids in pool["input_ids"]])
 
     def collated(self, numbers: list[int]) -> dict[str, Tensor]:
         """Return windows of the pool as a batch without labels."""
@@ -134,13 +135,16 @@ class SelfTrainer(UnlabelledTrainer):
         read = [self._read(number) for number in range(len(self.pool))]
         outside = self.model.config.label2id["O"]
         found = [number for number, (labels, _) in enumerate(read) if any(label != outside for label in labels)]
+        if not found:
+            return self.train_dataset.select([])
         if self.is_random:
             random.Random(self.args.seed).shuffle(found)
         else:
             found.sort(key=lambda number: -read[number][1])
         kept = self.pool.select(found[:KEPT])
         labels = [[-100, *read[number][0], -100] for number in found[:KEPT]]
-        return kept.remove_columns("labels").add_column("labels", labels).cast(self.train_dataset.features)
+        columns = self.train_dataset.features
+        return kept.remove_columns("labels").add_column("labels", labels).select_columns(list(columns)).cast(columns)
 
     def _read(self, number: int) -> tuple[list[int], float]:
         """Return the labels of a window, and the smallest of their marginal probabilities."""
