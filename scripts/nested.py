@@ -37,7 +37,7 @@ CMeEE-V1, {documents:,} training sentences (the same in all runs), the first {la
 {epochs:g} epochs of batches of 16, the last checkpoint, scored on the {scored:,} sentences of its dev part, whose gold
 entities count in full: {gold:,}, of which {inner:,} lie inside another one. A flat tagger can find those only in the
 place of the outer ones. *Flattened F1*: against the outermost alone. Mean ± sample standard deviation over seeds, in
-percent. Made by
+percent. Runs shared the machine with others, so their times are not costs. Made by
 
     python scripts/nested.py --data FOLDER --documents {documents} --layers {layers} --epochs {epochs:g} --seeds {seeds}
 """
