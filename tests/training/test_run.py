@@ -148,7 +148,7 @@ def test_two_processes_equal_one(tmp_path):
         done = run_distributed("train", flags, processes)
         assert done.returncode == 0, done.stderr[-3000:]
     # three steps of 3e-3; Adam enlarges what rounding does to the smallest gradients
-    assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 5e-5  # summed in another order: see above
+    assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "two")) < 5e-5
     assert json.loads((tmp_path / "two" / METRICS_FILE).read_text(encoding="utf-8"))["steps"] == 3
 
 
