@@ -30,14 +30,14 @@ HEADING = "## Nested entities"
 TAGGINGS = ("flat", "per-label")
 HEADS = (
     "architecture", "tagging", "strict F1", "precision", "recall", "flattened F1", "boundary F1", "seeds",
-    "F1 per seed", "inner entities found", "train s",
+    "F1 per seed", "inner entities found",
 )  # fmt: skip
 HEADER = """
 CMeEE-V1, {documents:,} training sentences (the same in all runs), the first {layers} layer(s) of `e5-small-zh-char`,
 {epochs:g} epochs of batches of 16, the last checkpoint, scored on the {scored:,} sentences of its dev part, whose gold
 entities count in full: {gold:,}, of which {inner:,} lie inside another one. A flat tagger can find those only in the
 place of the outer ones. *Flattened F1*: against the outermost alone. Mean ± sample standard deviation over seeds, in
-percent. Runs shared the machine with others, so their times are not costs. Made by
+percent. Made by
 
     python scripts/nested.py --data FOLDER --documents {documents} --layers {layers} --epochs {epochs:g} --seeds {seeds}
 """
@@ -114,9 +114,8 @@ def table(records: Iterable[Mapping[str, Any]]) -> str:
 
 def _row(key: tuple[str, str], records: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
     shares = [found / total for found, total in (inner_entities(record["test"]) for record in records)]
-    seconds = statistics.mean(record["train_seconds"] for record in records)
     columns = score_columns([record["test"] for record in records])
-    return *key, *columns, f"{100 * statistics.mean(shares):.2f} %", f"{seconds:.0f}"
+    return *key, *columns, f"{100 * statistics.mean(shares):.2f} %"
 
 
 def _differences(rows: Mapping[tuple[str, str], Mapping[int, Mapping[str, Any]]]) -> Iterator[str]:
@@ -124,13 +123,9 @@ def _differences(rows: Mapping[tuple[str, str], Mapping[int, Mapping[str, Any]]]
         flat, nested = (rows.get((architecture, tagging), {}) for tagging in TAGGINGS)
         pairs = [(flat[seed], nested[seed]) for seed in sorted(flat.keys() & nested.keys())]
         gains = [100 * (two["test"]["strict"]["f1"] - one["test"]["strict"]["f1"]) for one, two in pairs]
-        costs = [two["train_seconds"] / one["train_seconds"] for one, two in pairs]
         if pairs:
             told = " ".join(f"{gain:+.2f}" for gain in gains)
-            yield (
-                f"\n{architecture}, per label minus flat, seed by seed: {told} points of strict F1, "
-                f"{statistics.median(costs):.2f} times the training time (median)."
-            )
+            yield f"\n{architecture}, per label minus flat, seed by seed: {told} points of strict F1."
 
 
 def write_table(args: argparse.Namespace) -> None:

@@ -17,25 +17,17 @@ one are skipped, and the report is printed.
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
-from collections.abc import Iterator
 from copy import copy, deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import comparison
 import torch
 from comparison_corpora import write_parts
 from datasets import Dataset, concatenate_datasets
 from torch import Tensor
+from trainer_variants import Variant, parse, run_variants
 
-from hf_adner.comparison import run as comparison_run
-from hf_adner.comparison.comparison import RECORDS
-from hf_adner.comparison.record import RunRecord
 from hf_adner.comparison.rendering import report_markdown
 from hf_adner.comparison.report import ComparisonReport
 from hf_adner.data.encoding import encode_dataset
@@ -48,6 +40,15 @@ from hf_adner.training.preparation import load_splits
 
 POOL, KEPT, BATCH = 600, 300, 8
 """Unlabelled documents, those of them that self-training keeps, and windows of a step."""
+
+
+class LongerTrainer(ExplanationGuidedTrainer):
+    """Guided training with twice the epochs."""
+
+    def train(self, *args: Any, **settings: Any) -> Any:
+        """Train."""
+        self.args.num_train_epochs *= 2
+        return super().train(*args, **settings)
 
 
 class UnlabelledTrainer(ExplanationGuidedTrainer):
@@ -162,40 +163,23 @@ class RandomSelfTrainer(SelfTrainer):
 
 
 VARIANTS = {
-    "plain": ("plain", ExplanationGuidedTrainer),
-    "full": ("full", ExplanationGuidedTrainer),
-    "longer": ("full", ExplanationGuidedTrainer),
-    "consistency": ("full", ConsistencyTrainer),
-    "self-training": ("full", SelfTrainer),
-    "self-training-random": ("full", RandomSelfTrainer),
+    "plain": Variant("plain"),
+    "full": Variant(),
+    "longer": Variant(trainer=LongerTrainer),
+    "consistency": Variant(trainer=ConsistencyTrainer),
+    "self-training": Variant(trainer=SelfTrainer),
+    "self-training-random": Variant(trainer=RandomSelfTrainer),
 }
-"""Variant -> its arm and trainer."""
-
-
-def variants(args: argparse.Namespace) -> Iterator[tuple[str, str, argparse.Namespace]]:
-    """Yield the variant, corpus and options of each comparison."""
-    for corpus in args.corpora:
-        for name, (arm, _) in VARIANTS.items():
-            options = copy(args)
-            options.arms, options.all_arms, options.work, options.corpora = [arm], [], args.work / name, [corpus]
-            options.development = options.lean = True
-            options.epochs = args.epochs * (2 if name == "longer" else 1)
-            yield name, corpus, options
 
 
 def main() -> None:
-    """Do the missing runs of every variant, then report."""
-    sys.argv += [] if "--work" in sys.argv else ["--work", "runs/unlabelled"]
-    args = comparison.parse()
-    records = []
-    for name, corpus, options in variants(args):
-        trainer = VARIANTS[name][1]
-        if issubclass(trainer, UnlabelledTrainer):
-            trainer.file = write_parts(corpus, args.data, options.work / "corpora", True).train
-        with mock.patch.object(comparison_run, "ExplanationGuidedTrainer", trainer):
-            comparison.do_runs(options)
-        loaded = map(RunRecord.load, sorted((options.work / RECORDS).glob(f"{corpus}-*.json")))
-        records += [replace(record, arm=name) for record in loaded]
+    """Do the missing runs of every variant, corpus by corpus, then report."""
+    args, records = parse("runs/unlabelled"), []
+    for corpus in args.corpora:
+        options = copy(args)
+        options.corpora, options.work = [corpus], args.work / corpus
+        UnlabelledTrainer.file = write_parts(corpus, args.data, options.work / "corpora", True).train
+        records += run_variants(VARIANTS, options)
     for candidate in ("consistency", "self-training"):
         print(report_markdown(ComparisonReport.of(records, "full", candidate), level=3))
 

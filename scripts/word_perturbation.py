@@ -10,21 +10,12 @@ a subfolder of `--work` for each variant, runs that have one are skipped, and th
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Iterator
-from copy import copy
-from dataclasses import replace
 from typing import Any
-from unittest import mock
 
-import comparison
 import torch
 from torch import Tensor
+from trainer_variants import Variant, parse, run_variants
 
-from hf_adner.comparison import run as comparison_run
-from hf_adner.comparison.comparison import RECORDS
-from hf_adner.comparison.record import RunRecord
 from hf_adner.comparison.rendering import report_markdown
 from hf_adner.comparison.report import ComparisonReport
 from hf_adner.guided.batches import WINDOW
@@ -93,34 +84,18 @@ class RandomWordTrainer(WordPerturbingTrainer):
 
 
 VARIANTS = {
-    "plain": ("plain", ExplanationGuidedTrainer),
-    "full": ("full", ExplanationGuidedTrainer),
-    "words": ("full", WordPerturbingTrainer),
-    "random-words": ("full", RandomWordTrainer),
+    "plain": Variant("plain"),
+    "full": Variant(),
+    "words": Variant(trainer=WordPerturbingTrainer),
+    "random-words": Variant(trainer=RandomWordTrainer),
 }
-"""Variant -> its arm and trainer."""
-
-
-def variants(args: argparse.Namespace) -> Iterator[tuple[str, argparse.Namespace]]:
-    """Yield each variant with the options of its comparison."""
-    for name, (arm, _) in VARIANTS.items():
-        options = copy(args)
-        options.arms, options.all_arms, options.work = [arm], [], args.work / name
-        options.models, options.development, options.lean = ["m-dscmg"], True, True
-        yield name, options
 
 
 def main() -> None:
     """Do the missing runs of every variant, then report."""
-    sys.argv += [] if "--work" in sys.argv else ["--work", "runs/words"]
-    args = comparison.parse()
-    records = []
-    for name, options in variants(args):
-        with mock.patch.object(comparison_run, "ExplanationGuidedTrainer", VARIANTS[name][1]):
-            comparison.do_runs(options)
-        loaded = map(RunRecord.load, sorted((options.work / RECORDS).glob("*.json")))
-        records += [replace(record, arm=name) for record in loaded]
-    print(report_markdown(ComparisonReport.of(records, "plain", "words"), level=3))
+    args = parse("runs/words")
+    args.models = ["m-dscmg"]
+    print(report_markdown(ComparisonReport.of(run_variants(VARIANTS, args), "plain", "words"), level=3))
 
 
 if __name__ == "__main__":
