@@ -173,6 +173,22 @@ def check_output_folder(path: str | os.PathLike[str]) -> None:
     _check_folders(path, target)
 
 
+def check_folder_to_replace(path: str | os.PathLike[str]) -> None:
+    """Check that a folder and all in it may be written, without writing; `replace_folder` would else pass over it.
+
+    Raises:
+        NotADirectoryError: `path` is not a folder.
+        OSError: the folder, a part of it or the folder above it may not be written; names the part.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.is_dir():
+        raise NotADirectoryError(f"{path} is not a folder")
+    _check_folders(path, target)
+    for part in (target, *target.rglob("*")):
+        if not os.access(part, os.W_OK):
+            raise _refused(errno.EACCES, "may not be written", Path(path) / part.relative_to(target))
+
+
 def _check_folders(path: str | os.PathLike[str], target: Path) -> None:
     """Check the folders above the file or folder that `path` leads to."""
     folder = _nearest_folder(target)
@@ -241,12 +257,10 @@ def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
     Until the new folder is whole the old one stays as it is; if the exchange itself fails, it is put back.
 
     Raises:
-        NotADirectoryError: `path` is not a folder.
-        OSError: the folder above it may not be written, or the disk is full.
+        NotADirectoryError, OSError: as `check_folder_to_replace`, or the disk is full.
     """
+    check_folder_to_replace(path)
     target = Path(os.path.realpath(path))
-    if not target.is_dir():
-        raise NotADirectoryError(f"{path} is not a folder")
     new, old = (target.with_name(f".{target.name[:20]}.{os.getpid()}.{role}") for role in ("new", "old"))
     try:
         write_folder(new, fill)

@@ -252,6 +252,17 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path, monkeypatch):
         replace_folder(tmp_path / "none", lambda place: None)
 
 
+@pytest.mark.parametrize("denied", ["model", "model/onnx", "model/onnx/weights"])
+def test_a_folder_with_a_protected_part_is_not_replaced(tmp_path, monkeypatch, denied):
+    (tmp_path / "model/onnx").mkdir(parents=True)
+    (tmp_path / "model/onnx/weights").write_text("old")
+    monkeypatch.setattr(files.os, "access", lambda path, mode: Path(path) != tmp_path / denied)
+    with pytest.raises(PermissionError, match="may not be written") as raised:
+        replace_folder(tmp_path / "model", lambda place: (place / "new").write_text("new"))
+    assert raised.value.filename == str(tmp_path / denied)
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "onnx", "weights"]
+
+
 def test_an_error_of_the_content_keeps_its_own_name(tmp_path):
     def pieces():
         yield "a"

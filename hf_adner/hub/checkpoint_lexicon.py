@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hf_adner.data.errors import excerpt
-from hf_adner.files import check_output_folder, replace_folder, write_folder
+from hf_adner.files import check_folder_to_replace, check_output_folder, replace_folder, write_folder
 from hf_adner.hub.checkpoint_files import is_published
 from hf_adner.hub.reachable import check_checkpoint_name
 from hf_adner.model.lexicon_adner import Lexicon
@@ -86,6 +86,7 @@ def add_words_to_checkpoint(
     Raises:
         FileExistsError: `output` is not an empty folder.
         FileNotFoundError: there is no such checkpoint or file.
+        OSError: the checkpoint, or a file of it, may not be written.
         ValueError: a line that is no word (names file and line), or a model that reads no lexicon.
     """
     check_checkpoint_name(str(checkpoint))
@@ -93,6 +94,8 @@ def add_words_to_checkpoint(
         check_output_folder(output)
     elif not Path(checkpoint).is_dir():
         raise ValueError(f"{checkpoint} is a name of the Hub; name a folder for the result with --output")
+    else:
+        check_folder_to_replace(checkpoint)
     offered = Lexicon.from_file(words, origin=origin)
     place = {"revision": revision or "main"}
     model = AdnerForTokenClassification.from_pretrained(checkpoint, **place)
