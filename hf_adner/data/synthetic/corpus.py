@@ -29,7 +29,7 @@ from hf_adner.data.synthetic.grammar import (
     parse_choice,
     parse_frame,
 )
-from hf_adner.data.synthetic.noise import add_noise, tidy
+from hf_adner.data.synthetic.noise import add_noise, apply_edits, regional, tidy
 from hf_adner.data.synthetic.scene import Topic, choose_topic, make_person, read_topics
 from hf_adner.data.synthetic.vocabulary import (
     ALL,
@@ -47,6 +47,8 @@ DEFAULT_SIZES = {"train": 3000, "validation": 400, "test": 400, "test_unseen": 4
 SHORTEST, LONGEST = 4, 600
 PUNCTUATION = "，。；、：！？,.;:!? "
 ATTEMPTS = 4000
+REGIONAL_SHARE = 0.1
+"""Share of the notes that use the words of other regions, of those that hold any; profiles without such words: none."""
 LIST_STYLES: dict[tuple[str, ...], float] = {
     ("、",): 14.0,
     ("，",): 2.0,
@@ -172,12 +174,16 @@ class _Builder:
             return None
         if any(word in draft.text for word in scene.unsaid):
             return None
-        draft = tidy(draft, rng)
+        draft = self._regional(tidy(draft, rng), rng)
         level = plan.noise * rng.choice((0, 0, 0.5, 1, 2)) if plan.noise else 0
         draft = add_noise(draft, rng, min(level, 1.0))
         if not SHORTEST <= len(draft.text) <= LONGEST:
             return None
         return draft, {"note_type": plan.note_type, "topic": topic.name}
+
+    def _regional(self, draft: Draft, rng: random.Random) -> Draft:
+        edits = regional(draft.text, rng, self.materials.profile)
+        return apply_edits(draft, edits) if edits and rng.random() < REGIONAL_SHARE else draft
 
     def _scene(self, rng: random.Random, topic: Topic, pool: str) -> Scene:
         person = make_person(rng, topic.ages, topic.sexes)
@@ -288,6 +294,7 @@ def _lexical_cues(draft: Draft, heads: dict[str, tuple[str, ...]]) -> list[Cue]:
 class Materials:
     """Content of the packaged data files."""
 
+    profile: str
     grammar: Grammar
     topics: dict[str, Topic]
     plans: list[Plan]
@@ -306,6 +313,7 @@ class Materials:
                 sections.setdefault(section, []).extend(frames)
         misfits = read_word_lists(data_text("misfits.txt"))
         return cls(
+            profile,
             Grammar(Vocabulary.default(profile), read_macros(data_text("macros.txt")), misfits),
             read_topics(data_text("topics.txt")),
             [plan for part in PROFILES[profile] for plan in read_plans(data_text(part, "plans.txt"))],

@@ -10,7 +10,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from hf_adner.data.synthetic.grammar import Cue, Draft
-from hf_adner.data.synthetic.vocabulary import data_text
+from hf_adner.data.synthetic.vocabulary import (
+    data_text,
+    read_replacements,
+    regional_expression,
+    regional_words,
+)
 
 
 class Edit(NamedTuple):
@@ -35,8 +40,7 @@ UNIT_WRITINGS = {
 @lru_cache(maxsize=1)
 def writing_slips() -> dict[str, tuple[str, ...]]:
     """Return the common misspellings of words and characters."""
-    lines = (line.partition("=") for line in data_text("slips.txt").splitlines() if "=" in line)
-    return {word.strip(): tuple(variants.split()) for word, _, variants in lines if not word.startswith("#")}
+    return read_replacements(data_text("slips.txt"))
 
 
 def apply_edits(draft: Draft, edits: list[Edit]) -> Draft:
@@ -101,6 +105,13 @@ def slips(text: str, rng: random.Random, rate: float) -> list[Edit]:
                 edits.append(Edit(start, start + len(word), rng.choice(variants)))
             start = text.find(word, start + 1)
     return edits
+
+
+def regional(text: str, rng: random.Random, profile: str) -> list[Edit]:
+    """Return edits that say words as other regions do; none if the profile has no such words."""
+    words = regional_words(profile)
+    found = regional_expression(profile).finditer(text) if words else ()
+    return [Edit(match.start(), match.end(), rng.choice(words[match[0]])) for match in found]
 
 
 def lost_punctuation(text: str, rng: random.Random, rate: float) -> list[Edit]:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import bisect
 import itertools
 import random
+import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
+from operator import itemgetter
 
 LABELS = ("Disease", "Symptom", "BodySite", "Drug", "Treatment", "Test", "Scale", "Trigger")
 SEEN, UNSEEN, ALL = "seen", "unseen", "all"
@@ -62,6 +65,33 @@ def profile_files(folder: str, profile: str = DEFAULT) -> list[str]:
         raise ValueError(f"profile is {profile!r}, expected one of {', '.join(PROFILES)}")
     folders = [f"{part}/{folder}" if part else folder for part in PROFILES[profile]]
     return [f"{place}/{name}" for place in folders for name in data_files(place)]
+
+
+@lru_cache(maxsize=4)
+def regional_words(profile: str = DEFAULT) -> dict[str, tuple[str, ...]]:
+    """Return the words of a profile that regions say in another way, with what they say."""
+    folders = [part for part in PROFILES[profile] if part and "usage.txt" in data_files(part)]
+    return {
+        word: others for part in folders for word, others in read_replacements(data_text(part, "usage.txt")).items()
+    }
+
+
+def read_replacements(text: str) -> dict[str, tuple[str, ...]]:
+    """Parse lines `word = other other`; lines that begin with `#` are comments."""
+    lines = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {word.strip(): tuple(others.split()) for word, _, others in lines}
+
+
+def in_regional_words(text: str, profile: str, choose: Callable[[tuple[str, ...]], str]) -> str:
+    """Return a text with all its words said as regions do; `choose` takes one of several ways."""
+    words = regional_words(profile)
+    return re.sub(regional_expression(profile), lambda match: choose(words[match[0]]), text) if words else text
+
+
+@lru_cache(maxsize=4)
+def regional_expression(profile: str) -> re.Pattern[str]:
+    """Return the expression that finds the words of `regional_words`, the longest at each place."""
+    return re.compile("|".join(map(re.escape, sorted(regional_words(profile), key=len, reverse=True))))
 
 
 def read_groups(text: str, source: str = "terms") -> dict[str, Group]:
@@ -229,6 +259,7 @@ def ad_lexicon(*, held_out: bool = True, rules: bool = False, profile: str = DEF
     """
     vocabulary = Vocabulary.default(profile)
     words = vocabulary.expanded(without=HARMLESS) if rules else vocabulary.terms(HARMLESS)
-    return {
-        word: words[word] for word in sorted(words) if len(word) > 1 and (held_out or not vocabulary.is_held_out(word))
-    }
+    words = {word: label for word, label in words.items() if held_out or not vocabulary.is_held_out(word)}
+    for choose in (itemgetter(0), itemgetter(-1)):
+        words = {in_regional_words(word, profile, choose): label for word, label in words.items()} | words
+    return {word: words[word] for word in sorted(words) if len(word) > 1}

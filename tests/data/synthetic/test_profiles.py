@@ -4,7 +4,7 @@ import pytest
 
 from hf_adner import load_ner_dataset
 from hf_adner.data.synthetic import ad_lexicon, generate_corpus
-from hf_adner.data.synthetic.vocabulary import DEFAULT, NOTES, Vocabulary
+from hf_adner.data.synthetic.vocabulary import DEFAULT, NOTES, Vocabulary, in_regional_words, regional_words
 from hf_adner.training.preparation import build_lexicon
 
 SIZES = {"train": 150, "validation": 5, "test": 5, "test_unseen": 5, "contrast": 4, "assertion": 4}
@@ -57,3 +57,19 @@ def test_an_unknown_profile_is_refused():
     for call in (ad_lexicon, lambda **options: generate_corpus(0, SIZES, **options)):
         with pytest.raises(ValueError, match="profile is 'real', expected one of default, notes"):
             call(profile="real")
+
+
+def test_regional_words_belong_to_their_profile():
+    assert regional_words() == {} and regional_words(NOTES)["患儿"] == ("病童",)
+    said = in_regional_words("患者面部特应性皮炎，外用皮炎平", NOTES, lambda words: words[0])
+    assert said == "病患脸部异位性皮肤炎，外用皮炎平" and in_regional_words("皮炎", "default", max) == "皮炎"
+    lexicon = ad_lexicon(profile=NOTES)
+    assert lexicon["异位性皮肤炎"] == "Disease" and "异位性皮肤炎" not in ad_lexicon()
+
+
+def test_regional_words_keep_mentions():
+    documents = generate_corpus(0, SIZES | {"train": 300}, profile=NOTES)["train"]
+    found = [entity for document in documents for entity in document.entities if "搔痒" in entity.text]
+    assert found and {entity.label for entity in found} == {"Symptom"}
+    with_words = sum("病患" in document.text or "皮肤炎" in document.text for document in documents)
+    assert 0 < with_words < len(documents) / 5
