@@ -3,7 +3,7 @@
 
     python scripts/release.py NAME --encoder ENCODER --data FOLDER
 
-Trains with every seed of the release, calibrates the checkpoint of the first one, evaluates and audits it, writes its
+Trains with every seed, calibrates the checkpoint of the first one, evaluates and audits it, writes its
 card with the measured figures, exports it for ONNX Runtime, and checks it in a fresh process without the package. The
 result is `WORK/NAME`, and its card also `model_cards/NAME.md`; meanwhile all parts lie in `WORK/NAME.parts`. A release
 that was interrupted goes on where it stopped when the command is given again: each stage ends with a file or folder
@@ -13,6 +13,7 @@ that is written as a whole. The same encoder, data, library versions and number 
 import argparse
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ RELEASES = {
             dataset_title="ad-synthetic, profile notes",
             model_license="apache-2.0",
         ),
-        corpus={"seed": 0, "sizes": {"train": 20000, "validation": 1000, "test": 1000}, "profile": "notes"},
+        corpus={"seed": 0, "sizes": {"train": 12000, "validation": 600, "test": 600}, "profile": "notes"},
         elsewhere={
             "ad-synthetic, unseen terms": f"{CORPUS}test_unseen.jsonl",
             "ad-synthetic, minimal pairs": f"{CORPUS}contrast.jsonl",
@@ -144,6 +145,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of real corpora and lexicon/, not part of this project")
     parser.add_argument("--work", type=Path, default=Path("runs/releases"), help="folder for the release")
     parser.add_argument("--cards", type=Path, default=Path("model_cards"), help="folder for the card")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="training runs, of which the first is released (default: 3)"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     return parser.parse_args(argv)
 
@@ -154,7 +158,8 @@ def main() -> None:
     check_checkpoint_name(args.encoder)
     if args.threads:
         torch.set_num_threads(args.threads)
-    place = Workplace(args.name, RELEASES[args.name], args.work, args.cards, args.data, args.encoder)
+    release = replace(RELEASES[args.name], seeds=tuple(range(args.seeds)))
+    place = Workplace(args.name, release, args.work, args.cards, args.data, args.encoder)
     folder = make_release(place)
     print(f"{folder}\ncard {args.cards / args.name}.md\npush it with: adner push {folder} OWNER/{args.name}")
 
