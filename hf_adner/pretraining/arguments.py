@@ -16,6 +16,10 @@ class PretrainingArguments(ReadingArguments):
     """Arguments of reading, masking and the encoder."""
 
     format: str = field(default="lines", metadata={"help": "format of the files (default: every line is a text)"})
+    exclude: list[str] | None = field(
+        default=None,
+        metadata={"help": "files of test documents in any format, whose texts are left out (default: none)"},
+    )
     validation_share: float = field(default=0.01, metadata={"help": "share of the texts held out for perplexity"})
     max_length: int | None = field(
         default=None, metadata={"help": "tokens of a block (default: the positions of the encoder, at most 512)"}

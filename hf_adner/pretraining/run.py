@@ -28,7 +28,15 @@ from hf_adner.model.tokenization_adner import SPACE, UNUSED, AdnerTokenizer
 from hf_adner.perturb.similar_words import SimilarWordTable, similar_word_table
 from hf_adner.pretraining.arguments import PretrainingArguments, PretrainingCommand, PretrainingTrainingArguments
 from hf_adner.pretraining.collator import MacBertCollator
-from hf_adner.pretraining.text import TextBlocks, VocabularyCoverage, hold_out_texts, read_texts, vocabulary_coverage
+from hf_adner.pretraining.text import (
+    TextBlocks,
+    VocabularyCoverage,
+    hold_out_texts,
+    read_evaluation_texts,
+    read_texts,
+    vocabulary_coverage,
+    without_evaluation_texts,
+)
 from hf_adner.pretraining.trainer import PretrainingTrainer
 from hf_adner.pretraining.word_vectors import WordSequences, cooccurrence_vectors
 from hf_adner.pretraining.words import UNKNOWN
@@ -60,8 +68,22 @@ def run_command(command: PretrainingCommand) -> str:
 
 def check_text(encoder: str | None, paths: Iterable[str], args: PretrainingArguments) -> VocabularyCoverage:
     """Return the coverage of texts by an encoder's vocabulary, or by one built from them if `encoder` is None."""
-    texts = read_texts(list(paths), **args.reading_options())
+    texts = texts_of(paths, args)
     return vocabulary_coverage(texts, load_tokenizer(encoder, texts, args))
+
+
+def texts_of(paths: Iterable[str], args: PretrainingArguments) -> list[str]:
+    """Read the texts of a run, without those of `args.exclude`.
+
+    Raises:
+        DataFormatError, FileNotFoundError, ValueError: as `read_texts`, or no text is left.
+    """
+    texts = read_texts(list(paths), **args.reading_options())
+    if not args.exclude:
+        return texts
+    kept = without_evaluation_texts(texts, read_evaluation_texts(args.exclude))
+    logger.warning("%d of %d texts are left out: they belong to excluded files", len(texts) - len(kept), len(texts))
+    return kept
 
 
 def run_pretraining(
@@ -91,7 +113,7 @@ def run_pretraining(
     """
     checkpoint = checkpoint_to_resume(training_args)
     set_seed(training_args.seed)
-    texts = read_texts(list(paths), **args.reading_options())
+    texts = texts_of(paths, args)
     tokenizer = load_tokenizer(encoder, texts, args)
     text = divide_text(texts, tokenizer, args)
     model = build_masked_lm(encoder, tokenizer, args)

@@ -34,6 +34,8 @@ _RECORDS = (".json", ".jsonl", ".csv", ".tsv", ".xlsx", ".xlsm")
 
 HUGE = 100_000
 """Number of characters above which a text is probably several texts."""
+PART = 16
+"""Characters from which on a part of a text counts as that text; shorter ones are phrases that many texts share."""
 
 
 def read_texts(paths: Sequence[str], format: str = "lines", **options: Any) -> list[str]:
@@ -81,6 +83,58 @@ def _check_lines(file: Path, format: str) -> None:
     """Refuse files of records, whose syntax would be learned as text."""
     if format == "lines" and file.suffix.lower() in _RECORDS:
         raise ValueError(f"{file}: holds records, not lines of text; name their format, such as --format jsonl")
+
+
+def read_evaluation_texts(paths: Sequence[str]) -> list[str]:
+    """Read the texts of files, folders and glob patterns of any format that `read_documents` knows.
+
+    Raises:
+        DataFormatError, FileNotFoundError, ValueError: as `read_texts`.
+    """
+    files = [file for path in paths for file in files_by_split({"text": path})["text"]]
+    streams = (read_documents(file, overlaps="any", require_entities=False) for file in files)
+    return [document.text for stream in streams for document in stream]
+
+
+def without_evaluation_texts(texts: Sequence[str], evaluation: Iterable[str]) -> list[str]:
+    """Return the texts that neither are, hold nor belong to a text that a model will be evaluated on.
+
+    An encoder that has read a test set without its labels still scores higher on it than on new texts. Compared are
+    characters in their compatible form, white space aside; for parts, texts of `PART` characters or more.
+
+    Args:
+        texts: texts to pretrain on.
+        evaluation: texts to keep out.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    compact = [_compact(text) for text in texts]
+    held = set(filter(None, map(_compact, evaluation)))
+    starts: dict[str, list[str]] = {}
+    for text in held:
+        if len(text) >= PART:
+            starts.setdefault(text[:PART], []).append(text)
+    joined, begins = "\n".join(sorted(held)), {text[:PART] for text in compact}
+    pieces = (joined[place : place + PART] for place in range(len(joined) - PART + 1))
+    inner = begins.intersection(pieces)
+
+    def belongs(text: str) -> bool:
+        if text in held or (len(text) >= PART and text[:PART] in inner and text in joined):
+            return True
+        places = range(len(text) - PART + 1)
+        return any(
+            text.startswith(other, place) for place in places for other in starts.get(text[place : place + PART], ())
+        )
+
+    kept = [text for text, plain in zip(texts, compact, strict=True) if not belongs(plain)]
+    if not kept:
+        raise ValueError(f"all {len(texts)} texts belong to the excluded ones: nothing is left to pretrain on")
+    return kept
+
+
+def _compact(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).split())
 
 
 def hold_out_texts(texts: Iterable[str], share: float, seed: int = 0) -> tuple[list[str], list[str]]:

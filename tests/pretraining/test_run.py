@@ -39,6 +39,7 @@ from hf_adner.pretraining.run import (
     make_masked_lm,
     run_pretraining,
     save_vocabulary,
+    texts_of,
 )
 from hf_adner.pretraining.trainer import PretrainingTrainer
 from hf_adner.settings import parse_pretraining
@@ -254,6 +255,16 @@ def test_a_vocabulary_that_does_not_know_the_text_is_refused_and_checked(pretrai
     assert main(["pretrain", str(folder), "--check", str(path)]) == 0
     output = capsys.readouterr().out
     assert "87.500 %" in output and "would be refused: more than 30 %" in output
+
+
+def test_texts_of_test_documents_are_left_out_and_told(lines, tmp_path, caplog):
+    held = [note(number).text for number in range(40)]
+    (tmp_path / "test.jsonl").write_text(
+        "".join(json.dumps({"text": text, "entities": []}) + "\n" for text in held), encoding="utf-8"
+    )
+    every, rest = (set(texts_of([lines], small(exclude=files))) for files in (None, [f"{tmp_path}/*.jsonl"]))
+    assert rest == every - set(held) and len(rest) < len(every)
+    assert "of 200 texts are left out" in caplog.text
 
 
 def test_the_command_line(capsys):

@@ -14,7 +14,17 @@ from hf_adner.data.errors import DataFormatError
 from hf_adner.model.lexicon_adner import Lexicon
 from hf_adner.model.tokenization_adner import AdnerTokenizer
 from hf_adner.perturb.similar_words import similar_word_table
-from hf_adner.pretraining.text import HUGE, TextBlocks, cut_text, hold_out_texts, read_texts, vocabulary_coverage
+from hf_adner.pretraining.text import (
+    HUGE,
+    PART,
+    TextBlocks,
+    cut_text,
+    hold_out_texts,
+    read_evaluation_texts,
+    read_texts,
+    vocabulary_coverage,
+    without_evaluation_texts,
+)
 from hf_adner.pretraining.word_vectors import WordSequences, cooccurrence_vectors
 from hf_adner.pretraining.words import TokenWords, segment
 
@@ -83,6 +93,35 @@ def test_held_out_texts_are_no_training_texts_whatever_the_order():
     assert len(hold_out_texts(["甲", "乙", "丙"], 0.99)[0]) == 1
     with pytest.raises(ValueError, match="0 or more and less than 1"):
         hold_out_texts(texts, 1.0)
+
+
+repetitive = st.builds(
+    lambda piece, times: piece * times, st.text("红斑疹 ", min_size=1, max_size=6), st.integers(1, 9)
+)
+
+
+@given(st.lists(repetitive, min_size=1, max_size=8), st.lists(repetitive, max_size=4))
+def test_texts_that_are_hold_or_belong_to_evaluation_texts_are_left_out(texts, evaluation):
+    held = ["".join(text.split()) for text in evaluation if text.strip()]
+
+    def belongs(text: str) -> bool:
+        plain = "".join(text.split())
+        part = any(len(plain) >= PART and plain in other or len(other) >= PART and other in plain for other in held)
+        return plain in held or part
+
+    kept = [text for text in texts if not belongs(text)]
+    if kept:
+        assert without_evaluation_texts(texts, evaluation) == kept
+    else:
+        with pytest.raises(ValueError, match="nothing is left"):
+            without_evaluation_texts(texts, evaluation)
+
+
+def test_evaluation_texts_of_any_format_are_found_whatever_their_width_and_white_space(tmp_path):
+    (tmp_path / "test.jsonl").write_text('{"text": "ＩｇＥ 升高", "entities": []}\n', encoding="utf-8")
+    (tmp_path / "test.conll").write_text("瘙 B-Symptom\n痒 I-Symptom\n\n", encoding="utf-8")
+    evaluation = read_evaluation_texts([f"{tmp_path}/test.*"])
+    assert without_evaluation_texts(["IgE升高", "瘙痒", "瘙痒3天"], evaluation) == ["瘙痒3天"]
 
 
 def test_coverage_counts_unknown_characters():
