@@ -37,9 +37,9 @@ TEXT = """\
 Strict F1 in percent on text that no choice was made on; bert-crf with {layers} layers, {seeds} seeds, last checkpoint,
 {training}, {epochs:g} epochs of batches of {tagger_batch}. Every pretraining: {steps:,} steps of {batch} blocks of at
 most {max_length} tokens from `medical_lines.txt`, which holds texts of the training sets, without their labels, and no
-line of a test set but one (of CMeEE). {rows} Perplexities are over held-out masked tokens of the row's own kind and do not compare across
-rows. CMeEE: its dev file as test, nested gold counted in full. Differences are to the first row of the same kind of
-encoder, seed by seed. Made by"""
+line of a test set but one (of CMeEE). {rows} Perplexities are over held-out masked tokens of the row's own kind and do
+not compare across rows. CMeEE: its dev file as test, nested gold counted in full. Differences are to the first row of
+the same kind of encoder, seed by seed. Made by"""
 ROWS = {
     "as it is": "the first layers of `e5-small-zh-char`, with which the next rows begin",
     "plain [MASK]": "characters masked with [MASK]",
