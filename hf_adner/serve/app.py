@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from html import escape
@@ -54,6 +55,8 @@ ABOUT = (
     "its label depends on. **No medical device:** what it finds has to be read by someone who can judge it."
 )
 PROGRESS = gradio.Progress()
+_OPTIONS = re.compile(r";[^;]*\(--[^;]*")
+"""Part of an error that names options of the command, which readers of the app do not have."""
 _CSS = """.gradio-container { max-width: 84rem !important; } .result iframe { border: 1px solid #dde1e7; }
 #entities table { font-family: inherit; }
 """
@@ -151,7 +154,7 @@ class NoteReader:
                 self._check_length(document.text, f"Document {len(found) + 1}")
                 found.append(document)
         except (ValueError, OSError) as error:
-            reason = str(error).replace(f"{path}", "the file")
+            reason = _OPTIONS.sub("", str(error).replace(f"{path}", "the file"))
             raise refusal(f"The file cannot be read: {reason[:300]}") from None
         return found
 
@@ -207,7 +210,8 @@ def _note_tab(reader: NoteReader) -> None:
     table = gradio.Dataframe(
         headers=list(reader.heads), label="Entities", interactive=False, wrap=True, elem_id="entities"
     )
-    button.click(reader.read_note, [note, explain], [page, table], api_name=False)
+    cleared = button.click(lambda: ("", None), None, [page, table], api_name=False, queue=False)
+    cleared.then(reader.read_note, [note, explain], [page, table], api_name=False)
 
 
 def _file_tab(reader: NoteReader) -> None:
@@ -222,7 +226,9 @@ def _file_tab(reader: NoteReader) -> None:
     def read(path: str | None, format: str, progress: Any = PROGRESS) -> tuple[str, str]:
         return reader.read_file(path, format, progress)
 
-    button.click(read, [upload, kind], [result, told], api_name=False)
+    cleared = button.click(lambda: (None, ""), None, [result, told], api_name=False, queue=False)
+    cleared.then(read, [upload, kind], [result, told], api_name=False)
+    upload.change(lambda: (None, ""), None, [result, told], api_name=False, queue=False)
 
 
 def serve_app(

@@ -92,13 +92,14 @@ def test_a_file_comes_back_with_entities(reader, kind, tmp_path, monkeypatch):
             '{"text": "红斑", "entities": [{"start": 0, "end": 9, "label": "x"}]}',
             "cannot be read: the file",
         ),
+        ("unknown.jsonl", '{"a": 1}', "the format of the JSON records is unknown"),
     ],
 )
 def test_files_out_of_limits_are_refused(reader, name, content, told, tmp_path):
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(gradio.Error, match=told) as caught:
         reader.read_file(str(tmp_path / name), "JSON lines")
-    assert str(tmp_path) not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value) and "--" not in str(caught.value)
     with pytest.raises(gradio.Error, match="Choose a file first"):
         reader.read_file(None, "JSON lines")
 
@@ -129,6 +130,15 @@ def test_constraints_and_codes_are_those_of_the_pipeline(reader, tmp_path):
 def test_limits_are_checked(reader):
     with pytest.raises(ValueError, match="limits must be at least 1"):
         NoteReader(reader.checkpoint, max_documents=0)
+
+
+def test_the_last_result_is_gone_before_the_next_is_read(reader):
+    functions = build_app(reader).fns
+    reading = [function for function in functions.values() if function.trigger_after is not None]
+    assert len(reading) == 2 and all(function.queue for function in reading)
+    for function in reading:
+        before = functions[function.trigger_after]
+        assert before.outputs == function.outputs and not any(before.fn()) and not before.queue
 
 
 def test_the_app_queues_and_sends_nothing(reader):
