@@ -36,6 +36,7 @@ none	{我|我家|俺}{的|}{女儿|儿子|母亲|父亲|妈妈|爸爸|老公|老
 none	母亲孕期 孕母 现病史 接触史 过敏史 月经史 婚育史 个人史 疫苗史 无疑 鉴别诊断 无特效
 none	该病例 /如(?!有|出现|发|再|果|遇|伴|需)(?=[^,。;?]{1,40}等(?:[,。;]|症|情))/
 none	如{同|似|火|针|刀|蚁|米|粟|豆|绿豆|黄豆|鸡|手掌|核桃|指甲|钱币|鱼鳞|牛皮|地图|蛋|拳} 减停
+none	/未(?:见|发现|触及|扪及|闻及|查见|检出)(?:明显|确切|显著|特殊)?异常/
 none	类似 相似 近似 家族性 不容怀疑 既往体健 平素体健 原因待查 曾祖
 none	{立即|应|须|需|即}停药 遗传倾向
 # ---- titles of sections
@@ -65,6 +66,7 @@ negated	无 无伴 没有 没见 没发 从未 从无 未闻	forward	list
 negated	未诉 未述 未再 未伴 未提示 未显示 未累及 未形成 未有 未行 未予 未给予 未用	forward	list
 negated	未用过 未使用 未服 未服用 未口服 未外用 未接受 未接种 未规律 未曾 未患 否认 不伴	forward	list
 negated	不伴有 不存在 不符合 不像 不似 不予 不需 不需要 无需 无须 不留 缺乏 拒绝 排除	forward	list
+negated	{未|没有|未再}{留|留下|遗留}	forward	list
 negated	停用 停服 停止 停止使用 暂停 撤除	forward	list
 negated	均无 未见 均未见 未及 未触及 未扪及 未闻及 未检出 未引出 未探及 未查及 未见到 未发现 未查见 未检见 未{再|}出现 未{再|}发生 不考虑 不支持	either	list
 negated	/(?:已|已经|基本)(?:排除|除外)(?=[^,。;]{2})/	either	list
@@ -79,7 +81,7 @@ negated	/\s?[-—–−](?=[,。;、)]|\s(?!\s*[0-9])|$)/	backward	adjacent
 negated	/\(\s[-—–−]\s?\)/ /\([-—–−]\s\)/ /[:亦也均都皆](?:无|没有|否)(?=[,。;)\s]|$)/ /:(?:未见|否认|阴性)(?=[,。;)\s]|$)/	backward	list
 negated	/(?:无|没有)(?=[,。;)\s]|$)/	backward	adjacent
 negated	/未(?:做|查|行|用|服)(?=[,。;)\s]|$)/	backward	list
-historical	/(?<![议可应需须])停(?:用|服)[^,。;]{1,12}?(?<!停药)后(?!续|来)/	inside
+historical	/(?<![议可应需须嘱])(?<![嘱议]患[者儿])(?<![嘱议]病人)(?<![嘱议]其)停(?:用|服)[^,。;]{1,12}?(?<!停药)后(?!续|来)/	inside
 negated,historical	/(?:否认|从无|从未有|无|未有|没有)(?:(?!家族|家中)[^,。;]){1,30}?(?<!个人)史/	inside
 negated,historical	/(?:出生时|新生儿期|幼时|幼年|既往|以往|从)(?:均)?(?:无|没有|未)(?!明显诱因)[^,。;]{0,20}/	inside
 family	/家族[^,。;]{0,10}史/	inside
@@ -106,6 +108,7 @@ family	叔父 叔公 伯母 婶婶 婶母 姑妈 姑父 姑丈 舅妈 舅母 舅
 family	叔叔 伯父 伯伯 姑姑 姑母 舅舅 舅父 姨妈 姨母 阿姨 侄子 侄女 外甥 子女 儿子 女儿	forward	clause
 family	次子 次女 丈夫 妻子 爱人 配偶 性伴 家人 家族 家族中 家系 家中 家里	forward	clause
 family	亲属 亲戚 母系 父系 室友 舍友 同学 同事 同桌 邻居 同住者 接触者	forward	clause
+family	/健在,(?=患|有)/	forward	clause
 family	父	forward	adjacent
 family	/(?<![^,。;:、\s])[父母兄姐姊弟妹爸妈](?=(?:亦|也|均|都|曾|既往)?[有患])/	forward	clause
 family	/我(?:家)?(?:的)?(?:父母|母亲|父亲|妈妈?|爸爸?|哥哥|姐姐|弟弟|妹妹|爷爷|奶奶|女儿|儿子)(?:以前|曾经?|小时候|年轻时)?也/	forward	clause
@@ -138,6 +141,8 @@ hypothetical	如 若 假如 如果 倘若 一旦 万一 必要时 酌情 视情�
 hypothetical	{建议|应|需|须|可|考虑|必要时|宜|嘱}{立即|暂时|逐渐|尽快|尽早|先|}{停用|停服|暂停|停止使用|停止|停}	forward	sentence
 hypothetical	不建议 不推荐 这种病 这种疾病 此病 本品 该药 该病 本病	forward	sentence
 hypothetical	禁忌证	forward	sentence
+hypothetical	{嘱|嘱咐|建议|告知|交代}{患者|患儿|病人|其|家属}	forward	sentence
+hypothetical	{嘱|嘱咐|建议|告知|交代}{患者|患儿|病人|其}{立即|暂时|逐渐|尽快|自行|}{停用|停服|暂停|停止使用|停止}	forward	sentence
 hypothetical	/时(?=,?(?:可(?![见触闻及扪查有])|应|需|须|宜|请))/	backward	clause
 hypothetical	备用	either	clause
 hypothetical	按需 宜 应避免 需避免	forward	clause
