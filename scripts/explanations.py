@@ -118,7 +118,7 @@ def corpora(args: argparse.Namespace) -> dict[str, Corpus]:
         if args.longest:
             files["train"] = short_documents(files["train"], args.longest, args.work)
         available["cmedqaner"] = Corpus(
-            "cmedqaner",
+            f"cmedqaner-{args.longest}" if args.longest else "cmedqaner",
             cmedqaner_arguments(args, files),
             lambda: {
                 "train": splits_of(files["train"])["train"],
