@@ -5,6 +5,10 @@ from __future__ import annotations
 import copy
 import importlib
 import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -228,9 +232,26 @@ def _write_graph(network: EmissionNetwork, path: Path) -> None:
     tokens, words = {0: rows, 1: dimension("tokens", min=4)}, {0: rows, 1: dimension("words")}
     shapes = (tokens, tokens, words, words, words)[: len(network.input_names)]
     # torch.onnx.export alone would silently fix a dimension that it cannot keep dynamic
-    program = torch.export.export(network, network.example(), dynamic_shapes=shapes, strict=False)
-    names = {"input_names": list(network.input_names), "output_names": ["emissions"]}
-    torch.onnx.export(program, f=path, dynamo=True, opset_version=OPSET, external_data=False, verbose=False, **names)
+    options = {"input_names": list(network.input_names), "output_names": ["emissions"], "opset_version": OPSET}
+    with _without_notes_of_the_exporter():
+        program = torch.export.export(network, network.example(), dynamic_shapes=shapes, strict=False)
+        torch.onnx.export(program, f=path, dynamo=True, external_data=False, verbose=False, **options)
+
+
+@contextmanager
+def _without_notes_of_the_exporter() -> Iterator[None]:
+    """Keep notes on torchvision's operators and empty attributes, which concern nobody here, off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)
 
 
 def _quantise(path: Path) -> None:
