@@ -99,7 +99,7 @@ def read_evaluation_texts(paths: Sequence[str]) -> list[str]:
 def without_evaluation_texts(texts: Sequence[str], evaluation: Iterable[str]) -> list[str]:
     """Return the texts that neither are, hold nor belong to a text that a model will be evaluated on.
 
-    An encoder that has read a test set without its labels still scores higher on it than on new texts. Compared are
+    An encoder that has read a test set, if without its labels, may score higher on it than on new texts. Compared are
     characters in their compatible form, white space aside; for parts, texts of `PART` characters or more.
 
     Args:
